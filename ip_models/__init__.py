@@ -1,0 +1,1 @@
+"""The IP-Adapter itself: torch, numpy and Pillow, nothing of ComfyUI."""

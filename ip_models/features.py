@@ -1,0 +1,147 @@
+"""What an image encoder says about the references, and how several references become one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from .errors import BadInput, WrongEncoder
+from .spec import ENCODER_NAMES, AdapterSpec, Feature
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFeatures:
+    """Encoder outputs for n references; serves every adapter of that encoder.
+
+    Attributes:
+        pooled: (n, width), or None if the encoder has no single pooled vector.
+        penultimate: (n, sequence, width), raw output of the second last layer.
+        negative_pooled: (1 or n, width), zeros unless a negative image was given.
+        negative_penultimate: (1 or n, sequence, width).
+        source: what to call the encoder in messages.
+    """
+
+    pooled: Tensor | None
+    penultimate: Tensor
+    negative_pooled: Tensor | None
+    negative_penultimate: Tensor
+    source: str
+
+    @property
+    def count(self) -> int:
+        """Number of references."""
+        return len(self.penultimate)
+
+    def pair(self, feature: Feature) -> tuple[Tensor, Tensor] | None:
+        """Positive and negative rows of one feature, both with n rows."""
+        if feature is Feature.PENULTIMATE:
+            positive, negative = self.penultimate, self.negative_penultimate
+        elif self.pooled is not None and self.negative_pooled is not None:
+            positive, negative = self.pooled, self.negative_pooled
+        else:
+            return None
+        return positive, negative.expand_as(positive) if len(negative) == 1 else negative
+
+
+def name_encoder(pooled: int | None, penultimate: int) -> str:
+    """Common name of an encoder with these feature widths, e.g. "ViT-H"."""
+    by_sequence = ENCODER_NAMES.get((Feature.PENULTIMATE, penultimate))
+    by_pool = ENCODER_NAMES.get((Feature.POOLED, pooled)) if pooled else None
+    if by_sequence and by_pool in (by_sequence, None):
+        return by_sequence
+    return f"an encoder with {pooled} wide pooled and {penultimate} wide penultimate features"
+
+
+def select(features: ImageFeatures, spec: AdapterSpec, adapter: str, hint: str) -> Tensor:
+    """The rows an adapter reads, (2, n, ...): positive first, then negative.
+
+    Raises:
+        WrongEncoder: the features are not of the width the adapter was trained on.
+    """
+    pair = features.pair(spec.feature)
+    if pair is None or pair[0].shape[-1] != spec.feature_width:
+        width = "no" if pair is None else f"{pair[0].shape[-1]} wide"
+        raise WrongEncoder(
+            f"the embeds come from {features.source} with {width} {spec.feature.value} features",
+            f"{adapter} needs {spec.encoder} with {spec.feature_width} wide ones",
+            hint,
+        )
+    return torch.stack(pair)
+
+
+class Combine(str, Enum):
+    """How several references become the references of one adapter."""
+
+    CONCAT = "concat"
+    ADD = "add"
+    SUBTRACT = "subtract"
+    AVERAGE = "average"
+    NORM_AVERAGE = "norm average"
+
+
+def _subtract(rows: Tensor) -> Tensor:
+    return rows[:1] - rows[1:].mean(0, keepdim=True) if len(rows) > 1 else rows
+
+
+def _norm_average(rows: Tensor) -> Tensor:
+    # The norm runs over the references, as in ComfyUI_IPAdapter_plus, whose formula users know.
+    return (rows / rows.norm(dim=0, keepdim=True)).nan_to_num().mean(0, keepdim=True)
+
+
+_FORMULAE: dict[Combine, Callable[[Tensor], Tensor]] = {
+    Combine.CONCAT: lambda rows: rows,
+    Combine.ADD: lambda rows: rows.sum(0, keepdim=True),
+    Combine.SUBTRACT: _subtract,
+    Combine.AVERAGE: lambda rows: rows.mean(0, keepdim=True),
+    Combine.NORM_AVERAGE: _norm_average,
+}
+
+
+def combine(
+    parts: Sequence[ImageFeatures], weights: Sequence[float], method: Combine
+) -> ImageFeatures:
+    """Join references on the encoder's features, each part times its weight.
+
+    Except for `concat` the negative rows are those of the first reference.
+
+    Raises:
+        BadInput: there is nothing to combine.
+        WrongEncoder: the parts come from different encoders.
+    """
+    if not parts:
+        raise BadInput("no embeds are connected", "merging needs one or more", "Connect embeds")
+    first = parts[0]
+    for other in parts[1:]:
+        same = _shapes(other) == _shapes(first)
+        if not same:
+            raise WrongEncoder(
+                f"embeds of {first.source} and of {other.source} were connected",
+                "embeds can be merged only if they come from one encoder",
+                "Encode all images with the same CLIP vision model",
+            )
+    formula = _FORMULAE[method]
+
+    def joined(rows: list[Tensor]) -> Tensor:
+        return formula(torch.cat([part * w for part, w in zip(rows, weights, strict=True)]))
+
+    def negatives(rows: list[tuple[Tensor, Tensor]]) -> Tensor:
+        return torch.cat([n for _, n in rows]) if method is Combine.CONCAT else rows[0][1][:1]
+
+    pooled = [pair for part in parts if (pair := part.pair(Feature.POOLED))]
+    hidden = [pair for part in parts if (pair := part.pair(Feature.PENULTIMATE))]
+    return ImageFeatures(
+        pooled=joined([p for p, _ in pooled]) if pooled else None,
+        penultimate=joined([p for p, _ in hidden]),
+        negative_pooled=negatives(pooled) if pooled else None,
+        negative_penultimate=negatives(hidden),
+        source=first.source,
+    )
+
+
+def _shapes(features: ImageFeatures) -> tuple[object, ...]:
+    pooled = None if features.pooled is None else features.pooled.shape[1:]
+    return pooled, features.penultimate.shape[1:]

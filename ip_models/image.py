@@ -1,0 +1,129 @@
+"""Pictures as an image encoder wants them: square, RGB, on the 8-bit grid.
+
+Follows the Hugging Face CLIP image processor bit for bit: PIL's bicubic filter on 8-bit values, the
+long side rounded down, the crop's corner rounded down.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import numpy
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .errors import BadInput
+
+
+class Fit(str, Enum):
+    """How a picture of any shape becomes a square."""
+
+    CROP_CENTRE = "crop centre"
+    CROP_TOP = "crop top"
+    CROP_BOTTOM = "crop bottom"
+    CROP_LEFT = "crop left"
+    CROP_RIGHT = "crop right"
+    PAD = "pad"
+    SQUASH = "squash"
+
+
+# Where the crop sits along the longer side, in thousandths of the slack.
+_ANCHOR = {Fit.CROP_TOP: 0, Fit.CROP_LEFT: 0, Fit.CROP_BOTTOM: 1000, Fit.CROP_RIGHT: 1000}
+
+
+def require_images(images: Tensor, what: str) -> None:
+    """Refuse what cannot be a batch of pictures, (batch, height, width, channels) in 0..1.
+
+    Raises:
+        BadInput: wrong rank, empty batch, no pixels, or values that are not finite.
+    """
+    shape = tuple(images.shape)
+    if images.ndim != 4 or shape[-1] not in (1, 2, 3, 4):
+        raise BadInput(
+            f"{what} has shape {shape}",
+            "pictures have shape (batch, height, width, 1 to 4 channels)",
+            "Connect an IMAGE",
+        )
+    if images.numel() == 0:
+        raise BadInput(
+            f"{what} has shape {shape} and so no pixels",
+            "one picture or more with at least one pixel is needed",
+            "Check the node that makes the images",
+        )
+    bad = [i for i, image in enumerate(images) if not bool(torch.isfinite(image).all())]
+    if bad:
+        raise BadInput(
+            f"{what} number {bad[0]} holds values that are not finite",
+            "pixels need values from 0 to 1",
+            "Check the node that makes the images",
+        )
+
+
+def fit_images(images: Tensor, size: int, fit: Fit, pad_colour: tuple[float, ...]) -> Tensor:
+    """(batch, height, width, channels) in 0..1 -> (batch, size, size, 3) on the 8-bit grid.
+
+    Alpha is dropped, grey becomes RGB, as PIL's `convert("RGB")` does. `pad_colour` is in 0..1.
+    """
+    rgb = _rgb(images.detach().cpu()).float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    colour = tuple(round(channel * 255) for channel in pad_colour)
+    squares = [_square(Image.fromarray(one.numpy()), size, fit, colour) for one in rgb]
+    stacked = torch.from_numpy(numpy.stack([numpy.asarray(square) for square in squares]))
+    return stacked.float() / 255
+
+
+def _square(image: Image.Image, size: int, fit: Fit, colour: tuple[int, ...]) -> Image.Image:
+    if fit is Fit.PAD:
+        image = _padded(image, colour)
+    if fit in (Fit.PAD, Fit.SQUASH):
+        return image.resize((size, size), Image.Resampling.BICUBIC)
+    width, height = image.size
+    short = min(width, height)
+    width, height = size * width // short, size * height // short
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = _corner(width - size, fit), _corner(height - size, fit)
+    return image.crop((left, top, left + size, top + size))
+
+
+def _corner(slack: int, fit: Fit) -> int:
+    return slack * _ANCHOR.get(fit, 500) // 1000
+
+
+def _padded(image: Image.Image, colour: tuple[int, ...]) -> Image.Image:
+    side = max(image.size)
+    canvas = Image.new("RGB", (side, side), colour)  # pyright: ignore[reportArgumentType]
+    canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return canvas
+
+
+def blend_with(images: Tensor, mask: Tensor, colour: tuple[float, ...]) -> Tensor:
+    """Hide what the mask leaves out behind a plain colour.
+
+    Args:
+        images: (batch, height, width, channels).
+        mask: (height, width) or (1 or batch, height, width), 1 where the picture stays.
+
+    Raises:
+        BadInput: the mask is of another rank, count, empty or not finite.
+    """
+    planes = mask[None] if mask.ndim == 2 else mask
+    if planes.ndim != 3 or len(planes) not in (1, len(images)) or planes.numel() == 0:
+        raise BadInput(
+            f"mask has shape {tuple(mask.shape)} for {len(images)} pictures",
+            "one mask, or one for each picture, of shape (height, width) is needed",
+            "Connect a MASK that belongs to the image",
+        )
+    if not bool(torch.isfinite(planes).all()):
+        raise BadInput(
+            "mask holds values that are not finite", "0 to 1 is needed", "Connect another MASK"
+        )
+    planes = torch.nn.functional.interpolate(
+        planes[:, None].to(images), size=images.shape[1:3], mode="bilinear"
+    ).movedim(1, -1)
+    return torch.lerp(torch.tensor(colour).to(images), _rgb(images), planes)
+
+
+def _rgb(images: Tensor) -> Tensor:
+    if images.shape[-1] >= 3:
+        return images[..., :3]
+    return images[..., :1].expand(*images.shape[:-1], 3)

@@ -1,0 +1,39 @@
+"""Where image attention sits in a UNet, derived from the names of its modules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class LayerAddress(NamedTuple):
+    """A cross-attention layer as ComfyUI announces it to patches."""
+
+    block: str
+    number: int
+    layer: int
+
+
+_MODULE = re.compile(
+    r"^(input_blocks|output_blocks|middle_block)\.(\d+)(?:\.\d+)?\.transformer_blocks\.(\d+)\.attn2$"
+)
+# Adapter files count layers in the order of diffusers' modules: down, up, middle last.
+_ORDER = {"input": 0, "output": 1, "middle": 2}
+_BLOCKS = {"input_blocks": "input", "output_blocks": "output", "middle_block": "middle"}
+
+
+def parse_address(module_name: str) -> LayerAddress | None:
+    """Address of a module called e.g. `input_blocks.4.1.transformer_blocks.0.attn2`."""
+    match = _MODULE.match(module_name)
+    if not match:
+        return None
+    block = _BLOCKS[match[1]]
+    # The middle block's modules are numbered, but the host announces all of it as number 0.
+    number = 0 if block == "middle" else int(match[2])
+    return LayerAddress(block, number, int(match[3]))
+
+
+def checkpoint_order(addresses: Iterable[LayerAddress]) -> list[LayerAddress]:
+    """Addresses in the order in which adapter files list their layers."""
+    return sorted(addresses, key=lambda a: (_ORDER[a.block], a.number, a.layer))

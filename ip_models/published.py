@@ -1,0 +1,97 @@
+"""Files that were published, for messages that say what to get and where to put it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from .spec import AdapterSpec, Family, Kind
+
+
+class Choice(str, Enum):
+    """What a user asks for; some kinds differ in training only, not in shape."""
+
+    STANDARD = "standard"
+    LIGHT = "light"
+    VIT_G = "ViT-G"
+    PLUS = "plus"
+    PLUS_FACE = "plus face"
+    FULL_FACE = "full face"
+    COMPOSITION = "composition"
+
+
+class Rule(NamedTuple):
+    """How a choice is recognised: by kind, then by a word in the file name, then by encoder."""
+
+    kind: Kind
+    word: str | None = None
+    encoder: str | None = None
+
+
+RULES: dict[Choice, Rule] = {
+    Choice.STANDARD: Rule(Kind.STANDARD),
+    Choice.LIGHT: Rule(Kind.STANDARD, word="light"),
+    Choice.VIT_G: Rule(Kind.STANDARD, encoder="ViT-bigG"),
+    Choice.PLUS: Rule(Kind.PLUS),
+    Choice.PLUS_FACE: Rule(Kind.PLUS, word="face"),
+    Choice.FULL_FACE: Rule(Kind.FULL_FACE),
+    Choice.COMPOSITION: Rule(Kind.PLUS, word="composition"),
+}
+
+_HUB = "https://huggingface.co"
+_H94 = f"{_HUB}/h94/IP-Adapter/resolve/main"
+_OSTRIS = f"{_HUB}/ostris/ip-composition-adapter/resolve/main"
+
+ADAPTER_ADDRESSES: dict[tuple[Family, Choice], str] = {
+    (Family.SD1, Choice.STANDARD): f"{_H94}/models/ip-adapter_sd15.safetensors",
+    (Family.SD1, Choice.LIGHT): f"{_H94}/models/ip-adapter_sd15_light_v11.bin",
+    (Family.SD1, Choice.VIT_G): f"{_H94}/models/ip-adapter_sd15_vit-G.safetensors",
+    (Family.SD1, Choice.PLUS): f"{_H94}/models/ip-adapter-plus_sd15.safetensors",
+    (Family.SD1, Choice.PLUS_FACE): f"{_H94}/models/ip-adapter-plus-face_sd15.safetensors",
+    (Family.SD1, Choice.FULL_FACE): f"{_H94}/models/ip-adapter-full-face_sd15.safetensors",
+    (Family.SD1, Choice.COMPOSITION): f"{_OSTRIS}/ip_plus_composition_sd15.safetensors",
+    (Family.SDXL, Choice.STANDARD): f"{_H94}/sdxl_models/ip-adapter_sdxl_vit-h.safetensors",
+    (Family.SDXL, Choice.VIT_G): f"{_H94}/sdxl_models/ip-adapter_sdxl.safetensors",
+    (Family.SDXL, Choice.PLUS): f"{_H94}/sdxl_models/ip-adapter-plus_sdxl_vit-h.safetensors",
+    (Family.SDXL, Choice.PLUS_FACE): (
+        f"{_H94}/sdxl_models/ip-adapter-plus-face_sdxl_vit-h.safetensors"
+    ),
+    (Family.SDXL, Choice.COMPOSITION): f"{_OSTRIS}/ip_plus_composition_sdxl.safetensors",
+}
+
+ENCODER_ADDRESSES: dict[str, tuple[str, str]] = {
+    "ViT-H": (
+        "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",
+        f"{_H94}/models/image_encoder/model.safetensors",
+    ),
+    "ViT-bigG": (
+        "CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors",
+        f"{_H94}/sdxl_models/image_encoder/model.safetensors",
+    ),
+    "ViT-L": (
+        "clip-vit-large-patch14.safetensors",
+        f"{_HUB}/openai/clip-vit-large-patch14/resolve/main/model.safetensors",
+    ),
+}
+
+_WORDS = tuple(rule.word for rule in RULES.values() if rule.word)
+
+
+def rank(choice: Choice, spec: AdapterSpec, name: str) -> int | None:
+    """How well a file answers a choice: 0 is best, None is not at all.
+
+    The file name counts only between files whose shapes are the same: a file that names no
+    training variant may stand in for any, one that names another variant may not.
+    """
+    rule = RULES[choice]
+    if spec.kind is not rule.kind or (rule.encoder and spec.encoder != rule.encoder):
+        return None
+    words = {word for word in _WORDS if word in name.lower()}
+    if spec.kind is Kind.FULL_FACE:
+        words.clear()
+    if rule.word:
+        return 0 if rule.word in words else 1 if not words else None
+    if words:
+        return None
+    # Without a word about the encoder ViT-H is meant; a ViT-bigG file may stand in.
+    return 1 if rule.encoder is None and spec.encoder == "ViT-bigG" else 0

@@ -1,0 +1,16 @@
+"""What a user sees: the list of nodes, and the folders they read."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import apply, embeds, load
+from .host import folders
+
+
+class IPAdapterExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        folders.register()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [*load.NODES, *embeds.NODES, *apply.NODES]

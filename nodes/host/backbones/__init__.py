@@ -1,0 +1,27 @@
+"""Which attention of a MODEL hears image prompts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....ip_models.errors import WrongBase
+from .unet import AttentionLayer, read_unet
+
+__all__ = ["AttentionLayer", "attention_layers"]
+
+
+def attention_layers(model: Any) -> list[AttentionLayer]:
+    """The cross-attention layers of a MODEL in checkpoint order.
+
+    Raises:
+        WrongBase: it has none, so it is no UNet.
+    """
+    layers = read_unet(model)
+    if not layers:
+        base = type(getattr(model, "model", model)).__name__
+        raise WrongBase(
+            f"this MODEL is of class {base} and has no cross-attention to text",
+            "SD1.5, SD2 and SDXL UNets can be prompted with images",
+            "Load a checkpoint of one of these families",
+        )
+    return layers

@@ -1,0 +1,90 @@
+"""Model folders: where adapters may lie, and how to name a file so that a user finds it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+
+import folder_paths
+
+from ...ip_models.errors import MissingModel
+
+log = logging.getLogger("ipadapter")
+
+ADAPTERS = "ipadapter"
+ENCODERS = "clip_vision"
+# Folder names under models/ that other packs use for the same files.
+_ALIASES = ("ipadapter-flux", "xlabs/ipadapters", "ip_adapter", "ip-adapter", "IPAdapter")
+_INCUMBENT = os.path.join("ComfyUI_IPAdapter_plus", "models")
+
+
+def register() -> None:
+    """Add the adapter folders to the host's, keeping whatever other packs and users entered."""
+    home = os.path.join(folder_paths.models_dir, ADAPTERS)
+    try:
+        os.makedirs(home, exist_ok=True)
+    except OSError as error:  # a read-only models folder may still hold files
+        log.warning("could not create %s: %s", home, error)
+    paths, extensions = folder_paths.folder_names_and_paths.get(ADAPTERS, ([], set()))
+    known = list(paths)
+    for path in (home, *_other_folders()):
+        if not any(_same(path, other) for other in known):
+            known.append(path)
+    folder_paths.folder_names_and_paths[ADAPTERS] = (
+        known,
+        set(extensions) | folder_paths.supported_pt_extensions,
+    )
+
+
+def _other_folders() -> Iterable[str]:
+    for alias in _ALIASES:
+        registered = folder_paths.folder_names_and_paths.get(alias)
+        yield from registered[0] if registered else ()
+        path = os.path.join(folder_paths.models_dir, *alias.split("/"))
+        if os.path.isdir(path):
+            yield path
+    for packs in folder_paths.get_folder_paths("custom_nodes"):
+        path = os.path.join(packs, _INCUMBENT)
+        if os.path.isdir(path):
+            yield path
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.normcase(os.path.realpath(one)) == os.path.normcase(os.path.realpath(other))
+
+
+def files(folder: str) -> list[str]:
+    """Names of the model files in a folder, as the combos show them."""
+    return folder_paths.get_filename_list(folder)
+
+
+def where(folder: str) -> str:
+    """All places that are searched, for messages."""
+    return ", ".join(folder_paths.get_folder_paths(folder))
+
+
+def resolve(folder: str, name: str) -> str:
+    """Path of a file by the name a combo shows; never outside the folders.
+
+    Raises:
+        MissingModel: there is no such file.
+    """
+    path = folder_paths.get_full_path(folder, name)
+    if path is None:
+        listed = files(folder)
+        found = f"{len(listed)} other files" if listed else "no model files"
+        raise MissingModel(
+            f"{name!r} is not in {where(folder)}, which hold {found}",
+            "the file must be there under this name",
+            "Choose a file from the list, or put it there and refresh the node",
+        )
+    return path
+
+
+def fingerprint(folder: str, name: str | None = None) -> str:
+    """Changes when a file, or any file of the folder, is replaced; "" for what is missing."""
+    names = files(folder) if name is None else [name]
+    paths = [folder_paths.get_full_path(folder, one) for one in names]
+    stats = [os.stat(path) for path in paths if path is not None]
+    return ";".join(f"{stat.st_mtime_ns}:{stat.st_size}" for stat in stats)

@@ -1,0 +1,143 @@
+"""Image prompts on a MODEL: a new MODEL each time, the old one and its patches untouched."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.patcher_extension
+import torch
+from comfy.ldm.modules.attention import optimized_attention
+from torch import Tensor
+
+from ...ip_models.attention import add_image_attention
+from ...ip_models.layers import LayerAddress
+from ...ip_models.prompt import ActivePrompts, ImagePrompt, PromptStack
+from . import steps
+
+_WRAPPER = comfy.patcher_extension.WrappersMP.APPLY_MODEL
+Patch = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPatch:
+    """One attention layer: whatever owned the slot, plus the image prompts of the MODEL.
+
+    The prompts are not held here but in the MODEL's own options, so that a patch another pack has
+    wrapped hears exactly the prompts of the MODEL it runs in.
+
+    Attributes:
+        below: the patch that owned the slot, None for the layer's own attention.
+    """
+
+    address: LayerAddress
+    below: Patch | None
+
+    @torch.compiler.disable
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
+        """Attention of the layer before its output projection."""
+        text = self._text(q, k, v, extra)
+        active = extra.get(steps.KEY)
+        if isinstance(active, PromptStack):  # the model was called around the host's wrappers
+            active = steps.active_prompts(active, extra, extra.get("sigmas"))
+        if not isinstance(active, ActivePrompts):
+            return text
+        precision = extra.get("attn_precision")
+
+        def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+            # Few keys and large weights: quantised attention kernels visibly lose the reference.
+            return optimized_attention(
+                q, k, v, heads, attn_precision=precision, low_precision_attention=False
+            )
+
+        shape = extra.get("activations_shape")
+        grid = (int(shape[-2]), int(shape[-1])) if shape else None
+        return add_image_attention(text, q, extra["n_heads"], self.address, grid, active, attention)
+
+    def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
+        if self.below is not None:
+            return self.below(q, k, v, extra)
+        return optimized_attention(
+            q,
+            k,
+            v,
+            extra["n_heads"],
+            attn_precision=extra.get("attn_precision"),
+            transformer_options=extra,
+        )
+
+    def to(self, device_or_dtype: Any) -> LayerPatch:
+        """Passed on; what is ours moves when it is used."""
+        move = getattr(self.below, "to", None)
+        below = self.below if move is None else move(device_or_dtype)
+        return self if below is self.below else dataclasses.replace(self, below=below)
+
+    def models(self) -> list[Any]:
+        """Side models of the patch below; ours needs none while sampling."""
+        models = getattr(self.below, "models", None)
+        return [] if models is None else models()
+
+    def cleanup(self) -> None:
+        """Passed on; the prompts are released by their stack."""
+        cleanup = getattr(self.below, "cleanup", None)
+        if cleanup is not None:
+            cleanup()
+
+
+def install(model: Any, prompt: ImagePrompt) -> Any:
+    """A new MODEL that hears one prompt more."""
+    patched = model.clone()
+    _set_stack(patched, prompts_of(model).add(prompt))
+    slots = _slots(patched)
+    for address in prompt.positions:
+        below = slots.get(tuple(address), slots.get((address.block, address.number)))
+        if not isinstance(below, LayerPatch):
+            patched.set_model_attn2_replace(LayerPatch(address, below), *address)
+    options = patched.model_options
+    wrappers = comfy.patcher_extension.get_wrappers_with_key(
+        _WRAPPER, steps.KEY, options, is_model_options=True
+    )
+    if not wrappers:
+        comfy.patcher_extension.add_wrapper_with_key(
+            _WRAPPER, steps.KEY, steps.resolve, options, is_model_options=True
+        )
+    return patched
+
+
+def remove(model: Any) -> Any:
+    """A new MODEL without any image prompt; other packs' patches stay where they were."""
+    cleared = model.clone()
+    options = cleared.model_options["transformer_options"]
+    options.pop(steps.KEY, None)
+    options.get("patches", {}).pop(steps.KEY, None)
+    options.get("wrappers", {}).get(_WRAPPER, {}).pop(steps.KEY, None)
+    slots = _slots(cleared)
+    for key, patch in list(slots.items()):
+        if isinstance(patch, LayerPatch):
+            below = patch.below
+            inherited = below is not None and slots.get(key[:2]) is below
+            if below is None or (len(key) == 3 and inherited):
+                del slots[key]
+            else:
+                slots[key] = below
+    return cleared
+
+
+def prompts_of(model: Any) -> PromptStack:
+    """The image prompts a MODEL carries."""
+    return model.model_options["transformer_options"].get(steps.KEY) or PromptStack()
+
+
+def _set_stack(model: Any, stack: PromptStack) -> None:
+    options = model.model_options["transformer_options"]
+    options[steps.KEY] = stack
+    # Here the host looks for objects to clean up after sampling.
+    options.setdefault("patches", {})[steps.KEY] = [stack]
+
+
+def _slots(model: Any) -> dict[tuple[Any, ...], Any]:
+    """The MODEL's own table of attn2 patches; `clone` has copied it."""
+    options = model.model_options["transformer_options"]
+    return options.get("patches_replace", {}).get("attn2", {})

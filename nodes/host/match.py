@@ -1,0 +1,190 @@
+"""Files on disk that fit: adapters for a MODEL, encoders for an adapter; by content."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
+
+import comfy.clip_vision
+
+from ...ip_models.errors import BrokenFile, IPAdapterError, MissingModel
+from ...ip_models.features import name_encoder
+from ...ip_models.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES, RULES, Choice, rank
+from ...ip_models.spec import UNET_FAMILIES, AdapterSpec, Family, Feature, Kind
+from . import checkpoint, folders
+from .backbones import AttentionLayer
+from .loaded import read_file_spec
+
+_encoders: WeakValueDictionary[tuple[str, int, int], Any] = WeakValueDictionary()
+Content = TypeVar("Content")
+
+
+class EncoderWidths(NamedTuple):
+    """Feature widths of an image encoder file; `pooled` is None without a projection."""
+
+    pooled: int | None
+    penultimate: int
+
+    def fits(self, spec: AdapterSpec) -> bool:
+        """Whether the encoder gives what an adapter reads."""
+        width = self.pooled if spec.feature is Feature.POOLED else self.penultimate
+        return width == spec.feature_width
+
+    @property
+    def name(self) -> str:
+        """Common name, e.g. "ViT-H"."""
+        return name_encoder(self.pooled, self.penultimate)
+
+
+def family_name(context: int) -> str:
+    """Name of the base family with a text context of this width."""
+    family = UNET_FAMILIES.get(context)
+    return family.value if family else "of an unknown family"
+
+
+def find_adapter(layers: list[AttentionLayer], choice: Choice) -> str:
+    """Name of the adapter file that fits a MODEL and a choice best.
+
+    Raises:
+        MissingModel: none does; the message lists each file and why it does not fit.
+    """
+    specs, broken = _survey(folders.ADAPTERS, read_file_spec)
+    ranked = [
+        (place, name)
+        for name, spec in specs.items()
+        if _fits(spec, layers) and (place := rank(choice, spec, os.path.basename(name))) is not None
+    ]
+    if ranked:
+        return min(ranked)[1]
+    rejected = [f"{name} is {_short(spec)}" for name, spec in specs.items()] + broken
+    family = UNET_FAMILIES.get(layers[0].context, Family.SD1)
+    raise MissingModel(
+        f"{folders.where(folders.ADAPTERS)} hold {'; '.join(rejected) or 'no adapter'}",
+        f"a {choice.value} adapter for {family.value} is needed",
+        _get_adapter(family, choice),
+    )
+
+
+def find_encoder(spec: AdapterSpec) -> str:
+    """Name of an image encoder file that gives the features an adapter reads.
+
+    Raises:
+        MissingModel: none does; the message lists each file and why it does not fit.
+    """
+    encoders, broken = _survey(folders.ENCODERS, read_encoder)
+    fitting = [name for name, widths in encoders.items() if widths.fits(spec)]
+    if fitting:
+        return fitting[0]
+    rejected = [f"{name} is {widths.name}" for name, widths in encoders.items()] + broken
+    raise MissingModel(
+        f"{folders.where(folders.ENCODERS)} hold {'; '.join(rejected) or 'no image encoder'}",
+        f"{spec.encoder} is needed",
+        _get_encoder(spec),
+    )
+
+
+def load_encoder(path: str) -> Any:
+    """Load an image encoder as CLIP_VISION, or hand out the one that is loaded already.
+
+    Raises:
+        BrokenFile: ComfyUI cannot make an image encoder of the file.
+    """
+    stat = os.stat(path)
+    key = (os.path.realpath(path), stat.st_mtime_ns, stat.st_size)
+    encoder = _encoders.get(key)
+    if encoder is None:
+        read_encoder(path)
+        encoder = comfy.clip_vision.load(path)
+        if encoder is None:
+            raise _no_encoder(path)
+        _encoders[key] = encoder
+    return encoder
+
+
+def read_encoder(path: str) -> EncoderWidths:
+    """Feature widths of an image encoder file, from its header alone.
+
+    Raises:
+        BrokenFile: the file is no CLIP image encoder.
+    """
+    shapes = checkpoint.read_shapes(path)
+    for width, pooled, column in (
+        ("vision_model.post_layernorm.weight", "visual_projection.weight", 0),
+        ("visual.ln_post.weight", "visual.proj", 1),
+    ):
+        if width in shapes:
+            projection = shapes.get(pooled)
+            return EncoderWidths(
+                pooled=None if projection is None else int(projection.shape[column]),
+                penultimate=int(shapes[width].shape[0]),
+            )
+    raise _no_encoder(path)
+
+
+def encoder_hint(spec: AdapterSpec) -> str:
+    """What to do when the embeds come from another encoder than an adapter needs."""
+    encoders, _ = _survey(folders.ENCODERS, read_encoder)
+    for name, widths in encoders.items():
+        if widths.fits(spec):
+            return f"Encode with {name}, which is in models/{folders.ENCODERS}"
+    return _get_encoder(spec)
+
+
+def adapter_hint(layers: list[AttentionLayer], kind: Kind) -> str:
+    """What to do when an adapter is not for a MODEL."""
+    specs, _ = _survey(folders.ADAPTERS, read_file_spec)
+    fitting = [name for name, spec in specs.items() if _fits(spec, layers) and spec.supported]
+    fitting.sort(key=lambda name: (specs[name].kind is not kind, name))
+    if fitting:
+        return f"Load {fitting[0]}, which is in models/{folders.ADAPTERS} and fits"
+    family = UNET_FAMILIES.get(layers[0].context, Family.SD1)
+    choice = next((c for c, rule in RULES.items() if rule.kind is kind), Choice.STANDARD)
+    return _get_adapter(family, choice)
+
+
+def _survey(folder: str, read: Callable[[str], Content]) -> tuple[dict[str, Content], list[str]]:
+    """Content of every file in a folder, and one remark for each that cannot be read."""
+    contents: dict[str, Content] = {}
+    remarks: list[str] = []
+    for name in folders.files(folder):
+        try:
+            contents[name] = read(folders.resolve(folder, name))
+        except IPAdapterError as error:
+            remarks.append(error.found)
+        except OSError as error:
+            remarks.append(f"{name} cannot be read ({error.strerror})")
+    return contents, remarks
+
+
+def _fits(spec: AdapterSpec, layers: list[AttentionLayer]) -> bool:
+    widths = tuple(layer.width for layer in layers)
+    return spec.context_width == layers[0].context and spec.layer_widths == widths
+
+
+def _short(spec: AdapterSpec) -> str:
+    return f"{spec.family.value} {spec.kind.value} for {spec.encoder}"
+
+
+def _get_adapter(family: Family, choice: Choice) -> str:
+    address = ADAPTER_ADDRESSES.get((family, choice))
+    if address is None:
+        return f"Choose another kind: no {choice.value} adapter was published for {family.value}"
+    return f"Put {address} into models/{folders.ADAPTERS}"
+
+
+def _get_encoder(spec: AdapterSpec) -> str:
+    known: Mapping[str, tuple[str, str]] = ENCODER_ADDRESSES
+    if spec.encoder not in known:
+        return f"Put an encoder with such features into models/{folders.ENCODERS}"
+    name, address = known[spec.encoder]
+    return f"Put {address} into models/{folders.ENCODERS} as {name}"
+
+
+def _no_encoder(path: str) -> BrokenFile:
+    return BrokenFile(
+        f"{os.path.basename(path)} is no CLIP image encoder",
+        "an encoder has vision_model tensors",
+        f"Choose an image encoder from models/{folders.ENCODERS}",
+    )

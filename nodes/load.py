@@ -1,0 +1,136 @@
+"""Nodes that load adapters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from ..ip_models.errors import MissingModel
+from ..ip_models.published import Choice
+from .host import folders, match
+from .host.backbones import attention_layers
+from .host.loaded import LoadedAdapter, load
+from .sockets import CATEGORY, Adapter
+
+_AUTO = "auto"
+
+
+class LoadAdapter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IPALoadAdapter",
+            display_name="Load IP-Adapter",
+            category=CATEGORY,
+            description="Loads an IP-Adapter file and shows what it was recognised as: base model, "
+            "kind, tokens and the image encoder it needs. The name of the file does not matter.",
+            search_aliases=["ipadapter", "ip adapter", "IPAdapterModelLoader", "image prompt"],
+            inputs=[
+                io.Combo.Input(
+                    "adapter_file",
+                    options=folders.files(folders.ADAPTERS),
+                    tooltip="A file from models/ipadapter. Press R to read the folder again.",
+                )
+            ],
+            outputs=[Adapter.Output("adapter", tooltip="The adapter, for Apply IP-Adapter.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, adapter_file: str) -> bool | str:
+        return _find(folders.ADAPTERS, adapter_file)
+
+    @classmethod
+    def fingerprint_inputs(cls, adapter_file: str) -> str:
+        return folders.fingerprint(folders.ADAPTERS, adapter_file)
+
+    @classmethod
+    def execute(cls, adapter_file: str) -> io.NodeOutput:
+        adapter = load(folders.resolve(folders.ADAPTERS, adapter_file))
+        return io.NodeOutput(adapter, ui=ui.PreviewText(_about(adapter)))
+
+
+class LoadForModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IPALoadForModel",
+            display_name="Load IP-Adapter for Model",
+            category=CATEGORY,
+            description="Finds, by content, the adapter of the wanted kind that fits the MODEL and "
+            "the image encoder that fits the adapter, and loads both.",
+            search_aliases=["ipadapter", "IPAdapterUnifiedLoader", "unified loader"],
+            inputs=[
+                io.Model.Input("model", tooltip="The MODEL the adapter is meant for."),
+                io.Combo.Input(
+                    "kind",
+                    options=[choice.value for choice in Choice],
+                    default=Choice.STANDARD.value,
+                    tooltip="What the reference gives: standard its gist, light less of it, plus "
+                    "its details, plus face and full face a face, composition its layout. ViT-G "
+                    "is the standard adapter for the ViT-bigG encoder.",
+                ),
+                io.Combo.Input(
+                    "adapter_file",
+                    options=[_AUTO, *folders.files(folders.ADAPTERS)],
+                    default=_AUTO,
+                    optional=True,
+                    tooltip="Overrides the search, for files of the same shape and another "
+                    "training; kind is not used then.",
+                ),
+                io.Combo.Input(
+                    "encoder_file",
+                    options=[_AUTO, *folders.files(folders.ENCODERS)],
+                    default=_AUTO,
+                    optional=True,
+                    tooltip="Overrides the search for the image encoder, e.g. for a finetune.",
+                ),
+            ],
+            outputs=[
+                Adapter.Output("adapter", tooltip="The adapter, for Apply IP-Adapter."),
+                io.ClipVision.Output("clip_vision", tooltip="The encoder, for Encode Image."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, adapter_file: str = _AUTO, encoder_file: str = _AUTO) -> bool | str:
+        for folder, name in ((folders.ADAPTERS, adapter_file), (folders.ENCODERS, encoder_file)):
+            problem = True if name == _AUTO else _find(folder, name)
+            if problem is not True:
+                return problem
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        return folders.fingerprint(folders.ADAPTERS) + folders.fingerprint(folders.ENCODERS)
+
+    @classmethod
+    def execute(
+        cls, model: Any, kind: str, adapter_file: str = _AUTO, encoder_file: str = _AUTO
+    ) -> io.NodeOutput:
+        if adapter_file == _AUTO:
+            adapter_file = match.find_adapter(attention_layers(model), Choice(kind))
+        adapter = load(folders.resolve(folders.ADAPTERS, adapter_file))
+        if encoder_file == _AUTO:
+            encoder_file = match.find_encoder(adapter.spec)
+        encoder = match.load_encoder(folders.resolve(folders.ENCODERS, encoder_file))
+        text = f"{_about(adapter)}\nencoder: {encoder_file}"
+        return io.NodeOutput(adapter, encoder, ui=ui.PreviewText(text))
+
+
+def _about(adapter: LoadedAdapter) -> str:
+    megabytes = adapter.patcher.model_size() / 2**20
+    return f"{adapter.name}\n{adapter.spec.describe()}\n{megabytes:.0f} MB"
+
+
+def _find(folder: str, name: str | None) -> bool | str:
+    if name is None:  # comes by a link and is known only when the prompt runs
+        return True
+    try:
+        folders.resolve(folder, name)
+    except MissingModel as error:
+        return str(error)
+    return True
+
+
+NODES: list[type[io.ComfyNode]] = [LoadAdapter, LoadForModel]

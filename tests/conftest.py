@@ -1,0 +1,47 @@
+"""Import alias for the pack, the host on the path, CPU only, fixed seeds."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+HOST = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
+HAS_HOST = (HOST / "main.py").is_file()
+
+# Tests say `from pack.ip_models...`; the pack's root never enters sys.path, because its folder
+# `nodes` would hide the host's module of that name.
+if "pack" not in sys.modules:
+    alias = types.ModuleType("pack")
+    alias.__path__ = [str(ROOT)]
+    sys.modules["pack"] = alias
+
+collect_ignore: list[str] = []
+if HAS_HOST:
+    sys.path.insert(0, str(HOST))
+    import comfy.cli_args
+
+    comfy.cli_args.args.cpu = True
+else:
+    collect_ignore.append("host")
+
+
+def pytest_report_header() -> str:
+    if not HAS_HOST:
+        return f"ComfyUI: none at {HOST}; host tests are left out"
+    spec = importlib.util.spec_from_file_location("comfyui_version", HOST / "comfyui_version.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return f"ComfyUI: {module.__version__} at {HOST}"
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:  # pyright: ignore[reportUnusedFunction]
+    torch.manual_seed(0)
