@@ -10,6 +10,8 @@ from typing import Any
 
 import checkpoints
 import comfy.model_patcher
+import comfy.sample
+import comfy.samplers
 import comfy.supported_models
 import comfy.utils
 import torch
@@ -238,3 +240,60 @@ def relative(one: Tensor, other: Tensor) -> float:
     """Relative L2 distance, measured in double precision."""
     difference = (one.double() - other.double()).norm()
     return float(difference / other.double().norm())
+
+
+def sample_both(
+    twin: Twins,
+    model: Any,
+    call: Call,
+    tensors: Mapping[str, Tensor],
+    features: ImageFeatures,
+    window: tuple[float, float],
+    scale: float = 0.8,
+    guidance: float = 5.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Six Euler steps by ComfyUI's sampler, by a plain loop over diffusers' UNet, and without."""
+    sampling = twin.model.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", 6)
+    noise = call.x[:1].float()
+    ours = _sample_comfy(twin, model, call, noise, sigmas, guidance)
+    plain = _sample_comfy(twin, twin.model, call, noise, sigmas, guidance)
+    first, last = (float(sampling.percent_to_sigma(percent)) for percent in window)
+    x = noise * torch.sqrt(1 + sigmas[0] ** 2)
+    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+        heard = last <= float(sigma) <= first
+        step = copy.copy(call)
+        step.x = (x / torch.sqrt(sigma**2 + 1)).repeat(2, 1, 1, 1)
+        step.t = sampling.timestep(sigma[None]).float().repeat(2)
+        out = run_diffusers(twin, step, [tensors], [features], scale if heard else 0.0)
+        negative, positive = out.chunk(2)
+        x = x + (negative + guidance * (positive - negative)) * (following - sigma)
+    return ours, x, plain
+
+
+def _sample_comfy(
+    twin: Twins, model: Any, call: Call, noise: Tensor, sigmas: Tensor, guidance: float
+) -> Tensor:
+    extra: list[dict[str, Any]] = [{}, {}]
+    if call.y is not None:
+        size = {"width": 512, "height": 512, "target_width": 512, "target_height": 512}
+        pooled = call.ids["text_embeds"].chunk(2)
+        extra = [{"pooled_output": row, **size} for row in pooled]
+    negative, positive = (
+        [[context, more]] for context, more in zip(call.context.chunk(2), extra, strict=True)
+    )
+    latent = torch.zeros_like(noise)
+    sampler = comfy.samplers.sampler_object("euler")
+    out = comfy.sample.sample_custom(
+        model,
+        noise,
+        guidance,
+        sampler,
+        sigmas,
+        positive,
+        negative,
+        latent,
+        disable_pbar=True,
+        seed=1,
+    )
+    return twin.model.model.latent_format.process_in(out)

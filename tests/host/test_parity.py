@@ -129,3 +129,17 @@ def test_odd_picture_sizes(size: tuple[int, int], tmp_path: Path) -> None:
     reference = tiny.run_diffusers(twin, call, [tensors], [features], 1.0)
     assert tiny.relative(ours, tiny.run_comfy(twin.model, call)) > EFFECT
     assert tiny.relative(ours, reference) < SINGLE
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("window", [(0.0, 1.0), (0.2, 0.6)])
+def test_six_sampler_steps(family: str, window: tuple[float, float], tmp_path: Path) -> None:
+    twin = twins(family)
+    call = tiny.make_call(twin)
+    tensors, features = tiny.adapter_tensors(twin, "plus"), tiny.random_features(2)
+    start, end = window
+    adapter = tiny.load_tensors(tmp_path, tensors)
+    model = apply(twin.model, adapter, features, Settings(0.8, start, end))
+    ours, reference, plain = tiny.sample_both(twin, model, call, tensors, features, window)
+    assert tiny.relative(ours, plain) > EFFECT
+    assert tiny.relative(ours, reference) < 1e-5

@@ -1,0 +1,48 @@
+"""Once per run the real thing in size: core loaders, published layouts, random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import fullsize
+import live
+import pytest
+from live import Client, Prompt
+from test_server import node, sampling
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    models = fullsize.make(fullsize.cache_folder())
+    with live.running(tmp_path_factory.mktemp("full size"), models) as running:
+        yield running
+
+
+def graph(kind: str | None) -> Prompt:
+    """SD1.5 and ViT-H at full size, two steps at 256 pixels; None for no adapter."""
+    prompt = {
+        "checkpoint": node("CheckpointLoaderSimple", ckpt_name="random_sd15.safetensors"),
+        **sampling(["apply" if kind else "checkpoint", 0], steps=2, size=256),
+    }
+    if kind is None:
+        return prompt
+    return prompt | {
+        "load": node("IPALoadForModel", model=["checkpoint", 0], kind=kind),
+        "photo": node("LoadImage", image="reference.jpg"),
+        "encode": node("IPAEncodeImage", clip_vision=["load", 1], image=["photo", 0]),
+        "apply": node(
+            "IPAApply",
+            model=["checkpoint", 0],
+            adapter=["load", 0],
+            embeds=["encode", 0],
+            scale=1.0,
+            start_percent=0.0,
+            end_percent=1.0,
+        ),
+    }
+
+
+def test_published_layouts_make_pictures_with_core_nodes_alone(client: Client) -> None:
+    pictures = {kind: client.picture(graph(kind)) for kind in (None, "standard", "plus")}
+    assert len(set(pictures.values())) == 3
+    assert all(len(picture) == 256 * 256 * 3 for picture in pictures.values())

@@ -1,0 +1,361 @@
+"""What must hold whatever the numbers are, through ComfyUI's own sampler."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import pytest
+import tiny
+import torch
+from pack.ip_models.features import Combine, combine
+from pack.ip_models.weights import BlockWeights
+from pack.nodes.host import install, steps
+from pack.nodes.host.apply import Settings, apply
+from pack.nodes.host.backbones import attention_layers
+from pack.nodes.host.loaded import LoadedAdapter
+from tiny import Twins
+from torch import Tensor
+
+ROUNDING, EFFECT = 1e-5, 0.01
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+@cache
+def twin() -> Twins:
+    return tiny.twins("sd1")
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> LoadedAdapter:
+    tensors = tiny.adapter_tensors(twin(), "plus", seed=1)
+    return tiny.load_tensors(tmp_path_factory.mktemp("a"), tensors)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> LoadedAdapter:
+    tensors = tiny.adapter_tensors(twin(), "standard", seed=2)
+    return tiny.load_tensors(tmp_path_factory.mktemp("b"), tensors)
+
+
+def sample(model: Any, cfg: float = 5.0, count: int = 3, batch: int = 1, rows: int = 16) -> Tensor:
+    """A few steps of the real KSampler with fixed noise and prompts."""
+    generator = torch.Generator().manual_seed(4)
+    prompts = [torch.randn(1, 8, 768, generator=generator) for _ in range(2)]
+    positive, negative = ([[prompt, {}]] for prompt in prompts)
+    noise = torch.randn(1, 4, rows, 24, generator=generator).repeat(batch, 1, 1, 1)
+    noise = noise * torch.linspace(1, 0.9, batch).view(-1, 1, 1, 1)
+    return comfy.sample.sample(
+        model,
+        noise,
+        count,
+        cfg,
+        "euler",
+        "normal",
+        positive,
+        negative,
+        torch.zeros_like(noise),
+        disable_pbar=True,
+        seed=1,
+    )
+
+
+FEATURES = tiny.random_features(1)
+MORE = tiny.random_features(2, seed=9)
+
+
+@cache
+def plain() -> Tensor:
+    return sample(twin().model)
+
+
+def test_the_adapter_changes_the_picture(adapter: LoadedAdapter) -> None:
+    changed = sample(apply(twin().model, adapter, FEATURES, Settings()))
+    assert tiny.relative(changed, plain()) > EFFECT
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        Settings(scale=0.0),
+        Settings(start_percent=0.0, end_percent=0.0),
+        Settings(mask=torch.zeros(1, 32, 48)),
+        Settings(block_weights=BlockWeights()),
+    ],
+    ids=["scale 0", "closed window", "black mask", "no block"],
+)
+def test_silence_is_bit_for_bit_the_plain_model(adapter: LoadedAdapter, silent: Settings) -> None:
+    model = apply(twin().model, adapter, FEATURES, silent)
+    # The very first step of a window from 0 to 0 is above every real noise level.
+    assert torch.equal(sample(model), plain())
+
+
+def test_two_halves_are_one_whole(adapter: LoadedAdapter) -> None:
+    half = Settings(scale=0.5)
+    whole = sample(apply(twin().model, adapter, FEATURES, Settings()))
+    halves = apply(apply(twin().model, adapter, FEATURES, half), adapter, FEATURES, half)
+    assert tiny.relative(sample(halves), whole) < ROUNDING
+
+
+def test_the_same_reference_twice_is_one_reference(adapter: LoadedAdapter) -> None:
+    twice = combine([FEATURES, FEATURES], [1.0, 1.0], Combine.CONCAT)
+    one = sample(apply(twin().model, adapter, FEATURES, Settings()))
+    assert twice.count == 2
+    assert tiny.relative(sample(apply(twin().model, adapter, twice, Settings())), one) < ROUNDING
+
+
+def test_the_order_of_adapters_does_not_matter(
+    adapter: LoadedAdapter, other: LoadedAdapter
+) -> None:
+    model = twin().model
+    ab = apply(apply(model, adapter, FEATURES, Settings()), other, MORE, Settings(scale=0.6))
+    ba = apply(apply(model, other, MORE, Settings(scale=0.6)), adapter, FEATURES, Settings())
+    assert tiny.relative(sample(ab), sample(ba)) < ROUNDING
+    alone = sample(apply(model, adapter, FEATURES, Settings()))
+    assert tiny.relative(sample(ab), alone) > EFFECT
+
+
+def test_mask_and_complement_are_the_whole(adapter: LoadedAdapter) -> None:
+    mask = torch.rand(1, 40, 50)
+    model = apply(twin().model, adapter, FEATURES, Settings(mask=mask))
+    assert tiny.relative(sample(model), plain()) > EFFECT
+    both = apply(model, adapter, FEATURES, Settings(mask=1 - mask))
+    whole = sample(apply(twin().model, adapter, FEATURES, Settings()))
+    assert tiny.relative(sample(both), whole) < ROUNDING
+
+
+def test_a_mask_of_rank_two_and_of_rank_three_are_the_same(adapter: LoadedAdapter) -> None:
+    mask = torch.rand(16, 24)
+    flat = apply(twin().model, adapter, FEATURES, Settings(mask=mask))
+    batched = apply(twin().model, adapter, FEATURES, Settings(mask=mask[None]))
+    assert torch.equal(sample(flat), sample(batched))
+
+
+def test_a_batch_is_its_pictures_one_by_one(adapter: LoadedAdapter) -> None:
+    model = apply(twin().model, adapter, MORE, Settings())
+    batch = sample(model, batch=3)
+    assert tiny.relative(batch[:1], sample(model)) < ROUNDING
+    assert tiny.relative(batch[2:], batch[:1]) > 1e-3
+
+
+def test_siblings_and_repeats_never_touch_each_other(
+    adapter: LoadedAdapter, other: LoadedAdapter
+) -> None:
+    first = apply(twin().model, adapter, FEATURES, Settings())
+    picture = sample(first)
+    left = sample(apply(first, other, MORE, Settings()))
+    for _ in range(10):
+        right = apply(first, other, MORE, Settings(scale=0.3))
+    assert torch.equal(sample(first), picture)
+    assert torch.equal(sample(apply(first, other, MORE, Settings())), left)
+    assert tiny.relative(sample(right), left) > EFFECT
+    assert torch.equal(sample(twin().model), plain())
+    assert len(install.prompts_of(right).prompts) == 2
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_every_layer_fires_once_in_each_model_call(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = twin() if family == "sd1" else tiny.twins("sdxl")
+    adapter = tiny.load_tensors(tmp_path, tiny.adapter_tensors(pair, "standard"))
+    fired: Counter[Any] = Counter()
+    original = install.add_image_attention
+
+    def counted(*args: Any) -> Tensor:
+        fired[args[3]] += 1
+        return original(*args)
+
+    monkeypatch.setattr(install, "add_image_attention", counted)
+    call = tiny.make_call(pair)
+    tiny.run_comfy(apply(pair.model, adapter, FEATURES, Settings()), call)
+    addresses = {layer.address for layer in attention_layers(pair.model)}
+    assert set(fired) == addresses
+    assert set(fired.values()) == {1}
+    assert len(addresses) == (16 if family == "sd1" else 70)
+
+
+def test_without_guidance_only_the_positive_rows_run(adapter: LoadedAdapter) -> None:
+    model = apply(twin().model, adapter, FEATURES, Settings())
+    picture = sample(model, cfg=1.0)
+    assert tiny.relative(picture, sample(twin().model, cfg=1.0)) > EFFECT
+
+
+def test_rows_computed_one_after_the_other_give_the_same_picture(
+    adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = apply(twin().model, adapter, MORE, Settings())
+    together = sample(model, batch=2)
+
+    def little(device: Any = None, torch_free_too: bool = False) -> Any:
+        return (1, 1) if torch_free_too else 1  # the host then splits the polarities
+
+    monkeypatch.setattr(comfy.model_management, "get_free_memory", little)
+    assert tiny.relative(sample(model, batch=2), together) < ROUNDING
+
+
+def test_a_window_is_heard_exactly_in_its_steps(adapter: LoadedAdapter) -> None:
+    whole = sample(apply(twin().model, adapter, FEATURES, Settings()), count=6)
+    model = apply(twin().model, adapter, FEATURES, Settings(start_percent=0.3, end_percent=0.7))
+    seen: list[bool] = []
+    original = steps.active_prompts
+
+    def watched(*args: Any) -> Any:
+        active = original(*args)
+        seen.append(bool(active.prompts))
+        return active
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "active_prompts", watched)
+        part = sample(model, count=6)
+    sampling = twin().model.get_model_object("model_sampling")
+    start, end = (float(sampling.percent_to_sigma(percent)) for percent in (0.3, 0.7))
+    sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", 6)[:-1]
+    assert seen == [end <= float(sigma) <= start for sigma in sigmas]
+    assert set(seen) == {True, False}
+    assert tiny.relative(part, whole) > 1e-3
+
+
+def test_half_precision_in_is_half_precision_out(adapter: LoadedAdapter) -> None:
+    model = apply(twin().model, adapter, FEATURES, Settings())
+    slot = model.model_options["transformer_options"]["patches_replace"]["attn2"][("middle", 0, 0)]
+    width = next(
+        layer.width for layer in attention_layers(model) if layer.address.block == "middle"
+    )
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        q, k = torch.randn(2, 6, width).to(dtype), torch.randn(2, 8, width).to(dtype)
+        extra = {
+            "n_heads": 4,
+            "cond_or_uncond": [1, 0],
+            "activations_shape": [2, width, 2, 3],
+            steps.KEY: install.prompts_of(model),
+        }
+        out = slot(q, k, k, extra)
+        assert out.dtype is dtype
+        assert out.shape == q.shape
+
+
+def test_keys_are_projected_once_for_the_same_references(
+    adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = tiny.random_features(1, seed=77)
+    first = sample(apply(twin().model, adapter, features, Settings()))
+    monkeypatch.setattr(
+        adapter.patcher.model, "key_values", lambda *_: pytest.fail("projected again")
+    )
+    assert torch.equal(sample(apply(twin().model, adapter, features, Settings())), first)
+
+
+def test_run_time_copies_are_gone_after_the_run(adapter: LoadedAdapter) -> None:
+    model = apply(twin().model, adapter, FEATURES, Settings(mask=torch.ones(1, 8, 8)))
+    sample(model)
+    for prompt in install.prompts_of(model).prompts:
+        assert not prompt.key_values._moved
+        assert prompt.mask is not None and not prompt.mask._on_grid
+
+
+class Foreign:
+    """A patch of another pack, of the kind that has a side model and a state to clean."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
+        self.calls.append("attend")
+        return torch.zeros_like(q)
+
+    def models(self) -> list[Any]:
+        self.calls.append("models")
+        return []
+
+    def to(self, where: Any) -> Foreign:
+        self.calls.append("to")
+        return self
+
+    def cleanup(self) -> None:
+        self.calls.append("cleanup")
+
+
+@pytest.mark.parametrize("slot", [("input", 4), ("input", 4, 0), ("middle", 0)])
+def test_a_foreign_patch_keeps_its_slot(adapter: LoadedAdapter, slot: tuple[Any, ...]) -> None:
+    foreign = Foreign()
+    base = twin().model.clone()
+    base.set_model_attn2_replace(foreign, *slot)
+    alone = sample(base)
+    foreign.calls.clear()
+    heard = apply(base, adapter, FEATURES, Settings())
+    assert tiny.relative(sample(heard), alone) > EFFECT
+    assert set(foreign.calls) == {"attend", "models", "to", "cleanup"}
+    assert foreign.calls.count("attend") == 3
+    only_there = BlockWeights({slot[:2]: 1.0})
+    there = apply(base, adapter, FEATURES, Settings(block_weights=only_there))
+    assert tiny.relative(sample(there), alone) > 1e-4
+    assert torch.equal(sample(install.remove(heard)), alone)
+
+
+def test_removing_leaves_the_plain_model(adapter: LoadedAdapter, other: LoadedAdapter) -> None:
+    once = apply(twin().model, adapter, FEATURES, Settings())
+    both = apply(once, other, MORE, Settings())
+    picture = sample(both)
+    removed = install.remove(both)
+    assert torch.equal(sample(removed), plain())
+    assert (
+        removed.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
+        == {}
+    )
+    assert torch.equal(sample(both), picture)
+    assert torch.equal(sample(install.remove(twin().model)), plain())
+
+
+def test_a_patch_wrapped_by_another_pack_is_silent_once_removed(adapter: LoadedAdapter) -> None:
+    heard = apply(twin().model, adapter, FEATURES, Settings())
+    slots = heard.model_options["transformer_options"]["patches_replace"]["attn2"]
+    wrapped = heard.clone()
+    for key, inner in list(slots.items()):
+        wrapped.set_model_attn2_replace(
+            lambda q, k, v, extra, inner=inner: inner(q, k, v, extra), *key
+        )
+    assert torch.equal(sample(wrapped), sample(heard))
+    assert torch.equal(sample(install.remove(wrapped)), plain())
+
+
+def test_the_text_keeps_its_own_attention(adapter: LoadedAdapter) -> None:
+    seen: list[Any] = []
+
+    def override(function: Any, *args: Any, **kwargs: Any) -> Tensor:
+        if kwargs["transformer_options"].get("block") == ("middle", 0):
+            seen.append("attn_precision" in kwargs)
+        return function(*args, **kwargs)
+
+    model = apply(twin().model, adapter, FEATURES, Settings())
+    options = model.model_options["transformer_options"]
+    options["optimized_attention_override"] = override
+    sample(model, count=1)
+    assert seen == [True, True]  # self-attention and text; the image is ours
+
+
+def test_nothing_is_held_for_sampling_but_the_model_itself(adapter: LoadedAdapter) -> None:
+    model = apply(twin().model, adapter, FEATURES, Settings())
+    before = sample(model)
+    comfy.model_management.unload_all_models()
+    assert model.model_patches_models() == []
+    weights = adapter.patcher.model.state_dict()
+    saved = {key: value.clone() for key, value in weights.items()}
+    try:
+        for value in weights.values():
+            value.fill_(float("nan"))
+        assert torch.equal(sample(model), before)
+    finally:
+        for key, value in weights.items():
+            value.copy_(saved[key])

@@ -1,0 +1,220 @@
+"""File to picture through the real server: HTTP in, PNG out, and one sentence when it fails."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import checkpoints
+import live
+import pytest
+import torch
+from live import Client, Prompt
+from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+
+RANDOM = "random weights (demo)"
+WIDTHS = [32, 32, 64, 64, *[128] * 5, *[64] * 3, *[32] * 3, 128]
+
+
+def node(class_type: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def graph(steps: int = 2, **apply: Any) -> Prompt:
+    """Text to picture with one reference, on the tiny random models."""
+    return {
+        "checkpoint": node("IPADemoCheckpoint", ckpt_name=RANDOM),
+        "encoder": node("IPADemoCLIPVision", clip_name=RANDOM),
+        "adapter": node("IPALoadAdapter", adapter_file="tiny.safetensors"),
+        "photo": node("LoadImage", image="reference.jpg"),
+        "encode": node(
+            "IPAEncodeImage", clip_vision=["encoder", 0], image=["photo", 0], fit="crop centre"
+        ),
+        "apply": node(
+            "IPAApply",
+            model=["checkpoint", 0],
+            adapter=["adapter", 0],
+            embeds=["encode", 0],
+            **{"scale": 1.0, "start_percent": 0.0, "end_percent": 1.0} | apply,
+        ),
+        **sampling(["apply", 0], steps),
+    }
+
+
+def sampling(model: list[Any], steps: int = 2, size: int = 128) -> Prompt:
+    return {
+        "positive": node("CLIPTextEncode", clip=["checkpoint", 1], text="a cat"),
+        "negative": node("CLIPTextEncode", clip=["checkpoint", 1], text=""),
+        "latent": node("EmptyLatentImage", width=size, height=size, batch_size=1),
+        "sampler": node(
+            "KSampler",
+            model=model,
+            positive=["positive", 0],
+            negative=["negative", 0],
+            latent_image=["latent", 0],
+            seed=1,
+            steps=steps,
+            cfg=5.0,
+            sampler_name="euler",
+            scheduler="normal",
+            denoise=1.0,
+        ),
+        "decode": node("VAEDecode", samples=["sampler", 0], vae=["checkpoint", 2]),
+        "save": node("SaveImage", images=["decode", 0], filename_prefix="test"),
+    }
+
+
+def changed(**inputs: dict[str, Any]) -> Prompt:
+    """The graph with some inputs of some nodes replaced."""
+    prompt = copy.deepcopy(graph())
+    for name, values in inputs.items():
+        prompt[name]["inputs"] |= values
+    return prompt
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    base = tmp_path_factory.mktemp("comfy base")
+    models = base / "shared models"
+    write_models(models / "ipadapter")
+    # Without the host's cache every node of every prompt really runs.
+    with live.running(base, models, "--cache-none") as running:
+        yield running
+
+
+def write_models(folder: Path) -> None:
+    (folder / "sub").mkdir(parents=True)
+    write_tiny_adapter(folder / "tiny.safetensors")
+    write_tiny_adapter(folder / "sub" / "second.bin", seed=5)
+    for name, width, context in (("for_vit_g", 1280, 768), ("for_sdxl", 1024, 2048)):
+        tensors = checkpoints.tiny_adapter("standard", WIDTHS, context, width, 4)
+        checkpoints.write(folder / f"{name}.safetensors", tensors, "flat")
+    face = checkpoints.as_tensors(
+        checkpoints.load_table("ip-adapter-faceid_sd15"), "cpu", torch.float16
+    )
+    checkpoints.write(folder / "face.bin", face, "nested")
+    whole = (folder / "tiny.safetensors").read_bytes()
+    (folder / "cut.safetensors").write_bytes(whole[:-1000])
+    (folder / "page.safetensors").write_text("<!DOCTYPE html><html>Sign in</html>")
+    (folder / "pointer.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
+
+
+def test_all_nodes_are_there_with_their_words(client: Client) -> None:
+    info = client.get("/object_info")
+    ours = {
+        "IPALoadAdapter",
+        "IPALoadForModel",
+        "IPAEncodeImage",
+        "IPAMergeEmbeds",
+        "IPAApply",
+        "IPARemove",
+    }
+    assert ours <= info.keys()
+    for name in ours:
+        assert info[name]["description"]
+        for group in ("required", "optional"):
+            for _, options in info[name]["input"].get(group, {}).values():
+                inner = options.get("template", {}).get("input", {})
+                assert "tooltip" in options or inner, (name, options)
+
+
+def test_a_photo_goes_in_and_a_picture_comes_out(client: Client) -> None:
+    plain = graph() | sampling(["checkpoint", 0])
+    picture = client.picture(graph())
+    assert picture != client.picture(plain)
+    assert len(set(picture)) > 50
+    assert picture == client.picture(graph())
+
+
+def test_the_loader_says_what_the_file_is(client: Client) -> None:
+    entry = client.run(changed(adapter={"adapter_file": "sub/second.bin"}))
+    text = entry["outputs"]["adapter"]["text"][0]
+    assert "SD1.5, standard, 4 tokens, 16 layers, needs ViT-H" in text
+
+
+def test_merged_and_removed_references_reach_the_picture(client: Client) -> None:
+    prompt = graph()
+    prompt["merge"] = node(
+        "IPAMergeEmbeds",
+        method="average",
+        weights="1, 0.5",
+        **{"embeds.embeds0": ["encode", 0], "embeds.embeds1": ["encode", 0]},
+    )
+    prompt["apply"]["inputs"]["embeds"] = ["merge", 0]
+    merged = client.picture(prompt)
+    assert merged != client.picture(graph())
+    removed = graph() | sampling(["remove", 0])
+    removed["remove"] = node("IPARemove", model=["apply", 0])
+    assert client.picture(removed) == client.picture(graph() | sampling(["checkpoint", 0]))
+
+
+WRONG: dict[str, tuple[Prompt, list[str]]] = {
+    "encoder": (
+        changed(adapter={"adapter_file": "for_vit_g.safetensors"}),
+        ["WrongEncoder", "1024 wide", "ViT-bigG", "1280", "models/clip_vision"],
+    ),
+    "base": (
+        changed(adapter={"adapter_file": "for_sdxl.safetensors"}),
+        ["WrongBase", "SDXL", "SD1.5", "Load"],
+    ),
+    "face": (
+        changed(adapter={"adapter_file": "face.bin"}),
+        ["UnsupportedAdapter", "face.bin", "FaceID", "SD1.5"],
+    ),
+    "page": (changed(adapter={"adapter_file": "page.safetensors"}), ["BrokenFile", "web page"]),
+    "pointer": (changed(adapter={"adapter_file": "pointer.bin"}), ["BrokenFile", "Git LFS"]),
+    "cut": (changed(adapter={"adapter_file": "cut.safetensors"}), ["BrokenFile", "cut off"]),
+    "window": (
+        changed(apply={"start_percent": 0.8, "end_percent": 0.2}),
+        ["BadInput", "0.8", "0.2", "not after the end"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_said_in_one_sentence_and_the_queue_goes_on(
+    client: Client, case: str
+) -> None:
+    before = client.picture(graph())
+    prompt, words = WRONG[case]
+    entry = client.run(prompt)
+    assert entry["status"]["status_str"] == "error"
+    message = live.failure(entry)
+    for word in words:
+        assert word in message
+    assert "Traceback" not in message and "\n" not in message
+    assert client.picture(graph()) == before
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        (changed(adapter={"adapter_file": "../secret.safetensors"}), "is not in"),
+        (changed(adapter={"adapter_file": "gone.safetensors"}), "Choose a file from the list"),
+        (changed(apply={"scale": 99}), "bigger than max"),
+        (changed(encode={"fit": "stretch"}), "not in list"),
+        (changed(encode={"clip_vision": ["adapter", 0]}), "mismatch"),
+    ],
+)
+def test_what_is_wrong_before_the_run_is_refused_with_its_reason(
+    client: Client, prompt: Prompt, words: str
+) -> None:
+    status, answer = client.post("/prompt", {"prompt": prompt})
+    assert status == 400
+    assert words in str(answer["node_errors"])
+
+
+def test_an_interrupted_prompt_leaves_no_trace(client: Client) -> None:
+    before = client.picture(graph())
+    long = client.queue(graph(steps=5000, scale=0.7))
+    while not client.get("/queue")["queue_running"]:
+        time.sleep(0.05)
+    time.sleep(2)
+    client.post("/interrupt", {})
+    entry = client.wait(long)
+    kinds = [kind for kind, _ in entry["status"]["messages"]]
+    assert "execution_interrupted" in kinds
+    assert client.picture(graph()) == before
