@@ -5,12 +5,13 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import apply, embeds, load
-from .host import folders
+from .host import folders, routes
 
 
 class IPAdapterExtension(ComfyExtension):
     async def on_load(self) -> None:
         folders.register()
+        routes.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [*load.NODES, *embeds.NODES, *apply.NODES]

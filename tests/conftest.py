@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -28,6 +29,8 @@ if HAS_HOST:
     import comfy.cli_args
 
     comfy.cli_args.args.cpu = True
+    # Models, input and output of the tests are nobody's own.
+    comfy.cli_args.args.base_directory = tempfile.mkdtemp(prefix="ipadapter-tests-")
 else:
     collect_ignore.append("host")
 

@@ -84,7 +84,7 @@ def running(base: Path, models: Path, *options: str) -> Iterator[Client]:
     """Start a server on a free port with its files in `base` and models in `models`."""
     for folder in ("custom_nodes", "input", "output"):
         (base / folder).mkdir(parents=True, exist_ok=True)
-    (base / "custom_nodes" / "ip adapter pack").symlink_to(ROOT, target_is_directory=True)
+    (base / "custom_nodes" / "ip-adapter-pack").symlink_to(ROOT, target_is_directory=True)
     demo = ROOT / "demo" / "tiny_nodes"
     (base / "custom_nodes" / "demo").symlink_to(demo, target_is_directory=True)
     shutil.copy(ROOT / "demo" / "reference.jpg", base / "input" / "reference.jpg")

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import comfy.utils
+import safetensors
 import safetensors.torch
 import torch
 
@@ -66,9 +67,12 @@ def read_tensors(path: str) -> Mapping[str, Any]:
     if not _is_safetensors(path):
         return _load_torch(path, "cpu")
     _safetensors_header(path)
-    if path.lower().endswith(_SAFETENSORS_SUFFIXES):
-        return cast("Mapping[str, Any]", comfy.utils.load_torch_file(path, safe_load=True))
-    return safetensors.torch.load_file(path)
+    try:
+        if path.lower().endswith(_SAFETENSORS_SUFFIXES):
+            return cast("Mapping[str, Any]", comfy.utils.load_torch_file(path, safe_load=True))
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, *_UNREADABLE) as error:
+        raise _broken(path, "has a header that does not describe its data") from error
 
 
 def _broken(path: str, what: str, action: str = "Download it again") -> BrokenFile:

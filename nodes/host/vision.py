@@ -16,7 +16,7 @@ from ...ip_models.features import ImageFeatures, name_encoder
 from ...ip_models.image import Fit, blend_with, fit_images, require_images
 from .progress import Progress
 
-_CHUNK = 16
+_CHUNK = 8
 
 
 class Unconditional(str, Enum):
@@ -69,8 +69,8 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
                 "one, or one for each reference, is needed",
                 "Connect a single negative image",
             )
-    count = len(images) + (0 if negative is None else len(negative))
-    progress = Progress(-(-count // _CHUNK))
+    batches = [images] if negative is None else [images, negative]
+    progress = Progress(sum(len(batch.split(_CHUNK)) for batch in batches))
     pooled, hidden = _encode_chunks(clip_vision, images, reference.fit, progress)
     if negative is not None:
         negative_pooled, empty = _encode_chunks(clip_vision, negative, reference.fit, progress)

@@ -135,6 +135,20 @@ def test_the_loader_says_what_the_file_is(client: Client) -> None:
     assert "SD1.5, standard, 4 tokens, 16 layers, needs ViT-H" in text
 
 
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("tiny.safetensors", "SD1.5, standard, 4 tokens, 16 layers, needs ViT-H"),
+        ("face.bin", "SD1.5 adapter of kind FaceID"),
+        ("page.safetensors", "is a web page"),
+        ("../secret", "is not in"),
+        ("", "is not in"),
+    ],
+)
+def test_a_file_is_described_before_anything_runs(client: Client, file: str, words: str) -> None:
+    assert words in client.get(f"/ipadapter/about?file={file}")["text"][0]
+
+
 def test_merged_and_removed_references_reach_the_picture(client: Client) -> None:
     prompt = graph()
     prompt["merge"] = node(

@@ -1,0 +1,39 @@
+"""One address for the editor: what a chosen file is, before anything runs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from aiohttp import web
+
+from ...ip_models.errors import IPAdapterError
+from ...ip_models.spec import require_supported
+from . import folders
+from .loaded import read_file_spec
+
+
+def register() -> None:
+    """Add GET /ipadapter/about?file=NAME; nothing where there is no server, as in tests."""
+    # The host has imported its server before it loads packs; importing it ourselves would start
+    # half a server where there is none.
+    server = getattr(sys.modules.get("server"), "PromptServer", None)
+    instance = getattr(server, "instance", None)
+    if instance is not None:
+        instance.routes.get("/ipadapter/about")(_about)
+
+
+async def _about(request: web.Request) -> web.Response:
+    # Off the event loop: an old .bin may take a moment to open.
+    text = await asyncio.to_thread(describe, request.query.get("file", ""))
+    return web.json_response({"text": [text]})
+
+
+def describe(name: str) -> str:
+    """What an adapter file was recognised as, or the sentence that says why it was not."""
+    try:
+        spec = read_file_spec(folders.resolve(folders.ADAPTERS, name))
+        require_supported(spec, name)
+        return spec.describe()
+    except (IPAdapterError, OSError) as error:
+        return str(error)

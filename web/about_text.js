@@ -1,0 +1,25 @@
+// @ts-check
+/** Text that a node reports about itself; no app, no DOM, so that Node can test it. */
+
+/** Nodes of this pack that report what they loaded or made. */
+export const REPORTING = new Set([
+  "IPALoadAdapter",
+  "IPALoadForModel",
+  "IPAEncodeImage",
+  "IPAMergeEmbeds",
+]);
+
+/**
+ * The lines to show for a node's output, without empty ones.
+ * @param {unknown} output what the server sent with "executed"
+ * @returns {string[]}
+ */
+export function aboutLines(output) {
+  const text = /** @type {{ text?: unknown } | null | undefined} */ (output)?.text;
+  const parts = Array.isArray(text) ? text : [text];
+  return parts
+    .filter((part) => typeof part === "string")
+    .flatMap((part) => part.split("\n"))
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
+}
