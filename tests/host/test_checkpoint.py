@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import random
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ FLAT_SHAPES = {key: tuple(value.shape) for key, value in TENSORS.items()}
 HEADER = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 44642768\n"
 PAGE = b"<!DOCTYPE html>\n<html><head><title>h94/IP-Adapter at main</title></head></html>"
+pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 SUFFIXES = (".safetensors", ".bin", ".ckpt")
 
 
@@ -162,17 +164,18 @@ def test_a_safetensors_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
         assert outcome(put(tmp_path, WHOLE[:length])) == "refused", length
 
 
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "older"])
+_STRUCT = pytest.mark.xfail(
+    strict=True, reason="struct.error and AssertionError of torch.load are not caught"
+)
+
+
+@pytest.mark.parametrize(
+    "zipped", [pytest.param(True, id="zip"), pytest.param(False, id="older", marks=_STRUCT)]
+)
 def test_a_torch_file_cut_anywhere_is_refused(tmp_path: Path, zipped: bool) -> None:
     whole = torch_file(NESTED, zipped)
     for length in range(0, len(whole), 23):
         assert outcome(put(tmp_path, whole[:length], "a.bin")) == "refused", length
-
-
-_STRUCT = pytest.mark.xfail(
-    strict=True, reason="struct.error and AssertionError of torch.load are not caught"
-)
-_SAFETENSORS = pytest.mark.xfail(strict=True, reason="SafetensorError is not caught")
 
 
 @pytest.mark.parametrize(
@@ -180,17 +183,16 @@ _SAFETENSORS = pytest.mark.xfail(strict=True, reason="SafetensorError is not cau
     [
         pytest.param(torch_file(NESTED), id="zip"),
         pytest.param(torch_file(NESTED, zipped=False), id="older", marks=_STRUCT),
-        pytest.param(WHOLE, id="safetensors", marks=_SAFETENSORS),
+        pytest.param(WHOLE, id="safetensors"),
     ],
 )
 def test_a_damaged_byte_leads_to_a_sentence_or_to_nothing(tmp_path: Path, whole: bytes) -> None:
-    outcomes: set[str] = set()
-    for place in range(0, len(whole), max(1, len(whole) // 300)):
+    chance, outcomes = random.Random(0), set[str]()
+    for attempt in range(400):
         content = bytearray(whole)
-        content[place] ^= 0xFF
-        outcomes.add(outcome(put(tmp_path, bytes(content), f"{place}.bin")))
-    assert outcomes <= {"read", "refused"}
-    assert "refused" in outcomes
+        content[chance.randrange(len(whole))] = chance.randrange(256)
+        outcomes.add(outcome(put(tmp_path, bytes(content), f"{attempt}.bin")))
+    assert outcomes == {"read", "refused"}
 
 
 @pytest.mark.parametrize(
@@ -225,7 +227,6 @@ def test_a_damaged_byte_leads_to_a_sentence_or_to_nothing(tmp_path: Path, whole:
     ],
 )
 @pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
-@_SAFETENSORS
 def test_a_header_that_does_not_fit_its_data_is_refused(
     tmp_path: Path, content: bytes, suffix: str
 ) -> None:
@@ -321,17 +322,27 @@ def test_metadata_is_no_tensor(tmp_path: Path) -> None:
     assert checkpoint.read_tensors(path).keys() == TENSORS.keys()
 
 
-@pytest.mark.parametrize("content", [WHOLE, torch_file(NESTED), PAGE], ids=["st", "zip", "page"])
-def test_names_may_have_any_letters_and_blanks(tmp_path: Path, content: bytes) -> None:
+FOREIGN = "адаптер № 1 (copy) 'ü' 🖼.safetensors"
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A folder with letters of several alphabets, and blanks."""
     folder = tmp_path / "modèles à moi" / "図書館"
     folder.mkdir(parents=True)
-    name = "адаптер № 1 (copy) 'ü' 🖼.safetensors"
-    path = put(folder, content, name)
-    if content is PAGE:
-        assert all(text.startswith(f"{name} is a web page") for text in refusals(path))
-    else:
-        assert shapes_of(checkpoint.read_tensors(path).get("image_proj", {"": TENSORS})) is not None
-        assert len(checkpoint.read_shapes(path)) > 0
+    return folder
+
+
+@pytest.mark.parametrize("content", [WHOLE, torch_file(TENSORS)], ids=["safetensors", "zip"])
+def test_names_may_have_any_letters_and_blanks(foreign: Path, content: bytes) -> None:
+    path = put(foreign, content, FOREIGN)
+    assert shapes_of(checkpoint.read_shapes(path)) == FLAT_SHAPES
+    assert shapes_of(checkpoint.read_tensors(path)) == FLAT_SHAPES
+
+
+def test_a_refusal_gives_the_name_as_it_is(foreign: Path) -> None:
+    for text in refusals(put(foreign, PAGE, FOREIGN)):
+        assert text.startswith(f"{FOREIGN} is a web page")
 
 
 @pytest.mark.xfail(strict=True, reason="IsADirectoryError is not caught")

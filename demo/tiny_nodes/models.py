@@ -1,0 +1,117 @@
+"""Builds seeded random models, a few megabytes each, from ComfyUI's real classes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import comfy.clip_vision
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sd
+import comfy.sd1_clip
+import comfy.supported_models
+import comfy.taesd.taesd
+import torch
+from torch import nn
+
+from .adapter import CHANNELS, POOLED_WIDTH, TEXT_WIDTH, unit_scale
+
+# Every option but the channels, the heads and their width is the one of Stable Diffusion 1.5.
+UNET_CONFIG = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": CHANNELS,
+    "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 4, 4],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_middle": 1,
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "context_dim": TEXT_WIDTH,
+    "use_spatial_transformer": True,
+    "use_linear_in_transformer": False,
+    "use_temporal_attention": False,
+    "legacy": False,
+    "adm_in_channels": None,
+}
+HEADS = 4
+
+TEXT_CONFIG = {"num_hidden_layers": 1, "intermediate_size": 64}
+
+# Widths and tokens of ViT-H, so that a published SD1.5 adapter fits without change.
+VISION_CONFIG = {
+    "model_type": "clip_vision_model",
+    "num_channels": 3,
+    "image_size": 224,
+    "patch_size": 14,
+    "hidden_size": 1280,
+    "projection_dim": POOLED_WIDTH,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 16,
+    "intermediate_size": 64,
+    "hidden_act": "gelu",
+}
+
+
+def tiny_unet(seed: int = 0) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL with the 16 cross-attention layers of Stable Diffusion 1.5, a tenth as wide."""
+    config = comfy.supported_models.SD15(dict(UNET_CONFIG))
+    config.unet_config["num_heads"] = HEADS
+    config.set_inference_dtype(torch.float32, None)
+    offload = comfy.model_management.unet_offload_device()
+    model = config.get_model({}, "", device=offload)
+    randomise(model.diffusion_model, seed)
+    return comfy.model_patcher.CoreModelPatcher(
+        model.eval(),
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=offload,
+    )
+
+
+def tiny_clip(seed: int = 0) -> comfy.sd.CLIP:
+    """A CLIP with the real tokenizer and a text model of one narrow layer, 768 wide at the end."""
+    target = SimpleNamespace(
+        params={},
+        clip=comfy.sd1_clip.SD1ClipModel,
+        tokenizer=comfy.sd1_clip.SD1Tokenizer,
+    )
+    clip = comfy.sd.CLIP(target, model_options={"clip_l_model_config": TEXT_CONFIG})
+    randomise(clip.cond_stage_model, seed)
+    return clip
+
+
+def tiny_vae(seed: int = 0) -> comfy.sd.VAE:
+    """A VAE in the layout of TAESD, which ComfyUI loads like any other."""
+    vae = comfy.sd.VAE(sd=comfy.taesd.taesd.TAESD(latent_channels=4).state_dict())
+    network: Any = vae.first_stage_model
+    randomise(network, seed)
+    # A random UNet leaves latents a hundred times too large; keep the picture off pure white.
+    network.vae_scale.fill_(0.01)
+    network.taesd_decoder[-1].bias.fill_(0.25)
+    return vae
+
+
+def tiny_clip_vision(seed: int = 0) -> comfy.clip_vision.ClipVisionModel:
+    """A CLIP_VISION that gives ViT-H's feature shapes (257 tokens of 1280, 1024 pooled)."""
+    with TemporaryDirectory() as folder:
+        # ComfyUI 0.17 takes no dict.
+        config = Path(folder) / "config.json"
+        config.write_text(json.dumps(VISION_CONFIG), "utf-8")
+        encoder = comfy.clip_vision.ClipVisionModel(str(config))
+    randomise(encoder.model, seed)
+    return encoder
+
+
+def randomise(module: nn.Module, seed: int) -> None:
+    """Fill every weight so that a unit-scale input gives a unit-scale output."""
+    generator = torch.Generator().manual_seed(seed)
+    module.requires_grad_(False)
+    for name, parameter in module.named_parameters():
+        if parameter.ndim >= 2:
+            parameter.copy_(unit_scale(parameter.shape, generator))
+        elif parameter.ndim == 1:
+            parameter.fill_(1.0 if name.endswith("weight") else 0.0)

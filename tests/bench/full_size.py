@@ -1,0 +1,254 @@
+"""Seconds and bytes at the real size: SDXL's whole UNet and the published Plus adapter.
+
+Weights are random, which changes neither time nor memory. Contenders take turns within a round, so
+that a machine that is busy for a while slows all of them; ratios are medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import checkpoints
+import comfy.model_management
+import comfy.model_patcher
+import comfy.supported_models
+import psutil
+import torch
+from bench.bed import Bed
+from bench.contenders import Contender, How
+from bench.memory import held_by
+from bench.peak import Peak, settle
+from bench.report import megabytes, table
+from pack.ip_models.features import ImageFeatures
+from pack.nodes.host.backbones import attention_layers
+
+_TABLE = "ip-adapter-plus_sdxl_vit-h"
+_SEQUENCE, _ENCODER_WIDTH = 257, 1280
+_BLOCK = 1 << 20
+_GIB = 2**30
+_UNET = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 320,
+    "num_res_blocks": [2, 2, 2],
+    "channel_mult": [1, 2, 4],
+    "transformer_depth": [0, 0, 2, 2, 10, 10],
+    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+    "transformer_depth_middle": 10,
+    "context_dim": 2048,
+    "adm_in_channels": 2816,
+    "num_classes": "sequential",
+    "num_heads": -1,
+    "num_head_channels": 64,
+    "use_spatial_transformer": True,
+    "use_linear_in_transformer": True,
+    "use_temporal_attention": False,
+    "legacy": False,
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the measurement is."""
+
+    dtype: torch.dtype
+    latent: int
+    steps: int
+    rounds: int
+
+
+@dataclass
+class Clock:
+    """Seconds of one contender, a number for each round, and bytes."""
+
+    first: list[float] = field(default_factory=list[float])
+    embeds: list[float] = field(default_factory=list[float])
+    scale: list[float] = field(default_factory=list[float])
+    sampling: list[float] = field(default_factory=list[float])
+    peak_apply: int = 0
+    peak_sampling: int = 0
+    weights_held: int = 0
+    others_held: int = 0
+
+
+def choose(steps: int | None, latent: int | None, rounds: int) -> Size | None:
+    """What this machine can do in a few minutes; None if it has too little memory."""
+    device = comfy.model_management.get_torch_device()
+    if device.type == "cuda":
+        return Size(torch.float16, latent or 128, steps or 10, rounds)
+    free = psutil.virtual_memory().available
+    if free < 8 * _GIB:
+        return None
+    # Single precision is what ComfyUI uses on a CPU; it takes 14 GB with everything else.
+    dtype = torch.float32 if free > 16 * _GIB else torch.bfloat16
+    return Size(dtype, latent or 32, steps or 1, rounds)
+
+
+def run(contenders: Sequence[Contender], folder: Path, size: Size) -> str:
+    """Measure everything and lay it out."""
+    path = _adapter_file(folder)
+    bed = _bed(size)
+    plain = Clock()
+    clocks = {party.name: Clock() for party in contenders}
+    _sample(bed, bed.model, size)  # warms up
+    plain.peak_sampling = _peak_of(lambda: _sample(bed, bed.model, size))
+    for index in range(size.rounds):
+        plain.sampling.append(_seconds(lambda: _sample(bed, bed.model, size)))
+        for party in contenders:
+            _one_round(party, bed, path, size, clocks[party.name], measure_memory=index == 0)
+    return _layout(plain, clocks, size)
+
+
+def _one_round(
+    party: Contender, bed: Bed, path: Path, size: Size, clock: Clock, measure_memory: bool
+) -> None:
+    first, second = _features(1), _features(2)
+    comfy.model_management.unload_all_models()
+    comfy.model_management.load_models_gpu([bed.model])
+    settle()
+    with Peak() as peak, torch.inference_mode():
+        start = time.perf_counter()
+        adapter = party.load(path)
+        model = party.apply(bed.model, adapter, first, How())
+        _wait()
+        clock.first.append(time.perf_counter() - start)
+    model = None
+    with torch.inference_mode():
+        clock.embeds.append(_seconds(lambda: party.apply(bed.model, adapter, second, How())))
+        louder = How(scale=0.7)
+        clock.scale.append(_seconds(lambda: party.apply(bed.model, adapter, second, louder)))
+        model = party.apply(bed.model, adapter, second, How())
+    clock.sampling.append(_seconds(lambda: _sample(bed, model, size)))
+    if measure_memory:
+        held = held_by(model)
+        clock.weights_held, clock.others_held = held.weights, held.others
+        clock.peak_apply = peak.bytes
+        clock.peak_sampling = _peak_of(lambda: _sample(bed, model, size))
+
+
+def _bed(size: Size) -> Bed:
+    config = comfy.supported_models.SDXL(dict(_UNET))
+    config.unet_config = dict(_UNET)
+    config.set_inference_dtype(size.dtype, None)
+    device = comfy.model_management.get_torch_device()
+    base = config.get_model({}, "", device=device)
+    unet = base.diffusion_model.to(size.dtype).eval()
+    block = torch.randn(_BLOCK, generator=torch.Generator().manual_seed(0)).to(device, size.dtype)
+    for name, parameter in unet.named_parameters():
+        _fill(name, parameter.data, block)
+    model = comfy.model_patcher.ModelPatcher(base, device, torch.device("cpu"))
+    widths = tuple(layer.width for layer in attention_layers(model))
+    return Bed("sdxl", model, widths, size.latent)
+
+
+def _fill(name: str, parameter: torch.Tensor, block: torch.Tensor) -> None:
+    if parameter.ndim < 2:
+        parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+        return
+    flat, factor = parameter.view(-1), parameter[0].numel() ** -0.5
+    for start in range(0, len(flat), _BLOCK):
+        part = flat[start : start + _BLOCK]
+        torch.mul(block[: len(part)], factor, out=part)
+
+
+def _adapter_file(folder: Path) -> Path:
+    tensors = checkpoints.as_tensors(checkpoints.load_table(_TABLE), "cpu", torch.float16)
+    return checkpoints.write(folder / f"{_TABLE}.safetensors", tensors, "flat")
+
+
+def _features(seed: int) -> ImageFeatures:
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(2, 1, _SEQUENCE, _ENCODER_WIDTH, generator=generator)
+    return ImageFeatures(None, hidden[0], None, hidden[1], "ViT-H")
+
+
+def _sample(bed: Bed, model: Any, size: Size) -> None:
+    with torch.inference_mode():
+        bed.sample(model, size.steps)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    gc.collect()
+    _wait()
+    start = time.perf_counter()
+    result = work()
+    _wait()
+    seconds = time.perf_counter() - start
+    del result
+    return seconds
+
+
+def _peak_of(work: Callable[[], object]) -> int:
+    settle()
+    with Peak() as peak:
+        work()
+    return peak.bytes
+
+
+def _wait() -> None:
+    if comfy.model_management.get_torch_device().type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _layout(plain: Clock, clocks: dict[str, Clock], size: Size) -> str:
+    names = list(clocks)
+    header = ["", *names, *(f"{name} / {names[0]}" for name in names[1:])]
+    sections = [
+        _times("load and first Apply", "first", clocks),
+        _times("second Apply, new embeds", "embeds", clocks),
+        _times("second Apply, new scale", "scale", clocks),
+        _against_plain("sampling / unpatched", plain, clocks),
+        _bytes("peak memory of load and first Apply", "peak_apply", clocks),
+        _bytes("weights the MODEL holds", "weights_held", clocks),
+        _bytes("keys, values, tokens it holds", "others_held", clocks),
+        ["peak of sampling over unpatched", *_beyond(plain, clocks), *("" for _ in names[1:])],
+    ]
+    precision = str(size.dtype).removeprefix("torch.")
+    return (
+        f"UNet {precision}, adapter file float16, latent {size.latent}x{size.latent}, CFG, "
+        f"{size.steps} step(s), {size.rounds} rounds; medians (lowest to highest)\n"
+        f"unpatched: {_spread(plain.sampling, 's')} a run, peak {megabytes(plain.peak_sampling)}\n"
+        f"{table(header, sections)}"
+    )
+
+
+def _times(title: str, name: str, clocks: dict[str, Clock]) -> list[str]:
+    lists = [getattr(clock, name) for clock in clocks.values()]
+    return [title, *(_spread(times, "s") for times in lists), *_ratios(lists)]
+
+
+def _against_plain(title: str, plain: Clock, clocks: dict[str, Clock]) -> list[str]:
+    lists = [
+        [own / base for own, base in zip(clock.sampling, plain.sampling, strict=True)]
+        for clock in clocks.values()
+    ]
+    return [title, *(_spread(ratios, "x", 3) for ratios in lists), *_ratios(lists)]
+
+
+def _bytes(title: str, name: str, clocks: dict[str, Clock]) -> list[str]:
+    sizes = [getattr(clock, name) for clock in clocks.values()]
+    ratios = [f"{size / sizes[0]:.2f}x" if sizes[0] else "-" for size in sizes[1:]]
+    return [title, *map(megabytes, sizes), *ratios]
+
+
+def _beyond(plain: Clock, clocks: dict[str, Clock]) -> list[str]:
+    return [megabytes(clock.peak_sampling - plain.peak_sampling) for clock in clocks.values()]
+
+
+def _ratios(lists: list[list[float]]) -> list[str]:
+    return [
+        f"{median(other / own for other, own in zip(theirs, lists[0], strict=True)):.2f}x"
+        for theirs in lists[1:]
+    ]
+
+
+def _spread(values: list[float], unit: str, digits: int = 2) -> str:
+    low, middle, high = min(values), median(values), max(values)
+    return f"{middle:.{digits}f} {unit} ({low:.{digits}f} to {high:.{digits}f})"

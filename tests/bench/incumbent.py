@@ -1,0 +1,69 @@
+"""ComfyUI_IPAdapter_plus from a folder of the user's, run through its own loader and node."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import comfy.cli_args
+import torch
+from bench.contenders import How
+from pack.ip_models.features import ImageFeatures
+from pack.ip_models.spec import Feature
+from torch import nn
+
+_PACKAGE = "bench_incumbent"
+
+
+class Incumbent:
+    """Its model loader and its node "IPAdapter Embeds", fed with the same features."""
+
+    name = "incumbent"
+
+    def __init__(self, folder: Path) -> None:
+        spec = importlib.util.spec_from_file_location(
+            _PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        if spec is None or spec.loader is None or not (folder / "IPAdapterPlus.py").is_file():
+            raise SystemExit(f"{folder} holds no ComfyUI_IPAdapter_plus")
+        package = importlib.util.module_from_spec(spec)
+        sys.modules[_PACKAGE] = package
+        spec.loader.exec_module(package)
+        self._load = importlib.import_module(f"{_PACKAGE}.utils").ipadapter_model_loader
+        self._node = package.NODE_CLASS_MAPPINGS["IPAdapterEmbeds"]()
+
+    def load(self, path: Path) -> dict[str, Any]:
+        return self._load(str(path))
+
+    def apply(self, model: Any, adapter: dict[str, Any], features: ImageFeatures, how: How) -> Any:
+        plus = "latents" in adapter["image_proj"]
+        pair = features.pair(Feature.PENULTIMATE if plus else Feature.POOLED)
+        assert pair is not None
+        _announce(model.model_dtype())
+        patched = self._node.apply_ipadapter(
+            model,
+            adapter,
+            pos_embed=pair[0],
+            neg_embed=pair[1],
+            weight=how.scale,
+            weight_type="linear",
+            start_at=how.start,
+            end_at=how.end,
+            attn_mask=how.mask,
+        )
+        return patched[0]
+
+    def module(self, model: Any, adapter: dict[str, Any]) -> nn.Module:
+        slots = model.model_options["transformer_options"]["patches_replace"]["attn2"]
+        return next(iter(slots.values())).kwargs[-1]["ipadapter"]
+
+
+def _announce(dtype: torch.dtype) -> None:
+    """It asks the host for the type of UNets in general, so that has to be this UNet's."""
+    arguments = comfy.cli_args.args
+    arguments.fp32_unet = dtype == torch.float32
+    arguments.bf16_unet = dtype == torch.bfloat16
+    arguments.fp16_unet = dtype == torch.float16

@@ -1,0 +1,113 @@
+"""The promises about speed and memory that can be counted; `dev.py bench` counts more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import comfy.ldm.modules.attention as host_attention
+import pytest
+import tiny
+import torch
+from bench import counts, memory, reapply
+from bench.bed import tiny_bed
+from bench.contenders import How, Ours
+from bench.counter import OperatorLog, measure
+from bench.counts import Case
+from bench.report import Check
+from pack.nodes.host import install
+
+CASES = [
+    *counts.cases("sd1"),
+    Case("sdxl plus", "sdxl"),
+    Case("sdxl standard", "sdxl", ("standard",)),
+]
+OURS = Ours()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _counted_attention() -> Iterator[None]:
+    """PyTorch's attention, which is one kernel, and one thread, which is faster for tiny work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (host_attention, install):
+            patch.setattr(module, "optimized_attention", host_attention.attention_pytorch)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("adapters")
+
+
+def broken(checks: list[Check]) -> list[str]:
+    """What was promised and is not kept."""
+    assert checks
+    return [str(check) for check in checks if not check.passed]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_two_kernels_for_each_layer_and_nothing_else(case: Case, folder: Path) -> None:
+    assert broken(counts.cost(OURS, case, folder).checks()) == []
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_sampling_needs_no_weights(family: str, folder: Path) -> None:
+    model = counts.patched(OURS, Case("plus", family), folder)
+    adapter = OURS.load(counts.adapter_file(family, "plus", folder))
+    need = memory.need(tiny_bed(family), model, OURS.module(model, adapter))
+    assert broken(need.checks(family)) == []
+    assert need.held.others > 0
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_new_embeds_leave_the_weights_where_they_are(family: str, folder: Path) -> None:
+    again = reapply.second_apply(OURS, family, folder)
+    assert broken(again.checks(family)) == []
+    assert again.work.products > 0
+
+
+def test_a_new_scale_projects_nothing(folder: Path) -> None:
+    bed, features = tiny_bed("sd1"), tiny.random_features(1)
+    adapter = OURS.load(counts.adapter_file("sd1", "plus", folder))
+    OURS.apply(bed.model, adapter, features, How())
+    _, work = reapply.watch(lambda: OURS.apply(bed.model, adapter, features, How(0.5)), [])
+    assert (work.products, work.cast, work.files) == (0, [], [])
+
+
+def test_the_counter_counts_work_and_only_work() -> None:
+    left, right = torch.ones(4, 4), torch.ones(4, 4)
+    with OperatorLog() as log:
+        left.view(2, 8).transpose(0, 1)[1:].to(torch.float32).reshape(-1)
+        torch.empty(3)
+        (left @ right).add_(left)
+        left.clone()
+        float(left.max())
+    assert log.kernels == {"mm": 1, "add_": 1, "clone": 1, "max": 1}
+    assert log.reads == {"_local_scalar_dense": 1}
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_composite_operators_count_as_their_parts(mode: type) -> None:
+    module = torch.nn.Linear(4, 4)
+    query = torch.ones(1, 1, 4, 8)
+
+    def work() -> None:
+        with mode():
+            torch.nn.functional.scaled_dot_product_attention(query, query, query)
+            module(torch.ones(2, 4))
+
+    found = measure(work, module, torch.device("cpu"))
+    assert (found.attention, found.products, found.syncs, found.calls) == (1, 1, 0, 1)
+    assert found.kernels == 3  # attention, product, and the ones
+
+
+def test_what_hangs_on_a_model_is_found(folder: Path) -> None:
+    model = tiny_bed("sd1").model.clone()
+    assert memory.held_by(model) == memory.Held(0, 0)
+    adapter = OURS.load(counts.adapter_file("sd1", "standard", folder))
+    kept = [adapter]
+    model.model_options["model_function_wrapper"] = lambda apply, options: kept
+    assert memory.held_by(model).weights == adapter.patcher.model_size()

@@ -1,0 +1,461 @@
+"""Files on disk that fit, found by content whatever they are called, or a sentence that helps."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import folder_paths
+import pytest
+import tiny
+import torch
+from checkpoints import HIDDEN_SD1, HIDDEN_SDXL, load_table
+from pack.ip_models.errors import BrokenFile, MissingModel, WrongBase, WrongEncoder
+from pack.ip_models.features import ImageFeatures
+from pack.ip_models.layers import LayerAddress
+from pack.ip_models.published import ADAPTER_ADDRESSES, Choice
+from pack.ip_models.spec import AdapterSpec, Family, Kind
+from pack.nodes.host import folders, match
+from pack.nodes.host.apply import Settings, apply
+from pack.nodes.host.backbones import AttentionLayer
+from pack.nodes.host.loaded import read_file_spec
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+from torch import Tensor
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+ADAPTERS = {
+    "standard": "ip-adapter_sd15",
+    "ViT-G": "ip-adapter_sd15_vit-G",
+    "plus": "ip-adapter-plus_sd15",
+    "full face": "ip-adapter-full-face_sd15",
+    "XL standard": "ip-adapter_sdxl_vit-h",
+    "XL ViT-G": "ip-adapter_sdxl",
+    "XL plus": "ip-adapter-plus_sdxl_vit-h",
+    "FaceID": "ip-adapter-faceid_sd15",
+    "Kolors": "kolors_ip_adapter_plus_general",
+}
+# Layers, width, and pooled width of the encoders.
+ENCODERS = {
+    "H": (32, 1280, 1024),
+    "G": (48, 1664, 1280),
+    "L": (24, 1024, 768),
+    "g": (40, 1408, 1024),
+}
+PAGE = b"<!DOCTYPE html><html></html>"
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an empty `ipadapter` and `clip_vision`, the only ones that are searched."""
+    table = {}
+    for name in (folders.ADAPTERS, folders.ENCODERS):
+        (tmp_path / name).mkdir()
+        table[name] = ([str(tmp_path / name)], set(folder_paths.supported_pt_extensions))
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", table)
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    return tmp_path
+
+
+def write_sparse(path: Path, shapes: Shapes) -> Path:
+    """A safetensors file of full size whose data are a hole in the disk."""
+    header: dict[str, object] = {}
+    place = 0
+    for key, shape in shapes.items():
+        end = place + 2 * math.prod(shape)
+        header[key] = {"dtype": "F16", "shape": list(shape), "data_offsets": [place, end]}
+        place = end
+    text = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + place)
+    return path
+
+
+def put_adapter(models: Path, kind: str, name: str) -> Path:
+    return write_sparse(models / folders.ADAPTERS / name, load_table(ADAPTERS[kind]).tensors)
+
+
+def encoder_shapes(kind: str) -> dict[str, tuple[int, ...]]:
+    """As many keys as tell encoders apart, under their names in transformers."""
+    layers, width, pooled = ENCODERS[kind]
+    numbers = range(layers)
+    return {
+        "vision_model.embeddings.position_embedding.weight": (257, width),
+        **{f"vision_model.encoder.layers.{i}.layer_norm1.weight": (width,) for i in numbers},
+        "vision_model.post_layernorm.weight": (width,),
+        "visual_projection.weight": (pooled, width),
+    }
+
+
+def put_encoder(models: Path, kind: str, name: str) -> Path:
+    return write_sparse(models / folders.ENCODERS / name, encoder_shapes(kind))
+
+
+def layers(hidden: Iterable[int], context: int) -> list[AttentionLayer]:
+    return [
+        AttentionLayer(LayerAddress("input", i, 0), width, context)
+        for i, width in enumerate(hidden)
+    ]
+
+
+SD1, SDXL = layers(HIDDEN_SD1, 768), layers(HIDDEN_SDXL, 2048)
+
+
+def spec_of(models: Path, kind: str) -> AdapterSpec:
+    path = put_adapter(models, kind, "asked for.bin")
+    try:
+        return read_file_spec(str(path))
+    finally:
+        path.unlink()
+
+
+def is_sentence(text: str) -> bool:
+    return text.endswith(".") and ".." not in text and "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("base", "choice", "kind"),
+    [
+        (SD1, Choice.STANDARD, "standard"),
+        (SD1, Choice.VIT_G, "ViT-G"),
+        (SD1, Choice.PLUS, "plus"),
+        (SD1, Choice.FULL_FACE, "full face"),
+        (SDXL, Choice.STANDARD, "XL standard"),
+        (SDXL, Choice.VIT_G, "XL ViT-G"),
+        (SDXL, Choice.PLUS, "XL plus"),
+    ],
+)
+@pytest.mark.parametrize("backwards", [True, False])
+def test_adapters_are_chosen_by_content_whatever_they_are_called(
+    models: Path, base: list[AttentionLayer], choice: Choice, kind: str, backwards: bool
+) -> None:
+    kinds = [kind for kind in ADAPTERS if kind != "Kolors"]
+    for number, other in enumerate(reversed(kinds) if backwards else kinds):
+        put_adapter(models, other, f"{number}.safetensors")
+    found = match.find_adapter(base, choice)
+    assert read_file_spec(folders.resolve(folders.ADAPTERS, found)) == spec_of(models, kind)
+
+
+_WORDS = pytest.mark.xfail(
+    strict=True, reason="words count that mean nothing for files of that shape"
+)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {
+            "standard": "ip-adapter-plus_sd15.bin",
+            "plus": "ip-adapter_sd15_vit-G.bin",
+            "ViT-G": "ip-adapter_sd15.bin",
+            "full face": "ip-adapter_sdxl.bin",
+        },
+        pytest.param(
+            {
+                "standard": "ip_plus_composition_sd15.bin",
+                "plus": "ip-adapter_sd15_light.bin",
+                "ViT-G": "ip-adapter-full-face_sd15.bin",
+                "full face": "ip-adapter_sd15_vit-G.bin",
+            },
+            marks=_WORDS,
+        ),
+    ],
+    ids=["plain names", "names of variants"],
+)
+def test_swapped_names_do_not_swap_the_adapters(models: Path, names: dict[str, str]) -> None:
+    for kind, name in names.items():
+        put_adapter(models, kind, name)
+    assert {kind: match.find_adapter(SD1, Choice(kind)) for kind in names} == names
+
+
+@pytest.mark.parametrize(
+    ("choice", "name"),
+    [
+        (Choice.PLUS, "b plus.bin"),
+        (Choice.PLUS_FACE, "c plus FACE.bin"),
+        (Choice.COMPOSITION, "a composition.bin"),
+    ],
+)
+def test_names_decide_between_files_of_one_shape(models: Path, choice: Choice, name: str) -> None:
+    for other in ("a composition.bin", "b plus.bin", "c plus FACE.bin"):
+        put_adapter(models, "plus", other)
+    assert match.find_adapter(SD1, choice) == name
+
+
+def test_the_name_of_a_folder_is_no_hint(models: Path) -> None:
+    (models / folders.ADAPTERS / "face").mkdir()
+    path = put_adapter(models, "plus", "face/plain.bin")
+    name = str(path.relative_to(models / folders.ADAPTERS))
+    assert match.find_adapter(SD1, Choice.PLUS) == name
+
+
+def test_an_adapter_for_vit_g_stands_in_only_where_there_is_none_for_vit_h(models: Path) -> None:
+    put_adapter(models, "ViT-G", "a.bin")
+    assert match.find_adapter(SD1, Choice.STANDARD) == "a.bin"
+    put_adapter(models, "standard", "z.bin")
+    assert match.find_adapter(SD1, Choice.STANDARD) == "z.bin"
+
+
+@pytest.mark.xfail(strict=True, reason="files that are refused on loading are offered too")
+def test_an_adapter_that_cannot_be_applied_is_not_chosen(models: Path) -> None:
+    put_adapter(models, "Kolors", "a.bin")
+    with pytest.raises(MissingModel, match="a.bin is Kolors plus"):
+        match.find_adapter(SDXL, Choice.PLUS)
+    put_adapter(models, "XL plus", "z.bin")
+    assert match.find_adapter(SDXL, Choice.PLUS) == "z.bin"
+
+
+def test_each_adapter_that_does_not_fit_is_listed_with_the_reason(models: Path) -> None:
+    put_adapter(models, "standard", "one.bin")
+    put_adapter(models, "XL plus", "two.safetensors")
+    put_adapter(models, "FaceID", "three.bin")
+    put_encoder(models, "L", "encoder.bin").rename(models / folders.ADAPTERS / "four.bin")
+    (models / folders.ADAPTERS / "five.bin").write_bytes(PAGE)
+    (models / folders.ADAPTERS / "six.bin").write_bytes(b"")
+    (models / folders.ADAPTERS / "notes.txt").write_bytes(b"not a model")
+    with pytest.raises(MissingModel) as refused:
+        match.find_adapter(SD1, Choice.PLUS)
+    found = refused.value.found
+    for words in (
+        "one.bin is SD1.5 standard for ViT-H",
+        "two.safetensors is SDXL plus for ViT-H",
+        "three.bin is SD1.5 FaceID for face",
+        "four.bin holds 27 tensors",
+        f"five.bin is a web page of {len(PAGE)} bytes",
+        "six.bin is empty",
+        str(models / folders.ADAPTERS),
+    ):
+        assert words in found
+    assert "notes.txt" not in found
+    assert refused.value.needed == "a plus adapter for SD1.5 is needed"
+    assert ADAPTER_ADDRESSES[Family.SD1, Choice.PLUS] in refused.value.action
+    assert is_sentence(str(refused.value))
+
+
+def test_an_empty_folder_is_called_empty_and_the_download_is_named(models: Path) -> None:
+    with pytest.raises(MissingModel) as refused:
+        match.find_adapter(SDXL, Choice.PLUS_FACE)
+    assert "no adapter" in refused.value.found
+    assert ADAPTER_ADDRESSES[Family.SDXL, Choice.PLUS_FACE] in refused.value.action
+    with pytest.raises(MissingModel, match="no image encoder"):
+        match.find_encoder(spec_of(models, "plus"))
+
+
+def test_a_kind_that_was_never_published_is_said_to_be_so() -> None:
+    with pytest.raises(MissingModel, match="no full face adapter was published for SDXL"):
+        match.find_adapter(SDXL, Choice.FULL_FACE)
+
+
+def test_a_base_with_other_widths_gets_no_adapter(models: Path) -> None:
+    put_adapter(models, "standard", "a.bin")
+    with pytest.raises(MissingModel, match="a.bin is SD1.5 standard"):
+        match.find_adapter(layers([320] * 16, 768), Choice.STANDARD)
+    with pytest.raises(MissingModel):
+        match.find_adapter(SD1[:15], Choice.STANDARD)
+    assert match.find_adapter(SD1, Choice.STANDARD) == "a.bin"
+
+
+@pytest.mark.parametrize(
+    ("adapter", "encoder"),
+    [
+        ("standard", "H"),
+        ("plus", "H"),
+        ("full face", "H"),
+        ("ViT-G", "G"),
+        ("XL standard", "H"),
+        ("XL ViT-G", "G"),
+        ("Kolors", "L"),
+    ],
+)
+@pytest.mark.parametrize("order", ["HGL", "LGH", "GLH"])
+def test_encoders_are_chosen_by_content_whatever_they_are_called(
+    models: Path, adapter: str, encoder: str, order: str
+) -> None:
+    names = ["CLIP-ViT-H-14.safetensors", "CLIP-ViT-bigG-14.bin", "model.safetensors"]
+    placed = dict(zip(order, names, strict=True))
+    for kind, name in placed.items():
+        put_encoder(models, kind, name)
+    assert match.find_encoder(spec_of(models, adapter)) == placed[encoder]
+
+
+def test_an_encoder_under_the_names_of_open_clip_is_found(models: Path) -> None:
+    shapes = {"visual.ln_post.weight": (1280,), "visual.proj": (1280, 1024)}
+    write_sparse(models / folders.ENCODERS / "open.safetensors", shapes)
+    for kind in ("standard", "plus"):
+        assert match.find_encoder(spec_of(models, kind)) == "open.safetensors"
+
+
+def test_an_encoder_without_projection_serves_plus_and_not_standard(models: Path) -> None:
+    shapes = encoder_shapes("H")
+    del shapes["visual_projection.weight"]
+    write_sparse(models / folders.ENCODERS / "bare.safetensors", shapes)
+    assert match.find_encoder(spec_of(models, "plus")) == "bare.safetensors"
+    with pytest.raises(MissingModel, match="bare.safetensors is ViT-H"):
+        match.find_encoder(spec_of(models, "standard"))
+
+
+@pytest.mark.xfail(strict=True, reason="only the width that is read is compared")
+def test_an_encoder_that_shares_only_the_pooled_width_is_not_chosen(models: Path) -> None:
+    put_encoder(models, "g", "CLIP-ViT-g-14.safetensors")
+    with pytest.raises(MissingModel, match="CLIP-ViT-g-14.safetensors is an encoder with 1024"):
+        match.find_encoder(spec_of(models, "standard"))
+
+
+def test_each_encoder_that_does_not_fit_is_listed_with_the_reason(models: Path) -> None:
+    put_encoder(models, "G", "one.safetensors")
+    put_encoder(models, "L", "two.bin")
+    (models / folders.ENCODERS / "three.bin").write_bytes(PAGE)
+    write_sparse(models / folders.ENCODERS / "four.bin", {"a": (1,)})
+    with pytest.raises(MissingModel) as refused:
+        match.find_encoder(spec_of(models, "plus"))
+    for words in (
+        "one.safetensors is ViT-bigG",
+        "two.bin is ViT-L",
+        "three.bin is a web page",
+        "four.bin is no CLIP image encoder",
+        str(models / folders.ENCODERS),
+    ):
+        assert words in refused.value.found
+    assert refused.value.needed == "ViT-H is needed"
+    assert "https://" in refused.value.action and "models/clip_vision" in refused.value.action
+    assert is_sentence(str(refused.value))
+
+
+def features(pooled: int, width: int) -> ImageFeatures:
+    return ImageFeatures(
+        pooled=torch.zeros(1, pooled),
+        penultimate=torch.zeros(1, 5, width),
+        negative_pooled=torch.zeros(1, pooled),
+        negative_penultimate=torch.zeros(1, 5, width),
+        source="ViT-bigG",
+    )
+
+
+@pytest.fixture(scope="module")
+def twin() -> tiny.Twins:
+    return tiny.twins("sd1")
+
+
+def test_the_right_encoder_is_named_when_it_is_on_disk_and_where_to_get_it_when_not(
+    models: Path, tmp_path: Path, twin: tiny.Twins
+) -> None:
+    adapter = tiny.load_tensors(tmp_path, tiny.adapter_tensors(twin, "plus"), "mine")
+    put_encoder(models, "G", "a wrong one.safetensors")
+    with pytest.raises(WrongEncoder) as refused:
+        apply(twin.model, adapter, features(1280, 1664), Settings())
+    assert "ViT-bigG with 1664 wide penultimate" in refused.value.found
+    assert "mine.safetensors needs ViT-H with 1280" in refused.value.needed
+    assert "https://" in refused.value.action and "a wrong one" not in str(refused.value)
+    put_encoder(models, "H", "the right one.bin")
+    with pytest.raises(WrongEncoder) as refused:
+        apply(twin.model, adapter, features(1280, 1664), Settings())
+    assert refused.value.action == ("Encode with the right one.bin, which is in models/clip_vision")
+    assert is_sentence(str(refused.value))
+
+
+def test_an_adapter_that_fits_is_named_when_it_is_on_disk_and_where_to_get_it_when_not(
+    models: Path, tmp_path: Path, twin: tiny.Twins
+) -> None:
+    wide = tiny.adapter_tensors(tiny.Twins("sd1", None, twin.model, 2048, twin.dtype), "plus")
+    adapter = tiny.load_tensors(tmp_path, wide, "mine")
+    features_of_h = features(1024, 1280)
+    put_adapter(models, "XL plus", "a wrong one.safetensors")
+    with pytest.raises(WrongBase) as refused:
+        apply(twin.model, adapter, features_of_h, Settings())
+    assert refused.value.found == "mine.safetensors is an adapter for SDXL"
+    assert refused.value.needed == "this MODEL is SD1.5 (text context 768 wide)"
+    assert ADAPTER_ADDRESSES[Family.SD1, Choice.PLUS] in refused.value.action
+    for name, kind in (("a fitting one", "standard"), ("the best one", "plus")):
+        tiny.load_tensors(models / folders.ADAPTERS, tiny.adapter_tensors(twin, kind), name)
+    with pytest.raises(WrongBase) as refused:
+        apply(twin.model, adapter, features_of_h, Settings())
+    assert refused.value.action == (
+        "Load the best one.safetensors, which is in models/ipadapter and fits"
+    )
+    (models / folders.ADAPTERS / "the best one.safetensors").unlink()
+    with pytest.raises(WrongBase, match="Load a fitting one.safetensors"):
+        apply(twin.model, adapter, features_of_h, Settings())
+    assert is_sentence(str(refused.value))
+
+
+def test_a_hint_never_names_an_adapter_that_cannot_be_applied(models: Path) -> None:
+    put_adapter(models, "Kolors", "a.bin")
+    put_adapter(models, "FaceID", "b.bin")
+    assert "https://" in match.adapter_hint(SDXL, Kind.PLUS)
+    assert "https://" in match.adapter_hint(SD1, Kind.STANDARD)
+    put_adapter(models, "XL plus", "z.bin")
+    assert match.adapter_hint(SDXL, Kind.PLUS).startswith("Load z.bin")
+
+
+def loadable() -> dict[str, Tensor]:
+    """As little of a ViT-L as makes ComfyUI build one."""
+    shapes = {key: shape for key, shape in encoder_shapes("L").items() if ".layers." not in key}
+    numbers = (0, 22)
+    shapes |= {f"vision_model.encoder.layers.{i}.layer_norm1.weight": (1024,) for i in numbers}
+    return {key: torch.full(shape, 0.5) for key, shape in shapes.items()}
+
+
+_EXTENSION = pytest.mark.xfail(strict=True, reason="ComfyUI's loader believes the extension")
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.safetensors", "safetensors"),
+        ("a.bin", "torch"),
+        pytest.param("a.bin", "safetensors", marks=_EXTENSION),
+        pytest.param("a.safetensors", "torch", marks=_EXTENSION),
+    ],
+)
+def test_an_encoder_is_loaded_under_any_name_and_only_once(
+    models: Path, name: str, form: str
+) -> None:
+    path = models / folders.ENCODERS / name
+    (torch.save if form == "torch" else save_file)(loadable(), path)
+    encoder = match.load_encoder(str(path))
+    projection: Tensor = encoder.model.visual_projection.weight
+    assert projection.shape == (768, 1024)
+    assert torch.equal(projection, torch.full_like(projection, 0.5))
+    assert match.load_encoder(str(path)) is encoder
+
+
+def test_an_encoder_is_forgotten_with_its_last_user(models: Path) -> None:
+    path = models / folders.ENCODERS / "a.safetensors"
+    save_file(loadable(), path)
+    encoder = match.load_encoder(str(path))
+    assert encoder in match._encoders.values()
+    count = len(match._encoders)
+    del encoder
+    assert len(match._encoders) == count - 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vision_model.post_layernorm.weight": torch.ones(1000)},
+        {"vision_model.embeddings.position_embedding.weight": torch.ones(1025, 1024)},
+    ],
+    ids=["another width", "another image size"],
+)
+@pytest.mark.xfail(strict=True, reason="the RuntimeError of load_state_dict is not caught")
+def test_an_encoder_that_comfyui_cannot_build_is_refused_in_a_sentence(
+    models: Path, change: dict[str, Tensor]
+) -> None:
+    path = models / folders.ENCODERS / "odd.safetensors"
+    save_file(loadable() | change, path)
+    with pytest.raises(BrokenFile, match="^odd.safetensors "):
+        match.load_encoder(str(path))
+
+
+def test_files_that_are_no_encoders_are_refused_in_a_sentence(models: Path) -> None:
+    no_encoder = put_adapter(models, "plus", "adapter.safetensors")
+    with pytest.raises(BrokenFile, match="^adapter.safetensors is no CLIP image encoder;"):
+        match.load_encoder(str(no_encoder))
+    small = models / folders.ENCODERS / "small.safetensors"
+    save_file({k: v for k, v in loadable().items() if ".layers." not in k}, small)
+    with pytest.raises(BrokenFile, match="^small.safetensors is no CLIP image encoder;"):
+        match.load_encoder(str(small))

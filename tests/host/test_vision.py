@@ -1,0 +1,437 @@
+"""From pictures to features and tokens: transformers' and diffusers' numbers, from pixels on."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import json
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import checkpoints
+import comfy.clip_vision
+import comfy.model_management
+import comfy.utils
+import numpy
+import pytest
+import tiny
+import torch
+from diffusers.loaders.unet import UNet2DConditionLoadersMixin
+from pack.ip_models.errors import BadInput
+from pack.ip_models.features import ImageFeatures, select
+from pack.ip_models.image import Fit
+from pack.nodes.host import vision
+from pack.nodes.host.vision import Reference, Unconditional, encode
+from PIL import Image
+from torch import Tensor
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+
+try:
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+except ImportError:  # before transformers 5 the class of this name was the one with PIL
+    from transformers import CLIPImageProcessor as CLIPImageProcessorPil
+
+TOLERANCE, EFFECT = 5e-6, 0.01
+SIZE, WIDTH, POOLED, TOKENS = 56, 48, 32, 17
+CHUNK = vision._CHUNK
+CONFIG: dict[str, Any] = dict(
+    hidden_size=WIDTH,
+    intermediate_size=2 * WIDTH,
+    num_hidden_layers=4,
+    num_attention_heads=2,
+    num_channels=3,
+    image_size=SIZE,
+    patch_size=14,
+    hidden_act="quick_gelu",
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+def randomise(model: Any) -> None:
+    """Loud weights that half precision, in which ComfyUI keeps encoders, can hold exactly."""
+    generator = torch.Generator().manual_seed(8)
+    for name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        if parameter.ndim > 1:
+            noise = noise / parameter[0].numel() ** 0.5
+        elif name.endswith("weight"):
+            noise = 1 + 0.2 * noise
+        parameter.copy_(noise.half())
+
+
+def comfy_encoder(folder: Path, config: dict[str, Any], state: dict[str, Tensor]) -> Any:
+    """ComfyUI's encoder; a file, because older versions take the configuration from there only."""
+    path = folder / "encoder.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    encoder = comfy.clip_vision.ClipVisionModel(str(path))
+    encoder.model.load_state_dict(state, strict=True)
+    return encoder
+
+
+@dataclass
+class Pair:
+    """One encoder of transformers' class and one of ComfyUI's, with equal weights."""
+
+    theirs: Any
+    ours: Any
+    processor: Any
+
+    def reference(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled and penultimate feature of normalised pixels."""
+        out = self.theirs(pixels, output_hidden_states=True)
+        return out.image_embeds, out.hidden_states[-2]
+
+    def of_picture(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of (height, width, channels) bytes, with transformers' own preprocessing."""
+        opened = Image.fromarray(picture.numpy())
+        pixels = self.processor(opened)["pixel_values"][0]
+        return self.reference(torch.from_numpy(numpy.asarray(pixels))[None])
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return make_pair(tmp_path_factory.mktemp("clip"))
+
+
+def make_pair(folder: Path) -> Pair:
+    theirs = CLIPVisionModelWithProjection(CLIPVisionConfig(projection_dim=POOLED, **CONFIG)).eval()
+    with torch.no_grad():
+        randomise(theirs)
+    config = {**CONFIG, "projection_dim": POOLED, "model_type": "clip_vision_model"}
+    ours = comfy_encoder(folder, config, theirs.state_dict())
+    square = {"height": SIZE, "width": SIZE}
+    processor = CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size=square)
+    return Pair(theirs, ours, processor)
+
+
+def picture(height: int, width: int, seed: int = 0) -> Tensor:
+    """Bytes with large shapes and fine grain, as a photo has them."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 5, 4, generator=generator)
+    grown = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic")[0]
+    grain = 0.1 * torch.randn(3, height, width, generator=generator)
+    return ((grown + grain).clamp(0, 1) * 255).round().to(torch.uint8).movedim(0, -1)
+
+
+def batch(*pictures: Tensor) -> Tensor:
+    return torch.stack(pictures).float() / 255
+
+
+def reference_of(*pictures: Tensor, **options: Any) -> Reference:
+    return Reference(**{"images": batch(*pictures), "fit": Fit.CROP_CENTRE, **options})
+
+
+def pooled_of(features: ImageFeatures) -> Tensor:
+    assert features.pooled is not None
+    return features.pooled
+
+
+def negative_of(features: ImageFeatures) -> Tensor:
+    assert features.negative_pooled is not None
+    return features.negative_pooled
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pictures each call of the real `encode_image` got."""
+    counts: list[int] = []
+    original = comfy.clip_vision.ClipVisionModel.encode_image
+
+    def counted(self: Any, image: Tensor, *args: Any, **kwargs: Any) -> Any:
+        counts.append(len(image))
+        return original(self, image, *args, **kwargs)
+
+    monkeypatch.setattr(comfy.clip_vision.ClipVisionModel, "encode_image", counted)
+    return counts
+
+
+@pytest.mark.parametrize(
+    "size", [(SIZE, SIZE), (480, 640), (641, 479), (57, 55), (3, 200), (20, 20), (1, 1)], ids=str
+)
+def test_features_from_pixels_are_those_of_transformers(pair: Pair, size: tuple[int, int]) -> None:
+    source = picture(*size)
+    features = encode(pair.ours, reference_of(source))
+    pooled, hidden = pair.of_picture(source)
+    assert hidden.shape == (1, TOKENS, WIDTH) and pooled.shape == (1, POOLED)
+    assert features.penultimate.dtype is pooled_of(features).dtype is torch.float32
+    assert tiny.relative(features.penultimate, hidden) < TOLERANCE
+    assert tiny.relative(pooled_of(features), pooled) < TOLERANCE
+
+
+def test_the_tolerance_would_notice_another_picture_another_crop_and_one_grey_level(
+    pair: Pair,
+) -> None:
+    source = picture(90, 60)
+    exact = encode(pair.ours, reference_of(source))
+    brighter = source.clone()
+    brighter[20:60] += 1
+    for other in (
+        reference_of(picture(90, 60, seed=1)),
+        reference_of(source, fit=Fit.CROP_TOP),
+        reference_of(source, fit=Fit.SQUASH),
+        reference_of(brighter),
+    ):
+        features = encode(pair.ours, other)
+        assert tiny.relative(features.penultimate, exact.penultimate) > 100 * TOLERANCE
+        assert tiny.relative(pooled_of(features), pooled_of(exact)) > 100 * TOLERANCE
+
+
+def test_no_picture_is_zero_pixels_and_a_pooled_zero(pair: Pair) -> None:
+    features = encode(pair.ours, reference_of(picture(60, 80)))
+    _, hidden = pair.reference(torch.zeros(1, 3, SIZE, SIZE))
+    assert features.negative_penultimate.shape == (1, TOKENS, WIDTH)
+    assert tiny.relative(features.negative_penultimate, hidden) < TOLERANCE
+    assert negative_of(features).shape == (1, POOLED)
+    assert not negative_of(features).any()
+
+
+def test_a_black_image_is_black_before_normalisation(pair: Pair) -> None:
+    source = reference_of(picture(60, 80), unconditional=Unconditional.BLACK_IMAGE)
+    features = encode(pair.ours, source)
+    _, hidden = pair.of_picture(torch.zeros(SIZE, SIZE, 3, dtype=torch.uint8))
+    _, zero = pair.reference(torch.zeros(1, 3, SIZE, SIZE))
+    assert tiny.relative(features.negative_penultimate, hidden) < TOLERANCE
+    assert tiny.relative(hidden, zero) > EFFECT
+    assert not negative_of(features).any()
+
+
+@pytest.mark.parametrize("unconditional", Unconditional)
+def test_a_negative_image_replaces_both_negatives(pair: Pair, unconditional: Unconditional) -> None:
+    other = picture(50, 70, seed=3)
+    source = reference_of(
+        picture(60, 80), picture(60, 80, 1), negative=batch(other), unconditional=unconditional
+    )
+    features = encode(pair.ours, source)
+    pooled, hidden = pair.of_picture(other)
+    assert tiny.relative(features.negative_penultimate, hidden) < TOLERANCE
+    assert tiny.relative(negative_of(features), pooled) < TOLERANCE
+    assert features.count == 2
+
+
+def test_each_reference_may_have_a_negative_image_of_its_own(pair: Pair) -> None:
+    others = [picture(60, 60, seed) for seed in (3, 4)]
+    source = reference_of(picture(60, 80), picture(60, 80, 1), negative=batch(*others))
+    features = encode(pair.ours, source)
+    for row, other in enumerate(others):
+        pooled, hidden = pair.of_picture(other)
+        assert tiny.relative(features.negative_penultimate[row], hidden[0]) < TOLERANCE
+        assert tiny.relative(negative_of(features)[row], pooled[0]) < TOLERANCE
+
+
+@pytest.mark.parametrize("count", [1, 17, 33])
+def test_a_batch_of_any_length_is_its_pictures_one_by_one(
+    pair: Pair, calls: list[int], count: int
+) -> None:
+    pictures = [picture(70, 60, seed) for seed in range(count)]
+    features = encode(pair.ours, reference_of(*pictures))
+    assert features.count == count and sum(calls) >= count and max(calls) <= CHUNK
+    for row in {0, count // 2, count - 1}:
+        pooled, hidden = pair.of_picture(pictures[row])
+        assert tiny.relative(features.penultimate[row], hidden[0]) < TOLERANCE
+        assert tiny.relative(pooled_of(features)[row], pooled[0]) < TOLERANCE
+    distinct = {round(float(row.sum()), 4) for row in features.penultimate}
+    assert len(distinct) == count
+
+
+def test_the_empty_encoding_is_made_once_for_each_encoder(tmp_path: Path, calls: list[int]) -> None:
+    one, other = make_pair(tmp_path).ours, make_pair(tmp_path).ours
+    first = encode(one, reference_of(picture(60, 80)))
+    assert calls == [1, 1]
+    second = encode(one, reference_of(picture(60, 80, 1)))
+    assert calls == [1, 1, 1]
+    assert torch.equal(second.negative_penultimate, first.negative_penultimate)
+    black = reference_of(picture(60, 80), unconditional=Unconditional.BLACK_IMAGE)
+    encode(one, black)
+    encode(one, black)
+    assert calls == [1] * 6
+    encode(other, reference_of(picture(60, 80)))
+    assert calls == [1] * 8
+    encode(one, replace(black, negative=batch(picture(9, 9))))
+    assert calls == [1] * 10
+
+
+def test_the_empty_encoding_is_freed_with_its_encoder(tmp_path: Path) -> None:
+    encoder = make_pair(tmp_path).ours
+    features = encode(encoder, reference_of(picture(60, 80)))
+    known, alive = len(vision._empty), weakref.ref(encoder)
+    assert encoder in vision._empty
+    del encoder
+    comfy.model_management.cleanup_models()
+    gc.collect()
+    assert alive() is None
+    assert len(vision._empty) == known - 1
+    assert features.negative_penultimate.any()
+
+
+def test_the_encoder_is_left_as_it_was(tmp_path: Path) -> None:
+    encoder = make_pair(tmp_path).ours
+    image = batch(picture(SIZE, SIZE))
+    before, attributes = encoder.encode_image(image)["image_embeds"], dict(vars(encoder))
+    kept = copy.deepcopy((encoder.image_mean, encoder.image_std, encoder.config))
+    state = {key: value.clone() for key, value in encoder.get_sd().items()}
+    for unconditional in Unconditional:
+        encode(encoder, reference_of(picture(60, 80), unconditional=unconditional))
+    assert vars(encoder) == attributes
+    assert (encoder.image_mean, encoder.image_std, encoder.config) == kept
+    assert all(torch.equal(encoder.get_sd()[key], value) for key, value in state.items())
+    assert torch.equal(encoder.encode_image(image)["image_embeds"], before)
+
+
+def test_the_pictures_are_left_as_they_were(pair: Pair) -> None:
+    images = batch(picture(60, 80))
+    before = images.clone()
+    encode(pair.ours, Reference(images, Fit.PAD, mask=torch.zeros(60, 80), negative=images))
+    assert torch.equal(images, before)
+
+
+def test_a_white_mask_shows_everything_and_a_black_one_nothing(pair: Pair) -> None:
+    source = picture(60, 80)
+    whole = encode(pair.ours, reference_of(source))
+    white = encode(pair.ours, reference_of(source, mask=torch.ones(1, 30, 40)))
+    assert torch.equal(white.penultimate, whole.penultimate)
+    black = encode(pair.ours, reference_of(source, mask=torch.zeros(60, 80)))
+    mean = [round(255 * channel) for channel in pair.ours.image_mean]
+    _, hidden = pair.of_picture(torch.tensor(mean, dtype=torch.uint8).expand(9, 9, 3).contiguous())
+    assert tiny.relative(black.penultimate, hidden) < TOLERANCE
+    assert tiny.relative(black.penultimate, whole.penultimate) > EFFECT
+
+
+def test_the_half_that_a_mask_hides_does_not_matter(pair: Pair) -> None:
+    left, right = picture(56, 28), picture(56, 28, 1)
+    mask = torch.zeros(56, 56)
+    mask[:, :28] = 1
+    one = encode(pair.ours, reference_of(torch.cat([left, right], dim=1), mask=mask))
+    other = encode(pair.ours, reference_of(torch.cat([left, left], dim=1), mask=mask))
+    assert torch.equal(one.penultimate, other.penultimate)
+
+
+def test_a_negative_image_is_not_masked(pair: Pair) -> None:
+    source = reference_of(
+        picture(60, 80), negative=batch(picture(60, 80, 1)), mask=torch.zeros(60, 80)
+    )
+    _, hidden = pair.of_picture(picture(60, 80, 1))
+    features = encode(pair.ours, source)
+    assert tiny.relative(features.negative_penultimate, hidden) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": torch.zeros(0, 8, 8, 3)}, "image has shape (0, 8, 8, 3)"),
+        ({"images": torch.zeros(8, 8, 3)}, "image has shape (8, 8, 3)"),
+        ({"images": torch.full((1, 8, 8, 3), float("nan"))}, "image number 0"),
+        ({"negative": torch.zeros(1, 0, 8, 3)}, "negative_image has shape (1, 0, 8, 3)"),
+        ({"negative": torch.zeros(3, 8, 8, 3)}, "negative_image has 3 pictures for 2 references"),
+        ({"mask": torch.zeros(3, 8, 8)}, "mask has shape (3, 8, 8)"),
+        ({"mask": torch.zeros(8)}, "mask has shape (8,)"),
+    ],
+)
+def test_unusable_input_is_refused_before_anything_is_encoded(
+    pair: Pair, calls: list[int], change: dict[str, Tensor], words: str
+) -> None:
+    good = Reference(torch.zeros(2, 8, 8, 3), Fit.CROP_CENTRE)
+    with pytest.raises(BadInput) as refused:
+        encode(pair.ours, replace(good, **change))
+    assert words in str(refused.value)
+    assert calls == []
+
+
+@pytest.mark.parametrize("thing", [None, object(), "clip", torch.nn.Linear(1, 1)])
+def test_what_is_no_encoder_is_refused_by_its_class(thing: Any) -> None:
+    with pytest.raises(BadInput, match=f"clip_vision is a {type(thing).__name__};"):
+        encode(thing, reference_of(picture(8, 8)))
+
+
+def test_encoding_moves_the_progress_bar_to_its_end(pair: Pair) -> None:
+    shown: list[tuple[int, int]] = []
+    comfy.utils.set_progress_bar_global_hook(
+        lambda value, total, *_, **__: shown.append((value, total))
+    )
+    try:
+        many = batch(*(picture(8, 8, seed) for seed in range(CHUNK + 1)))
+        encode(pair.ours, Reference(many, Fit.SQUASH, negative=many))
+    finally:
+        comfy.utils.set_progress_bar_global_hook(None)
+    assert shown[0] == (1, 4) and shown[-1] == (4, 4)  # the host skips what comes too fast
+
+
+def test_encoding_can_be_stopped_and_tried_again(pair: Pair, calls: list[int]) -> None:
+    comfy.model_management.interrupt_current_processing(True)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        encode(pair.ours, reference_of(picture(8, 8)))
+    assert calls == []
+    assert encode(pair.ours, reference_of(picture(8, 8))).count == 1
+
+
+SIGLIP: dict[str, Any] = {**CONFIG, "hidden_act": "gelu_pytorch_tanh"}
+
+
+def test_an_encoder_of_the_siglip_kind_has_a_penultimate_and_no_pooled_feature(
+    tmp_path: Path,
+) -> None:
+    theirs = SiglipVisionModel(SiglipVisionConfig(layer_norm_eps=1e-5, **SIGLIP)).eval()
+    randomise(theirs)
+    half = [0.5] * 3
+    state = {
+        f"vision_model.{key.removeprefix('vision_model.')}": value
+        for key, value in theirs.state_dict().items()
+        if not key.removeprefix("vision_model.").startswith("head.")
+    }
+    config = {**SIGLIP, "model_type": "siglip_vision_model", "image_mean": half, "image_std": half}
+    ours = comfy_encoder(tmp_path, config, state)
+    source = picture(90, 60)
+    square = Image.fromarray(source.numpy()).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    pixels = (torch.from_numpy(numpy.array(square)).movedim(-1, 0).float() / 255 - 0.5) / 0.5
+    features = encode(ours, reference_of(source, fit=Fit.SQUASH))
+    both = torch.stack([pixels, torch.zeros_like(pixels)])
+    hidden, empty = theirs(both, output_hidden_states=True).hidden_states[-2].split(1)
+    assert features.pooled is None and features.negative_pooled is None
+    assert features.penultimate.shape == (1, TOKENS - 1, WIDTH)
+    assert tiny.relative(features.penultimate, hidden) < TOLERANCE
+    assert tiny.relative(features.negative_penultimate, empty) < TOLERANCE
+
+
+@pytest.mark.parametrize("kind", ["standard", "plus", "full face"])
+def test_tokens_from_pixels_are_those_of_diffusers(pair: Pair, tmp_path: Path, kind: str) -> None:
+    width = POOLED if kind == "standard" else WIDTH
+    count = 4 if kind == "standard" else 16
+    tensors = checkpoints.tiny_adapter(kind, [64, 128], 768, width, count, dim=128, heads=2)
+    adapter = tiny.load_tensors(tmp_path, tensors, kind)
+    projection = {
+        key.removeprefix("image_proj."): value.clone()
+        for key, value in tensors.items()
+        if key.startswith("image_proj.")
+    }
+    theirs = UNet2DConditionLoadersMixin()._convert_ip_adapter_image_proj_to_diffusers(
+        projection, low_cpu_mem_usage=False
+    )
+    sources = [picture(80, 60, seed) for seed in (1, 2)]
+    features = encode(pair.ours, reference_of(*sources))
+    rows = select(features, adapter.spec, adapter.name, "")
+    pooled, hidden = (
+        torch.cat(parts) for parts in zip(*map(pair.of_picture, sources), strict=True)
+    )
+    _, empty = pair.reference(torch.zeros(1, 3, SIZE, SIZE))
+    positive, negative = (
+        (pooled, torch.zeros_like(pooled))
+        if kind == "standard"
+        else (hidden, empty.repeat(2, 1, 1))
+    )
+    for side, expected in zip(rows, (positive, negative), strict=True):
+        ours = adapter.patcher.model.tokens(side)
+        assert ours.shape == (2, TOKENS if kind == "full face" else count, 768)
+        assert tiny.relative(ours, theirs(expected)) < TOLERANCE
+    assert tiny.relative(theirs(positive), theirs(negative)) > EFFECT
