@@ -103,7 +103,16 @@ def _to_cpu(key_values: KeyValues) -> KeyValues:
 
 
 def _dtype(tensors: dict[str, Shaped]) -> torch.dtype | None:
-    return getattr(next(iter(tensors.values())), "dtype", None)
+    """The widest type among tensors, None for mere shapes."""
+    types = {tensor.dtype for tensor in tensors.values() if isinstance(tensor, Tensor)}
+    whole = [dtype for dtype in types if not dtype.is_floating_point]
+    if whole:
+        raise BrokenFile(
+            f"the file has weights of type {whole[0]}",
+            "floating point weights are needed",
+            "Download the published file instead of a quantised one",
+        )
+    return max(types, key=lambda dtype: dtype.itemsize, default=None)
 
 
 def _projection(

@@ -101,7 +101,7 @@ def _check_base(adapter: LoadedAdapter, layers: list[AttentionLayer]) -> None:
         needed = f"this MODEL is {family} (text context {context} wide)"
     elif len(widths) != len(spec.layer_widths):
         found = f"{adapter.name} has {len(spec.layer_widths)} attention layers"
-        needed = f"this MODEL has {len(widths)}, as smaller derivatives do"
+        needed = f"this MODEL has {len(widths)}"
     else:
         i = next(i for i, width in enumerate(widths) if width != spec.layer_widths[i])
         found = f"{adapter.name} has {spec.layer_widths[i]} wide keys for {layers[i].address}"

@@ -47,7 +47,7 @@ class LayerPatch:
         precision = extra.get("attn_precision")
 
         def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-            # Few keys and large weights: quantised attention kernels visibly lose the reference.
+            # Users report damaged pictures with quantised kernels (cubiq's pack, #794 and #827).
             return optimized_attention(
                 q, k, v, heads, attn_precision=precision, low_precision_attention=False
             )
@@ -58,7 +58,8 @@ class LayerPatch:
 
     def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
         if self.below is not None:
-            return self.below(q, k, v, extra)
+            # Ours may sit further down too, under another pack's; the outermost one speaks.
+            return self.below(q, k, v, {**extra, steps.KEY: None})
         return optimized_attention(
             q,
             k,

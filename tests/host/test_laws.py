@@ -330,6 +330,22 @@ def test_a_patch_wrapped_by_another_pack_is_silent_once_removed(adapter: LoadedA
     assert torch.equal(sample(install.remove(wrapped)), plain())
 
 
+def test_a_reference_applied_over_another_packs_wrapper_is_heard_once(
+    adapter: LoadedAdapter, other: LoadedAdapter
+) -> None:
+    heard = apply(twin().model, adapter, FEATURES, Settings())
+    wrapped = heard.clone()
+    slots = heard.model_options["transformer_options"]["patches_replace"]["attn2"]
+    for key, inner in list(slots.items()):
+        wrapped.set_model_attn2_replace(
+            lambda q, k, v, extra, inner=inner: inner(q, k, v, extra), *key
+        )
+    over = apply(wrapped, other, MORE, Settings())
+    direct = apply(heard, other, MORE, Settings())
+    assert tiny.relative(sample(over), sample(direct)) < ROUNDING
+    assert torch.equal(sample(install.remove(over)), plain())
+
+
 def test_the_text_keeps_its_own_attention(adapter: LoadedAdapter) -> None:
     seen: list[Any] = []
 
