@@ -53,7 +53,8 @@ def name_encoder(pooled: int | None, penultimate: int) -> str:
     by_pool = ENCODER_NAMES.get((Feature.POOLED, pooled)) if pooled else None
     if by_sequence and by_pool in (by_sequence, None):
         return by_sequence
-    return f"an encoder with {pooled} wide pooled and {penultimate} wide penultimate features"
+    first = f"{pooled} wide pooled" if pooled else "no pooled"
+    return f"an encoder with {first} and {penultimate} wide penultimate features"
 
 
 def select(features: ImageFeatures, spec: AdapterSpec, adapter: str, hint: str) -> Tensor:

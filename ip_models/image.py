@@ -28,8 +28,9 @@ class Fit(str, Enum):
     SQUASH = "squash"
 
 
-# Where the crop sits along the longer side, in thousandths of the slack.
-_ANCHOR = {Fit.CROP_TOP: 0, Fit.CROP_LEFT: 0, Fit.CROP_BOTTOM: 1000, Fit.CROP_RIGHT: 1000}
+# Where the crop sits along an axis, in thousandths of the slack; the middle if not listed.
+_ACROSS = {Fit.CROP_LEFT: 0, Fit.CROP_RIGHT: 1000}
+_DOWN = {Fit.CROP_TOP: 0, Fit.CROP_BOTTOM: 1000}
 
 
 def require_images(images: Tensor, what: str) -> None:
@@ -81,12 +82,9 @@ def _square(image: Image.Image, size: int, fit: Fit, colour: tuple[int, ...]) ->
     short = min(width, height)
     width, height = size * width // short, size * height // short
     image = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = _corner(width - size, fit), _corner(height - size, fit)
+    left = (width - size) * _ACROSS.get(fit, 500) // 1000
+    top = (height - size) * _DOWN.get(fit, 500) // 1000
     return image.crop((left, top, left + size, top + size))
-
-
-def _corner(slack: int, fit: Fit) -> int:
-    return slack * _ANCHOR.get(fit, 500) // 1000
 
 
 def _padded(image: Image.Image, colour: tuple[int, ...]) -> Image.Image:
@@ -117,9 +115,10 @@ def blend_with(images: Tensor, mask: Tensor, colour: tuple[float, ...]) -> Tenso
         raise BadInput(
             "mask holds values that are not finite", "0 to 1 is needed", "Connect another MASK"
         )
-    planes = torch.nn.functional.interpolate(
+    resized = torch.nn.functional.interpolate(
         planes[:, None].to(images), size=images.shape[1:3], mode="bilinear"
-    ).movedim(1, -1)
+    )
+    planes = resized.round(decimals=5).movedim(1, -1)  # enlarged white must stay white
     return torch.lerp(torch.tensor(colour).to(images), _rgb(images), planes)
 
 

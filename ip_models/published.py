@@ -74,7 +74,7 @@ ENCODER_ADDRESSES: dict[str, tuple[str, str]] = {
     ),
 }
 
-_WORDS = tuple(rule.word for rule in RULES.values() if rule.word)
+_STAND_IN, _UNUSUAL_ENCODER = 1, 2
 
 
 def rank(choice: Choice, spec: AdapterSpec, name: str) -> int | None:
@@ -86,12 +86,10 @@ def rank(choice: Choice, spec: AdapterSpec, name: str) -> int | None:
     rule = RULES[choice]
     if spec.kind is not rule.kind or (rule.encoder and spec.encoder != rule.encoder):
         return None
-    words = {word for word in _WORDS if word in name.lower()}
-    if spec.kind is Kind.FULL_FACE:
-        words.clear()
-    if rule.word:
-        return 0 if rule.word in words else 1 if not words else None
-    if words:
+    known = (other.word for other in RULES.values() if other.kind is spec.kind and other.word)
+    words = {word for word in known if word in name.lower()}
+    if words and rule.word not in words:
         return None
-    # Without a word about the encoder ViT-H is meant; a ViT-bigG file may stand in.
-    return 1 if rule.encoder is None and spec.encoder == "ViT-bigG" else 0
+    # Where the encoder is not asked for, ViT-H is meant; a ViT-bigG file may stand in.
+    unusual = rule.encoder is None and spec.encoder == "ViT-bigG"
+    return _UNUSUAL_ENCODER * unusual + _STAND_IN * bool(rule.word and not words)

@@ -30,7 +30,10 @@ _UNREADABLE = (
     IndexError,
     TypeError,
     AttributeError,
-)
+    AssertionError,
+    OverflowError,
+    struct.error,
+)  # RuntimeError includes RecursionError
 
 
 class TensorShape(NamedTuple):
@@ -54,7 +57,11 @@ def _read_shapes(path: str, mtime_ns: int, size: int) -> Mapping[str, Any]:
     if _is_safetensors(path):
         header = _safetensors_header(path)
         return {key: TensorShape(tuple(info["shape"])) for key, info in header.items()}
-    return _only_shapes(_load_torch(path, "meta"))
+    loaded = _load_torch(path, "meta")
+    try:
+        return _only_shapes(loaded)
+    except RecursionError:
+        raise _broken(path, "holds a table inside itself") from None
 
 
 def read_tensors(path: str) -> Mapping[str, Any]:
@@ -81,6 +88,8 @@ def _broken(path: str, what: str, action: str = "Download it again") -> BrokenFi
 
 
 def _is_safetensors(path: str) -> bool:
+    if os.path.isdir(path):
+        raise _broken(path, "is a folder", "Choose the model file inside it")
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         start = file.read(256)
@@ -125,7 +134,7 @@ def _safetensors_header(path: str) -> dict[str, Any]:
         header.pop("__metadata__", None)
         end = max((int(info["data_offsets"][1]) for info in header.values()), default=0)
         shapes_known = all(isinstance(info["shape"], list) for info in header.values())
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except _UNREADABLE:
         raise _broken(path, "has a damaged header") from None
     if not shapes_known:
         raise _broken(path, "has a damaged header")

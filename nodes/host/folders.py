@@ -85,6 +85,6 @@ def resolve(folder: str, name: str) -> str:
 def fingerprint(folder: str, name: str | None = None) -> str:
     """Changes when a file, or any file of the folder, is replaced; "" for what is missing."""
     names = files(folder) if name is None else [name]
-    paths = [folder_paths.get_full_path(folder, one) for one in names]
-    stats = [os.stat(path) for path in paths if path is not None]
-    return ";".join(f"{stat.st_mtime_ns}:{stat.st_size}" for stat in stats)
+    paths = {one: folder_paths.get_full_path(folder, one) for one in names}
+    stats = {one: os.stat(path) for one, path in paths.items() if path is not None}
+    return ";".join(f"{one}:{stat.st_mtime_ns}:{stat.st_size}" for one, stat in stats.items())

@@ -12,7 +12,7 @@ import comfy.clip_vision
 from ...ip_models.errors import BrokenFile, IPAdapterError, MissingModel
 from ...ip_models.features import name_encoder
 from ...ip_models.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES, RULES, Choice, rank
-from ...ip_models.spec import UNET_FAMILIES, AdapterSpec, Family, Feature, Kind
+from ...ip_models.spec import ENCODER_NAMES, UNET_FAMILIES, AdapterSpec, Family, Feature, Kind
 from . import checkpoint, folders
 from .backbones import AttentionLayer
 from .loaded import read_file_spec
@@ -30,7 +30,8 @@ class EncoderWidths(NamedTuple):
     def fits(self, spec: AdapterSpec) -> bool:
         """Whether the encoder gives what an adapter reads."""
         width = self.pooled if spec.feature is Feature.POOLED else self.penultimate
-        return width == spec.feature_width
+        published = spec.encoder in ENCODER_NAMES.values()
+        return width == spec.feature_width and (not published or self.name == spec.encoder)
 
     @property
     def name(self) -> str:
@@ -54,7 +55,9 @@ def find_adapter(layers: list[AttentionLayer], choice: Choice) -> str:
     ranked = [
         (place, name)
         for name, spec in specs.items()
-        if _fits(spec, layers) and (place := rank(choice, spec, os.path.basename(name))) is not None
+        if spec.supported
+        and _fits(spec, layers)
+        and (place := rank(choice, spec, os.path.basename(name))) is not None
     ]
     if ranked:
         return min(ranked)[1]
@@ -95,11 +98,22 @@ def load_encoder(path: str) -> Any:
     key = (os.path.realpath(path), stat.st_mtime_ns, stat.st_size)
     encoder = _encoders.get(key)
     if encoder is None:
-        read_encoder(path)
-        encoder = comfy.clip_vision.load(path)
-        if encoder is None:
-            raise _no_encoder(path)
-        _encoders[key] = encoder
+        encoder = _encoders[key] = _load_encoder(path)
+    return encoder
+
+
+def _load_encoder(path: str) -> Any:
+    read_encoder(path)
+    tensors = dict(checkpoint.read_tensors(path))
+    # OpenCLIP's own layout, as ComfyUI's loader tells it apart.
+    foreign = "visual.transformer.resblocks.0.attn.in_proj_weight" in tensors
+    prefix = "visual." if foreign else ""
+    try:
+        encoder = comfy.clip_vision.load_clipvision_from_sd(tensors, prefix, foreign)
+    except RuntimeError as error:
+        raise _no_encoder(path) from error
+    if encoder is None:
+        raise _no_encoder(path)
     return encoder
 
 
@@ -185,6 +199,6 @@ def _get_encoder(spec: AdapterSpec) -> str:
 def _no_encoder(path: str) -> BrokenFile:
     return BrokenFile(
         f"{os.path.basename(path)} is no CLIP image encoder",
-        "an encoder has vision_model tensors",
+        "a ViT-L, ViT-H or ViT-bigG that ComfyUI can build is needed",
         f"Choose an image encoder from models/{folders.ENCODERS}",
     )

@@ -280,7 +280,6 @@ def test_a_fingerprint_changes_with_the_content_of_the_folder(models: Path) -> N
     assert folders.fingerprint(KEY) == prints[-1]
 
 
-@pytest.mark.xfail(strict=True, reason="names, which are hints, are not part of a fingerprint")
 def test_a_fingerprint_changes_when_a_file_is_renamed(models: Path) -> None:
     folders.register()
     path = put(models / "ipadapter" / "ip-adapter-plus_sd15.bin")

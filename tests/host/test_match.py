@@ -140,11 +140,6 @@ def test_adapters_are_chosen_by_content_whatever_they_are_called(
     assert read_file_spec(folders.resolve(folders.ADAPTERS, found)) == spec_of(models, kind)
 
 
-_WORDS = pytest.mark.xfail(
-    strict=True, reason="words count that mean nothing for files of that shape"
-)
-
-
 @pytest.mark.parametrize(
     "names",
     [
@@ -161,7 +156,6 @@ _WORDS = pytest.mark.xfail(
                 "ViT-G": "ip-adapter-full-face_sd15.bin",
                 "full face": "ip-adapter_sd15_vit-G.bin",
             },
-            marks=_WORDS,
         ),
     ],
     ids=["plain names", "names of variants"],
@@ -200,7 +194,6 @@ def test_an_adapter_for_vit_g_stands_in_only_where_there_is_none_for_vit_h(model
     assert match.find_adapter(SD1, Choice.STANDARD) == "z.bin"
 
 
-@pytest.mark.xfail(strict=True, reason="files that are refused on loading are offered too")
 def test_an_adapter_that_cannot_be_applied_is_not_chosen(models: Path) -> None:
     put_adapter(models, "Kolors", "a.bin")
     with pytest.raises(MissingModel, match="a.bin is Kolors plus"):
@@ -298,7 +291,6 @@ def test_an_encoder_without_projection_serves_plus_and_not_standard(models: Path
         match.find_encoder(spec_of(models, "standard"))
 
 
-@pytest.mark.xfail(strict=True, reason="only the width that is read is compared")
 def test_an_encoder_that_shares_only_the_pooled_width_is_not_chosen(models: Path) -> None:
     put_encoder(models, "g", "CLIP-ViT-g-14.safetensors")
     with pytest.raises(MissingModel, match="CLIP-ViT-g-14.safetensors is an encoder with 1024"):
@@ -399,16 +391,13 @@ def loadable() -> dict[str, Tensor]:
     return {key: torch.full(shape, 0.5) for key, shape in shapes.items()}
 
 
-_EXTENSION = pytest.mark.xfail(strict=True, reason="ComfyUI's loader believes the extension")
-
-
 @pytest.mark.parametrize(
     ("name", "form"),
     [
         ("a.safetensors", "safetensors"),
         ("a.bin", "torch"),
-        pytest.param("a.bin", "safetensors", marks=_EXTENSION),
-        pytest.param("a.safetensors", "torch", marks=_EXTENSION),
+        pytest.param("a.bin", "safetensors"),
+        pytest.param("a.safetensors", "torch"),
     ],
 )
 def test_an_encoder_is_loaded_under_any_name_and_only_once(
@@ -441,7 +430,6 @@ def test_an_encoder_is_forgotten_with_its_last_user(models: Path) -> None:
     ],
     ids=["another width", "another image size"],
 )
-@pytest.mark.xfail(strict=True, reason="the RuntimeError of load_state_dict is not caught")
 def test_an_encoder_that_comfyui_cannot_build_is_refused_in_a_sentence(
     models: Path, change: dict[str, Tensor]
 ) -> None:

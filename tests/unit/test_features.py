@@ -280,6 +280,5 @@ def test_unknown_encoders_are_described_by_their_widths(widths: tuple[int | None
     assert not name.startswith("ViT")
 
 
-@pytest.mark.xfail(strict=True, reason="the sentence says `None wide`")
 def test_an_unknown_encoder_without_pooled_features_is_described_in_words() -> None:
     assert "None" not in name_encoder(None, 64)

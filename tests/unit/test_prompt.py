@@ -61,6 +61,11 @@ def test_the_noise_level_is_needed_only_where_a_window_asks_for_it() -> None:
     assert heard(always, None) == ["a"]
 
 
+def test_a_noise_level_that_is_not_known_closes_no_window() -> None:
+    stack = PromptStack().add(prompt(EARLY, "early")).add(prompt(LATE, "late"))
+    assert heard(stack, None) == ["early", "late"]
+
+
 def test_the_rows_are_passed_on() -> None:
     assert PromptStack().add(prompt()).at(None, ROWS).rows == ROWS
 

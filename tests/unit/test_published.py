@@ -83,17 +83,16 @@ def test_the_encoder_is_read_from_the_shapes_and_not_from_the_name(name: str) ->
     assert rank(Choice.VIT_G, VIT_G, name) == 0
     assert rank(Choice.VIT_G, STANDARD, name) is None
     assert rank(Choice.STANDARD, STANDARD, name) == 0
-    assert rank(Choice.STANDARD, VIT_G, name) == 1
+    stand_in = rank(Choice.STANDARD, VIT_G, name)
+    assert stand_in is not None and stand_in > 0
 
 
-@pytest.mark.xfail(strict=True, reason="stand-ins for a word are not told apart by encoder")
 def test_of_two_stand_ins_for_light_the_one_for_the_usual_encoder_is_better() -> None:
     usual, unusual = rank(Choice.LIGHT, STANDARD, PLAIN), rank(Choice.LIGHT, VIT_G, PLAIN)
     assert usual is not None
     assert unusual is None or usual < unusual
 
 
-@pytest.mark.xfail(strict=True, reason="words count that mean nothing for files of that shape")
 @pytest.mark.parametrize(
     ("choice", "spec", "name"),
     [
