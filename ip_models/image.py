@@ -107,7 +107,7 @@ def blend_with(images: Tensor, mask: Tensor, colour: tuple[float, ...]) -> Tenso
     planes = mask[None] if mask.ndim == 2 else mask
     if planes.ndim != 3 or len(planes) not in (1, len(images)) or planes.numel() == 0:
         raise BadInput(
-            f"mask has shape {tuple(mask.shape)} for {len(images)} pictures",
+            f"mask has shape {tuple(mask.shape)} for a batch of {len(images)}",
             "one mask, or one for each picture, of shape (height, width) is needed",
             "Connect a MASK that belongs to the image",
         )

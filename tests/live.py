@@ -19,6 +19,7 @@ from pack.demo.comfy_server import Server, server_command
 
 Prompt = dict[str, dict[str, Any]]
 LIMIT = 600
+TEST_NODES = ROOT / "tests" / "live_nodes"
 
 
 class Client:
@@ -85,8 +86,8 @@ def running(base: Path, models: Path, *options: str) -> Iterator[Client]:
     for folder in ("custom_nodes", "input", "output"):
         (base / folder).mkdir(parents=True, exist_ok=True)
     (base / "custom_nodes" / "ip-adapter-pack").symlink_to(ROOT, target_is_directory=True)
-    demo = ROOT / "demo" / "tiny_nodes"
-    (base / "custom_nodes" / "demo").symlink_to(demo, target_is_directory=True)
+    for name, source in (("demo", ROOT / "demo" / "tiny_nodes"), ("live", TEST_NODES)):
+        (base / "custom_nodes" / name).symlink_to(source, target_is_directory=True)
     shutil.copy(ROOT / "demo" / "reference.jpg", base / "input" / "reference.jpg")
     folders = {name: name for name in ("checkpoints", "clip_vision", "ipadapter")}
     config = base / "models.yaml"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -72,16 +72,19 @@ class OperatorLog(TorchDispatchMode):
         super().__init__()
         self.kernels: Counter[str] = Counter()
         self.reads: Counter[str] = Counter()
+        self._lowest: set[Any] = set()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         options = dict(kwargs or {})
-        # In inference mode composite operators arrive whole: they are seen again as their parts.
-        with self:
-            parts = func.decompose(*args, **options)
-        if parts is not NotImplemented:
-            return parts
+        if func not in self._lowest:
+            # In inference mode composite operators arrive whole: they are seen again as parts.
+            with self:
+                parts = func.decompose(*args, **options)
+            if parts is not NotImplemented:
+                return parts
+            self._lowest.add(func)
         result = func(*args, **options)
         self.record(func, list(tensors_in((args, options))), list(tensors_in(result)))
         return result
@@ -103,10 +106,11 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     """All tensors of nested arguments."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, Mapping):
-        yield from tensors_in(value.values())
-    elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
+    elif isinstance(value, list | tuple):
         for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, dict):
+        for item in value.values():
             yield from tensors_in(item)
 
 

@@ -1,14 +1,17 @@
 """Seconds and bytes at the real size: SDXL's whole UNet and the published Plus adapter.
 
-Weights are random, which changes neither time nor memory. Contenders take turns within a round, so
-that a machine that is busy for a while slows all of them; ratios are medians over the rounds.
+Weights are random, which changes neither time nor memory. Contenders take turns within a round, in
+sampling in another order each time, so that what slows the machine slows all of them; ratios are
+medians over the rounds. On a CPU it is processor time on one thread that is taken, which other
+programs hardly change.
 """
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -28,6 +31,7 @@ from bench.report import megabytes, table
 from pack.ip_models.features import ImageFeatures
 from pack.nodes.host.backbones import attention_layers
 
+_PLAIN = "unpatched"
 _TABLE = "ip-adapter-plus_sdxl_vit-h"
 _SEQUENCE, _ENCODER_WIDTH = 257, 1280
 _BLOCK = 1 << 20
@@ -73,6 +77,7 @@ class Clock:
     scale: list[float] = field(default_factory=list[float])
     sampling: list[float] = field(default_factory=list[float])
     peak_apply: int = 0
+    kept_apply: int = 0
     peak_sampling: int = 0
     weights_held: int = 0
     others_held: int = 0
@@ -93,44 +98,54 @@ def choose(steps: int | None, latent: int | None, rounds: int) -> Size | None:
 
 def run(contenders: Sequence[Contender], folder: Path, size: Size) -> str:
     """Measure everything and lay it out."""
-    path = _adapter_file(folder)
-    bed = _bed(size)
-    plain = Clock()
-    clocks = {party.name: Clock() for party in contenders}
-    _sample(bed, bed.model, size)  # warms up
-    plain.peak_sampling = _peak_of(lambda: _sample(bed, bed.model, size))
-    for index in range(size.rounds):
-        plain.sampling.append(_seconds(lambda: _sample(bed, bed.model, size)))
-        for party in contenders:
-            _one_round(party, bed, path, size, clocks[party.name], measure_memory=index == 0)
-    return _layout(plain, clocks, size)
+    path, bed = _adapter_file(folder), _bed(size)
+    clocks = {_PLAIN: Clock(), **{party.name: Clock() for party in contenders}}
+    models = {_PLAIN: bed.model}
+    with torch.inference_mode():
+        for _ in range(size.rounds):
+            for party in contenders:
+                models.pop(party.name, None)
+                models[party.name] = _time_apply(party, bed, path, clocks[party.name])
+        _time_sampling(bed, models, clocks, size)
+        for name, model in models.items():
+            settle()
+            with Peak() as peak:
+                bed.sample(model, size.steps)
+            clocks[name].peak_sampling = peak.bytes
+    return _layout(clocks.pop(_PLAIN), clocks, size)
 
 
-def _one_round(
-    party: Contender, bed: Bed, path: Path, size: Size, clock: Clock, measure_memory: bool
-) -> None:
-    first, second = _features(1), _features(2)
+def _time_apply(party: Contender, bed: Bed, path: Path, clock: Clock) -> Any:
     comfy.model_management.unload_all_models()
     comfy.model_management.load_models_gpu([bed.model])
+    first, second = _features(1), _features(2)
+
+    def apply(features: ImageFeatures, scale: float) -> Any:
+        return party.apply(bed.model, adapter, features, How(scale))
+
     settle()
-    with Peak() as peak, torch.inference_mode():
-        start = time.perf_counter()
+    with Peak() as peak, _timed(clock.first):
         adapter = party.load(path)
-        model = party.apply(bed.model, adapter, first, How())
-        _wait()
-        clock.first.append(time.perf_counter() - start)
-    model = None
-    with torch.inference_mode():
-        clock.embeds.append(_seconds(lambda: party.apply(bed.model, adapter, second, How())))
-        louder = How(scale=0.7)
-        clock.scale.append(_seconds(lambda: party.apply(bed.model, adapter, second, louder)))
-        model = party.apply(bed.model, adapter, second, How())
-    clock.sampling.append(_seconds(lambda: _sample(bed, model, size)))
-    if measure_memory:
-        held = held_by(model)
-        clock.weights_held, clock.others_held = held.weights, held.others
-        clock.peak_apply = peak.bytes
-        clock.peak_sampling = _peak_of(lambda: _sample(bed, model, size))
+        model = apply(first, 1.0)
+    clock.peak_apply, clock.kept_apply = max(clock.peak_apply, peak.bytes), peak.kept()
+    del model
+    with _timed(clock.embeds):
+        model = apply(second, 1.0)
+    with _timed(clock.scale):
+        model = apply(second, 0.7)
+    held = held_by(model)
+    clock.weights_held, clock.others_held = held.weights, held.others
+    return model
+
+
+def _time_sampling(bed: Bed, models: dict[str, Any], clocks: dict[str, Clock], size: Size) -> None:
+    names = list(models)
+    bed.sample(models[_PLAIN], size.steps)  # warms up
+    for index in range(size.rounds):
+        turn = index % len(names)
+        for name in names[turn:] + names[:turn]:
+            with _timed(clocks[name].sampling):
+                bed.sample(models[name], size.steps)
 
 
 def _bed(size: Size) -> Bed:
@@ -169,32 +184,16 @@ def _features(seed: int) -> ImageFeatures:
     return ImageFeatures(None, hidden[0], None, hidden[1], "ViT-H")
 
 
-def _sample(bed: Bed, model: Any, size: Size) -> None:
-    with torch.inference_mode():
-        bed.sample(model, size.steps)
-
-
-def _seconds(work: Callable[[], object]) -> float:
+@contextmanager
+def _timed(seconds: list[float]) -> Iterator[None]:
+    on_cuda = comfy.model_management.get_torch_device().type == "cuda"
+    clock = time.perf_counter if on_cuda else time.process_time
     gc.collect()
-    _wait()
-    start = time.perf_counter()
-    result = work()
-    _wait()
-    seconds = time.perf_counter() - start
-    del result
-    return seconds
-
-
-def _peak_of(work: Callable[[], object]) -> int:
-    settle()
-    with Peak() as peak:
-        work()
-    return peak.bytes
-
-
-def _wait() -> None:
-    if comfy.model_management.get_torch_device().type == "cuda":
+    start = clock()
+    yield
+    if on_cuda:
         torch.cuda.synchronize()
+    seconds.append(clock() - start)
 
 
 def _layout(plain: Clock, clocks: dict[str, Clock], size: Size) -> str:
@@ -206,6 +205,7 @@ def _layout(plain: Clock, clocks: dict[str, Clock], size: Size) -> str:
         _times("second Apply, new scale", "scale", clocks),
         _against_plain("sampling / unpatched", plain, clocks),
         _bytes("peak memory of load and first Apply", "peak_apply", clocks),
+        _bytes("memory kept after it", "kept_apply", clocks),
         _bytes("weights the MODEL holds", "weights_held", clocks),
         _bytes("keys, values, tokens it holds", "others_held", clocks),
         ["peak of sampling over unpatched", *_beyond(plain, clocks), *("" for _ in names[1:])],
@@ -214,7 +214,8 @@ def _layout(plain: Clock, clocks: dict[str, Clock], size: Size) -> str:
     return (
         f"UNet {precision}, adapter file float16, latent {size.latent}x{size.latent}, CFG, "
         f"{size.steps} step(s), {size.rounds} rounds; medians (lowest to highest)\n"
-        f"unpatched: {_spread(plain.sampling, 's')} a run, peak {megabytes(plain.peak_sampling)}\n"
+        f"unpatched: {_spread(plain.sampling, 's')} a run; its peak memory "
+        f"{megabytes(plain.peak_sampling)} beyond the weights\n"
         f"{table(header, sections)}"
     )
 

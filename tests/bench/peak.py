@@ -11,7 +11,7 @@ import comfy.model_management
 import psutil
 import torch
 
-_INTERVAL = 0.003
+_INTERVAL = 0.01
 
 
 def settle() -> None:
@@ -63,6 +63,12 @@ class Peak:
         self._stop.set()
         self._thread.join()
         self.bytes = max(self._highest, self._process.memory_info().rss) - self._start
+
+    def kept(self) -> int:
+        """What is still taken now, after giving back what is free."""
+        settle()
+        now = torch.cuda.memory_allocated() if _on_cuda() else self._process.memory_info().rss
+        return now - self._start
 
     def _watch(self) -> None:
         while not self._stop.wait(_INTERVAL):

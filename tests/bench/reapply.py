@@ -181,10 +181,12 @@ def second_apply(contender: Contender, family: str, folder: Path) -> SecondApply
     adapter = contender.load(path)
     with torch.inference_mode():
         first = contender.apply(bed.model, adapter, tiny.random_features(1, seed=20), How())
-    before = _addresses(contender.module(first, adapter))
+    module = contender.module(first, adapter)
+    before = _addresses(module)
     features = tiny.random_features(1, seed=21)
     second, work = watch(
-        lambda: contender.apply(bed.model, adapter, features, How()), list(tensors_in(adapter))
+        lambda: contender.apply(bed.model, adapter, features, How()),
+        [*tensors_in(adapter), *module.parameters()],
     )
     after = _addresses(contender.module(second, adapter))
     return SecondApply(work, sum(size for key, size in after.items() if key not in before))

@@ -47,8 +47,8 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
         checks += sections.second_apply(contenders, folder)
         if options.incumbent:
             checks += sections.agreement(contenders, folder)
-    if not options.quick:
-        sections.full_size(contenders, folder, options)
+        if not options.quick:
+            sections.full_size(contenders, folder, options)
     print(sections.summary(checks))
     return 0 if all(check.passed for check in checks) else 1
 

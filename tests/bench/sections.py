@@ -86,8 +86,8 @@ def memory(parties: Sequence[Contender], folder: Path) -> list[Check]:
     kept: list[Check] = []
     for party, family in product(parties, FAMILIES):
         case, bed = Case(f"{family} plus", family), tiny_bed(family)
-        model = counting.patched(party, case, folder)
         adapter = party.load(counting.adapter_file(family, "plus", folder))
+        model = counting.patched(party, case, folder)
         need = keeping.need(bed, model, party.module(model, adapter))
         checks = _promised(party, need.checks(case.name))
         rows.append([f"{party.name}, {case.name}", *need.row(), verdict(checks)])

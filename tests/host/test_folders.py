@@ -100,13 +100,19 @@ def test_registering_twice_adds_nothing(models: Path) -> None:
     assert len(first) == 2
 
 
-def test_a_folder_that_is_there_by_another_name_is_not_added_again(models: Path) -> None:
-    (models / "ipadapter").mkdir()
-    link = models.parent / "link"
-    link.symlink_to(models / "ipadapter", target_is_directory=True)
-    folder_paths.folder_names_and_paths[KEY] = ([str(link)], set())
+@pytest.mark.parametrize("registered_one", ["the link", "the folder"])
+def test_a_folder_that_is_there_by_another_name_is_not_added_again(
+    models: Path, registered_one: str
+) -> None:
+    real, link = models / "ipadapter", models.parent / "link"
+    if registered_one == "the folder":
+        real, link = link, real
+    real.mkdir()
+    link.symlink_to(real, target_is_directory=True)
+    other = next(path for path in (real, link) if path != models / "ipadapter")
+    folder_paths.folder_names_and_paths[KEY] = ([str(other)], set())
     folders.register()
-    assert registered() == [str(link)]
+    assert registered() == [str(other)]
 
 
 def test_only_model_files_are_listed(models: Path) -> None:
@@ -169,6 +175,14 @@ def test_the_first_folder_wins_between_files_of_one_name(models: Path, tmp_path:
     folders.register()
     assert folders.files(KEY) == ["a.bin"]
     assert folders.resolve(KEY, "a.bin") == str(first)
+
+
+def test_the_pack_s_own_folder_comes_before_those_of_other_packs(models: Path) -> None:
+    put(models / "ip_adapter" / "a.bin")
+    own = put(models / "ipadapter" / "a.bin")
+    folders.register()
+    assert folders.resolve(KEY, "a.bin") == str(own)
+    assert registered() == [str(models / "ipadapter"), str(models / "ip_adapter")]
 
 
 @pytest.mark.parametrize("default", ["true", "false"])

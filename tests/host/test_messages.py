@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import comfy.model_patcher
-import comfy.supported_models
 import comfy.utils
 import pytest
 import tiny
 import torch
+from live_nodes import tiny_flux
 from pack.ip_models.errors import BadInput, IPAdapterError, WrongBase, WrongEncoder
 from pack.ip_models.features import ImageFeatures
 from pack.nodes.apply import ApplyIPAdapter
@@ -85,31 +84,8 @@ def test_features_of_another_encoder(twin: Twins, adapter: LoadedAdapter) -> Non
 
 
 def test_a_model_without_cross_attention_is_refused_by_name(adapter: LoadedAdapter) -> None:
-    config: dict[str, Any] = dict(
-        image_model="flux",
-        in_channels=16,
-        out_channels=16,
-        vec_in_dim=32,
-        context_in_dim=64,
-        hidden_size=64,
-        mlp_ratio=2.0,
-        num_heads=2,
-        depth=1,
-        depth_single_blocks=1,
-        axes_dim=[8, 12, 12],
-        theta=10000,
-        patch_size=2,
-        qkv_bias=True,
-        guidance_embed=True,
-        txt_ids_dims=[],
-    )
-    flux = comfy.supported_models.Flux(config)
-    flux.unet_config = config
-    flux.set_inference_dtype(torch.float32, None)
-    cpu = torch.device("cpu")
-    model = comfy.model_patcher.ModelPatcher(flux.get_model({}, "", device="cpu"), cpu, cpu)
     with pytest.raises(WrongBase, match="class Flux") as caught:
-        apply(model, adapter, FEATURES, Settings())
+        apply(tiny_flux(), adapter, FEATURES, Settings())
     assert is_sentence(caught.value)
 
 

@@ -75,6 +75,12 @@ def changed(**inputs: dict[str, Any]) -> Prompt:
     return prompt
 
 
+def with_tensor(name: str, socket: str, output: int, shape: str, value: float = 0.5) -> Prompt:
+    """The graph with a tensor of any shape on one socket."""
+    bad = {"bad": node("IPATestTensor", shape=shape, value=value)}
+    return changed(**{name: {socket: ["bad", output]}}) | bad
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     base = tmp_path_factory.mktemp("comfy base")
@@ -181,6 +187,30 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     "page": (changed(adapter={"adapter_file": "page.safetensors"}), ["BrokenFile", "web page"]),
     "pointer": (changed(adapter={"adapter_file": "pointer.bin"}), ["BrokenFile", "Git LFS"]),
     "cut": (changed(adapter={"adapter_file": "cut.safetensors"}), ["BrokenFile", "cut off"]),
+    "model": (
+        changed(apply={"model": ["bad", 0]}) | {"bad": node("IPATestFlux")},
+        ["WrongBase", "Flux", "SD1.5, SD2 and SDXL"],
+    ),
+    "no picture": (with_tensor("encode", "image", 0, "0x8x8x3"), ["BadInput", "no pixels"]),
+    "no pixels": (with_tensor("encode", "image", 0, "1x0x8x3"), ["BadInput", "no pixels"]),
+    "not a number": (
+        with_tensor("encode", "image", 0, "2x8x8x3", -1e25),
+        ["BadInput", "image number 0", "not finite"],
+    ),
+    "negative not a number": (
+        with_tensor("encode", "negative_image", 0, "1x8x8x3", -1e25),
+        ["BadInput", "negative_image", "not finite"],
+    ),
+    "image of rank 3": (with_tensor("encode", "image", 0, "8x8x3"), ["BadInput", "(8, 8, 3)"]),
+    "mask of rank 4": (
+        with_tensor("apply", "attn_mask", 1, "1x1x8x8"),
+        ["BadInput", "attn_mask", "(1, 1, 8, 8)"],
+    ),
+    "two masks": (with_tensor("apply", "attn_mask", 1, "2x8x8"), ["BadInput", "one mask"]),
+    "encoder mask": (
+        with_tensor("encode", "mask", 1, "3x8x8"),
+        ["BadInput", "mask has shape (3, 8, 8)", "a batch of 1"],
+    ),
     "window": (
         changed(apply={"start_percent": 0.8, "end_percent": 0.2}),
         ["BadInput", "0.8", "0.2", "not after the end"],

@@ -304,7 +304,7 @@ def test_usable_images_pass(channels: int, size: tuple[int, int]) -> None:
     [
         (torch.zeros(4), "shape (4,)"),
         (torch.zeros(1, 1, 4, 4), "shape (1, 1, 4, 4)"),
-        (torch.zeros(3, 4, 4), "shape (3, 4, 4) for 2 pictures"),
+        (torch.zeros(3, 4, 4), "shape (3, 4, 4)"),
         (torch.zeros(0, 4, 4), "shape (0, 4, 4)"),
         (torch.zeros(1, 0, 4), "shape (1, 0, 4)"),
         (torch.full((4, 4), math.nan), "not finite"),
@@ -335,13 +335,7 @@ def test_a_white_mask_of_any_size_changes_no_byte(
 
 @pytest.mark.parametrize(
     "shape",
-    [
-        (20, 50),
-        (1, 20, 50),
-        (2, 20, 50),
-        (40, 100),
-        *(pytest.param(shape) for shape in [(1, 1), (7, 3), (2, 19, 49)]),
-    ],
+    [(20, 50), (1, 20, 50), (2, 20, 50), (40, 100), (1, 1), (7, 3), (2, 19, 49)],
     ids=str,
 )
 def test_a_white_mask_changes_nothing_bit_for_bit(shape: tuple[int, ...]) -> None:
@@ -364,6 +358,16 @@ def test_a_mask_keeps_the_part_that_is_white() -> None:
     blended = blend_with(images, mask, GREY)
     assert torch.equal(blended[:, :, :10], images[:, :, :10])
     assert torch.equal(blended[:, :, 10:], torch.tensor(GREY).expand(1, 20, 30, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_pictures_of_any_precision_can_be_masked(dtype: torch.dtype) -> None:
+    images = as_input(noise(9, 8)).to(dtype)
+    white, black = torch.ones(3, 4), torch.zeros(3, 4)
+    assert torch.equal(blend_with(images, white, GREY), images)
+    grey = torch.tensor(GREY).to(dtype).expand(1, 9, 8, 3)
+    assert torch.equal(blend_with(images, black, GREY), grey)
+    assert bool(torch.isfinite(blend_with(images, torch.rand(3, 4), GREY)).all())
 
 
 def test_a_grey_mask_mixes() -> None:
