@@ -51,7 +51,7 @@ def name_encoder(pooled: int | None, penultimate: int) -> str:
     """Common name of an encoder with these feature widths, e.g. "ViT-H"."""
     by_sequence = ENCODER_NAMES.get((Feature.PENULTIMATE, penultimate))
     by_pool = ENCODER_NAMES.get((Feature.POOLED, pooled)) if pooled else None
-    if by_sequence and by_pool in (by_sequence, None):
+    if by_sequence and (pooled is None or by_pool == by_sequence):
         return by_sequence
     first = f"{pooled} wide pooled" if pooled else "no pooled"
     return f"an encoder with {first} and {penultimate} wide penultimate features"

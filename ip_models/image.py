@@ -1,7 +1,8 @@
 """Pictures as an image encoder wants them: square, RGB, on the 8-bit grid.
 
 Follows the Hugging Face CLIP image processor bit for bit: PIL's bicubic filter on 8-bit values, the
-long side rounded down, the crop's corner rounded down.
+long side rounded down, the crop's corner rounded down. Transparency is dropped; transformers 5 lays
+such pictures over white, earlier versions and ComfyUI drop it too.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Fit(str, Enum):
 
 # Where the crop sits along an axis, in thousandths of the slack; the middle if not listed.
 _ACROSS = {Fit.CROP_LEFT: 0, Fit.CROP_RIGHT: 1000}
+_LONGEST = 1000  # beyond that the resized picture would take gigabytes
 _DOWN = {Fit.CROP_TOP: 0, Fit.CROP_BOTTOM: 1000}
 
 
@@ -52,10 +54,16 @@ def require_images(images: Tensor, what: str) -> None:
             "one picture or more with at least one pixel is needed",
             "Check the node that makes the images",
         )
+    if max(shape[1:3]) > _LONGEST * min(shape[1:3]):
+        raise BadInput(
+            f"{what} is {shape[2]} x {shape[1]} pixels",
+            f"one side may be at most {_LONGEST} times the other",
+            "Crop the picture first",
+        )
     bad = [i for i, image in enumerate(images) if not bool(torch.isfinite(image).all())]
     if bad:
         raise BadInput(
-            f"{what} number {bad[0]} holds values that are not finite",
+            f"{what} {bad[0] + 1} of {len(images)} holds values that are not finite",
             "pixels need values from 0 to 1",
             "Check the node that makes the images",
         )
@@ -116,9 +124,9 @@ def blend_with(images: Tensor, mask: Tensor, colour: tuple[float, ...]) -> Tenso
             "mask holds values that are not finite", "0 to 1 is needed", "Connect another MASK"
         )
     resized = torch.nn.functional.interpolate(
-        planes[:, None].to(images), size=images.shape[1:3], mode="bilinear"
+        planes[:, None].float(), size=images.shape[1:3], mode="bilinear"
     )
-    planes = resized.round(decimals=5).movedim(1, -1)  # enlarged white must stay white
+    planes = resized.round(decimals=5).movedim(1, -1).to(images)  # enlarged white stays white
     return torch.lerp(torch.tensor(colour).to(images), _rgb(images), planes)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ...ip_models.errors import BadInput, WrongBase
+from ...ip_models.errors import BadInput, WrongBase, WrongEncoder
 from ...ip_models.features import ImageFeatures
+from ...ip_models.keyvalue import KeyValues
 from ...ip_models.masks import RegionMask
 from ...ip_models.prompt import ImagePrompt
 from ...ip_models.schedule import SigmaWindow
@@ -50,7 +51,7 @@ def apply(model: Any, adapter: LoadedAdapter, features: ImageFeatures, settings:
     mask = None if settings.mask is None else RegionMask(settings.mask)
     layers = attention_layers(model)
     _check_base(adapter, layers)
-    key_values = adapter.key_values(features, match.encoder_hint(adapter.spec))
+    key_values = _key_values(adapter, features)
     factors = [settings.scale * settings.block_weights.at(layer.address) for layer in layers]
     positions = {layer.address: i for i, layer in enumerate(layers) if factors[i] != 0}
     if not positions:
@@ -63,6 +64,13 @@ def apply(model: Any, adapter: LoadedAdapter, features: ImageFeatures, settings:
         label=adapter.name,
     )
     return install(model, prompt)
+
+
+def _key_values(adapter: LoadedAdapter, features: ImageFeatures) -> KeyValues:
+    try:
+        return adapter.key_values(features)
+    except WrongEncoder as error:  # only now the folders are searched for one that fits
+        raise WrongEncoder(error.found, error.needed, match.encoder_hint(adapter.spec)) from None
 
 
 def _window(model: Any, settings: Settings) -> SigmaWindow | None:

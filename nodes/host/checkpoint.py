@@ -133,7 +133,11 @@ def _safetensors_header(path: str) -> dict[str, Any]:
         header = cast("dict[str, Any]", json.loads(raw))
         header.pop("__metadata__", None)
         end = max((int(info["data_offsets"][1]) for info in header.values()), default=0)
-        shapes_known = all(isinstance(info["shape"], list) for info in header.values())
+        shapes_known = all(
+            isinstance(size, int) and size >= 0
+            for info in header.values()
+            for size in info["shape"]
+        )
     except _UNREADABLE:
         raise _broken(path, "has a damaged header") from None
     if not shapes_known:
@@ -155,7 +159,8 @@ def _load_torch(path: str, device: str) -> Mapping[str, Any]:
         raise _broken(path, what, "Download it again, if possible as .safetensors") from error
     if not isinstance(loaded, Mapping):
         raise _broken(path, f"holds a {type(loaded).__name__} instead of named tensors")
-    return cast("Mapping[str, Any]", loaded)
+    inner = loaded.get("state_dict")
+    return cast("Mapping[str, Any]", inner if isinstance(inner, Mapping) else loaded)
 
 
 def _only_shapes(tensors: Mapping[str, Any]) -> dict[str, Any]:

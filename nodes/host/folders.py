@@ -72,8 +72,8 @@ def resolve(folder: str, name: str) -> str:
     """
     path = folder_paths.get_full_path(folder, name)
     if path is None:
-        listed = files(folder)
-        found = f"{len(listed)} other files" if listed else "no model files"
+        count = len(files(folder))
+        found = f"{count or 'no'} other file{'' if count == 1 else 's'}"
         raise MissingModel(
             f"{name!r} is not in {where(folder)}, which hold {found}",
             "the file must be there under this name",

@@ -47,16 +47,15 @@ class LoadedAdapter:
         """Whether the host can drop the weights at any time; asked by its output cache."""
         return bool(self.patcher.is_dynamic())
 
-    def key_values(self, features: ImageFeatures, hint: str) -> KeyValues:
+    def key_values(self, features: ImageFeatures) -> KeyValues:
         """Keys and values of all layers, projected once for each set of references.
 
-        Args:
-            features: from the encoder the adapter needs.
-            hint: what to do if they are not.
+        Raises:
+            WrongEncoder: the features are not from the encoder the adapter needs.
         """
         known = self._projected.get(features)
         if known is None:
-            rows = select(features, self.spec, self.name, hint)
+            rows = select(features, self.spec, self.name, "Encode with the encoder it needs")
             known = self._projected[features] = self._project(rows)
         return known
 

@@ -30,8 +30,9 @@ class EncoderWidths(NamedTuple):
     def fits(self, spec: AdapterSpec) -> bool:
         """Whether the encoder gives what an adapter reads."""
         width = self.pooled if spec.feature is Feature.POOLED else self.penultimate
-        published = spec.encoder in ENCODER_NAMES.values()
-        return width == spec.feature_width and (not published or self.name == spec.encoder)
+        # Encoders of other sizes share the width of a pooled feature, but not its meaning.
+        named = spec.feature is Feature.POOLED and spec.encoder in ENCODER_NAMES.values()
+        return width == spec.feature_width and (not named or self.name == spec.encoder)
 
     @property
     def name(self) -> str:
@@ -110,7 +111,7 @@ def _load_encoder(path: str) -> Any:
     prefix = "visual." if foreign else ""
     try:
         encoder = comfy.clip_vision.load_clipvision_from_sd(tensors, prefix, foreign)
-    except RuntimeError as error:
+    except (RuntimeError, UnboundLocalError, KeyError) as error:
         raise _no_encoder(path) from error
     if encoder is None:
         raise _no_encoder(path)

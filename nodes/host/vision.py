@@ -128,6 +128,7 @@ def _encode_empty(clip_vision: Any, unconditional: Unconditional) -> Tensor:
         encoder = clip_vision
         if unconditional is Unconditional.ZERO_PIXELS:
             encoder = copy.copy(clip_vision)  # zero must still be zero after normalisation
+            vars(encoder).pop("encode_image", None)  # another pack's wrapper knows the original
             encoder.image_mean, encoder.image_std = [0.0] * 3, [1.0] * 3
         known[unconditional] = _run(encoder, torch.zeros(1, size, size, 3))[1]
     return known[unconditional]

@@ -155,7 +155,7 @@ def _cuda_kernels(work: Callable[[], object]) -> int:
     on_device = torch.autograd.DeviceType.CUDA
     return sum(
         event.device_type == on_device and not event.is_user_annotation
-        for event in profile.events()
+        for event in profile.events() or ()
     )
 
 

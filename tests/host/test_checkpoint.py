@@ -164,9 +164,7 @@ def test_a_safetensors_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
         assert outcome(put(tmp_path, WHOLE[:length])) == "refused", length
 
 
-@pytest.mark.parametrize(
-    "zipped", [pytest.param(True, id="zip"), pytest.param(False, id="older")]
-)
+@pytest.mark.parametrize("zipped", [pytest.param(True, id="zip"), pytest.param(False, id="older")])
 def test_a_torch_file_cut_anywhere_is_refused(tmp_path: Path, zipped: bool) -> None:
     whole = torch_file(NESTED, zipped)
     for length in range(0, len(whole), 23):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import comfy.ldm.modules.attention as host_attention
+import folder_paths
 import pytest
 import tiny
 import torch
@@ -69,6 +70,19 @@ def test_a_new_scale_projects_nothing(folder: Path) -> None:
     OURS.apply(bed.model, adapter, features, How())
     _, work = reapply.watch(lambda: OURS.apply(bed.model, adapter, features, How(0.5)), [])
     assert (work.products, work.cast, work.files) == (0, [], [])
+
+
+def test_apply_reads_no_other_model_files(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "page.safetensors").write_text("<html>")
+    places = ([str(tmp_path)], {".safetensors"})
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "clip_vision", places)
+    bed, features = tiny_bed("sd1"), tiny.random_features(1)
+    adapter = OURS.load(counts.adapter_file("sd1", "standard", folder))
+    OURS.apply(bed.model, adapter, features, How())
+    _, work = reapply.watch(lambda: OURS.apply(bed.model, adapter, features, How()), [])
+    assert work.files == []
 
 
 def test_the_counter_counts_work_and_only_work() -> None:

@@ -253,7 +253,7 @@ def test_an_absolute_name_is_refused(models: Path) -> None:
     outside = put(models.parent / "secret.bin")
     with pytest.raises(MissingModel, match="secret.bin"):
         folders.resolve(KEY, str(outside))
-    with pytest.raises(MissingModel, match="no model files"):
+    with pytest.raises(MissingModel, match="no other files"):
         folders.resolve(KEY, "a.bin")
 
 

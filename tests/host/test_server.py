@@ -195,7 +195,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     "no pixels": (with_tensor("encode", "image", 0, "1x0x8x3"), ["BadInput", "no pixels"]),
     "not a number": (
         with_tensor("encode", "image", 0, "2x8x8x3", -1e25),
-        ["BadInput", "image number 0", "not finite"],
+        ["BadInput", "image 1 of 2", "not finite"],
     ),
     "negative not a number": (
         with_tensor("encode", "negative_image", 0, "1x8x8x3", -1e25),

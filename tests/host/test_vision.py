@@ -332,7 +332,7 @@ def test_a_negative_image_is_not_masked(pair: Pair) -> None:
     [
         ({"images": torch.zeros(0, 8, 8, 3)}, "image has shape (0, 8, 8, 3)"),
         ({"images": torch.zeros(8, 8, 3)}, "image has shape (8, 8, 3)"),
-        ({"images": torch.full((1, 8, 8, 3), float("nan"))}, "image number 0"),
+        ({"images": torch.full((1, 8, 8, 3), float("nan"))}, "image 1 of 1"),
         ({"negative": torch.zeros(1, 0, 8, 3)}, "negative_image has shape (1, 0, 8, 3)"),
         ({"negative": torch.zeros(3, 8, 8, 3)}, "negative_image has 3 pictures for 2 references"),
         ({"mask": torch.zeros(3, 8, 8)}, "mask has shape (3, 8, 8)"),

@@ -289,7 +289,7 @@ def test_unusable_images_are_refused_in_one_sentence(images: Tensor, part: str) 
 def test_a_single_bad_pixel_is_found_and_its_picture_named() -> None:
     images = torch.zeros(3, 8, 8, 3)
     images[2, 5, 6, 1] = math.nan
-    with pytest.raises(BadInput, match="image number 2 "):
+    with pytest.raises(BadInput, match="image 3 of 3 "):
         require_images(images, "image")
 
 
