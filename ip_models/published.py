@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import NamedTuple
 
@@ -74,22 +75,18 @@ ENCODER_ADDRESSES: dict[str, tuple[str, str]] = {
     ),
 }
 
-_STAND_IN, _UNUSUAL_ENCODER = 1, 2
-
 
 def rank(choice: Choice, spec: AdapterSpec, name: str) -> int | None:
     """How well a file answers a choice: 0 is best, None is not at all.
 
-    The file name counts only between files whose shapes are the same: a file that names no
-    training variant may stand in for any, one that names another variant may not.
+    The file name counts only between files whose shapes are the same, and only whole words of it.
     """
     rule = RULES[choice]
     if spec.kind is not rule.kind or (rule.encoder and spec.encoder != rule.encoder):
         return None
     known = (other.word for other in RULES.values() if other.kind is spec.kind and other.word)
-    words = {word for word in known if word in name.lower()}
-    if words and rule.word not in words:
+    words = set(known) & set(re.split(r"[^a-z0-9]+", name.lower()))
+    if words != ({rule.word} if rule.word else set[str]()):
         return None
     # Where the encoder is not asked for, ViT-H is meant; a ViT-bigG file may stand in.
-    unusual = rule.encoder is None and spec.encoder == "ViT-bigG"
-    return _UNUSUAL_ENCODER * unusual + _STAND_IN * bool(rule.word and not words)
+    return int(rule.encoder is None and spec.encoder == "ViT-bigG")

@@ -17,7 +17,10 @@ from ...ip_models.layers import LayerAddress
 from ...ip_models.prompt import ActivePrompts, ImagePrompt, PromptStack
 from . import steps
 
-_WRAPPER = comfy.patcher_extension.WrappersMP.APPLY_MODEL
+_WRAPPERS = {
+    comfy.patcher_extension.WrappersMP.OUTER_SAMPLE: steps.remember_negatives,
+    comfy.patcher_extension.WrappersMP.APPLY_MODEL: steps.resolve,
+}
 Patch = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
 
 
@@ -96,14 +99,9 @@ def install(model: Any, prompt: ImagePrompt) -> Any:
         below = slots.get(tuple(address), slots.get((address.block, address.number)))
         if not isinstance(below, LayerPatch):
             patched.set_model_attn2_replace(LayerPatch(address, below), *address)
-    options = patched.model_options
-    wrappers = comfy.patcher_extension.get_wrappers_with_key(
-        _WRAPPER, steps.KEY, options, is_model_options=True
-    )
-    if not wrappers:
-        comfy.patcher_extension.add_wrapper_with_key(
-            _WRAPPER, steps.KEY, steps.resolve, options, is_model_options=True
-        )
+    wrappers = patched.model_options["transformer_options"].setdefault("wrappers", {})
+    for kind, wrapper in _WRAPPERS.items():
+        wrappers.setdefault(kind, {})[steps.KEY] = [wrapper]
     return patched
 
 
@@ -113,7 +111,8 @@ def remove(model: Any) -> Any:
     options = cleared.model_options["transformer_options"]
     options.pop(steps.KEY, None)
     options.get("patches", {}).pop(steps.KEY, None)
-    options.get("wrappers", {}).get(_WRAPPER, {}).pop(steps.KEY, None)
+    for kind in _WRAPPERS:
+        options.get("wrappers", {}).get(kind, {}).pop(steps.KEY, None)
     slots = _slots(cleared)
     for key, patch in list(slots.items()):
         if isinstance(patch, LayerPatch):

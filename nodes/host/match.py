@@ -16,6 +16,7 @@ from ...ip_models.spec import ENCODER_NAMES, UNET_FAMILIES, AdapterSpec, Family,
 from . import checkpoint, folders
 from .backbones import AttentionLayer
 from .loaded import read_file_spec
+from .progress import Progress
 
 _encoders: WeakValueDictionary[tuple[str, int, int], Any] = WeakValueDictionary()
 Content = TypeVar("Content")
@@ -67,7 +68,7 @@ def find_adapter(layers: list[AttentionLayer], choice: Choice) -> str:
     raise MissingModel(
         f"{folders.where(folders.ADAPTERS)} hold {'; '.join(rejected) or 'no adapter'}",
         f"a {choice.value} adapter for {family.value} is needed",
-        _get_adapter(family, choice),
+        f"{_get_adapter(family, choice)}, or choose a renamed file as adapter_file",
     )
 
 
@@ -105,7 +106,9 @@ def load_encoder(path: str) -> Any:
 
 def _load_encoder(path: str) -> Any:
     read_encoder(path)
+    progress = Progress(2)
     tensors = dict(checkpoint.read_tensors(path))
+    progress.step()
     # OpenCLIP's own layout, as ComfyUI's loader tells it apart.
     foreign = "visual.transformer.resblocks.0.attn.in_proj_weight" in tensors
     prefix = "visual." if foreign else ""
@@ -115,6 +118,7 @@ def _load_encoder(path: str) -> Any:
         raise _no_encoder(path) from error
     if encoder is None:
         raise _no_encoder(path)
+    progress.step()
     return encoder
 
 

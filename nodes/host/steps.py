@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -11,6 +11,25 @@ from ...ip_models.keyvalue import NEGATIVE, POSITIVE
 from ...ip_models.prompt import ActivePrompts, PromptStack
 
 KEY = "ipadapter"
+_NEGATIVES = "ipadapter_negatives"
+
+
+def remember_negatives(executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    """OUTER_SAMPLE wrapper: notes which conditionings are negative, for passes of their own.
+
+    Self-attention guidance and others run the negative prompt alone, so at the place of the
+    positive one. A conditioning of both lists (the host copies those with an area) counts by place.
+    """
+    guider = cast("Any", executor).class_obj
+    conditions = guider.conds
+    ids = {
+        name: {part["uuid"] for part in conditions.get(name) or () if "uuid" in part}
+        for name in ("positive", "negative")
+    }
+    # The guider's options are a copy that lives for this run only.
+    options = guider.model_options["transformer_options"]
+    options[_NEGATIVES] = frozenset(ids["negative"] - ids["positive"])
+    return executor(*args, **kwargs)
 
 
 def resolve(
@@ -39,5 +58,11 @@ def active_prompts(
 ) -> ActivePrompts:
     """Read the noise level, only if a window asks for it, and the polarity of each part."""
     sigma = float(sigmas.max()) if stack.windowed and sigmas is not None else None
-    rows = (POSITIVE if part == 0 else NEGATIVE for part in options.get("cond_or_uncond") or (0,))
+    places = options.get("cond_or_uncond") or (0,)
+    negatives = options.get(_NEGATIVES) or frozenset()
+    ids = options.get("uuids") or (None,) * len(places)
+    rows = (
+        POSITIVE if place == 0 and uuid not in negatives else NEGATIVE
+        for place, uuid in zip(places, ids, strict=True)
+    )
     return stack.at(sigma, tuple(rows))

@@ -70,12 +70,13 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
                 "Connect a single negative image",
             )
     batches = [images] if negative is None else [images, negative]
-    progress = Progress(sum(len(batch.split(_CHUNK)) for batch in batches))
+    progress = Progress(sum(len(batch.split(_CHUNK)) for batch in batches) + (negative is None))
     pooled, hidden = _encode_chunks(clip_vision, images, reference.fit, progress)
     if negative is not None:
         negative_pooled, empty = _encode_chunks(clip_vision, negative, reference.fit, progress)
     else:
         negative_pooled = None if pooled is None else torch.zeros_like(pooled[:1])
+        progress.step()
         empty = _encode_empty(clip_vision, reference.unconditional)
     width = None if pooled is None else pooled.shape[-1]
     return ImageFeatures(

@@ -192,6 +192,32 @@ def test_without_guidance_only_the_positive_rows_run(adapter: LoadedAdapter) -> 
     assert tiny.relative(picture, sample(twin().model, cfg=1.0)) > EFFECT
 
 
+def test_the_negative_prompt_alone_hears_the_negative_reference(
+    adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[tuple[int, ...]] = []
+    original = steps.active_prompts
+
+    def watched(*args: Any) -> Any:
+        active = original(*args)
+        rows.append(active.rows)
+        return active
+
+    def negative_again(args: dict[str, Any]) -> Tensor:
+        # As self-attention guidance does: a pass of its own for the negative prompt.
+        again = comfy.samplers.calc_cond_batch(
+            args["model"], [args["uncond"]], args["input"], args["sigma"], args["model_options"]
+        )[0]
+        assert tiny.relative(again, args["uncond_denoised"]) < ROUNDING
+        return args["denoised"]
+
+    monkeypatch.setattr(steps, "active_prompts", watched)
+    model = apply(twin().model, adapter, FEATURES, Settings())
+    model.set_model_sampler_post_cfg_function(negative_again)
+    sample(model, count=2)
+    assert rows == [(1, 0), (1,), (1, 0), (1,)]
+
+
 def test_rows_computed_one_after_the_other_give_the_same_picture(
     adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,11 +44,13 @@ SUPPORTED = [(table, spec) for table in all_tables() if (spec := read(table)) an
         (Choice.PLUS, "ip-adapter-plus-face_sd15.safetensors", None),
         (Choice.PLUS, "ip_plus_composition_sd15.safetensors", None),
         (Choice.PLUS, PLAIN, 0),
-        (Choice.PLUS_FACE, "ip-adapter-plus_sd15.safetensors", 1),
+        (Choice.PLUS, "huggingface-ip-adapter-plus_sd15.safetensors", 0),
+        (Choice.PLUS_FACE, "huggingface-ip-adapter-plus_sd15.safetensors", None),
+        (Choice.PLUS_FACE, "ip-adapter-plus_sd15.safetensors", None),
         (Choice.PLUS_FACE, "IP-Adapter-Plus-FACE_sd15.bin", 0),
         (Choice.PLUS_FACE, "ip_plus_composition_sd15.safetensors", None),
-        (Choice.PLUS_FACE, PLAIN, 1),
-        (Choice.COMPOSITION, "ip-adapter-plus_sd15.safetensors", 1),
+        (Choice.PLUS_FACE, PLAIN, None),
+        (Choice.COMPOSITION, "ip-adapter-plus_sd15.safetensors", None),
         (Choice.COMPOSITION, "ip-adapter-plus-face_sd15.safetensors", None),
         (Choice.COMPOSITION, "ip_plus_Composition_sd15.safetensors", 0),
         (Choice.STANDARD, "ip-adapter-plus_sd15.safetensors", None),
@@ -66,7 +68,7 @@ def test_names_tell_apart_files_of_the_plus_layout(
     [
         (Choice.STANDARD, "ip-adapter_sd15.safetensors", 0),
         (Choice.STANDARD, "ip-adapter_sd15_light.bin", None),
-        (Choice.LIGHT, "ip-adapter_sd15.safetensors", 1),
+        (Choice.LIGHT, "ip-adapter_sd15.safetensors", None),
         (Choice.LIGHT, "ip-adapter_sd15_Light_v11.bin", 0),
         (Choice.VIT_G, "ip-adapter_sd15_vit-G.safetensors", None),
         (Choice.PLUS, "ip-adapter-plus_sd15.safetensors", None),
@@ -87,10 +89,10 @@ def test_the_encoder_is_read_from_the_shapes_and_not_from_the_name(name: str) ->
     assert stand_in is not None and stand_in > 0
 
 
-def test_of_two_stand_ins_for_light_the_one_for_the_usual_encoder_is_better() -> None:
-    usual, unusual = rank(Choice.LIGHT, STANDARD, PLAIN), rank(Choice.LIGHT, VIT_G, PLAIN)
-    assert usual is not None
-    assert unusual is None or usual < unusual
+def test_of_two_light_files_the_one_for_the_usual_encoder_is_better() -> None:
+    usual, unusual = (rank(Choice.LIGHT, spec, "sd15_light.bin") for spec in (STANDARD, VIT_G))
+    assert usual is not None and unusual is not None
+    assert usual < unusual
 
 
 @pytest.mark.parametrize(
