@@ -21,7 +21,7 @@ def remember_negatives(executor: Callable[..., Tensor], *args: Any, **kwargs: An
     positive one. A conditioning of both lists (the host copies those with an area) counts by place.
     """
     guider = cast("Any", executor).class_obj
-    conditions = guider.conds
+    conditions = getattr(guider, "conds", {})  # other packs have guiders of their own
     ids = {
         name: {part["uuid"] for part in conditions.get(name) or () if "uuid" in part}
         for name in ("positive", "negative")
@@ -60,7 +60,9 @@ def active_prompts(
     sigma = float(sigmas.max()) if stack.windowed and sigmas is not None else None
     places = options.get("cond_or_uncond") or (0,)
     negatives = options.get(_NEGATIVES) or frozenset()
-    ids = options.get("uuids") or (None,) * len(places)
+    ids = options.get("uuids") or ()
+    if len(ids) != len(places):
+        ids = (None,) * len(places)
     rows = (
         POSITIVE if place == 0 and uuid not in negatives else NEGATIVE
         for place, uuid in zip(places, ids, strict=True)
