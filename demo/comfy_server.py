@@ -117,6 +117,11 @@ def choose_port(wanted: int | None) -> int:
         return wanted
     if _is_free(USUAL_PORT):
         return USUAL_PORT
+    return free_port()
+
+
+def free_port() -> int:
+    """A port that nobody uses."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

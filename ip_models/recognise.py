@@ -157,7 +157,7 @@ def _resampler_check(weights: AdapterWeights, name: str) -> None:
         raise _broken(name, "has gaps in the numbers of its resampler layers")
     if _rows(p["layers.0.0.to_q.weight"]) % _HEAD_WIDTH:
         raise _broken(name, "has resampler heads that are not 64 wide")
-    _rows(p["layers.0.1.1.weight"])
+    _rows(p["layers.0.1.1.weight"])  # if it is missing, the KeyError names it
 
 
 def _read_full_face(weights: AdapterWeights, name: str) -> AdapterSpec:

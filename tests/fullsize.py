@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -75,13 +74,6 @@ def make(cache: Path) -> Path:
             save_file(_random(shapes), folder / path)
         (folder / "complete").touch()
     return folder
-
-
-def cache_folder() -> Path:
-    """Where `dev.py` keeps what is expensive to make."""
-    named = os.environ.get("IPADAPTER_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(named) if named else base / "ipadapter-pack"
 
 
 def _files() -> dict[str, Shapes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import sys
 import time
 import urllib.error
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import HOST, ROOT
-from pack.demo.comfy_server import Server, server_command
+from pack.demo.comfy_server import Server, free_port, server_command
 
 Prompt = dict[str, dict[str, Any]]
 LIMIT = 600
@@ -92,18 +91,9 @@ def running(base: Path, models: Path, *options: str) -> Iterator[Client]:
     folders = {name: name for name in ("checkpoints", "clip_vision", "ipadapter")}
     config = base / "models.yaml"
     config.write_text(json.dumps({"tests": {"base_path": str(models), **folders}}))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     command = server_command(HOST, base, config, port, cpu=True)
     assert command[0] == sys.executable
-    server = Server([*command, *options], base, port)
-    try:
+    with Server([*command, *options], base, port) as server:
         server.wait_until_ready()
         yield Client(server, base)
-    finally:
-        server.process.terminate()
-        try:
-            server.process.wait(10)
-        except TimeoutError:
-            server.process.kill()

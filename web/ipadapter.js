@@ -13,7 +13,7 @@ const PADDING = 8;
 
 /** @param {any} node */
 function aboutWidget(node) {
-  const known = node.widgets?.find((/** @type {any} */ widget) => widget.name === WIDGET);
+  const known = findWidget(node, WIDGET);
   if (known) return known;
   const element = document.createElement("div");
   element.setAttribute("role", "status");
@@ -58,11 +58,19 @@ function show(node, lines) {
 }
 
 /**
+ * @param {any} node
+ * @param {string} name
+ */
+function findWidget(node, name) {
+  return node.widgets?.find((/** @type {any} */ widget) => widget.name === name);
+}
+
+/**
  * Ask the server what the chosen file is; the answer may come after another file was chosen.
  * @param {any} node
  */
 async function describeChoice(node) {
-  const choice = node.widgets?.find((/** @type {any} */ widget) => widget.name === "adapter_file");
+  const choice = findWidget(node, "adapter_file");
   const file = choice?.value;
   if (!file) return;
   const reply = await api.fetchApi(`/ipadapter/about?file=${encodeURIComponent(file)}`);
@@ -71,7 +79,7 @@ async function describeChoice(node) {
 
 /** @param {any} node */
 function describeOnChoice(node) {
-  const choice = node.widgets?.find((/** @type {any} */ widget) => widget.name === "adapter_file");
+  const choice = findWidget(node, "adapter_file");
   const chosen = choice.callback;
   choice.callback = function () {
     const result = chosen?.apply(this, arguments);

@@ -100,9 +100,9 @@ def _check_numbers(settings: Settings) -> None:
 
 def _check_base(adapter: LoadedAdapter, layers: list[AttentionLayer]) -> None:
     spec = adapter.spec
-    context, widths = layers[0].context, tuple(layer.width for layer in layers)
-    if spec.context_width == context and spec.layer_widths == widths:
+    if match.suits(spec, layers):
         return
+    context, widths = layers[0].context, tuple(layer.width for layer in layers)
     if spec.context_width != context:
         family = match.family_name(context)
         found = f"{adapter.name} is an adapter for {spec.family.value}"

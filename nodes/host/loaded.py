@@ -78,8 +78,7 @@ def load(path: str) -> LoadedAdapter:
     Raises:
         BrokenFile, UnknownAdapter, UnsupportedAdapter: the file cannot be used.
     """
-    stat = os.stat(path)
-    key = (os.path.realpath(path), stat.st_mtime_ns, stat.st_size)
+    key = checkpoint.identity(path)
     adapter = _loaded.get(key)
     if adapter is None:
         adapter = _loaded[key] = _load(path)

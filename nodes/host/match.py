@@ -58,7 +58,7 @@ def find_adapter(layers: list[AttentionLayer], choice: Choice) -> str:
         (place, name)
         for name, spec in specs.items()
         if spec.supported
-        and _fits(spec, layers)
+        and suits(spec, layers)
         and (place := rank(choice, spec, os.path.basename(name))) is not None
     ]
     if ranked:
@@ -96,8 +96,7 @@ def load_encoder(path: str) -> Any:
     Raises:
         BrokenFile: ComfyUI cannot make an image encoder of the file.
     """
-    stat = os.stat(path)
-    key = (os.path.realpath(path), stat.st_mtime_ns, stat.st_size)
+    key = checkpoint.identity(path)
     encoder = _encoders.get(key)
     if encoder is None:
         encoder = _encoders[key] = _load_encoder(path)
@@ -154,7 +153,7 @@ def encoder_hint(spec: AdapterSpec) -> str:
 def adapter_hint(layers: list[AttentionLayer], kind: Kind) -> str:
     """What to do when an adapter is not for a MODEL."""
     specs, _ = _survey(folders.ADAPTERS, read_file_spec)
-    fitting = [name for name, spec in specs.items() if _fits(spec, layers) and spec.supported]
+    fitting = [name for name, spec in specs.items() if suits(spec, layers) and spec.supported]
     fitting.sort(key=lambda name: (specs[name].kind is not kind, name))
     if fitting:
         return f"Load {fitting[0]}, which is in models/{folders.ADAPTERS} and fits"
@@ -177,7 +176,8 @@ def _survey(folder: str, read: Callable[[str], Content]) -> tuple[dict[str, Cont
     return contents, remarks
 
 
-def _fits(spec: AdapterSpec, layers: list[AttentionLayer]) -> bool:
+def suits(spec: AdapterSpec, layers: list[AttentionLayer]) -> bool:
+    """Whether an adapter has the context and, layer by layer, the widths of a MODEL."""
     widths = tuple(layer.width for layer in layers)
     return spec.context_width == layers[0].context and spec.layer_widths == widths
 

@@ -8,12 +8,13 @@ import fullsize
 import live
 import pytest
 from live import Client, Prompt
+from pack.dev import cache
 from test_server import node, sampling
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    models = fullsize.make(fullsize.cache_folder())
+    models = fullsize.make(cache())
     with live.running(tmp_path_factory.mktemp("full size"), models) as running:
         yield running
 
