@@ -30,20 +30,17 @@ def add_image_attention(
 
     Args:
         text: output of the text attention, (batch, queries, width).
-        q: the layer's query, same shape; the batch is `len(active.rows)` parts of equal size.
+        q: the layer's query, same shape.
         grid: height and width of the query grid, needed by masks only.
     """
     out = text
-    for prompt in active.prompts:
-        position = prompt.positions.get(address)
-        if position is None:
+    for heard in active.prompts:
+        pair = heard.key_values(address, q)
+        if pair is None:
             continue
-        k, v = prompt.key_values.layer(position, active.rows, q)
-        # All samples of a part share their tokens, so they are one long row of queries.
-        folded = q.reshape(len(active.rows), -1, q.shape[-1])
-        image = attention(folded, k, v, heads).view_as(q)
-        if prompt.mask is not None and grid is not None:
-            out = torch.addcmul(out, image, prompt.mask.on(*grid, like=q))
-        else:
-            out = out + image
+        # Pictures that share their tokens are one long row of queries.
+        folded = q.reshape(len(heard.rows), -1, q.shape[-1])
+        image = attention(folded, *pair, heads).view_as(q)
+        mask = heard.mask_on(grid, q)
+        out = out + image if mask is None else torch.addcmul(out, image, mask)
     return out

@@ -47,6 +47,32 @@ class ImageFeatures:
         return positive, negative.expand_as(positive) if len(negative) == 1 else negative
 
 
+@dataclass(frozen=True, eq=False)
+class Region:
+    """References for a part of the picture.
+
+    Attributes:
+        mask: (n, height, width), 0 for silent, 1 for heard; None for the whole picture.
+        scale: multiplied with the scale they are applied with.
+    """
+
+    features: ImageFeatures
+    mask: Tensor | None
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Several references, each heard by itself in its own part of the picture."""
+
+    regions: tuple[Region, ...]
+
+    @property
+    def source(self) -> str:
+        """What to call the encoder in messages."""
+        return self.regions[0].features.source
+
+
 def name_encoder(pooled: int | None, penultimate: int) -> str:
     """Common name of an encoder with these feature widths, e.g. "ViT-H"."""
     by_sequence = ENCODER_NAMES.get((Feature.PENULTIMATE, penultimate))
@@ -103,16 +129,23 @@ _FORMULAE: dict[Combine, Callable[[Tensor], Tensor]] = {
 
 
 def combine(
-    parts: Sequence[ImageFeatures], weights: Sequence[float], method: Combine
+    inputs: Sequence[ImageFeatures | Regions], weights: Sequence[float], method: Combine
 ) -> ImageFeatures:
     """Join references on the encoder's features, each part times its weight.
 
     Except for `concat` the negative rows are those of the first reference.
 
     Raises:
-        BadInput: there is nothing to combine.
+        BadInput: there is nothing to combine, or regions were given.
         WrongEncoder: the parts come from different encoders.
     """
+    parts = [one for one in inputs if isinstance(one, ImageFeatures)]
+    if len(parts) < len(inputs):
+        raise BadInput(
+            "the embeds are regions, each with a part of the picture of its own",
+            "plain embeds are needed for merging",
+            "Merge first, and give the result a region",
+        )
     if not parts:
         raise BadInput("no embeds are connected", "merging needs one or more", "Connect embeds")
     first = parts[0]

@@ -37,3 +37,37 @@ def parse_address(module_name: str) -> LayerAddress | None:
 def checkpoint_order(addresses: Iterable[LayerAddress]) -> list[LayerAddress]:
     """Addresses in the order in which adapter files list their layers."""
     return sorted(addresses, key=lambda a: (_ORDER[a.block], a.number, a.layer))
+
+
+_EXECUTION = ("input", "middle", "output")
+_STAGES = {"input": "down", "middle": "mid", "output": "up"}
+
+
+class Transformer(NamedTuple):
+    """A stack of layers that run one after the other, as diffusers names it.
+
+    Attributes:
+        stage: "down", "mid" or "up".
+        level: number of diffusers' block in its stage, 0 for "mid".
+        number: number of the transformer in that block.
+    """
+
+    stage: str
+    level: int
+    number: int
+
+
+def transformers(addresses: Iterable[LayerAddress]) -> dict[Transformer, list[LayerAddress]]:
+    """The transformers of a model with their layers, in the order in which they run.
+
+    The place in this order is ComfyUI's `transformer_index`. Stable Diffusion UNets have two
+    residual blocks at each level on the way down and three on the way up, so that ComfyUI's block
+    numbers come in threes.
+    """
+    found: dict[Transformer, list[LayerAddress]] = {}
+    in_order = sorted(addresses, key=lambda a: (_EXECUTION.index(a.block), a.number, a.layer))
+    for address in in_order:
+        number = address.number - 1 if address.block == "input" else address.number
+        name = Transformer(_STAGES[address.block], number // 3, number % 3)
+        found.setdefault(name, []).append(address)
+    return found

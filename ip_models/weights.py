@@ -1,28 +1,79 @@
-"""How loud each block hears the reference."""
+"""How loud a reference is: for each layer, at each step and in each frame."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from .layers import LayerAddress
+from .schedule import Ramp
+
+
+class Gain(NamedTuple):
+    """What one layer makes of a reference.
+
+    Attributes:
+        factor: multiplied with the scale.
+        flipped: the positive prompt hears nothing and the negative prompt hears the reference, so
+            that guidance pushes away from it.
+    """
+
+    factor: float = 1.0
+    flipped: bool = False
+
+
+class BlockRule(Protocol):
+    """A gain for each layer, worked out once the model is known."""
+
+    def gains(
+        self, layers: Sequence[LayerAddress], reference: int, references: int
+    ) -> Sequence[Gain]:
+        """Gains in the order of `layers`, for one of several masked references.
+
+        Args:
+            layers: all cross-attention layers of the model, in checkpoint order.
+            reference: which of the references, from 0.
+            references: how many there are.
+
+        Raises:
+            BadInput: the rule names a block this model does not have.
+        """
+        ...
 
 
 @dataclass(frozen=True)
-class BlockWeights:
-    """A factor for each block, multiplied with the adapter's scale.
+class Weights:
+    """A product of rules; with none of them every layer hears the reference in full.
 
     Attributes:
-        by_block: e.g. {("middle", 0): 1.0, ("output", 4): 0.5}.
-        default: factor of every block that is not listed; diffusers' rule is 0.
+        blocks: factors for layers.
+        steps: factors over the steps of a run.
+        frames: factors over the pictures of a batch.
     """
 
-    by_block: Mapping[tuple[str, int], float] = field(default_factory=dict[tuple[str, int], float])
-    default: float = 0.0
+    blocks: tuple[BlockRule, ...] = ()
+    steps: tuple[Ramp, ...] = ()
+    frames: tuple[Ramp, ...] = ()
 
-    def at(self, address: LayerAddress) -> float:
-        """Factor of one layer."""
-        return self.by_block.get((address.block, address.number), self.default)
+    def times(self, other: Weights) -> Weights:
+        """Both at once: factors multiply, and what either flips is flipped."""
+        return Weights(
+            self.blocks + other.blocks, self.steps + other.steps, self.frames + other.frames
+        )
+
+    def gains(
+        self, layers: Sequence[LayerAddress], reference: int = 0, references: int = 1
+    ) -> list[Gain]:
+        """The gain of each layer, see `BlockRule.gains`."""
+        product = [Gain()] * len(layers)
+        for rule in self.blocks:
+            more = rule.gains(layers, reference, references)
+            product = [
+                Gain(one.factor * other.factor, one.flipped or other.flipped)
+                for one, other in zip(product, more, strict=True)
+            ]
+        return product
 
 
-EVERYWHERE = BlockWeights(default=1.0)
+EVERYWHERE = Weights()

@@ -1,4 +1,4 @@
-"""Who is heard at which noise level, and that stacks are never changed."""
+"""Who is heard in which call and by whom, and that stacks are never changed."""
 
 from __future__ import annotations
 
@@ -6,29 +6,47 @@ from typing import Any
 
 import pytest
 import torch
-from pack.ip_models.keyvalue import NEGATIVE, POSITIVE, KeyValues
+from pack.ip_models.keyvalue import NEGATIVE, POSITIVE, SILENT, KeyValues, Row
 from pack.ip_models.layers import LayerAddress
-from pack.ip_models.masks import RegionMask
-from pack.ip_models.prompt import ImagePrompt, PromptStack
-from pack.ip_models.schedule import SigmaWindow
+from pack.ip_models.masks import Crop, RegionMask
+from pack.ip_models.prompt import BatchMode, Call, ImagePrompt, Part, PromptStack
+from pack.ip_models.schedule import Ramp, SigmaWindow
 
-ROWS = (NEGATIVE, POSITIVE)
+PARTS = (Part(NEGATIVE), Part(POSITIVE))
 EARLY, LATE = SigmaWindow(start=14.6, end=5.0), SigmaWindow(start=5.0, end=0.0)
+MIDDLE = LayerAddress("middle", 0, 0)
 
 
-def prompt(window: SigmaWindow | None = None, label: str = "a") -> ImagePrompt:
-    pair = torch.ones(2, 3, 4), torch.ones(2, 3, 4)
+def prompt(
+    window: SigmaWindow | None = None, label: str = "a", references: int = 1, **options: Any
+) -> ImagePrompt:
+    pair = torch.ones(2 * references, 3, 4), torch.ones(2 * references, 3, 4)
+    options = {"mask": RegionMask(torch.ones(4, 4))} | options
     return ImagePrompt(
         key_values=KeyValues.pack([pair]),
-        positions={LayerAddress("middle", 0, 0): 0},
+        positions={MIDDLE: 0},
         window=window,
-        mask=RegionMask(torch.ones(4, 4)),
         label=label,
+        **options,
     )
 
 
+def at(sigma: float | None) -> Call:
+    return Call(PARTS, sigma=sigma)
+
+
+def video(*frames: int, total: int, parts: tuple[Part, ...] = PARTS, **options: Any) -> Call:
+    return Call(parts, frames, total, **options)
+
+
 def heard(stack: PromptStack, sigma: float | None) -> list[str]:
-    return [one.label for one in stack.at(sigma, ROWS).prompts]
+    return [one.prompt.label for one in stack.at(at(sigma)).prompts]
+
+
+def rows(one: ImagePrompt, call: Call) -> tuple[Row, ...]:
+    found = one.at(call)
+    assert found is not None
+    return found.rows
 
 
 @pytest.mark.parametrize(
@@ -54,10 +72,11 @@ def test_a_window_between_two_noise_levels_is_silent() -> None:
     assert heard(stack, 3.5) == []
 
 
-def test_the_noise_level_is_needed_only_where_a_window_asks_for_it() -> None:
-    always = PromptStack().add(prompt())
-    assert not PromptStack().windowed and not always.windowed
-    assert always.add(prompt(EARLY)).windowed
+def test_the_noise_level_is_needed_only_where_somebody_asks_for_it() -> None:
+    always = PromptStack().add(prompt(frames=(Ramp(1, 0),)))
+    assert not PromptStack().timed and not always.timed
+    assert always.add(prompt(EARLY)).timed
+    assert always.add(prompt(steps=(Ramp(1, 0),))).timed
     assert heard(always, None) == ["a"]
 
 
@@ -66,8 +85,91 @@ def test_a_noise_level_that_is_not_known_closes_no_window() -> None:
     assert heard(stack, None) == ["early", "late"]
 
 
-def test_the_rows_are_passed_on() -> None:
-    assert PromptStack().add(prompt()).at(None, ROWS).rows == ROWS
+def test_windows_follow_the_noise_schedule_that_is_used() -> None:
+    window = SigmaWindow(3.0, 1.0, percents=(0.0, 0.5))
+    stack = PromptStack().add(prompt(window), prompt(EARLY), prompt())
+    again = stack.under(lambda percent: 100 * (1 - percent))
+    assert [one.window for one in again.prompts] == [
+        SigmaWindow(100.0, 50.0, percents=(0.0, 0.5)),
+        EARLY,
+        None,
+    ]
+    assert again.prompts[2] is stack.prompts[2]
+    assert stack.prompts[0].window == window
+
+
+def test_polarities_pick_their_rows() -> None:
+    assert rows(prompt(), at(None)) == (Row(NEGATIVE), Row(POSITIVE))
+
+
+def test_a_bound_reference_is_silent_for_all_but_its_conditioning() -> None:
+    mark = object()
+    parts = (Part(NEGATIVE), Part(POSITIVE), Part(POSITIVE, bindings=frozenset({mark, 1})))
+    bound = prompt(binding=mark)
+    assert rows(bound, Call(parts)) == (Row(SILENT), Row(SILENT), Row(POSITIVE))
+    assert bound.at(at(None)) is None
+    assert rows(prompt(), Call(parts)) == (Row(NEGATIVE), Row(POSITIVE), Row(POSITIVE))
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        (BatchMode.REPEAT_LAST, [0, 1, 2, 2, 2, 2, 2]),
+        (BatchMode.LOOP, [0, 1, 2, 0, 1, 2, 0]),
+        (BatchMode.SPREAD, [0, 0, 0, 1, 1, 2, 2]),
+    ],
+)
+def test_each_picture_hears_a_reference_of_its_own(mode: BatchMode, expected: list[int]) -> None:
+    three = prompt(references=3, batch=mode, mask=RegionMask(torch.rand(3, 4, 4)))
+    call = video(*range(7), total=7)
+    negative = [Row(3 + i) for i in expected]
+    assert rows(three, call) == (*negative, *(Row(i) for i in expected))
+    found = three.at(call)
+    assert found is not None and found.planes == tuple(expected)
+
+
+def test_a_window_of_frames_hears_the_references_of_its_frames() -> None:
+    five = prompt(references=5, batch=BatchMode.REPEAT_LAST)
+    call = video(7, 3, 4, total=9, parts=PARTS[1:])
+    assert rows(five, call) == (Row(4), Row(3), Row(4))
+
+
+def test_pictures_that_hear_the_same_share_one_row() -> None:
+    two = prompt(references=2, batch=BatchMode.REPEAT_LAST)
+    assert rows(two, video(5, 6, 7, total=9)) == (Row(3), Row(1))
+    fading = prompt(frames=(Ramp(1, 0),))
+    assert len(rows(fading, video(5, 6, total=9))) == 4
+    assert len(rows(fading, video(5, total=9))) == 2
+
+
+def test_weights_of_frames_and_steps_multiply() -> None:
+    one = prompt(frames=(Ramp(values=(1.0, 0.5)),), steps=(Ramp(1, 0), Ramp(0.5, 0.5)))
+    call = video(0, 1, total=2, parts=PARTS[1:], step=1, steps=5)
+    assert rows(one, call) == (Row(POSITIVE, 0.375), Row(POSITIVE, 0.1875))
+    last = video(0, 1, total=2, parts=PARTS[1:], step=4, steps=5)
+    assert one.at(last) is None
+
+
+def test_masks_follow_the_area_of_each_conditioning_and_the_picture() -> None:
+    crop = Crop(0, 4, 8, 4, 8, 8)
+    parts = (Part(NEGATIVE), Part(POSITIVE, crop))
+    mask = RegionMask(torch.rand(2, 8, 8))
+    found = prompt(mask=mask).at(Call(parts, (0, 1, 2), 3))
+    assert found is not None
+    assert found.crops == (None, crop) and found.planes == (0, 1, 1)
+    like = torch.zeros(1)
+    assert found.mask_on((4, 4), like) is not None
+    assert found.mask_on((4, 4), like).shape == (6, 16, 1)  # pyright: ignore
+    assert found.mask_on(None, like) is None
+
+
+def test_a_layer_that_is_not_listed_is_silent() -> None:
+    found = prompt().at(at(None))
+    assert found is not None
+    like = torch.zeros(1)
+    assert found.key_values(LayerAddress("input", 1, 0), like) is None
+    pair = found.key_values(MIDDLE, like)
+    assert pair is not None and pair[0].shape == (2, 3, 4)
 
 
 def test_adding_makes_a_new_stack() -> None:
@@ -82,7 +184,7 @@ def test_adding_makes_a_new_stack() -> None:
 
 @pytest.mark.parametrize(
     ("thing", "name"),
-    [(prompt(), "label"), (PromptStack(), "prompts"), (PromptStack().at(None, ROWS), "rows")],
+    [(prompt(), "label"), (PromptStack(), "prompts"), (PromptStack().at(at(None)), "prompts")],
     ids=["prompt", "stack", "active"],
 )
 def test_nothing_can_be_assigned(thing: Any, name: str) -> None:
@@ -95,19 +197,20 @@ def test_cleaning_up_drops_the_copies_of_every_prompt() -> None:
     like = torch.zeros(1)
 
     def copies() -> list[int]:
-        keys = [one.key_values.layer(0, ROWS, like)[0].data_ptr() for one in stack.prompts]
-        grids = [one.mask.on(2, 2, like).data_ptr() for one in stack.prompts if one.mask]
+        found = stack.at(at(None)).prompts
+        keys = [one.key_values(MIDDLE, like)[0].data_ptr() for one in found]  # pyright: ignore
+        grids = [one.mask_on((2, 2), like).data_ptr() for one in found]  # pyright: ignore
         return keys + grids
 
     kept = copies()
     assert copies() == kept
     stack.cleanup()
-    assert all(not one.key_values._moved for one in stack.prompts)
-    assert all(one.mask is not None and not one.mask._on_grid for one in stack.prompts)
+    assert all(len(one.key_values._moved) == 0 for one in stack.prompts)
+    assert all(one.mask is not None and len(one.mask._moved) == 0 for one in stack.prompts)
 
 
 def test_cleaning_up_needs_no_mask() -> None:
-    bare = ImagePrompt(prompt().key_values, {}, None, None, "bare")
-    bare.key_values.layer(0, ROWS, torch.zeros(1))
+    bare = prompt(mask=None)
+    bare.key_values.layer(0, (Row(0),), torch.zeros(1))
     PromptStack((bare,)).cleanup()
-    assert not bare.key_values._moved
+    assert len(bare.key_values._moved) == 0

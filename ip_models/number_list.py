@@ -1,0 +1,31 @@
+"""Numbers a user writes in a row, e.g. "1, 0.5"."""
+
+from __future__ import annotations
+
+import math
+
+from .errors import BadInput
+
+_MOST = 1e6
+
+
+def parse_numbers(text: str, name: str) -> list[float]:
+    """Numbers separated by commas or line breaks; none for an empty text.
+
+    Raises:
+        BadInput: something is not a number, or absurdly large.
+    """
+    text = text.strip()
+    words = text.removesuffix(",").replace("\n", ",").split(",") if text else []
+    try:
+        numbers = [float(word) for word in words]
+        good = all(math.isfinite(number) and abs(number) < _MOST for number in numbers)
+    except ValueError:
+        numbers, good = [], False
+    if not good:
+        raise BadInput(
+            f"{name} is {text!r}",
+            "numbers separated by commas are needed",
+            "Write for example 1, 0.5, or leave it empty",
+        )
+    return numbers
