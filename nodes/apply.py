@@ -6,10 +6,14 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..ip_models.keyvalue import KvScaling
+from ..ip_models.masks import MaskRule
+from ..ip_models.prompt import BatchMode
 from ..ip_models.weights import EVERYWHERE
 from .host import install
 from .host.apply import Settings, apply
-from .sockets import CATEGORY, Adapter, Embeds, Weights, percent_input, scale_input
+from .host.bind import mark
+from .sockets import CATEGORY, Adapter, Embeds, scale_input, where_inputs, window_inputs
 
 
 class ApplyIPAdapter(io.ComfyNode):
@@ -25,21 +29,10 @@ class ApplyIPAdapter(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="SD1.5, SD2 or SDXL."),
                 Adapter.Input("adapter", tooltip="From Load IP-Adapter."),
-                Embeds.Input("embeds", tooltip="From Encode Image or Merge Embeds."),
+                Embeds.Input("embeds", tooltip="From Encode Image, Merge Embeds or Regions."),
                 scale_input(),
-                percent_input("start_percent", 0.0, "the reference begins to be heard"),
-                percent_input("end_percent", 1.0, "the reference stops to be heard"),
-                io.Mask.Input(
-                    "attn_mask",
-                    optional=True,
-                    tooltip="White is the part of the picture that hears the reference. Any size; "
-                    "it is stretched over the picture and greys count in part.",
-                ),
-                Weights.Input(
-                    "block_weights",
-                    optional=True,
-                    tooltip="A factor for each block of the model.",
-                ),
+                *window_inputs(),
+                *where_inputs(),
             ],
             outputs=[io.Model.Output("model", tooltip="The MODEL that hears the references.")],
         )
@@ -55,11 +48,96 @@ class ApplyIPAdapter(io.ComfyNode):
         end_percent: float,
         attn_mask: Any = None,
         block_weights: Any = None,
+        batch_mode: str = BatchMode.ALL.value,
+        kv_scaling: str = KvScaling.V_ONLY.value,
+        mask_rule: str = MaskRule.AREA.value,
     ) -> io.NodeOutput:
         settings = Settings(
-            scale, start_percent, end_percent, attn_mask, block_weights or EVERYWHERE
+            scale=scale,
+            start_percent=start_percent,
+            end_percent=end_percent,
+            mask=attn_mask,
+            weights=block_weights or EVERYWHERE,
+            batch=BatchMode(batch_mode),
+            scaling=KvScaling(kv_scaling),
+            mask_rule=MaskRule(mask_rule),
         )
         return io.NodeOutput(apply(model, adapter, embeds, settings))
+
+
+class BindToConditioning(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IPABindToConditioning",
+            display_name="Bind IP-Adapter to Conditioning",
+            category=CATEGORY,
+            description="Makes one prompt hear reference images while the other prompts of the "
+            "same run do not, for regional prompting. Use the MODEL and the conditioning that come "
+            "out together; bind several in a row for several regions.",
+            search_aliases=["ipadapter", "regional", "IPAdapterRegionalConditioning", "area"],
+            inputs=[
+                io.Model.Input("model", tooltip="SD1.5, SD2 or SDXL."),
+                Adapter.Input("adapter", tooltip="From Load IP-Adapter."),
+                Embeds.Input("embeds", tooltip="From Encode Image, Merge Embeds or Regions."),
+                io.Conditioning.Input(
+                    "conditioning",
+                    tooltip="The prompt that hears the references. An area or a mask set on it "
+                    "holds for the references too.",
+                ),
+                scale_input(),
+                *window_inputs(),
+                io.Conditioning.Input(
+                    "negative",
+                    optional=True,
+                    tooltip="The negative prompt that goes with it, to hear what the adapter says "
+                    "without a reference, as it does with Apply IP-Adapter. Left empty, the "
+                    "negative prompt hears nothing of it.",
+                ),
+                *where_inputs(),
+            ],
+            outputs=[
+                io.Model.Output("model", tooltip="For the sampler."),
+                io.Conditioning.Output("conditioning", tooltip="The prompt that hears them."),
+                io.Conditioning.Output("negative", tooltip="The negative prompt, if connected."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        adapter: Any,
+        embeds: Any,
+        conditioning: Any,
+        scale: float,
+        start_percent: float,
+        end_percent: float,
+        negative: Any = None,
+        attn_mask: Any = None,
+        block_weights: Any = None,
+        batch_mode: str = BatchMode.ALL.value,
+        kv_scaling: str = KvScaling.V_ONLY.value,
+        mask_rule: str = MaskRule.AREA.value,
+    ) -> io.NodeOutput:
+        binding = object()
+        settings = Settings(
+            scale=scale,
+            start_percent=start_percent,
+            end_percent=end_percent,
+            mask=attn_mask,
+            weights=block_weights or EVERYWHERE,
+            batch=BatchMode(batch_mode),
+            scaling=KvScaling(kv_scaling),
+            mask_rule=MaskRule(mask_rule),
+            binding=binding,
+        )
+        bound = apply(model, adapter, embeds, settings)
+        return io.NodeOutput(
+            bound,
+            mark(conditioning, binding),
+            None if negative is None else mark(negative, binding),
+        )
 
 
 class RemoveIPAdapter(io.ComfyNode):
@@ -80,4 +158,4 @@ class RemoveIPAdapter(io.ComfyNode):
         return io.NodeOutput(install.remove(model))
 
 
-NODES: list[type[io.ComfyNode]] = [ApplyIPAdapter, RemoveIPAdapter]
+NODES: list[type[io.ComfyNode]] = [ApplyIPAdapter, BindToConditioning, RemoveIPAdapter]

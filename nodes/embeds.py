@@ -7,8 +7,9 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..ip_models.errors import BadInput
-from ..ip_models.features import Combine, ImageFeatures, combine
+from ..ip_models.features import Combine, ImageFeatures, Region, Regions, combine
 from ..ip_models.image import Fit
+from ..ip_models.number_list import parse_numbers
 from .host import vision
 from .host.vision import Reference, Unconditional
 from .sockets import CATEGORY, Embeds
@@ -129,23 +130,118 @@ class MergeEmbeds(io.ComfyNode):
         return io.NodeOutput(merged, ui=ui.PreviewText(_about(merged)))
 
 
-def parse_weights(text: str, count: int) -> list[float]:
+class RegionsOfEmbeds(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IPARegions",
+            display_name="Regions (IP-Adapter)",
+            category=CATEGORY,
+            description="Gives each reference a part of the picture of its own. Each is heard by "
+            "itself, so that two full masks are twice as loud as one.",
+            search_aliases=["ipadapter", "regional", "IPAdapterRegionalConditioning", "masks"],
+            inputs=[
+                io.Autogrow.Input(
+                    "embeds",
+                    template=io.Autogrow.TemplatePrefix(
+                        Embeds.Input(
+                            "embeds", tooltip="A reference, or several that share a part."
+                        ),
+                        prefix="embeds",
+                        min=1,
+                        max=_MOST_EMBEDS,
+                    ),
+                ),
+                io.Autogrow.Input(
+                    "masks",
+                    template=io.Autogrow.TemplatePrefix(
+                        io.Mask.Input(
+                            "mask", tooltip="White is the part for embeds of the same number."
+                        ),
+                        prefix="mask",
+                        min=0,
+                        max=_MOST_EMBEDS,
+                    ),
+                ),
+                io.String.Input(
+                    "scales",
+                    default="",
+                    optional=True,
+                    tooltip="A scale for each reference, in order and separated by commas, e.g. "
+                    "0.7, 0.3, multiplied with that of Apply IP-Adapter. What is left out counts "
+                    "1.",
+                ),
+            ],
+            outputs=[Embeds.Output("embeds", tooltip="For Apply IP-Adapter.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, embeds: dict[str, Any], masks: dict[str, Any] | None = None, scales: str = ""
+    ) -> io.NodeOutput:
+        regions = pair_regions(embeds, masks or {}, scales)
+        return io.NodeOutput(regions, ui=ui.PreviewText(_about_regions(regions)))
+
+
+def pair_regions(embeds: dict[str, Any], masks: dict[str, Any], scales: str) -> Regions:
+    """Embeds and masks of the same number, in order.
+
+    Raises:
+        BadInput: a mask has no embeds, embeds are regions already, or the scales are wrong.
+    """
+    references = _by_number(embeds, "embeds")
+    planes = _by_number(masks, "mask")
+    if not references:
+        raise BadInput("no embeds are connected", "regions need one or more", "Connect embeds")
+    for number in planes:
+        if number not in references:
+            raise BadInput(
+                f"mask{number} is connected and embeds{number} is not",
+                "each mask belongs to the embeds of its number",
+                f"Connect embeds{number}, or take the mask away",
+            )
+    if any(isinstance(features, Regions) for features in references.values()):
+        raise BadInput(
+            "the output of another Regions node is connected",
+            "plain embeds are needed",
+            "Connect all references to one Regions node",
+        )
+    loudness = parse_weights(scales, len(references), "scales")
+    return Regions(
+        tuple(
+            Region(references[number], planes.get(number), scale)
+            for number, scale in zip(references, loudness, strict=True)
+        )
+    )
+
+
+def _by_number(inputs: dict[str, Any], prefix: str) -> dict[int, Any]:
+    """Connected inputs of an Autogrow by the number in their name."""
+    numbers = {int(name.removeprefix(prefix)): value for name, value in inputs.items()}
+    return {number: numbers[number] for number in sorted(numbers) if numbers[number] is not None}
+
+
+def _about_regions(regions: Regions) -> str:
+    lines = [
+        f"{region.features.count} reference(s), scale {region.scale:g}, "
+        + ("whole picture" if region.mask is None else f"mask {tuple(region.mask.shape)}")
+        for region in regions.regions
+    ]
+    return "\n".join(lines)
+
+
+def parse_weights(text: str, count: int, name: str = "weights") -> list[float]:
     """Numbers separated by commas, filled up with 1.
 
     Raises:
         BadInput: something is not a number, or there are more numbers than inputs.
     """
-    words = [word.strip() for word in text.split(",")] if text.strip() else []
-    try:
-        numbers = [float(word) for word in words]
-        finite = all(abs(number) < 1e6 for number in numbers)
-    except ValueError:
-        numbers, finite = [], False
-    if not finite or len(numbers) > count:
+    numbers = parse_numbers(text, name)
+    if len(numbers) > count:
         raise BadInput(
-            f"weights is {text!r} for {count} connected embeds",
-            "one number for each input, separated by commas, is needed",
-            "Write for example 1, 0.5, or leave it empty",
+            f"{name} is {text!r} for {count} connected embeds",
+            "not more than one number for each input is needed",
+            "Take numbers away, or connect more embeds",
         )
     return numbers + [1.0] * (count - len(numbers))
 
@@ -156,4 +252,4 @@ def _about(features: ImageFeatures) -> str:
     return f"{count} reference{plural}, {features.source}, {features.penultimate.shape[1]} tokens"
 
 
-NODES: list[type[io.ComfyNode]] = [EncodeImage, MergeEmbeds]
+NODES: list[type[io.ComfyNode]] = [EncodeImage, MergeEmbeds, RegionsOfEmbeds]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..ip_models.keyvalue import KvScaling
+from ..ip_models.masks import MaskRule
+from ..ip_models.prompt import BatchMode
+
 Adapter = io.Custom("IP_ADAPTER")
 Embeds = io.Custom("IPA_EMBEDS")
 Weights = io.Custom("IPA_WEIGHTS")
@@ -22,6 +26,63 @@ def scale_input() -> io.Float.Input:
         tooltip="Weight of the reference. 0 turns it off, 1 is what the adapter was trained with, "
         "0.5 to 0.8 leaves more room to the prompt, negative values push away from it.",
     )
+
+
+def window_inputs() -> list[io.Input]:
+    """During which part of the run the reference is heard."""
+    return [
+        percent_input("start_percent", 0.0, "the reference begins to be heard"),
+        percent_input("end_percent", 1.0, "the reference stops to be heard"),
+    ]
+
+
+def where_inputs() -> list[io.Input]:
+    """Which part of the picture, which layers and which pictures of a batch hear it."""
+    return [
+        io.Mask.Input(
+            "attn_mask",
+            optional=True,
+            tooltip="White is the part of the picture that hears the reference. Any size; it is "
+            "stretched over the picture and greys count in part. Several masks: one for each "
+            "picture of the batch.",
+        ),
+        Weights.Input(
+            "block_weights",
+            optional=True,
+            tooltip="From Block Weights or Schedule: how loud in which layer, step and frame.",
+        ),
+        io.Combo.Input(
+            "batch_mode",
+            options=[mode.value for mode in BatchMode],
+            default=BatchMode.ALL.value,
+            optional=True,
+            advanced=True,
+            tooltip="Several references and several pictures or video frames: all references in "
+            "every picture, or the first reference in the first picture and so on. When there are "
+            "fewer references than pictures the last one goes on, they start again, or they are "
+            "spread evenly.",
+        ),
+        io.Combo.Input(
+            "kv_scaling",
+            options=[scaling.value for scaling in KvScaling],
+            default=KvScaling.V_ONLY.value,
+            optional=True,
+            advanced=True,
+            tooltip="What the scale multiplies: the values alone, as the adapters were trained, or "
+            "the keys too, which holds the reference back less evenly. C penalty: less in narrow "
+            "layers.",
+        ),
+        io.Combo.Input(
+            "mask_rule",
+            options=[rule.value for rule in MaskRule],
+            default=MaskRule.AREA.value,
+            optional=True,
+            advanced=True,
+            tooltip="How a mask gets to the size of a layer. area: each cell takes the mean of its "
+            "part of the mask. diffusers: black and white only, resized as diffusers does, to get "
+            "the same picture as there.",
+        ),
+    ]
 
 
 def percent_input(name: str, default: float, what: str) -> io.Float.Input:

@@ -216,8 +216,14 @@ def run_diffusers(
     adapters: Sequence[Mapping[str, Tensor]],
     features: Sequence[ImageFeatures],
     scale: Any,
+    masks: Sequence[Tensor | None] | None = None,
 ) -> Tensor:
-    """Output of diffusers' UNet with its own adapter code."""
+    """Output of diffusers' UNet with its own adapter code.
+
+    Args:
+        scale: for `set_ip_adapter_scale`.
+        masks: for `ip_adapter_masks`, each (1, images, height, width) or None.
+    """
     unet = copy.deepcopy(twin.unet)
     nested = [checkpoints.nest(tensors) for tensors in adapters]
     unet._load_ip_adapter_weights(nested, low_cpu_mem_usage=False)
@@ -233,7 +239,14 @@ def run_diffusers(
         rows = [negative.expand_as(positive)] * half + [positive] * half
         embeds.append(torch.stack(rows))
     added = {"image_embeds": embeds, **call.ids}
-    return unet(call.x, call.t, encoder_hidden_states=call.context, added_cond_kwargs=added).sample
+    where = {} if masks is None else {"ip_adapter_masks": list(masks)}
+    return unet(
+        call.x,
+        call.t,
+        encoder_hidden_states=call.context,
+        added_cond_kwargs=added,
+        cross_attention_kwargs=where,
+    ).sample
 
 
 def relative(one: Tensor, other: Tensor) -> float:

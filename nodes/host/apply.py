@@ -9,12 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from ...ip_models.errors import BadInput, WrongBase, WrongEncoder
-from ...ip_models.features import ImageFeatures
-from ...ip_models.keyvalue import KeyValues
-from ...ip_models.masks import RegionMask
-from ...ip_models.prompt import ImagePrompt
+from ...ip_models.features import ImageFeatures, Region, Regions
+from ...ip_models.keyvalue import KeyValues, KvScaling
+from ...ip_models.layers import LayerAddress
+from ...ip_models.masks import MaskRule, RegionMask
+from ...ip_models.prompt import BatchMode, ImagePrompt
 from ...ip_models.schedule import SigmaWindow
-from ...ip_models.weights import EVERYWHERE, BlockWeights
+from ...ip_models.weights import EVERYWHERE, Gain, Weights
 from . import match
 from .backbones import AttentionLayer, attention_layers
 from .install import install
@@ -23,63 +24,118 @@ from .loaded import LoadedAdapter
 
 @dataclass(frozen=True)
 class Settings:
-    """How much, when and where.
+    """How much, when, where and by whom references are heard.
 
     Attributes:
         scale: weight of the image attention; 0 leaves the MODEL as it is.
         start_percent, end_percent: part of the run, 0..1.
         mask: part of the picture, or None.
-        block_weights: factor for each block.
+        weights: factors for layers, steps and frames.
+        batch: which picture of a batch hears which reference.
+        scaling: what the weight is multiplied with.
+        mask_rule: how a mask is brought to the grid of a layer.
+        binding: mark of the conditionings that hear the references, None for all.
     """
 
     scale: float = 1.0
     start_percent: float = 0.0
     end_percent: float = 1.0
     mask: Tensor | None = None
-    block_weights: BlockWeights = EVERYWHERE
+    weights: Weights = EVERYWHERE
+    batch: BatchMode = BatchMode.ALL
+    scaling: KvScaling = KvScaling.V_ONLY
+    mask_rule: MaskRule = MaskRule.AREA
+    binding: object | None = None
 
 
-def apply(model: Any, adapter: LoadedAdapter, features: ImageFeatures, settings: Settings) -> Any:
+def apply(
+    model: Any, adapter: LoadedAdapter, embeds: ImageFeatures | Regions, settings: Settings
+) -> Any:
     """A new MODEL that hears the references.
 
     Raises:
-        BadInput: a setting is out of range.
+        BadInput: a setting is out of range, or names a block the MODEL does not have.
         WrongBase: the adapter is not for this model.
         WrongEncoder: the features are not for this adapter.
     """
     _check_numbers(settings)
-    mask = None if settings.mask is None else RegionMask(settings.mask)
+    regions = embeds.regions if isinstance(embeds, Regions) else (Region(embeds, None, 1.0),)
+    masks = [_mask(region, settings) for region in regions]
     layers = attention_layers(model)
     _check_base(adapter, layers)
-    key_values = _key_values(adapter, features)
-    factors = [settings.scale * settings.block_weights.at(layer.address) for layer in layers]
-    positions = {layer.address: i for i, layer in enumerate(layers) if factors[i] != 0}
-    if not positions:
-        return model.clone()
-    prompt = ImagePrompt(
-        key_values=key_values.scaled(factors),
-        positions=positions,
-        window=_window(model, settings),
+    addresses = [layer.address for layer in layers]
+    window = _window(model, settings)
+    prompts: list[ImagePrompt] = []
+    for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
+        gains = _gains(settings, addresses, region, i, len(regions))
+        places = {address: n for n, address in enumerate(addresses) if gains[n].factor != 0}
+        if places:
+            key_values = _key_values(adapter, region.features, gains, settings)
+            prompts.append(_prompt(settings, adapter, key_values, places, window, mask))
+    return install(model, *prompts) if prompts else model.clone()
+
+
+def _gains(
+    settings: Settings, addresses: list[LayerAddress], region: Region, number: int, count: int
+) -> list[Gain]:
+    loudness = settings.scale * region.scale
+    return [
+        gain._replace(factor=gain.factor * loudness)
+        for gain in settings.weights.gains(addresses, number, count)
+    ]
+
+
+def _prompt(
+    settings: Settings,
+    adapter: LoadedAdapter,
+    key_values: KeyValues,
+    places: dict[LayerAddress, int],
+    window: SigmaWindow | None,
+    mask: RegionMask | None,
+) -> ImagePrompt:
+    return ImagePrompt(
+        key_values=key_values,
+        positions=places,
+        window=window,
         mask=mask,
         label=adapter.name,
+        steps=settings.weights.steps,
+        frames=settings.weights.frames,
+        batch=settings.batch,
+        binding=settings.binding,
     )
-    return install(model, prompt)
 
 
-def _key_values(adapter: LoadedAdapter, features: ImageFeatures) -> KeyValues:
+def _mask(region: Region, settings: Settings) -> RegionMask | None:
+    if region.mask is not None and settings.mask is not None:
+        raise BadInput(
+            "the embeds are regions with masks, and attn_mask is connected too",
+            "one mask for each reference is needed",
+            "Disconnect attn_mask, or leave the region's mask empty",
+        )
+    mask = settings.mask if region.mask is None else region.mask
+    return None if mask is None else RegionMask(mask, settings.mask_rule)
+
+
+def _key_values(
+    adapter: LoadedAdapter, features: ImageFeatures, gains: list[Gain], settings: Settings
+) -> KeyValues:
     try:
-        return adapter.key_values(features)
+        key_values = adapter.key_values(features)
     except WrongEncoder as error:  # only now the folders are searched for one that fits
         raise WrongEncoder(error.found, error.needed, match.encoder_hint(adapter.spec)) from None
+    if settings.batch is not BatchMode.ALL:
+        key_values = key_values.apart(features.count)
+    changing = bool(settings.weights.steps or settings.weights.frames)
+    return key_values.weighted(gains, settings.scaling, changing)
 
 
 def _window(model: Any, settings: Settings) -> SigmaWindow | None:
     if settings.start_percent <= 0 and settings.end_percent >= 1:
         return None
+    percents = (settings.start_percent, settings.end_percent)
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
-    return SigmaWindow(
-        start=float(to_sigma(settings.start_percent)), end=float(to_sigma(settings.end_percent))
-    )
+    return SigmaWindow(math.inf, -math.inf, percents).under(to_sigma)
 
 
 def _check_numbers(settings: Settings) -> None:

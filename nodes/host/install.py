@@ -18,7 +18,8 @@ from ...ip_models.prompt import ActivePrompts, ImagePrompt, PromptStack
 from . import steps
 
 _WRAPPERS = {
-    comfy.patcher_extension.WrappersMP.OUTER_SAMPLE: steps.remember_negatives,
+    comfy.patcher_extension.WrappersMP.OUTER_SAMPLE: steps.begin,
+    comfy.patcher_extension.WrappersMP.CALC_COND_BATCH: steps.describe,
     comfy.patcher_extension.WrappersMP.APPLY_MODEL: steps.resolve,
 }
 Patch = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
@@ -44,7 +45,7 @@ class LayerPatch:
         text = self._text(q, k, v, extra)
         active = extra.get(steps.KEY)
         if isinstance(active, PromptStack):  # the model was called around the host's wrappers
-            active = steps.active_prompts(active, extra, extra.get("sigmas"))
+            active = steps.active_prompts(active, extra, extra.get("sigmas"), len(q))
         if not isinstance(active, ActivePrompts):
             return text
         precision = extra.get("attn_precision")
@@ -90,12 +91,12 @@ class LayerPatch:
             cleanup()
 
 
-def install(model: Any, prompt: ImagePrompt) -> Any:
-    """A new MODEL that hears one prompt more."""
+def install(model: Any, *prompts: ImagePrompt) -> Any:
+    """A new MODEL that hears more prompts."""
     patched = model.clone()
-    _set_stack(patched, prompts_of(model).add(prompt))
+    _set_stack(patched, prompts_of(model).add(*prompts))
     slots = _slots(patched)
-    for address in prompt.positions:
+    for address in {address: None for prompt in prompts for address in prompt.positions}:
         below = slots.get(tuple(address), slots.get((address.block, address.number)))
         if not isinstance(below, LayerPatch):
             patched.set_model_attn2_replace(LayerPatch(address, below), *address)

@@ -2,34 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from torch import Tensor
 
 from ...ip_models.keyvalue import NEGATIVE, POSITIVE
-from ...ip_models.prompt import ActivePrompts, PromptStack
+from ...ip_models.masks import Crop
+from ...ip_models.prompt import ActivePrompts, Call, Part, PromptStack
+
+log = logging.getLogger("ipadapter")
 
 KEY = "ipadapter"
-_NEGATIVES = "ipadapter_negatives"
+BINDINGS = "ipadapter_bindings"
+_RUN = "ipadapter_run"
+_PARTS = "ipadapter_parts"
+_NEGATIVE_WORDS = ("neg", "uncond", "empty", "null")
 
 
-def remember_negatives(executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-    """OUTER_SAMPLE wrapper: notes which conditionings are negative, for passes of their own.
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What holds for a whole sampling run.
 
-    Self-attention guidance and others run the negative prompt alone, so at the place of the
-    positive one. A conditioning of both lists (the host copies those with an area) counts by place.
+    Attributes:
+        polarities: of each conditioning of the guider, by its uuid.
+        sigmas: the sampler's schedule.
+    """
+
+    polarities: Mapping[object, int]
+    sigmas: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """Conditionings of the present call, by their place and uuid."""
+
+    by_id: Mapping[tuple[int, object], Part]
+
+
+def begin(executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    """OUTER_SAMPLE wrapper: notes which conditionings are negative and the steps of the run.
+
+    Windows are made anew from the noise schedule that is really used: the MODEL may have been given
+    another one after the references were applied.
     """
     guider = cast("Any", executor).class_obj
-    conditions = getattr(guider, "conds", {})  # other packs have guiders of their own
-    ids = {
-        name: {part["uuid"] for part in conditions.get(name) or () if "uuid" in part}
-        for name in ("positive", "negative")
-    }
     # The guider's options are a copy that lives for this run only.
     options = guider.model_options["transformer_options"]
-    options[_NEGATIVES] = frozenset(ids["negative"] - ids["positive"])
+    stack = options.get(KEY)
+    if isinstance(stack, PromptStack):
+        sampling = guider.model_patcher.get_model_object("model_sampling")
+        options[KEY] = stack.under(sampling.percent_to_sigma)
+        sigmas = args[3] if len(args) > 3 else kwargs.get("sigmas")
+        levels = tuple(sigmas.tolist()) if stack.timed and sigmas is not None else ()
+        options[_RUN] = _Run(_polarities(getattr(guider, "conds", {})), levels)
     return executor(*args, **kwargs)
+
+
+def _polarities(conditions: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[object, int]:
+    """Guiders name their lists: positive, middle, negative, empty_negative_prompt and so on."""
+    found: dict[object, int] = {}
+    for name, parts in conditions.items():
+        negative = any(word in name.lower() for word in _NEGATIVE_WORDS)
+        for part in parts or ():
+            if "uuid" in part:
+                found[part["uuid"]] = NEGATIVE if negative else POSITIVE
+    return found
+
+
+def describe(
+    executor: Callable[..., Any],
+    model: Any,
+    conds: Sequence[Sequence[Mapping[str, Any]] | None],
+    x: Tensor,
+    timestep: Tensor,
+    model_options: dict[str, Any],
+) -> Any:
+    """CALC_COND_BATCH wrapper: notes polarity, area and bindings of each conditioning.
+
+    The options are copied, so that nothing is left in a MODEL whose own options were passed.
+    """
+    options = model_options.get("transformer_options", {})
+    if isinstance(options.get(KEY), PromptStack):
+        parts = _Parts(_parts(conds, tuple(x.shape[2:]), options.get(_RUN)))
+        model_options = {**model_options, "transformer_options": {**options, _PARTS: parts}}
+    return executor(model, conds, x, timestep, model_options)
+
+
+def _parts(
+    conds: Sequence[Sequence[Mapping[str, Any]] | None], size: tuple[int, ...], run: _Run | None
+) -> dict[tuple[int, object], Part]:
+    polarities = run.polarities if run else {}
+    alone = sum(bool(conditions) for conditions in conds) == 1
+    return {
+        (place, one.get("uuid")): Part(
+            _polarity_of_list(conditions, place, polarities, alone),
+            _crop(one.get("area"), size),
+            frozenset(one.get(BINDINGS, ())),
+        )
+        for place, conditions in enumerate(conds)
+        for one in conditions or ()
+    }
+
+
+def _polarity_of_list(
+    conditions: Sequence[Mapping[str, Any]] | None,
+    place: int,
+    polarities: Mapping[object, int],
+    alone: bool,
+) -> int:
+    """Polarity of all conditionings of one list.
+
+    The host copies a conditioning with an area to the end of the other lists, with its uuid, so the
+    first one that is known tells. A list nobody knows is taken by its place; where it runs all by
+    itself beside a run that is known, it is a prompt to guide away from (perpendicular guidance).
+    """
+    for one in conditions or ():
+        known = polarities.get(one.get("uuid"))
+        if known is not None:
+            return known
+    if alone and polarities:
+        log.debug("a conditioning that is none of the run's is heard as a negative one")
+        return NEGATIVE
+    return POSITIVE if place == 0 else NEGATIVE
+
+
+def _crop(area: Any, size: tuple[int, ...]) -> Crop | None:
+    """The area of a conditioning in latent pixels as the host cuts it out."""
+    if area is None or len(size) != 2 or len(area) != 4 or area[0] == "percentage":
+        return None
+    height, width, top, left = (int(number) for number in area)
+    return Crop(top, left, min(height, size[0] - top), min(width, size[1] - left), *size)
 
 
 def resolve(
@@ -49,22 +154,71 @@ def resolve(
     options = dict(transformer_options or {})
     stack = options.get(KEY)
     if isinstance(stack, PromptStack):
-        options[KEY] = active_prompts(stack, options, t)
+        options[KEY] = active_prompts(stack, options, t, len(x))
     return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
 
 def active_prompts(
-    stack: PromptStack, options: Mapping[str, Any], sigmas: Tensor | None
+    stack: PromptStack, options: Mapping[str, Any], sigmas: Tensor | None, batch: int
 ) -> ActivePrompts:
-    """Read the noise level, only if a window asks for it, and the polarity of each part."""
-    sigma = float(sigmas.max()) if stack.windowed and sigmas is not None else None
+    """What is heard in a model call; reads the noise level only if somebody asks for it.
+
+    Args:
+        options: the host's transformer options.
+        batch: number of pictures, all conditionings together.
+    """
+    parts = _parts_of_call(options)
+    frames, total = _frames(options, batch // len(parts))
+    sigma, step, steps = None, 0, 1
+    if stack.timed and sigmas is not None:
+        sigma = float(sigmas.max())
+        step, steps = _step(sigma, options)
+    return stack.at(Call(parts, frames, total, sigma, step, steps))
+
+
+def _parts_of_call(options: Mapping[str, Any]) -> tuple[Part, ...]:
     places = options.get("cond_or_uncond") or (0,)
-    negatives = options.get(_NEGATIVES) or frozenset()
     ids = options.get("uuids") or ()
     if len(ids) != len(places):
         ids = (None,) * len(places)
-    rows = (
-        POSITIVE if place == 0 and uuid not in negatives else NEGATIVE
+    noted, run = options.get(_PARTS), options.get(_RUN)
+    known = noted.by_id if isinstance(noted, _Parts) else {}
+    polarities = run.polarities if isinstance(run, _Run) else {}
+    return tuple(
+        known.get((place, uuid)) or Part(polarities.get(uuid, POSITIVE if place == 0 else NEGATIVE))
         for place, uuid in zip(places, ids, strict=True)
     )
-    return stack.at(sigma, tuple(rows))
+
+
+def _frames(options: Mapping[str, Any], count: int) -> tuple[tuple[int, ...], int]:
+    """Places in the run of the pictures of a part, and how many the run has."""
+    window = options.get("context_window")
+    if window is not None and getattr(window, "dim", 0) == 0:
+        places = [int(place) for place in window.index_list]
+        anchor = getattr(window, "causal_anchor_index", None)
+        if anchor is not None and anchor >= 0:  # a frame before the window, dropped afterwards
+            places.insert(0, int(anchor))
+        if len(places) == count:
+            return tuple(places), int(window.total_frames)
+    # AnimateDiff-Evolved announces its windows in a table of its own.
+    motion = options.get("ad_params") or {}
+    places = motion.get("sub_idxs")
+    if places is not None and len(places) == count:
+        return tuple(int(place) for place in places), int(motion.get("full_length") or count)
+    return tuple(range(count)), count
+
+
+def _step(sigma: float, options: Mapping[str, Any]) -> tuple[int, int]:
+    """Place of a noise level in the schedule; what lies between two steps belongs to the first."""
+    run = options.get(_RUN)
+    levels = run.sigmas if isinstance(run, _Run) else ()
+    if not levels and options.get("sample_sigmas") is not None:
+        levels = tuple(options["sample_sigmas"].tolist())
+    if len(levels) < 2:
+        return 0, 1
+    tolerance = 1e-4 * abs(sigma)
+    if levels[0] > levels[-1]:
+        passed = [i for i, level in enumerate(levels[:-1]) if level >= sigma - tolerance]
+    else:  # noise is put in instead of taken out
+        passed = [i for i, level in enumerate(levels[:-1]) if level <= sigma + tolerance]
+    return (passed[-1] if passed else 0), len(levels) - 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pack.ip_models.features import ImageFeatures
-from pack.ip_models.weights import EVERYWHERE, BlockWeights
+from pack.ip_models.weights import EVERYWHERE, Weights
 from pack.nodes.host.apply import Settings, apply
 from pack.nodes.host.loaded import LoadedAdapter, load
 from torch import Tensor, nn
@@ -60,9 +60,9 @@ class Ours:
         adapter: LoadedAdapter,
         features: ImageFeatures,
         how: How,
-        blocks: BlockWeights = EVERYWHERE,
+        weights: Weights = EVERYWHERE,
     ) -> Any:
-        settings = Settings(how.scale, how.start, how.end, how.mask, blocks)
+        settings = Settings(how.scale, how.start, how.end, how.mask, weights)
         return apply(model, adapter, features, settings)
 
     def module(self, model: Any, adapter: LoadedAdapter) -> nn.Module:

@@ -23,7 +23,8 @@ from bench.contenders import Contender, How, Ours
 from bench.counts import Case
 from bench.incumbent import Incumbent
 from bench.report import Check, number, table, verdict
-from pack.ip_models.weights import BlockWeights
+from pack.ip_models.blocks import parse_blocks
+from pack.ip_models.weights import Weights
 
 FAMILIES = ("sd1", "sdxl")
 _SAME = 1e-4
@@ -126,7 +127,7 @@ def agreement(parties: Sequence[Contender], folder: Path) -> list[Check]:
     for family in FAMILIES:
         bed, features = tiny_bed(family), tiny.random_features(1)
         path = counting.adapter_file(family, "plus", folder)
-        sides = BlockWeights({("middle", 0): 0.0}, default=1.0)
+        sides = Weights(blocks=(parse_blocks('{"down": 1, "up": 1}'),))
         with torch.inference_mode():
             mine = ours.apply(bed.model, ours.load(path), features, How(), sides)
             theirs = incumbent.apply(bed.model, incumbent.load(path), features, How())

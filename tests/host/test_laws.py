@@ -14,8 +14,10 @@ import comfy.samplers
 import pytest
 import tiny
 import torch
+from pack.ip_models.blocks import parse_blocks
 from pack.ip_models.features import Combine, combine
-from pack.ip_models.weights import BlockWeights
+from pack.ip_models.keyvalue import NEGATIVE, POSITIVE
+from pack.ip_models.weights import Weights
 from pack.nodes.host import install, steps
 from pack.nodes.host.apply import Settings, apply
 from pack.nodes.host.backbones import attention_layers
@@ -71,6 +73,11 @@ def sample(model: Any, cfg: float = 5.0, count: int = 3, batch: int = 1, rows: i
     )
 
 
+def blocks(text: str) -> Weights:
+    """What the Block Weights node makes of a text."""
+    return Weights(blocks=(parse_blocks(text),))
+
+
 FEATURES = tiny.random_features(1)
 MORE = tiny.random_features(2, seed=9)
 
@@ -91,7 +98,7 @@ def test_the_adapter_changes_the_picture(adapter: LoadedAdapter) -> None:
         Settings(scale=0.0),
         Settings(start_percent=0.0, end_percent=0.0),
         Settings(mask=torch.zeros(1, 32, 48)),
-        Settings(block_weights=BlockWeights()),
+        Settings(weights=blocks("0: 0")),
     ],
     ids=["scale 0", "closed window", "black mask", "no block"],
 )
@@ -200,7 +207,8 @@ def test_the_negative_prompt_alone_hears_the_negative_reference(
 
     def watched(*args: Any) -> Any:
         active = original(*args)
-        rows.append(active.rows)
+        parts = [row.source for row in active.prompts[0].rows]
+        rows.append(tuple(parts))
         return active
 
     def negative_again(args: dict[str, Any]) -> Tensor:
@@ -215,7 +223,7 @@ def test_the_negative_prompt_alone_hears_the_negative_reference(
     model = apply(twin().model, adapter, FEATURES, Settings())
     model.set_model_sampler_post_cfg_function(negative_again)
     sample(model, count=2)
-    assert rows == [(1, 0), (1,), (1, 0), (1,)]
+    assert rows == [(NEGATIVE, POSITIVE), (NEGATIVE,)] * 2
 
 
 def test_rows_computed_one_after_the_other_give_the_same_picture(
@@ -287,8 +295,8 @@ def test_run_time_copies_are_gone_after_the_run(adapter: LoadedAdapter) -> None:
     model = apply(twin().model, adapter, FEATURES, Settings(mask=torch.ones(1, 8, 8)))
     sample(model)
     for prompt in install.prompts_of(model).prompts:
-        assert not prompt.key_values._moved
-        assert prompt.mask is not None and not prompt.mask._on_grid
+        assert not len(prompt.key_values._moved)
+        assert prompt.mask is not None and not len(prompt.mask._moved)
 
 
 class Foreign:
@@ -324,8 +332,8 @@ def test_a_foreign_patch_keeps_its_slot(adapter: LoadedAdapter, slot: tuple[Any,
     assert tiny.relative(sample(heard), alone) > EFFECT
     assert set(foreign.calls) == {"attend", "models", "to", "cleanup"}
     assert foreign.calls.count("attend") == 3
-    only_there = BlockWeights({slot[:2]: 1.0})
-    there = apply(base, adapter, FEATURES, Settings(block_weights=only_there))
+    number = {("input", 4): 2, ("middle", 0): 6}[slot[:2]]
+    there = apply(base, adapter, FEATURES, Settings(weights=blocks(f"{number}: 1")))
     assert tiny.relative(sample(there), alone) > 1e-4
     assert torch.equal(sample(install.remove(heard)), alone)
 

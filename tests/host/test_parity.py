@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from pack.ip_models.weights import BlockWeights
+from pack.ip_models.blocks import parse_blocks
+from pack.ip_models.weights import Weights
 from pack.nodes.host.apply import Settings, apply
 from tiny import Twins
 
@@ -54,25 +56,13 @@ def check(
 
 
 def settings(scale: Any) -> Settings:
-    """diffusers' scale, a number or a dict of whole blocks, as ours."""
+    """diffusers' scale, a number or a dict, as ours."""
     if not isinstance(scale, dict):
         return Settings(scale=scale)
-    return Settings(block_weights=MID_ONLY if scale == {"mid": 1.0} else BLOCKS)
+    return Settings(weights=Weights(blocks=(parse_blocks(json.dumps(scale)),)))
 
 
-MID_ONLY = BlockWeights({("middle", 0): 1.0})
-# diffusers' down_blocks[1] is input 4 and 5, up_blocks[1] of SD1.5 is output 3 to 5.
 BLOCK_DICT = {"down": {"block_1": 0.5}, "up": {"block_1": 0.8}, "mid": 0.3}
-BLOCKS = BlockWeights(
-    {
-        ("input", 4): 0.5,
-        ("input", 5): 0.5,
-        ("output", 3): 0.8,
-        ("output", 4): 0.8,
-        ("output", 5): 0.8,
-        ("middle", 0): 0.3,
-    }
-)
 
 
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])

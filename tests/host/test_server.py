@@ -81,6 +81,34 @@ def with_tensor(name: str, socket: str, output: int, shape: str, value: float = 
     return changed(**{name: {socket: ["bad", output]}}) | bad
 
 
+def weighted(class_type: str, **inputs: Any) -> Prompt:
+    """The graph with weights from a node."""
+    prompt = changed(apply={"block_weights": ["weights", 0]})
+    return prompt | {"weights": node(class_type, **inputs)}
+
+
+def regional(
+    masks: tuple[int, ...] = (0,), scales: str = "0.8", mask: list[Any] | None = None
+) -> Prompt:
+    """The graph with its reference in a region of its own."""
+    prompt = changed(apply={"embeds": ["regions", 0]} | ({"attn_mask": mask} if mask else {}))
+    prompt["mask"] = node("SolidMask", value=0.7, width=40, height=60)
+    prompt["regions"] = node(
+        "IPARegions",
+        scales=scales,
+        **{"embeds.embeds0": ["encode", 0]},
+        **{f"masks.mask{number}": ["mask", 0] for number in masks},
+    )
+    return prompt
+
+
+def deeper(class_type: str, **inputs: Any) -> Prompt:
+    """Nodes that take the output of Regions as if it were plain embeds."""
+    again = node(class_type, **{"embeds.embeds0": ["regions", 0]}, **inputs)
+    applied = changed(apply={"embeds": ["again", 0]})["apply"]
+    return {"again": again, "apply": applied}
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     base = tmp_path_factory.mktemp("comfy base")
@@ -115,7 +143,11 @@ def test_all_nodes_are_there_with_their_words(client: Client) -> None:
         "IPALoadForModel",
         "IPAEncodeImage",
         "IPAMergeEmbeds",
+        "IPARegions",
+        "IPABlockWeights",
+        "IPASchedule",
         "IPAApply",
+        "IPABindToConditioning",
         "IPARemove",
     }
     assert ours <= info.keys()
@@ -171,6 +203,50 @@ def test_merged_and_removed_references_reach_the_picture(client: Client) -> None
     assert client.picture(removed) == client.picture(graph() | sampling(["checkpoint", 0]))
 
 
+def test_weights_reach_the_picture(client: Client) -> None:
+    whole = client.picture(graph())
+    pictures = [
+        weighted("IPABlockWeights", preset="composition", weights=""),
+        weighted("IPABlockWeights", preset="custom", weights="0:1.0, 3:0.5"),
+        weighted("IPABlockWeights", preset="style transfer precise", weights="", boost=2.0),
+        weighted("IPASchedule", over="steps", start=1.0, end=0.0, curve="ease_in"),
+        weighted("IPASchedule", over="frames", start=0.3, end=0.0, curve="linear"),
+    ]
+    made = [client.picture(prompt) for prompt in pictures]
+    assert len({whole, *made}) == 1 + len(made)
+    linear = weighted("IPABlockWeights", preset="linear", weights="")
+    assert client.picture(linear) == whole
+    chained = weighted("IPASchedule", over="steps", start=1.0, end=0.0, curve="ease_in")
+    chained["weights"]["inputs"]["multiply"] = ["first", 0]
+    chained["first"] = node("IPABlockWeights", preset="linear", weights="")
+    assert client.picture(chained) == made[3]
+
+
+def test_regions_reach_the_picture(client: Client) -> None:
+    scaled = client.picture(regional())
+    assert scaled not in (client.picture(graph()), client.picture(graph(scale=0.8)))
+    whole = regional(masks=())
+    assert client.picture(whole) == client.picture(graph(scale=0.8))
+    entry = client.run(regional())
+    assert "scale 0.8, mask (1, 60, 40)" in entry["outputs"]["regions"]["text"][0]
+
+
+def test_binding_to_both_prompts_is_applying(client: Client) -> None:
+    prompt = graph()
+    inputs = prompt["apply"]["inputs"]
+    prompt["apply"] = node(
+        "IPABindToConditioning",
+        **inputs,
+        conditioning=["positive", 0],
+        negative=["negative", 0],
+    )
+    prompt["sampler"]["inputs"] |= {"positive": ["apply", 1], "negative": ["apply", 2]}
+    assert client.picture(prompt) == client.picture(graph())
+    prompt["sampler"]["inputs"] |= {"positive": ["positive", 0], "negative": ["negative", 0]}
+    plain = graph() | sampling(["checkpoint", 0])
+    assert client.picture(prompt) == client.picture(plain)
+
+
 WRONG: dict[str, tuple[Prompt, list[str]]] = {
     "encoder": (
         changed(adapter={"adapter_file": "for_vit_g.safetensors"}),
@@ -203,10 +279,54 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     ),
     "image of rank 3": (with_tensor("encode", "image", 0, "8x8x3"), ["BadInput", "(8, 8, 3)"]),
     "mask of rank 4": (
-        with_tensor("apply", "attn_mask", 1, "1x1x8x8"),
-        ["BadInput", "attn_mask", "(1, 1, 8, 8)"],
+        with_tensor("apply", "attn_mask", 1, "2x3x8x8"),
+        ["BadInput", "attn_mask", "(2, 3, 8, 8)"],
     ),
-    "two masks": (with_tensor("apply", "attn_mask", 1, "2x8x8"), ["BadInput", "one mask"]),
+    "mask of rank 5": (
+        with_tensor("apply", "attn_mask", 1, "1x1x1x8x8"),
+        ["BadInput", "attn_mask", "(1, 1, 1, 8, 8)"],
+    ),
+    "block that is not there": (
+        weighted("IPABlockWeights", preset="custom", weights='{"up": {"block_0": [0, 1, 0]}}'),
+        ["BadInput", "up.block_0", "down.block_0", "up.block_1"],
+    ),
+    "block weights nobody can read": (
+        weighted("IPABlockWeights", preset="custom", weights="3=0.5"),
+        ["BadInput", "3=0.5", "0:1.0"],
+    ),
+    "no block weights": (
+        weighted("IPABlockWeights", preset="custom", weights=""),
+        ["BadInput", "empty", "preset"],
+    ),
+    "transformer that is not there": (
+        weighted("IPABlockWeights", preset="custom", weights="16: 1"),
+        ["BadInput", "transformer 16", "numbers 0 to 15"],
+    ),
+    "list for more references than there are": (
+        weighted("IPABlockWeights", preset="custom", weights='{"mid": [[0.7, 0.3]]}'),
+        ["BadInput", "IPARegions", "2", "1"],
+    ),
+    "schedule": (
+        weighted("IPASchedule", over="steps", start=1.0, end=0.0, curve="linear", values="1; 2"),
+        ["BadInput", "1; 2", "commas"],
+    ),
+    "mask without its reference": (
+        regional(masks=(0, 1)),
+        ["BadInput", "mask1", "embeds1"],
+    ),
+    "more scales than regions": (regional(scales="1, 2, 3"), ["BadInput", "scales", "1, 2, 3"]),
+    "regions in regions": (
+        regional() | {"apply": graph()["apply"]} | deeper("IPARegions", scales=""),
+        ["BadInput", "another Regions node"],
+    ),
+    "regions merged": (
+        regional() | {"apply": graph()["apply"]} | deeper("IPAMergeEmbeds", method="average"),
+        ["BadInput", "regions", "Merge first"],
+    ),
+    "two kinds of masks": (
+        regional(mask=["mask", 0]),
+        ["BadInput", "attn_mask", "Disconnect"],
+    ),
     "encoder mask": (
         with_tensor("encode", "mask", 1, "3x8x8"),
         ["BadInput", "mask has shape (3, 8, 8)", "a batch of 1"],

@@ -1,0 +1,149 @@
+"""Nodes that say how loud a reference is, in which layer, step and frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from ..ip_models.blocks import parse_blocks
+from ..ip_models.number_list import parse_numbers
+from ..ip_models.presets import PRESETS
+from ..ip_models.presets import preset as preset_rule
+from ..ip_models.schedule import Curve, Ramp
+from ..ip_models.weights import EVERYWHERE
+from ..ip_models.weights import Weights as LayerWeights
+from .sockets import CATEGORY, Weights
+
+_CUSTOM = "custom"
+_STEPS, _FRAMES = "steps", "frames"
+
+
+def _factor(name: str, tooltip: str, optional: bool = False) -> io.Float.Input:
+    return io.Float.Input(
+        name, default=1.0, min=-5.0, max=5.0, step=0.05, optional=optional, tooltip=tooltip
+    )
+
+
+class BlockWeights(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IPABlockWeights",
+            display_name="Block Weights (IP-Adapter)",
+            category=CATEGORY,
+            description="How loud the reference is in which part of the model: style only, "
+            "composition only, or weights of your own. The same node serves SD1.5 and SDXL.",
+            search_aliases=["ipadapter", "weight type", "InstantStyle", "layer weights", "style"],
+            inputs=[
+                io.Combo.Input(
+                    "preset",
+                    options=[*PRESETS, _CUSTOM],
+                    default=PRESETS[0],
+                    tooltip="The weight types of ComfyUI_IPAdapter_plus, the blocks of "
+                    "InstantStyle, or custom for the weights written below. The precise ones push "
+                    "the rest away from the reference.",
+                ),
+                io.String.Input(
+                    "weights",
+                    default="",
+                    multiline=True,
+                    tooltip="Used with custom. A factor for each transformer in the order in which "
+                    "they run, e.g. 3:0.5, 6:1 (SD1.5 has 0 to 15, SDXL 0 to 10; 6.2 is the third "
+                    'layer of 6), or the scale of diffusers, e.g. {"up": {"block_0": [0, 1, 0]}}. '
+                    "What is not listed is 0.",
+                ),
+                _factor(
+                    "composition",
+                    "Used with style and composition: factor of the layers for composition.",
+                    optional=True,
+                ),
+                _factor(
+                    "boost",
+                    "Used with the precise presets: how hard the rest is pushed away.",
+                    optional=True,
+                ),
+                Weights.Input(
+                    "multiply",
+                    optional=True,
+                    tooltip="From another such node; the factors are multiplied.",
+                ),
+            ],
+            outputs=[Weights.Output("weights", tooltip="For block_weights of Apply IP-Adapter.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        preset: str,
+        weights: str,
+        composition: float = 1.0,
+        boost: float = 1.0,
+        multiply: Any = None,
+    ) -> io.NodeOutput:
+        rule = (
+            parse_blocks(weights) if preset == _CUSTOM else preset_rule(preset, composition, boost)
+        )
+        return io.NodeOutput(LayerWeights(blocks=(rule,)).times(multiply or EVERYWHERE))
+
+
+class Schedule(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IPASchedule",
+            display_name="Schedule (IP-Adapter)",
+            category=CATEGORY,
+            description="Lets the scale of a reference change over the steps of a run or over the "
+            "frames of a video. Chain two for both, or with Block Weights.",
+            search_aliases=["ipadapter", "IPAdapterWeights", "weight schedule", "frames"],
+            inputs=[
+                io.Combo.Input(
+                    "over",
+                    options=[_STEPS, _FRAMES],
+                    default=_STEPS,
+                    tooltip="steps: from the first to the last step of the sampler. frames: from "
+                    "the first to the last picture of the batch.",
+                ),
+                _factor("start", "Factor at the first step or frame, multiplied with the scale."),
+                _factor("end", "Factor at the last step or frame."),
+                io.Combo.Input(
+                    "curve",
+                    options=[curve.value for curve in Curve],
+                    default=Curve.LINEAR.value,
+                    tooltip="How it gets from start to end. ease_in: fast at first. ease_out: "
+                    "slow at first. ease_in_out: slow at both ends.",
+                ),
+                io.String.Input(
+                    "values",
+                    default="",
+                    optional=True,
+                    tooltip="A factor for each step or frame instead of start, end and curve, "
+                    "separated by commas, e.g. 1, 0.8, 0.5. The last one goes on.",
+                ),
+                Weights.Input(
+                    "multiply",
+                    optional=True,
+                    tooltip="From another such node; the factors are multiplied.",
+                ),
+            ],
+            outputs=[Weights.Output("weights", tooltip="For block_weights of Apply IP-Adapter.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        over: str,
+        start: float,
+        end: float,
+        curve: str,
+        values: str = "",
+        multiply: Any = None,
+    ) -> io.NodeOutput:
+        ramp = Ramp(start, end, Curve(curve), tuple(parse_numbers(values, "values")))
+        weights = LayerWeights(steps=(ramp,)) if over == _STEPS else LayerWeights(frames=(ramp,))
+        text = f"{over}: " + ", ".join(f"{ramp.at(i, 5):.2f}" for i in range(5))
+        return io.NodeOutput(weights.times(multiply or EVERYWHERE), ui=ui.PreviewText(text))
+
+
+NODES: list[type[io.ComfyNode]] = [BlockWeights, Schedule]
