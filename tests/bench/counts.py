@@ -119,7 +119,7 @@ def cost(contender: Contender, case: Case, folder: Path) -> Cost:
     """Run a case with and without the adapters and take the difference."""
     bed = tiny_bed(case.family)
     plain_step, plain_once = _plain_profile(case.family, case.batch)
-    step, once = _profile(bed, patched(contender, case, folder), case.batch)
+    step, once = profile(bed, patched(contender, case, folder), case.batch)
     extra = (step - plain_step) / plain_step.calls
     return Cost(case, extra, once - plain_once, len(bed.widths), round(extra.attention))
 
@@ -151,10 +151,11 @@ def _plain_profile(family: str, batch: int) -> tuple[Counts, Counts]:
     bed = tiny_bed(family)
     with torch.no_grad():
         bed.sample(bed.model, 1, batch)  # loads the model
-    return _profile(bed, bed.model, batch)
+    return profile(bed, bed.model, batch)
 
 
-def _profile(bed: Bed, model: Any, batch: int) -> tuple[Counts, Counts]:
+def profile(bed: Bed, model: Any, batch: int) -> tuple[Counts, Counts]:
+    """Work of each step, and of each run besides its steps."""
     few, many = (
         measure(lambda count=count: bed.sample(model, count, batch), bed.unet, bed.device)
         for count in (_FEW, _MANY)
