@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import comfy.patcher_extension
@@ -17,12 +17,14 @@ from ...ip_models.layers import LayerAddress
 from ...ip_models.prompt import ActivePrompts, ImagePrompt, PromptStack
 from . import steps
 
+_ON_CLONE = comfy.patcher_extension.CallbacksMP.ON_CLONE
 _WRAPPERS = {
     comfy.patcher_extension.WrappersMP.OUTER_SAMPLE: steps.begin,
     comfy.patcher_extension.WrappersMP.CALC_COND_BATCH: steps.describe,
     comfy.patcher_extension.WrappersMP.APPLY_MODEL: steps.resolve,
 }
 Patch = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
+Guest = tuple[Callable[..., Tensor], dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +36,21 @@ class LayerPatch:
 
     Attributes:
         below: the patch that owned the slot, None for the layer's own attention.
+        guests: what packs that know only their own kind of patch have put here with `add`. Each
+            clone of a MODEL has patches of its own, so that what is added to one stays there.
     """
 
     address: LayerAddress
     below: Patch | None
+    guests: list[Guest] = field(default_factory=list[Guest])
 
     @torch.compiler.disable
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
         """Attention of the layer before its output projection."""
         text = self._text(q, k, v, extra)
+        for guest, options in self.guests:
+            if _open(options, extra):
+                text = text + guest(text, q, k, v, extra, **options).to(text.dtype)
         active = extra.get(steps.KEY)
         if isinstance(active, PromptStack):  # the model was called around the host's wrappers
             active = steps.active_prompts(active, extra, extra.get("sigmas"), len(q))
@@ -60,10 +68,21 @@ class LayerPatch:
         grid = (int(shape[-2]), int(shape[-1])) if shape else None
         return add_image_attention(text, q, extra["n_heads"], self.address, grid, active, attention)
 
+    def add(self, callback: Callable[..., Tensor], **options: Any) -> None:
+        """Take a callback as the patches of ComfyUI_IPAdapter_plus, InstantID and PuLID do.
+
+        Args:
+            callback: called as callback(text, q, k, v, extra, **options); what it returns is added
+                to the text attention while `sigma_start` and `sigma_end` of the options allow.
+        """
+        self.guests.append((callback, options))
+
     def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
-        if self.below is not None:
+        # A patch set later for all layers of the block has no slot that the host would look at.
+        below = self.below or steps.patch_of_block(extra, self.address)
+        if below is not None:
             # Ours may sit further down too, under another pack's; the outermost one speaks.
-            return self.below(q, k, v, {**extra, steps.KEY: None})
+            return below(q, k, v, steps.silenced(extra))
         return optimized_attention(
             q,
             k,
@@ -91,6 +110,22 @@ class LayerPatch:
             cleanup()
 
 
+def _open(options: dict[str, Any], extra: dict[str, Any]) -> bool:
+    """Whether a guest's noise levels allow it now."""
+    if "sigma_start" not in options or "sigmas" not in extra:
+        return True
+    sigma = float(extra["sigmas"].max())
+    return options.get("sigma_end", 0.0) <= sigma <= options["sigma_start"]
+
+
+def _own_patches(original: Any, clone: Any) -> None:
+    """Callback of the host's `clone`: see `LayerPatch.guests`."""
+    slots = _slots(clone)
+    for key, patch in slots.items():
+        if isinstance(patch, LayerPatch):
+            slots[key] = dataclasses.replace(patch, guests=list(patch.guests))
+
+
 def install(model: Any, *prompts: ImagePrompt) -> Any:
     """A new MODEL that hears more prompts."""
     patched = model.clone()
@@ -103,6 +138,8 @@ def install(model: Any, *prompts: ImagePrompt) -> Any:
     wrappers = patched.model_options["transformer_options"].setdefault("wrappers", {})
     for kind, wrapper in _WRAPPERS.items():
         wrappers.setdefault(kind, {})[steps.KEY] = [wrapper]
+    patched.remove_callbacks_with_key(_ON_CLONE, steps.KEY)
+    patched.add_callback_with_key(_ON_CLONE, steps.KEY, _own_patches)
     return patched
 
 
@@ -116,13 +153,15 @@ def remove(model: Any) -> Any:
         options.get("wrappers", {}).get(kind, {}).pop(steps.KEY, None)
     slots = _slots(cleared)
     for key, patch in list(slots.items()):
-        if isinstance(patch, LayerPatch):
+        if isinstance(patch, LayerPatch) and not patch.guests:
             below = patch.below
             inherited = below is not None and slots.get(key[:2]) is below
             if below is None or (len(key) == 3 and inherited):
                 del slots[key]
             else:
                 slots[key] = below
+    if not any(isinstance(patch, LayerPatch) for patch in slots.values()):
+        cleared.remove_callbacks_with_key(_ON_CLONE, steps.KEY)
     return cleared
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from ...ip_models.keyvalue import NEGATIVE, POSITIVE
+from ...ip_models.layers import LayerAddress
 from ...ip_models.masks import Crop
 from ...ip_models.prompt import ActivePrompts, Call, Part, PromptStack
 
@@ -18,6 +19,7 @@ log = logging.getLogger("ipadapter")
 KEY = "ipadapter"
 BINDINGS = "ipadapter_bindings"
 _RUN = "ipadapter_run"
+_SLOTS = "ipadapter_slots"
 _PARTS = "ipadapter_parts"
 _NEGATIVE_WORDS = ("neg", "uncond", "empty", "null")
 
@@ -155,6 +157,7 @@ def resolve(
     stack = options.get(KEY)
     if isinstance(stack, PromptStack):
         options[KEY] = active_prompts(stack, options, t, len(x))
+        options[_SLOTS] = options.get("patches_replace", {}).get("attn2", {})
     return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
 
@@ -174,6 +177,16 @@ def active_prompts(
         sigma = float(sigmas.max())
         step, steps = _step(sigma, options)
     return stack.at(Call(parts, frames, total, sigma, step, steps))
+
+
+def patch_of_block(options: Mapping[str, Any], address: LayerAddress) -> Any:
+    """The patch that owns all layers of a block, None if there is none."""
+    return options.get(_SLOTS, {}).get((address.block, address.number))
+
+
+def silenced(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options for a patch below ours, in which no image prompt is heard a second time."""
+    return {**options, KEY: None, _SLOTS: {}}
 
 
 def _parts_of_call(options: Mapping[str, Any]) -> tuple[Part, ...]:

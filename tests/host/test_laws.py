@@ -338,6 +338,71 @@ def test_a_foreign_patch_keeps_its_slot(adapter: LoadedAdapter, slot: tuple[Any,
     assert torch.equal(sample(install.remove(heard)), alone)
 
 
+@pytest.mark.parametrize("slot", [("input", 4), ("middle", 0)])
+def test_a_foreign_patch_for_a_whole_block_is_heard_after_ours_too(
+    adapter: LoadedAdapter, slot: tuple[Any, ...]
+) -> None:
+    """The host looks for a patch of the layer first, which is ours."""
+    before, after = Foreign(), Foreign()
+    base = twin().model.clone()
+    base.set_model_attn2_replace(before, *slot)
+    first = sample(apply(base, adapter, FEATURES, Settings()))
+    ours = apply(twin().model, adapter, FEATURES, Settings())
+    alone = sample(ours)
+    both = ours.clone()
+    both.set_model_attn2_replace(after, *slot)
+    assert torch.equal(sample(both), first)
+    assert tiny.relative(first, alone) > 1e-4
+    assert after.calls.count("attend") == 3
+    assert torch.equal(sample(ours), alone)
+
+
+def test_a_patch_that_wraps_ours_for_a_whole_block_ends(adapter: LoadedAdapter) -> None:
+    ours = apply(twin().model, adapter, FEATURES, Settings())
+    slots = ours.model_options["transformer_options"]["patches_replace"]["attn2"]
+    inner, wrapped = slots[("middle", 0, 0)], ours.clone()
+    wrapped.set_model_attn2_replace(lambda q, k, v, extra: inner(q, k, v, extra), "middle", 0)
+    assert tiny.relative(sample(wrapped), sample(ours)) < ROUNDING
+
+
+def guest(out: Tensor, q: Tensor, k: Tensor, v: Tensor, extra: Any, **options: Any) -> Tensor:
+    """A callback as other packs give it to the patch that owns a slot."""
+    return out * options["weight"]
+
+
+def test_packs_that_add_to_a_patch_are_heard_and_only_in_their_model(
+    adapter: LoadedAdapter, other: LoadedAdapter
+) -> None:
+    model = apply(twin().model, adapter, FEATURES, Settings())
+    alone = sample(model)
+
+    def visited(model: Any, **options: Any) -> Any:
+        copy = model.clone()
+        slots = copy.model_options["transformer_options"]["patches_replace"]["attn2"]
+        for patch in slots.values():
+            patch.add(guest, sigma_start=999.0, sigma_end=0.0, **options)
+        return copy
+
+    loud = visited(model, weight=0.5)
+    picture = sample(loud)
+    assert tiny.relative(picture, alone) > EFFECT
+    assert torch.equal(sample(model), alone)
+    again = visited(loud, weight=0.5)
+    assert tiny.relative(sample(again), picture) > EFFECT
+    assert torch.equal(sample(loud), picture)
+    late = visited(model, weight=0.5)
+    for patch in late.model_options["transformer_options"]["patches_replace"]["attn2"].values():
+        patch.guests[0][1]["sigma_start"] = 0.0
+    assert torch.equal(sample(late), alone)
+    over = apply(loud, other, MORE, Settings())
+    assert tiny.relative(sample(over), picture) > EFFECT
+    # Removing our references leaves the guests, who are not ours.
+    bare = install.remove(loud)
+    assert tiny.relative(sample(bare), plain()) > EFFECT
+    assert tiny.relative(sample(bare), picture) > EFFECT
+    assert torch.equal(sample(visited(bare, weight=0.0)), sample(bare))
+
+
 def test_removing_leaves_the_plain_model(adapter: LoadedAdapter, other: LoadedAdapter) -> None:
     once = apply(twin().model, adapter, FEATURES, Settings())
     both = apply(once, other, MORE, Settings())
