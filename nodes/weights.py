@@ -17,6 +17,7 @@ from .sockets import CATEGORY, Weights
 
 _CUSTOM = "custom"
 _STEPS, _FRAMES = "steps", "frames"
+_SHOWN = 5
 
 
 def _factor(name: str, tooltip: str, optional: bool = False) -> io.Float.Input:
@@ -142,7 +143,8 @@ class Schedule(io.ComfyNode):
     ) -> io.NodeOutput:
         ramp = Ramp(start, end, Curve(curve), tuple(parse_numbers(values, "values")))
         weights = LayerWeights(steps=(ramp,)) if over == _STEPS else LayerWeights(frames=(ramp,))
-        text = f"{over}: " + ", ".join(f"{ramp.at(i, 5):.2f}" for i in range(5))
+        factors = ", ".join(f"{ramp.at(i, _SHOWN):.2f}" for i in range(_SHOWN))
+        text = f"over {_SHOWN} {over} that would be {factors}"
         return io.NodeOutput(weights.times(multiply or EVERYWHERE), ui=ui.PreviewText(text))
 
 

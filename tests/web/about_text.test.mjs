@@ -20,5 +20,6 @@ test("outputs without text show nothing", () => {
 
 test("the nodes that report are the ones that load, encode and merge", () => {
   assert.ok(REPORTING.has("IPALoadAdapter"));
+  assert.ok(REPORTING.has("IPARegions") && REPORTING.has("IPASchedule"));
   assert.ok(!REPORTING.has("IPAApply"));
 });
