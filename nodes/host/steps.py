@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -166,7 +166,7 @@ def resolve(
 
 
 @contextmanager
-def _graphs_of_its_own() -> Iterator[None]:
+def _graphs_of_its_own() -> Generator[None]:
     """Keeps torch.compile from using graphs made without image prompts.
 
     The host's compile node drops all guards on its options, so that patches put on a model that
