@@ -6,7 +6,7 @@ from typing import Any
 
 import node_helpers
 
-from . import steps
+from .conditions import BINDINGS
 
 
 def mark(conditioning: Any, binding: object) -> Any:
@@ -15,6 +15,6 @@ def mark(conditioning: Any, binding: object) -> Any:
         part
         for one in conditioning
         for part in node_helpers.conditioning_set_values(
-            [one], {steps.BINDINGS: (*one[1].get(steps.BINDINGS, ()), binding)}
+            [one], {BINDINGS: (*one[1].get(BINDINGS, ()), binding)}
         )
     ]

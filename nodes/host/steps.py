@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -11,19 +10,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ...ip_models.keyvalue import NEGATIVE, POSITIVE
 from ...ip_models.layers import LayerAddress
-from ...ip_models.masks import Crop
 from ...ip_models.prompt import ActivePrompts, Call, Part, PromptStack
-
-log = logging.getLogger("ipadapter")
+from .conditions import Conditions, Lists, Parts
 
 KEY = "ipadapter"
-BINDINGS = "ipadapter_bindings"
 _RUN = "ipadapter_run"
 _SLOTS = "ipadapter_slots"
 _PARTS = "ipadapter_parts"
-_NEGATIVE_WORDS = ("neg", "uncond", "empty", "null")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,19 +25,18 @@ class _Run:
     """What holds for a whole sampling run.
 
     Attributes:
-        polarities: of each conditioning of the guider, by its uuid.
         sigmas: the sampler's schedule.
     """
 
-    polarities: Mapping[object, int]
+    conditions: Conditions
     sigmas: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class _Parts:
+class _Noted:
     """Conditionings of the present call, by their place and uuid."""
 
-    by_id: Mapping[tuple[int, object], Part]
+    parts: Parts
 
 
 def begin(executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
@@ -61,25 +54,14 @@ def begin(executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         options[KEY] = stack.under(sampling.percent_to_sigma)
         sigmas = args[3] if len(args) > 3 else kwargs.get("sigmas")
         levels = tuple(sigmas.tolist()) if stack.timed and sigmas is not None else ()
-        options[_RUN] = _Run(_polarities(getattr(guider, "conds", {})), levels)
+        options[_RUN] = _Run(Conditions(guider), levels)
     return executor(*args, **kwargs)
-
-
-def _polarities(conditions: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[object, int]:
-    """Guiders name their lists: positive, middle, negative, empty_negative_prompt and so on."""
-    found: dict[object, int] = {}
-    for name, parts in conditions.items():
-        negative = any(word in name.lower() for word in _NEGATIVE_WORDS)
-        for part in parts or ():
-            if "uuid" in part:
-                found[part["uuid"]] = NEGATIVE if negative else POSITIVE
-    return found
 
 
 def describe(
     executor: Callable[..., Any],
     model: Any,
-    conds: Sequence[Sequence[Mapping[str, Any]] | None],
+    conds: Lists,
     x: Tensor,
     timestep: Tensor,
     model_options: dict[str, Any],
@@ -90,55 +72,11 @@ def describe(
     """
     options = model_options.get("transformer_options", {})
     if isinstance(options.get(KEY), PromptStack):
-        parts = _Parts(_parts(conds, tuple(x.shape[2:]), options.get(_RUN)))
-        model_options = {**model_options, "transformer_options": {**options, _PARTS: parts}}
+        run = options.get(_RUN)
+        conditions = run.conditions if isinstance(run, _Run) else Conditions(None)
+        noted = _Noted(conditions.parts(conds, tuple(x.shape[2:])))
+        model_options = {**model_options, "transformer_options": {**options, _PARTS: noted}}
     return executor(model, conds, x, timestep, model_options)
-
-
-def _parts(
-    conds: Sequence[Sequence[Mapping[str, Any]] | None], size: tuple[int, ...], run: _Run | None
-) -> dict[tuple[int, object], Part]:
-    polarities = run.polarities if run else {}
-    alone = sum(bool(conditions) for conditions in conds) == 1
-    return {
-        (place, one.get("uuid")): Part(
-            _polarity_of_list(conditions, place, polarities, alone),
-            _crop(one.get("area"), size),
-            frozenset(one.get(BINDINGS, ())),
-        )
-        for place, conditions in enumerate(conds)
-        for one in conditions or ()
-    }
-
-
-def _polarity_of_list(
-    conditions: Sequence[Mapping[str, Any]] | None,
-    place: int,
-    polarities: Mapping[object, int],
-    alone: bool,
-) -> int:
-    """Polarity of all conditionings of one list.
-
-    The host copies a conditioning with an area to the end of the other lists, with its uuid, so the
-    first one that is known tells. A list nobody knows is taken by its place; where it runs all by
-    itself beside a run that is known, it is a prompt to guide away from (perpendicular guidance).
-    """
-    for one in conditions or ():
-        known = polarities.get(one.get("uuid"))
-        if known is not None:
-            return known
-    if alone and polarities:
-        log.debug("a conditioning that is none of the run's is heard as a negative one")
-        return NEGATIVE
-    return POSITIVE if place == 0 else NEGATIVE
-
-
-def _crop(area: Any, size: tuple[int, ...]) -> Crop | None:
-    """The area of a conditioning in latent pixels as the host cuts it out."""
-    if area is None or len(size) != 2 or len(area) != 4 or area[0] == "percentage":
-        return None
-    height, width, top, left = (int(number) for number in area)
-    return Crop(top, left, min(height, size[0] - top), min(width, size[1] - left), *size)
 
 
 def resolve(
@@ -215,10 +153,10 @@ def _parts_of_call(options: Mapping[str, Any]) -> tuple[Part, ...]:
     if len(ids) != len(places):
         ids = (None,) * len(places)
     noted, run = options.get(_PARTS), options.get(_RUN)
-    known = noted.by_id if isinstance(noted, _Parts) else {}
-    polarities = run.polarities if isinstance(run, _Run) else {}
+    known = noted.parts if isinstance(noted, _Noted) else {}
+    conditions = run.conditions if isinstance(run, _Run) else Conditions(None)
     return tuple(
-        known.get((place, uuid)) or Part(polarities.get(uuid, POSITIVE if place == 0 else NEGATIVE))
+        known.get((place, uuid)) or Part(conditions.polarity(uuid, place))
         for place, uuid in zip(places, ids, strict=True)
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import comfy.context_windows
 import comfy.hooks
 import comfy.model_management
 import comfy.sample
@@ -268,6 +269,30 @@ def test_a_negative_prompt_with_an_area(adapter: LoadedAdapter) -> None:
     corner = node_helpers.conditioning_set_values(EMPTY, {"area": (8, 12, 4, 8)})
     meaning = {POSITIVE: [YES], NEGATIVE: [NO, EMPTY]}
     check(adapter, meaning, lambda model: sample(model, YES, NO + corner))
+
+
+def test_prompts_that_are_dealt_out_to_windows(adapter: LoadedAdapter) -> None:
+    """A window can be left with nothing but a copy of another list's prompt."""
+    windows = comfy.context_windows
+    areas = [(16, 12, 0, 0), (16, 12, 0, 12)]
+    left, right = (
+        node_helpers.conditioning_set_values(one, {"area": area})
+        for one, area in zip((YES, THIRD), areas, strict=True)
+    )
+
+    def run(model: Any) -> Tensor:
+        windowed = model.clone()
+        windowed.model_options["context_handler"] = windows.IndexListContextHandler(
+            context_schedule=windows.get_matching_context_schedule("standard_static"),
+            fuse_method=windows.get_matching_fuse_method("flat"),
+            context_length=2,
+            context_overlap=0,
+            dim=0,
+            split_conds_to_windows=True,
+        )
+        return sample(windowed, left + right, NO, batch=4).nan_to_num()
+
+    check(adapter, {POSITIVE: [YES, THIRD], NEGATIVE: [NO]}, run)
 
 
 def test_prompts_with_masks(adapter: LoadedAdapter) -> None:

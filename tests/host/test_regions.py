@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cache
 from typing import Any
 
@@ -156,6 +157,55 @@ def test_what_is_bound_to_nothing_in_the_run_is_silent_bit_for_bit(adapter: Load
     heard, yes_bound = bound(model, adapter, FEATURES, yes)
     assert torch.equal(sample(heard, yes, no, 4.0), sample(model, yes, no, 4.0))
     assert torch.equal(sample(model, yes_bound, no, 4.0), sample(model, yes, no, 4.0))
+
+
+def with_negative(features: ImageFeatures, seed: int) -> ImageFeatures:
+    """The same reference with another idea of none."""
+    generator = torch.Generator().manual_seed(seed)
+    assert features.negative_pooled is not None
+    noise = torch.randn(features.negative_pooled.shape, generator=generator)
+    return dataclasses.replace(features, negative_pooled=noise)
+
+
+AREAS: dict[str, dict[str, Any]] = {
+    "area": {"area": LEFT},
+    "bounds": {"mask": left_half(), "set_area_to_bounds": True, "mask_strength": 1.0},
+}
+
+
+@pytest.mark.parametrize("area", AREAS)
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_negative_prompt_that_is_not_bound_hears_nothing_of_an_area(
+    adapter: LoadedAdapter, area: str, whole: bool
+) -> None:
+    """The host copies the area's prompt to the negative ones, with all that was set on it."""
+    model = twin().model
+    one, more = prompt(1, **AREAS[area]), prompt(2) if whole else prompt(2, area=RIGHT)
+    pictures: list[Tensor] = []
+    for seed in (1, 2):
+        heard, marked = bound(model, adapter, with_negative(FEATURES, seed), one)
+        pictures.append(sample(heard, marked + more, prompt(9), 4.0))
+    assert torch.equal(pictures[0], pictures[1])
+    assert tiny.relative(pictures[0], sample(model, one + more, prompt(9), 4.0)) > 1e-3
+    # Where the negative prompt is bound, it makes a difference.
+    with_both: list[Tensor] = []
+    for seed in (1, 2):
+        heard, marked, no = bound(model, adapter, with_negative(FEATURES, seed), one, prompt(9))
+        with_both.append(sample(heard, marked + more, no, 4.0))
+    assert tiny.relative(with_both[0], with_both[1]) > 1e-3
+
+
+def test_a_bound_negative_prompt_is_not_heard_by_the_positive(adapter: LoadedAdapter) -> None:
+    model, corner = twin().model, prompt(9, area=(8, 12, 4, 8))
+    pictures: list[Tensor] = []
+    for features in (FEATURES, tiny.random_features(1, seed=66)):
+        features = dataclasses.replace(
+            features, negative_pooled=with_negative(FEATURES, 1).negative_pooled
+        )
+        heard, marked = bound(model, adapter, features, corner)
+        pictures.append(sample(heard, prompt(1), prompt(8) + marked, 4.0))
+    assert torch.equal(pictures[0], pictures[1])
+    assert tiny.relative(pictures[0], sample(model, prompt(1), prompt(8) + corner, 4.0)) > 1e-4
 
 
 def test_each_prompt_hears_its_own_reference(adapter: LoadedAdapter) -> None:
