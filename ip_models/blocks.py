@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import loose_json
 from .errors import BadInput
 from .layers import LayerAddress, transformers
 from .weights import BlockRule, Gain
@@ -125,11 +126,11 @@ def _from_entries(text: str) -> NumberedLayers:
 
 def _parse_json(text: str) -> Any:
     try:
-        # Whole numbers as floats, so that digits without end give infinity and no other error.
-        return json.loads(text, parse_int=float, object_pairs_hook=_unique)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise _unreadable(f"{_shown(text)} is not JSON ({error.msg} at {place})") from None
+        return loose_json.read(text)
+    except KeyError as twice:
+        raise _repeated(_shown(twice.args[0])) from None
+    except ValueError as error:
+        raise _unreadable(f"{_shown(text)} is not JSON ({error})") from None
     except RecursionError:
         raise _unreadable(f"{_shown(text)} is nested too deeply") from None
 
@@ -140,9 +141,11 @@ def _from_scale(scale: Any) -> BlockRule:
     if not isinstance(scale, list):
         return AllLayers(_factor(scale, "the factor for all blocks"))
     entries: list[Any] = scale
-    if len(entries) == 1 and not isinstance(entries[0], dict):
+    if len(entries) == 1:
         # One adapter in a list of adapters: diffusers takes the list to mean what is in it.
-        return AllLayers(_level(entries[0], "the list for all blocks"))
+        inner = entries[0]
+        whole = isinstance(inner, dict)
+        return _from_scale(inner) if whole else AllLayers(_level(inner, "the list for all blocks"))
     if any(isinstance(entry, dict | list) for entry in entries):
         raise BadInput(
             f"the block weights {_shown(entries)} are a list with an entry for each adapter",
@@ -214,15 +217,6 @@ def _factor(value: Any, where: str) -> float:
             "Write another number",
         )
     return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _repeated(_shown(key))
-        found[key] = value
-    return found
 
 
 def _repeated(name: str) -> BadInput:

@@ -17,6 +17,7 @@ from .device_cache import DeviceCache
 from .errors import BadInput
 
 _PIXELS = 8  # of the picture for one of the latent, along each side
+_OVERSHOOT = 1.0
 _TOGETHER = 16  # planes resized at a time: bounds what a long video's masks need for a moment
 
 
@@ -46,11 +47,13 @@ class RegionMask:
             (1, masks, height, width) or (masks, height, width, 1); 0 for silent, 1 for heard.
 
     Raises:
-        BadInput: the mask is of another shape, empty or not finite.
+        BadInput: see `require_mask`.
     """
 
-    def __init__(self, mask: Tensor, rule: MaskRule = MaskRule.AREA) -> None:
-        planes = _checked(mask)
+    def __init__(
+        self, mask: Tensor, rule: MaskRule = MaskRule.AREA, name: str = "attn_mask"
+    ) -> None:
+        planes = require_mask(mask, name)
         self._rule = rule
         self._planes = planes if rule is MaskRule.AREA else _binarised(planes)
         self._on_grid: dict[tuple[int, int, Crop | None], Tensor] = {}
@@ -108,11 +111,16 @@ class RegionMask:
             return self._on_grid[key]
 
 
-def _checked(mask: Tensor) -> Tensor:
+def require_mask(mask: Tensor, name: str) -> Tensor:
+    """The planes of a mask, (n, height, width) from 0 to 1.
+
+    Raises:
+        BadInput: the mask is of another shape, empty, not finite or of another range.
+    """
     planes = _as_planes(mask)
     if planes is None:
         raise BadInput(
-            f"attn_mask has shape {tuple(mask.shape)}",
+            f"{name} has shape {tuple(mask.shape)}",
             "masks of shape (height, width), (masks, height, width), (masks, 1, height, width), "
             "(1, masks, height, width) or (masks, height, width, 1) are needed",
             "Connect a MASK",
@@ -120,11 +128,19 @@ def _checked(mask: Tensor) -> Tensor:
     planes = planes.detach().to("cpu", torch.float32)
     if planes.numel() == 0 or not bool(torch.isfinite(planes).all()):
         raise BadInput(
-            f"attn_mask of shape {tuple(mask.shape)} is empty or holds values that are not finite",
+            f"{name} of shape {tuple(mask.shape)} is empty or holds values that are not finite",
             "a mask needs numbers from 0 to 1",
             "Connect another MASK",
         )
-    return planes
+    low, high = float(planes.min()), float(planes.max())
+    # Sharp filters overshoot by less than that; greys of 8 bits do not stay below.
+    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+        raise BadInput(
+            f"{name} holds values from {low:g} to {high:g}",
+            "a mask needs numbers from 0 to 1",
+            "Divide it by its greatest value, e.g. by 255",
+        )
+    return planes.clamp(0, 1)
 
 
 def _as_planes(mask: Tensor) -> Tensor | None:

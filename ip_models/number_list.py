@@ -15,7 +15,10 @@ def parse_numbers(text: str, name: str) -> list[float]:
     Raises:
         BadInput: something is not a number, or absurdly large.
     """
+    # A service may send null or a list, which the host hands on as text.
     text = text.strip()
+    text = "" if text in ("None", "null") else text
+    text = text[1:-1] if text[:1] + text[-1:] in ("[]", "()") else text
     words = text.removesuffix(",").replace("\n", ",").split(",") if text else []
     try:
         numbers = [float(word) for word in words]

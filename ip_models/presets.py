@@ -11,6 +11,7 @@ from .layers import LayerAddress, transformers
 from .weights import BlockRule, Gain
 
 _FLOOR = 0.05
+_LARGEST = 1e6
 
 # x runs from 0 at the first transformer towards 1, which would be one past the last; names and
 # numbers as in ComfyUI_IPAdapter_plus.
@@ -167,8 +168,11 @@ def preset(name: str, composition: float = 1.0, boost: float = 1.0) -> BlockRule
     """The gains of a preset, see `Preset`.
 
     Raises:
-        BadInput: there is no preset of this name.
+        BadInput: there is no preset of this name, or a factor is not finite.
     """
+    for knob, factor in (("composition", composition), ("boost", boost)):
+        if not abs(factor) <= _LARGEST:
+            raise BadInput(f"{knob} is {factor}", "a finite number is needed", "Enter 1.0")
     if name not in PRESETS:
         raise BadInput(
             f'"{name}" is not a preset', f"the presets are {', '.join(PRESETS)}", "Choose one"

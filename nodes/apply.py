@@ -12,7 +12,7 @@ from ..ip_models.prompt import BatchMode
 from ..ip_models.weights import EVERYWHERE
 from .host import install
 from .host.apply import Settings, apply
-from .host.bind import mark
+from .host.bind import mark, require_unused
 from .sockets import CATEGORY, Adapter, Embeds, scale_input, where_inputs, window_inputs
 
 
@@ -57,7 +57,7 @@ class ApplyIPAdapter(io.ComfyNode):
             start_percent=start_percent,
             end_percent=end_percent,
             mask=attn_mask,
-            weights=block_weights or EVERYWHERE,
+            weights=EVERYWHERE if block_weights is None else block_weights,
             batch=BatchMode(batch_mode),
             scaling=KvScaling(kv_scaling),
             mask_rule=MaskRule(mask_rule),
@@ -101,6 +101,7 @@ class BindToConditioning(io.ComfyNode):
                 io.Conditioning.Output("conditioning", tooltip="The prompt that hears them."),
                 io.Conditioning.Output("negative", tooltip="The negative prompt, if connected."),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -120,24 +121,23 @@ class BindToConditioning(io.ComfyNode):
         kv_scaling: str = KvScaling.V_ONLY.value,
         mask_rule: str = MaskRule.AREA.value,
     ) -> io.NodeOutput:
+        if negative is None:
+            require_unused(cls.hidden.prompt, cls.hidden.unique_id, output=2)
         binding = object()
         settings = Settings(
             scale=scale,
             start_percent=start_percent,
             end_percent=end_percent,
             mask=attn_mask,
-            weights=block_weights or EVERYWHERE,
+            weights=EVERYWHERE if block_weights is None else block_weights,
             batch=BatchMode(batch_mode),
             scaling=KvScaling(kv_scaling),
             mask_rule=MaskRule(mask_rule),
             binding=binding,
         )
         bound = apply(model, adapter, embeds, settings)
-        return io.NodeOutput(
-            bound,
-            mark(conditioning, binding),
-            None if negative is None else mark(negative, binding),
-        )
+        other = None if negative is None else mark(negative, binding, "negative")
+        return io.NodeOutput(bound, mark(conditioning, binding), other)
 
 
 class RemoveIPAdapter(io.ComfyNode):

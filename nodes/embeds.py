@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..ip_models.errors import BadInput
 from ..ip_models.features import Combine, ImageFeatures, Region, Regions, combine
 from ..ip_models.image import Fit
+from ..ip_models.masks import require_mask
 from ..ip_models.number_list import parse_numbers
 from .host import vision
+from .host.apply import require
 from .host.vision import Reference, Unconditional
 from .sockets import CATEGORY, Embeds
 
@@ -179,7 +182,7 @@ class RegionsOfEmbeds(io.ComfyNode):
     def execute(
         cls, embeds: dict[str, Any], masks: dict[str, Any] | None = None, scales: str = ""
     ) -> io.NodeOutput:
-        regions = pair_regions(embeds, masks or {}, scales)
+        regions = pair_regions(embeds, {} if masks is None else masks, scales)
         return io.NodeOutput(regions, ui=ui.PreviewText(_about_regions(regions)))
 
 
@@ -206,6 +209,11 @@ def pair_regions(embeds: dict[str, Any], masks: dict[str, Any], scales: str) -> 
             "plain embeds are needed",
             "Connect all references to one Regions node",
         )
+    for number, plane in planes.items():
+        require(f"mask{number}", plane, Tensor, "a MASK")
+        require_mask(plane, f"mask{number}")
+    for number, features in references.items():
+        require(f"embeds{number}", features, ImageFeatures, "Encode Image or Merge Embeds")
     loudness = parse_weights(scales, len(references), "scales")
     return Regions(
         tuple(
@@ -217,6 +225,12 @@ def pair_regions(embeds: dict[str, Any], masks: dict[str, Any], scales: str) -> 
 
 def _by_number(inputs: dict[str, Any], prefix: str) -> dict[int, Any]:
     """Connected inputs of an Autogrow by the number in their name."""
+    if not isinstance(inputs, dict):
+        raise BadInput(
+            f"{prefix} is one link",
+            f"inputs called {prefix}0, {prefix}1 and so on are needed",
+            f"Write the link as {prefix}0",
+        )
     numbers = {int(name.removeprefix(prefix)): value for name, value in inputs.items()}
     return {number: numbers[number] for number in sorted(numbers) if numbers[number] is not None}
 

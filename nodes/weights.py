@@ -13,6 +13,7 @@ from ..ip_models.presets import preset as preset_rule
 from ..ip_models.schedule import Curve, Ramp
 from ..ip_models.weights import EVERYWHERE
 from ..ip_models.weights import Weights as LayerWeights
+from .host.apply import require
 from .sockets import CATEGORY, Weights
 
 _CUSTOM = "custom"
@@ -86,7 +87,7 @@ class BlockWeights(io.ComfyNode):
         rule = (
             parse_blocks(weights) if preset == _CUSTOM else preset_rule(preset, composition, boost)
         )
-        return io.NodeOutput(LayerWeights(blocks=(rule,)).times(multiply or EVERYWHERE))
+        return io.NodeOutput(LayerWeights(blocks=(rule,)).times(_linked(multiply)))
 
 
 class Schedule(io.ComfyNode):
@@ -146,7 +147,14 @@ class Schedule(io.ComfyNode):
         weights = LayerWeights(steps=(ramp,)) if over == _STEPS else LayerWeights(frames=(ramp,))
         factors = ", ".join(f"{ramp.at(i, _SHOWN):.2f}" for i in range(_SHOWN))
         text = f"over {_SHOWN} {over} that would be {factors}"
-        return io.NodeOutput(weights.times(multiply or EVERYWHERE), ui=ui.PreviewText(text))
+        return io.NodeOutput(weights.times(_linked(multiply)), ui=ui.PreviewText(text))
+
+
+def _linked(multiply: Any) -> LayerWeights:
+    if multiply is None:
+        return EVERYWHERE
+    require("multiply", multiply, LayerWeights, "Block Weights or Schedule")
+    return multiply
 
 
 NODES: list[type[io.ComfyNode]] = [BlockWeights, Schedule]

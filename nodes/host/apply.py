@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any
 
 from torch import Tensor
@@ -58,6 +59,7 @@ def apply(
         WrongBase: the adapter is not for this model.
         WrongEncoder: the features are not for this adapter.
     """
+    _check_sockets(adapter, embeds, settings)
     _check_numbers(settings)
     regions = embeds.regions if isinstance(embeds, Regions) else (Region(embeds, None, 1.0),)
     masks = [_mask(region, settings) for region in regions]
@@ -136,6 +138,28 @@ def _window(model: Any, settings: Settings) -> SigmaWindow | None:
     percents = (settings.start_percent, settings.end_percent)
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     return SigmaWindow(math.inf, -math.inf, percents).under(to_sigma)
+
+
+def _check_sockets(adapter: object, embeds: object, settings: Settings) -> None:
+    """Through the API anything can be put on a socket."""
+    require("adapter", adapter, LoadedAdapter, "Load IP-Adapter")
+    require("embeds", embeds, ImageFeatures | Regions, "Encode Image, Merge Embeds or Regions")
+    require("block_weights", settings.weights, Weights, "Block Weights or Schedule")
+    require("attn_mask", settings.mask, Tensor | None, "a MASK")
+
+
+def require(name: str, value: object, kind: type | UnionType, source: str) -> None:
+    """Refuse what does not come from the nodes a socket is for.
+
+    Raises:
+        BadInput: it is of another kind.
+    """
+    if not isinstance(value, kind):
+        raise BadInput(
+            f"{name} is {type(value).__name__} {str(value)[:40]!r}",
+            f"a link from {source} is needed",
+            f"Connect {source}",
+        )
 
 
 def _check_numbers(settings: Settings) -> None:

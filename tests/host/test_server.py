@@ -102,6 +102,21 @@ def regional(
     return prompt
 
 
+def region_with_mask(link: list[Any], socket: str = "masks.mask0") -> dict[str, Any]:
+    """A Regions node with something on its mask."""
+    inputs = {"embeds.embeds0": ["encode", 0], socket: link}
+    return node("IPARegions", scales="", **inputs)
+
+
+def binding_without_negative() -> Prompt:
+    """Bind with its third output used and nothing on the input it belongs to."""
+    prompt = graph()
+    inputs = prompt["apply"]["inputs"]
+    prompt["apply"] = node("IPABindToConditioning", **inputs, conditioning=["positive", 0])
+    prompt["sampler"]["inputs"] |= {"positive": ["apply", 1], "negative": ["apply", 2]}
+    return prompt
+
+
 def deeper(class_type: str, **inputs: Any) -> Prompt:
     """Nodes that take the output of Regions as if it were plain embeds."""
     again = node(class_type, **{"embeds.embeds0": ["regions", 0]}, **inputs)
@@ -322,6 +337,32 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     "regions merged": (
         regional() | {"apply": graph()["apply"]} | deeper("IPAMergeEmbeds", method="average"),
         ["BadInput", "regions", "Merge first"],
+    ),
+    "mask of a region": (
+        regional()
+        | {"mask": node("IPATestTensor", shape="1x1x1x8x8", value=1.0)}
+        | {"regions": region_with_mask(["mask", 1])},
+        ["BadInput", "mask0 has shape (1, 1, 1, 8, 8)"],
+    ),
+    "mask of greys up to 255": (
+        with_tensor("apply", "attn_mask", 1, "1x8x8", 255.0),
+        ["BadInput", "from 255 to 255", "Divide"],
+    ),
+    "masks that are one link": (
+        regional() | {"regions": region_with_mask(["mask", 0], "masks")},
+        ["BadInput", "mask0, mask1"],
+    ),
+    "weights that are no link": (
+        changed(apply={"block_weights": "0:1"}),
+        ["BadInput", "block_weights is str '0:1'", "Block Weights"],
+    ),
+    "factor that is not a number": (
+        weighted("IPABlockWeights", preset="style transfer precise", boost=float("nan")),
+        ["BadInput", "boost is nan"],
+    ),
+    "negative of Bind that is not there": (
+        binding_without_negative(),
+        ["BadInput", "negative of KSampler", "negative input is empty", "Connect the negative"],
     ),
     "two kinds of masks": (
         regional(mask=["mask", 0]),

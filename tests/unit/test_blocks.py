@@ -247,9 +247,9 @@ def test_empty_texts_are_refused(text: str) -> None:
         ("3:0.5:1", '"3:0.5:1"'),
         ('"down": 1', "down"),
         ("style", '"style"'),
-        ("{'down': 1}", "double quotes at line 1, column 2"),
+        ("{down: 1}", "double quotes at line 1, column 2"),
         ('{"down": 1', "line 1, column 11"),
-        ("[0.5, ]", "not JSON"),
+        ("[0.5, }", "not JSON"),
         ("0.5 1.0", "not JSON"),
         ('{"down": {"1": 0.5}}', '"1" in down'),
         ('{"up": {"block_x": 0.5}}', '"block_x" in up'),
@@ -345,7 +345,6 @@ def test_other_keys_are_answered_with_those_there_are(key: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '[{"down": 1}]',
         '[{"down": {"block_2": [0, 1]}}, {"up": {"block_0": [0, 1, 0]}}]',
         '[0.5, {"down": 1}]',
         "[[0.7, 0.3], [0.5, 0.5]]",
@@ -590,3 +589,23 @@ def test_what_diffusers_refuses_is_refused(reference: tuple[str, Reference], sca
         diffusers.scales(scale, 0)
     with pytest.raises(BadInput):
         parse_blocks(json.dumps(scale)).gains(layers_of(family), 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("{'down': {'block_2': [0, 1]}, 'mid': 0.5}", '{"down": {"block_2": [0, 1]}, "mid": 0.5}'),
+        ('[{"mid": 1}]', '{"mid": 1}'),
+        ("[0.5,]", "[0.5]"),
+        ("{'mid': 1,}", '{"mid": 1}'),
+    ],
+)
+def test_what_programs_send_is_read_as_what_they_mean(text: str, same: str) -> None:
+    """A host turns an object into Python's text, and diffusers takes a list of one adapter."""
+    assert parse_blocks(text) == parse_blocks(same)
+
+
+@pytest.mark.parametrize("text", ["{'mid': True}", "{'mid': __import__('os')}", "{'mid': 1}()"])
+def test_nothing_but_plain_values_is_read(text: str) -> None:
+    with pytest.raises(BadInput):
+        parse_blocks(text)

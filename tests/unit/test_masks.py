@@ -112,9 +112,9 @@ def test_every_rank_means_the_same_masks() -> None:
 
 
 def test_more_planes_than_are_resized_at_a_time_keep_their_order() -> None:
-    stack = torch.arange(100.0)[:, None, None].expand(100, 4, 4)
+    stack = torch.arange(100.0)[:, None, None].expand(100, 4, 4) / 128
     got = RegionMask(stack).on(2, 2, LIKE, planes=tuple(range(99, -1, -1)))
-    assert torch.equal(got, torch.arange(99.0, -1, -1)[:, None, None].expand(100, 4, 1))
+    assert torch.equal(got, torch.arange(99.0, -1, -1)[:, None, None].expand(100, 4, 1) / 128)
 
 
 def test_parts_come_before_pictures() -> None:
@@ -230,8 +230,8 @@ def levels(side: int) -> list[int]:
 
 
 def test_every_picture_size_gets_a_weight_for_each_query_in_its_own_order() -> None:
-    across = torch.tensor([0.0, 0.125, 0.25])
-    region = RegionMask(across[None] + 4 * across[:, None])  # of eighths: every sum is exact
+    across = torch.tensor([0.0, 0.0625, 0.125])
+    region = RegionMask(across[None] + 4 * across[:, None])  # of sixteenths: every sum is exact
     sides = list(zip(*map(levels, range(32, 193)), strict=True))
     grids = {grid for level in sides for grid in itertools.product(set(level), repeat=2)}
     assert len(grids) > 161**2
@@ -329,6 +329,20 @@ def test_a_crop_by_the_rule_of_diffusers_takes_its_share_of_any_mask() -> None:
     raster = prepared[:, down][:, :, across]
     got = RegionMask(mask, MaskRule.DIFFUSERS).on(11, 9, LIKE, (Crop(2, 3, 11, 9, 16, 24),))
     assert (got - by_diffusers(raster[:, 16:104, 24:96], 99)).abs().max() < 5e-6
+
+
+@pytest.mark.parametrize("rule", list(MaskRule))
+def test_values_a_little_beyond_are_black_and_white_and_those_of_another_range_are_refused(
+    rule: MaskRule,
+) -> None:
+    mask = grey(16, 16) * 1.5 - 0.2
+    beyond, within = (RegionMask(m, rule).on(4, 4, LIKE) for m in (mask, mask.clamp(0, 1)))
+    assert mask.min() < 0 and mask.max() > 1 and torch.equal(beyond, within)
+    for wrong in (grey(16, 16) * 255, grey(16, 16) * 1e29, -255 * grey(16, 16)):
+        with pytest.raises(BadInput, match="holds values from .* to .*; .* from 0 to 1"):
+            RegionMask(wrong, rule)
+    with pytest.raises(BadInput, match="^mask7 has shape"):
+        RegionMask(torch.zeros(3), rule, "mask7")
 
 
 def test_the_rule_of_diffusers_takes_values_beyond_black_and_white_for_these() -> None:

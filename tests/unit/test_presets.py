@@ -265,3 +265,10 @@ def test_an_unknown_name_is_answered_with_those_that_are_known(name: str) -> Non
         preset(name)
     assert f'"{name}"' in str(refused.value)
     assert all(known in str(refused.value) for known in PRESETS)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e7])
+@pytest.mark.parametrize("knob", ["composition", "boost"])
+def test_factors_that_are_not_finite_are_refused(knob: str, number: float) -> None:
+    with pytest.raises(BadInput, match=f"{knob} is"):
+        preset("style transfer precise", **{knob: number})

@@ -63,6 +63,9 @@ def test_a_window_without_percents_stays_what_it_is() -> None:
         ("1, 0.5,-2e-1", [1, 0.5, -0.2]),
         ("1\n0.5,\n", [1, 0.5]),
         ("1,", [1]),
+        ("None", []),
+        ("null", []),
+        ("[1, 0.5]", [1, 0.5]),
     ],
 )
 def test_numbers_are_separated_by_commas_or_lines(text: str, numbers: list[float]) -> None:
