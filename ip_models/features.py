@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .errors import BadInput, WrongEncoder
-from .spec import ENCODER_NAMES, AdapterSpec, Feature
+from .spec import ENCODER_NAMES, IDENTITY_WIDTH, AdapterSpec, Family, Feature, Identity, Kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,29 @@ class ImageFeatures:
 
 
 @dataclass(frozen=True, eq=False)
+class FaceFeatures:
+    """The faces of n references; serves every adapter that reads faces.
+
+    Attributes:
+        identity: (n, 512), the recogniser's raw output, not normalised.
+        crops: encoder features of the cropped faces, n of them, or None without an encoder.
+        source: what to call the face pack and its recogniser in messages.
+    """
+
+    identity: Tensor
+    crops: ImageFeatures | None
+    source: str
+
+    @property
+    def count(self) -> int:
+        """Number of references."""
+        return len(self.identity)
+
+
+Features = ImageFeatures | FaceFeatures
+
+
+@dataclass(frozen=True, eq=False)
 class Region:
     """References for a part of the picture.
 
@@ -56,7 +79,7 @@ class Region:
         scale: multiplied with the scale they are applied with.
     """
 
-    features: ImageFeatures
+    features: Features
     mask: Tensor | None
     scale: float
 
@@ -81,6 +104,59 @@ def name_encoder(pooled: int | None, penultimate: int) -> str:
         return by_sequence
     first = f"{pooled} wide pooled" if pooled else "no pooled"
     return f"an encoder with {first} and {penultimate} wide penultimate features"
+
+
+def inputs(features: Features, spec: AdapterSpec, adapter: str, hint: str) -> tuple[Tensor, ...]:
+    """What an adapter's projection reads, each (2, n, ...): positive first, then negative.
+
+    Args:
+        hint: what to do if the features come from another encoder.
+
+    Raises:
+        WrongEncoder: a face or an encoder is missing, or is not what the adapter was trained on.
+    """
+    if not spec.needs_face:
+        return (select(_picture(features, spec, adapter), spec, adapter, hint),)
+    if isinstance(features, ImageFeatures):
+        raise WrongEncoder(
+            f"the embeds come from {features.source} and hold no face",
+            f"{adapter} needs a face",
+            "Connect Encode Face",
+        )
+    identity = _identity(features, spec, adapter)
+    if not spec.needs_encoder:
+        return (identity,)
+    crops = select(_picture(features, spec, adapter), spec, adapter, hint)
+    if spec.family is Family.KOLORS:  # trained with nothing at all where no face is given
+        crops = torch.stack((crops[0], torch.zeros_like(crops[0])))
+    return identity, crops
+
+
+def _picture(features: Features, spec: AdapterSpec, adapter: str) -> ImageFeatures:
+    if isinstance(features, ImageFeatures):
+        return features
+    if features.crops is None:
+        raise WrongEncoder(
+            f"the embeds hold a face of {features.source} and no picture of it",
+            f"{adapter} needs clip_vision {spec.encoder} on Encode Face too",
+            f"Connect {spec.encoder} to it",
+        )
+    return features.crops
+
+
+def _identity(features: FaceFeatures, spec: AdapterSpec, adapter: str) -> Tensor:
+    rows = features.identity
+    if rows.shape[-1] != IDENTITY_WIDTH:
+        raise WrongEncoder(
+            f"the faces of {features.source} are {rows.shape[-1]} values wide",
+            f"{adapter} needs {IDENTITY_WIDTH} values for each face",
+            "Load a face pack with an ArcFace recogniser, e.g. buffalo_l",
+        )
+    if spec.identity is Identity.NORMED:
+        rows = torch.nn.functional.normalize(rows, dim=-1)
+    if spec.kind is Kind.PORTRAIT_UNNORMED:
+        rows = rows.unsqueeze(1)  # a sequence of one token, for the resampler
+    return torch.stack((rows, torch.zeros_like(rows)))
 
 
 def select(features: ImageFeatures, spec: AdapterSpec, adapter: str, hint: str) -> Tensor:
@@ -129,17 +205,18 @@ _FORMULAE: dict[Combine, Callable[[Tensor], Tensor]] = {
 
 
 def combine(
-    inputs: Sequence[ImageFeatures | Regions], weights: Sequence[float], method: Combine
-) -> ImageFeatures:
+    inputs: Sequence[Features | Regions], weights: Sequence[float], method: Combine
+) -> Features:
     """Join references on the encoder's features, each part times its weight.
 
-    Except for `concat` the negative rows are those of the first reference.
+    Except for `concat` the negative rows are those of the first reference. Adapters that read a
+    normed identity do not hear the weight a face has by itself, only that in a mix.
 
     Raises:
-        BadInput: there is nothing to combine, or regions were given.
+        BadInput: there is nothing to combine, regions were given, or faces and whole pictures.
         WrongEncoder: the parts come from different encoders.
     """
-    parts = [one for one in inputs if isinstance(one, ImageFeatures)]
+    parts = [one for one in inputs if not isinstance(one, Regions)]
     if len(parts) < len(inputs):
         raise BadInput(
             "the embeds are regions, each with a part of the picture of its own",
@@ -148,10 +225,44 @@ def combine(
         )
     if not parts:
         raise BadInput("no embeds are connected", "merging needs one or more", "Connect embeds")
+    faces = [one for one in parts if isinstance(one, FaceFeatures)]
+    images = [one for one in parts if isinstance(one, ImageFeatures)]
+    if faces and images:
+        raise BadInput(
+            f"embeds of faces ({faces[0].source}) and of pictures ({images[0].source}) "
+            "were connected",
+            "embeds of one sort can be merged",
+            "Apply them one after the other, each with an adapter of its own",
+        )
+    if faces:
+        return _combine_faces(faces, weights, method)
+    return _combine_images(images, weights, method)
+
+
+def _combine_faces(
+    parts: Sequence[FaceFeatures], weights: Sequence[float], method: Combine
+) -> FaceFeatures:
+    if len({(part.identity.shape[-1], part.crops is None) for part in parts}) > 1:
+        raise WrongEncoder(
+            "some of the faces were read by another recogniser or without clip_vision",
+            "faces can be merged only if all of them were encoded alike",
+            "Connect the same face models and clip_vision to every Encode Face",
+        )
+    crops = [part.crops for part in parts if part.crops is not None]
+    rows = [part.identity * w for part, w in zip(parts, weights, strict=True)]
+    return FaceFeatures(
+        identity=_FORMULAE[method](torch.cat(rows)),
+        crops=_combine_images(crops, weights, method) if crops else None,
+        source=parts[0].source,
+    )
+
+
+def _combine_images(
+    parts: Sequence[ImageFeatures], weights: Sequence[float], method: Combine
+) -> ImageFeatures:
     first = parts[0]
     for other in parts[1:]:
-        same = _shapes(other) == _shapes(first)
-        if not same:
+        if _shapes(other) != _shapes(first):
             raise WrongEncoder(
                 f"embeds of {first.source} and of {other.source} were connected",
                 "embeds can be merged only if they come from one encoder",

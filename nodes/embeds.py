@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..ip_models.errors import BadInput
-from ..ip_models.features import Combine, ImageFeatures, Region, Regions, combine
+from ..ip_models.features import Combine, FaceFeatures, Features, Region, Regions, combine
 from ..ip_models.image import Fit
 from ..ip_models.number_list import parse_numbers
 from .host import vision
@@ -246,9 +246,12 @@ def parse_weights(text: str, count: int, name: str = "weights") -> list[float]:
     return numbers + [1.0] * (count - len(numbers))
 
 
-def _about(features: ImageFeatures) -> str:
+def _about(features: Features) -> str:
     count = features.count
     plural = "" if count == 1 else "s"
+    if isinstance(features, FaceFeatures):
+        seen = f", {features.crops.source}" if features.crops else ""
+        return f"{count} face{plural}, {features.source}{seen}"
     return f"{count} reference{plural}, {features.source}, {features.penultimate.shape[1]} tokens"
 
 
