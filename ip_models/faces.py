@@ -20,15 +20,9 @@ SCORE = 0.5
 OVERLAP = 0.4
 # A face that fills the picture is found only where it is small enough for the largest anchors.
 SIZES = tuple(range(640, 127, -64))
-# One cut by the edge, where something lies beyond it: (share of the sides, sizes).
+# One cut by the edge is found where something lies beyond it: shares of the sides.
 PADDINGS = (0.25, 0.5, 1.0)
 PADDED_SIZES = (640, 448, 256)
-TRIED = (
-    f"detection sizes {SIZES[0]} to {SIZES[-1]}, and a border of "
-    + ", ".join(f"{round(100 * share)}" for share in PADDINGS)
-    + " % around it"
-)
-
 Floats = NDArray[numpy.float32]
 # Outputs -> (strides, anchors at each place, whether key points are among them).
 _LAYOUTS = {
@@ -100,13 +94,25 @@ def find_faces(image: Picture, detector: Detector) -> list[Face]:
     return []
 
 
+def tried(detector: Detector) -> str:
+    """What `find_faces` tries, for messages."""
+    fixed = detector.fixed_size
+    sizes = (
+        f"sizes {SIZES[0]} to {SIZES[-1]}"
+        if fixed is None
+        else f"size {fixed}, the only one of this detector"
+    )
+    borders = ", ".join(f"{round(100 * share)}" for share in PADDINGS)
+    return f"detection {sizes}, and a border of {borders} %"
+
+
 def _tries(image: Picture, fixed: int | None) -> Iterator[tuple[int, int, Picture, int]]:
     """Width and height of the border, the picture with it, and a size."""
     sizes = SIZES if fixed is None else (fixed,)
     yield from ((0, 0, image, size) for size in sizes)
     if fixed is not None:
-        # What a smaller size does for a face that fills the picture, a wider border does here.
-        yield from (_padded(image, share, fixed) for share in (*PADDINGS, 2.0))
+        # What a smaller size does for a face that fills the picture, a border does here.
+        yield from (_padded(image, share, fixed) for share in PADDINGS)
         return
     for share in PADDINGS:
         yield from (_padded(image, share, size) for size in PADDED_SIZES)
@@ -207,3 +213,14 @@ def _best(scores: Floats, boxes: Floats, points: Floats) -> list[Face]:
         overlap = shared[:, 0] * shared[:, 1]
         left = rest[overlap / (areas[one] + areas[rest] - overlap) <= OVERLAP]
     return faces
+
+
+def pixel_scale(names: Sequence[str]) -> tuple[float, float]:
+    """Mean and deviation a recogniser's pixels are normalised with, by its first nodes' names.
+
+    insightface's rule: a graph that begins with both a subtraction and a product does it itself.
+    """
+    first = names[:8]
+    subtracts = any(name.startswith(("Sub", "_minus")) for name in first)
+    multiplies = any(name.startswith(("Mul", "_mul")) for name in first)
+    return (0.0, 1.0) if subtracts and multiplies else (127.5, 127.5)
