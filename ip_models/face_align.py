@@ -115,18 +115,18 @@ def shrink_bilinear(image: Picture, width: int, height: int) -> Picture:
     if image.shape[:2] == (height, width):
         return image
     if image.shape[:2] == (2 * height, 2 * width):  # OpenCV averages in this one case
-        quads = image.reshape(height, 2, width, 2, 3).astype(numpy.uint16).sum((1, 3))
-        return ((quads + 2) >> 2).astype(numpy.uint8)
+        lines = image[::2].astype(numpy.uint16) + image[1::2]
+        return ((lines[:, ::2] + lines[:, 1::2] + 2) >> 2).astype(numpy.uint8)
     rows, row_shares = _neighbours(image.shape[0], height)
     columns, column_shares = _neighbours(image.shape[1], width)
-    lines = image.astype(numpy.int32)
-    first, second = column_shares[:, :, None]
     below = numpy.minimum(rows + 1, image.shape[0] - 1)
     beside = numpy.minimum(columns + 1, image.shape[1] - 1)
-    upper = lines[rows][:, columns] * first + lines[rows][:, beside] * second
-    lower = lines[below][:, columns] * first + lines[below][:, beside] * second
+    first, second = column_shares[:, :, None]
+    left, right = numpy.take(image, columns, 1), numpy.take(image, beside, 1)
+    lines = (left * first + right * second) >> 4
+    upper, lower = lines[rows], lines[below]
     top, bottom = row_shares[:, :, None, None]
-    mixed = ((top * (upper >> 4)) >> 16) + ((bottom * (lower >> 4)) >> 16)
+    mixed = ((top * upper) >> 16) + ((bottom * lower) >> 16)
     return numpy.clip((mixed + 2) >> 2, 0, 255).astype(numpy.uint8)
 
 

@@ -74,7 +74,7 @@ def gather(call: Call) -> Tensor:
     axis = axis_of(call.integer("axis", 0), data.ndim)
     flat = torch.where(index < 0, index + data.shape[axis], index).reshape(-1)
     taken = data.index_select(axis, flat.to(data.device))
-    return taken.reshape(*data.shape[:axis], *index.shape, *data.shape[axis + 1 :])
+    return taken.reshape([*data.shape[:axis], *index.shape, *data.shape[axis + 1 :]])
 
 
 def slice_axes(call: Call) -> Tensor:

@@ -1,6 +1,6 @@
 """Face model packs made up for the tests: the published signatures, nobody's weights.
 
-`small_detector` sees flat patches of colour as faces, so a test knows what is where. The `grown_`
+`small_detector` sees coloured squares as faces, so a test knows what is where. The `grown_`
 ones have the operators and the build of the published files, with random weights.
 """
 
@@ -82,7 +82,9 @@ class Graph:
         self, path: Path, inputs: list[tuple[str, list[Any]]], outputs: list[tuple[str, list[Any]]]
     ) -> Path:
         def values(pairs: list[tuple[str, list[Any]]]) -> list[Any]:
-            return [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in pairs]
+            return [
+                helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in pairs
+            ]
 
         graph = helper.make_graph(self.nodes, "test", values(inputs), values(outputs), self.weights)
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
@@ -107,20 +109,26 @@ def _detector_outputs(batched: bool) -> list[tuple[str, list[Any]]]:
 
 
 def small_detector(path: Path, fixed: bool = False, batched: bool = False) -> Path:
-    """Fires on flat patches: magenta at stride 8, green at 16, blue at 32."""
+    """Fires on single cells: magenta ones at stride 8, green at 16, blue at 32."""
     graph = Graph(opset=13)
     for stride, (colour, side) in PATCHES.items():
         pooled = graph.add(
             "AveragePool", "input.1", kernel_shape=[stride, stride], strides=[stride, stride]
         )
-        response = numpy.zeros((2, 3, 1, 1), "f4")
-        response[0, :, 0, 0] = [8.0 if on else -8.0 for on in colour]
-        response[1] = response[0] / 2
+        # 4 for the pure colour, 0 for black, white and what is far from it.
+        signs = numpy.array([8.0 if on else -8.0 for on in colour], "f4").reshape(1, 3, 1, 1)
+        purity = graph.add(
+            "Conv", pooled, graph.weight(signs), graph.weight(numpy.array([-20], "f4"))
+        )
+        # One cell among others; a larger patch is no face at this size.
+        alone = numpy.full((2, 1, 3, 3), -3, "f4")
+        alone[:, :, 1, 1] = 3
         logit = graph.add(
             "Conv",
-            pooled,
-            graph.weight(response),
-            graph.weight(numpy.array([-18, -18], "f4")),
+            graph.add("Relu", purity),
+            graph.weight(alone),
+            graph.weight(numpy.array([-6, -18], "f4")),
+            pads=[1] * 4,
         )
         score = graph.add("Sigmoid", logit)
         half = side / 2 / stride
@@ -160,9 +168,7 @@ def landmarks(path: Path, size: int = 192, width: int = 212) -> Path:
 def _upsample(graph: Graph, data: str, like: str) -> str:
     """Resize to another map's size as torch exports it: sizes from Shape, Slice and Concat."""
     whole = graph.add("Shape", like)
-    sides = graph.add(
-        "Slice", whole, *(graph.weight(numpy.array([n], "i8")) for n in (2, 4, 0))
-    )
+    sides = graph.add("Slice", whole, *(graph.weight(numpy.array([n], "i8")) for n in (2, 4, 0)))
     kept = graph.add(
         "Slice",
         graph.add("Shape", data),
@@ -266,8 +272,8 @@ def make_pack(folder: Path, grown: bool = False, **kind: bool) -> Path:
     return folder
 
 
-def paint(image: numpy.ndarray, stride: int, left: int, top: int, side: int = 0) -> None:
-    """A patch that the small detector takes for a face, aligned to its grid."""
-    colour, natural = PATCHES[stride]
-    side = side or natural
-    image[top : top + side, left : left + side] = [255 * on for on in colour]
+def paint(image: numpy.ndarray, stride: int, column: int, row: int, times: int = 1) -> None:
+    """One cell that the small detector takes for a face where it is scaled by 1 / times."""
+    side = stride * times
+    place = slice(row * side, (row + 1) * side), slice(column * side, (column + 1) * side)
+    image[place] = [255 * on for on in PATCHES[stride][0]]
