@@ -166,7 +166,7 @@ def select(features: ImageFeatures, spec: AdapterSpec, adapter: str, hint: str) 
         WrongEncoder: the features are not of the width the adapter was trained on.
     """
     pair = features.pair(spec.feature)
-    if pair is None or pair[0].shape[-1] != spec.feature_width:
+    if pair is None or not _fits(pair[0], spec):
         width = "no" if pair is None else f"{pair[0].shape[-1]} wide"
         raise WrongEncoder(
             f"the embeds come from {features.source} with {width} {spec.feature.value} features",
@@ -174,6 +174,12 @@ def select(features: ImageFeatures, spec: AdapterSpec, adapter: str, hint: str) 
             hint,
         )
     return torch.stack(pair)
+
+
+def _fits(rows: Tensor, spec: AdapterSpec) -> bool:
+    # The ViT-L for 224 px gives features as wide, but not of as many patches.
+    small = spec.encoder == "ViT-L 336" and rows.shape[1] == 257
+    return rows.shape[-1] == spec.feature_width and not small
 
 
 class Combine(str, Enum):

@@ -40,7 +40,7 @@ class Settings:
         binding: mark of the conditionings that hear the references, None for all.
         face_structure: for FaceID plus v2, how much the face's looks count beside its identity.
         face_shortcut: whether a FaceID plus file is of version 2; None to go by its name.
-        face_lora: strength of the LoRA inside a FaceID file.
+        face_lora: strength of the LoRA inside a FaceID file, for the whole run and all prompts.
     """
 
     scale: float = 1.0
@@ -80,7 +80,7 @@ def apply(
     for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
         gains = _gains(settings, addresses, region, i, len(regions))
         places = {address: n for n, address in enumerate(addresses) if gains[n].factor != 0}
-        if places:
+        if places and region.features.count:  # features of nobody leave the MODEL as it is
             key_values = _key_values(adapter, region.features, how)
             key_values = _weighted(key_values, region.features, gains, settings)
             prompts.append(_prompt(settings, adapter, key_values, places, window, mask))

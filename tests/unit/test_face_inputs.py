@@ -93,6 +93,13 @@ def test_kolors_hears_the_identity_as_it_is_and_nothing_at_all_as_negative() -> 
     assert not identity[1].any() and not crops[1].any()
 
 
+def test_the_smaller_vit_l_is_not_heard_as_the_larger() -> None:
+    small = replace(picture(width=1024), penultimate=rows(3, 257, 1024, seed=1))
+    small = replace(small, negative_penultimate=rows(1, 257, 1024, seed=2), source="ViT-L")
+    for features, name in ((small, "kolors_ip_adapter_plus_general"), (face(crops=small), KOLORS)):
+        assert "ViT-L 336" in refused(features, name).needed
+
+
 def test_a_face_that_is_nothing_stays_finite() -> None:
     (identity,) = given(replace(face(), identity=torch.zeros(1, 512)), NORMED[0])
     assert not identity.any()

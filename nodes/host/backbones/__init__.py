@@ -21,7 +21,7 @@ def attention_layers(model: Any) -> list[AttentionLayer]:
         base = type(getattr(model, "model", model)).__name__
         raise WrongBase(
             f"this MODEL is of class {base} and has no cross-attention to text",
-            "SD1.5, SD2, SDXL and Kolors UNets can be prompted with images",
+            "SD1.5, SD2 and SDXL UNets, that of Kolors too, can be prompted with images",
             "Load a checkpoint of one of these families",
         )
     return layers
