@@ -74,8 +74,7 @@ def _coordinates(way: str, old: int, new: int, scale: float) -> Numbers:
     if way == "pytorch_half_pixel":
         return numpy.zeros_like(at)
     if way == "align_corners":
-        step = numpy.float32(old - 1) / numpy.float32(new - 1) if new > 1 else numpy.float32(0)
-        return at * step
+        return at * numpy.float32(old - 1) / numpy.float32(max(new - 1, 1))
     if way == "tf_half_pixel_for_nn":
         return (at + half) / by
     raise CannotRun(f"it asks for coordinates by {way}")
