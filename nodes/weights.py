@@ -49,6 +49,7 @@ class BlockWeights(io.ComfyNode):
                     "weights",
                     default="",
                     multiline=True,
+                    optional=True,
                     tooltip="Used with custom. A factor for each transformer in the order in which "
                     "they run, e.g. 3:0.5, 6:1 (SD1.5 has 0 to 15, SDXL 0 to 10; 6.2 is the third "
                     'layer of 6), or the scale of diffusers, e.g. {"up": {"block_0": [0, 1, 0]}}. '
@@ -77,7 +78,7 @@ class BlockWeights(io.ComfyNode):
     def execute(
         cls,
         preset: str,
-        weights: str,
+        weights: str = "",
         composition: float = 1.0,
         boost: float = 1.0,
         multiply: Any = None,

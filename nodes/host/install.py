@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import comfy.ldm.modules.attention as host_attention
 import comfy.patcher_extension
 import torch
-from comfy.ldm.modules.attention import optimized_attention
+from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
 from torch import Tensor
 
 from ...ip_models.attention import add_image_attention
@@ -24,6 +25,8 @@ _WRAPPERS = {
     comfy.patcher_extension.WrappersMP.CALC_COND_BATCH: steps.describe,
     comfy.patcher_extension.WrappersMP.APPLY_MODEL: steps.resolve,
 }
+# Kernels that do not know `low_precision_attention`, as of 0.33.
+_ALWAYS_COARSE = ("attention_comfy_kitchen_int8", "attention3_sage")
 Patch = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
 Guest = tuple[Callable[..., Tensor], dict[str, Any]]
 
@@ -61,7 +64,7 @@ class LayerPatch:
 
         def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
             # Users report damaged pictures with quantised kernels (cubiq's pack, #794 and #827).
-            return optimized_attention(
+            return _exact_attention()(
                 q, k, v, heads, attn_precision=precision, low_precision_attention=False
             )
 
@@ -109,6 +112,12 @@ class LayerPatch:
         cleanup = getattr(self.below, "cleanup", None)
         if cleanup is not None:
             cleanup()
+
+
+def _exact_attention() -> Callable[..., Tensor]:
+    """The host's attention, unless it is one of those that quantise whatever they are asked."""
+    coarse = (getattr(host_attention, name, None) for name in _ALWAYS_COARSE)
+    return attention_pytorch if optimized_attention in tuple(coarse) else optimized_attention
 
 
 def _open(options: dict[str, Any], extra: dict[str, Any]) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from ...ip_models.keyvalue import NEGATIVE, POSITIVE
@@ -158,7 +160,25 @@ def resolve(
     if isinstance(stack, PromptStack):
         options[KEY] = active_prompts(stack, options, t, len(x))
         options[_SLOTS] = options.get("patches_replace", {}).get("attn2", {})
+        with _graphs_of_its_own():
+            return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+
+
+@contextmanager
+def _graphs_of_its_own() -> Generator[None]:
+    """Keeps torch.compile from using graphs made without image prompts.
+
+    The host's compile node drops all guards on its options, so that patches put on a model that
+    has been compiled once are not seen. Outside of autocast this flag does nothing, but graphs are
+    guarded on it.
+    """
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(before)
 
 
 def active_prompts(

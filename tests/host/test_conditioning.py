@@ -6,7 +6,7 @@ batch is recognised by the first key of its text, and hears what its prompt is m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -33,12 +33,6 @@ ROUNDING, EFFECT = 1e-5, 0.01
 POSITIVE, NEGATIVE = 0, 1
 FEATURES = tiny.random_features(2, seed=31)
 Conditioning = list[list[Any]]
-
-
-@pytest.fixture(autouse=True)
-def _no_gradients() -> Iterator[None]:
-    with torch.no_grad():
-        yield
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,6 @@ from torch import Tensor
 ROUNDING, EFFECT = 1e-5, 0.01
 FEATURES, MORE = tiny.random_features(3, seed=3), tiny.random_features(1, seed=4)
 BINDING = object()
-
-
-@pytest.fixture(autouse=True)
-def _no_gradients() -> Iterator[None]:
-    with torch.no_grad():
-        yield
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,6 @@ from torch import Tensor
 SINGLE, DOUBLE, EFFECT = 5e-6, 1e-12, 0.01
 STYLE = {"up": {"block_0": [0, 1, 0]}}
 LAYOUT = {"down": {"block_2": [0, 1]}}
-
-
-@pytest.fixture(autouse=True)
-def _no_gradients() -> Iterator[None]:
-    with torch.no_grad():
-        yield
 
 
 @cache

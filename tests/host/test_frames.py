@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -29,12 +29,6 @@ EXPECTED = {
     BatchMode.LOOP: [0, 1, 2, 0, 1, 2, 0],
     BatchMode.SPREAD: [0, 0, 0, 1, 1, 2, 2],
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_gradients() -> Iterator[None]:
-    with torch.no_grad():
-        yield
 
 
 @cache

@@ -24,12 +24,6 @@ from tiny import Twins
 FEATURES = tiny.random_features(1)
 
 
-@pytest.fixture(autouse=True)
-def _no_gradients() -> Iterator[None]:
-    with torch.no_grad():
-        yield
-
-
 @pytest.fixture(scope="module")
 def twin() -> Twins:
     folders.register()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,6 @@ from pack.nodes.host.apply import Settings, apply
 from tiny import Twins
 
 SINGLE, DOUBLE, EFFECT = 5e-6, 1e-12, 0.01
-
-
-@pytest.fixture(autouse=True)
-def _no_gradients() -> Iterator[None]:
-    with torch.no_grad():
-        yield
 
 
 @cache

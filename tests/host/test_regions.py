@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -24,12 +23,6 @@ HEIGHT, WIDTH = 16, 24
 LEFT, RIGHT = (HEIGHT, 12, 0, 0), (HEIGHT, 12, 0, 12)
 FEATURES, OTHER = tiny.random_features(1, seed=3), tiny.random_features(2, seed=4)
 Conditioning = list[list[Any]]
-
-
-@pytest.fixture(autouse=True)
-def _no_gradients() -> Iterator[None]:
-    with torch.no_grad():
-        yield
 
 
 @cache

@@ -206,7 +206,7 @@ def test_merged_and_removed_references_reach_the_picture(client: Client) -> None
 def test_weights_reach_the_picture(client: Client) -> None:
     whole = client.picture(graph())
     pictures = [
-        weighted("IPABlockWeights", preset="composition", weights=""),
+        weighted("IPABlockWeights", preset="composition"),
         weighted("IPABlockWeights", preset="custom", weights="0:1.0, 3:0.5"),
         weighted("IPABlockWeights", preset="style transfer precise", weights="", boost=2.0),
         weighted("IPASchedule", over="steps", start=1.0, end=0.0, curve="ease_in"),

@@ -6,7 +6,6 @@ import copy
 import gc
 import json
 import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,12 +51,6 @@ CONFIG: dict[str, Any] = dict(
     patch_size=14,
     hidden_act="quick_gelu",
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_gradients() -> Iterator[None]:
-    with torch.no_grad():
-        yield
 
 
 def randomise(model: Any) -> None:
