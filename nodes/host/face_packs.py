@@ -137,17 +137,16 @@ def _roots() -> Iterator[str]:
 
 def _folders() -> dict[str, str]:
     """Name of each pack -> folder that holds its files; the first place wins."""
+    places = [(entry, os.path.join(root, entry)) for root in _roots() for entry in _listed(root)]
     found: dict[str, str] = {}
-    for root in _roots():
-        for entry in _listed(root):
-            folder = _unnested(os.path.join(root, entry))
-            wanted = entry in _KNOWN_PACKS and os.path.isdir(os.path.join(root, entry))
-            # A folder with files goes before an empty one that was made by a failed download.
-            if _networks(folder):
-                if entry not in found or not _networks(found[entry]):
-                    found[entry] = folder
-            elif wanted:
-                found.setdefault(entry, folder)
+    for entry, place in places:
+        folder = _unnested(place)
+        if entry not in found and _networks(folder):
+            found[entry] = folder
+    # Last, because a failed download leaves an empty folder in the first place.
+    for entry, place in places:
+        if entry in _KNOWN_PACKS and os.path.isdir(place):
+            found.setdefault(entry, place)
     return found
 
 
