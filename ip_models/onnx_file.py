@@ -203,7 +203,8 @@ def _value(part: Fields) -> Value:
     for kind in part.messages(2):
         for tensor in kind.messages(1):
             for dimensions in tensor.messages(2):
-                shape += [one.integer(1) or None for one in dimensions.messages(1)]
+                sizes = (signed(one.integer(1)) for one in dimensions.messages(1))
+                shape += [size if size > 0 else None for size in sizes]
     return Value(text(part.last(1)), tuple(shape))
 
 

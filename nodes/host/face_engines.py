@@ -108,6 +108,7 @@ class _Runner:
 
     def run(self, pixels: Tensor) -> list[Tensor]:
         """Outputs, on the processor."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
         needed = pixels.numel() * _BYTES_PER_PIXEL
         comfy.model_management.load_models_gpu([self.patcher], memory_required=needed)
         on_device = pixels.to(self.patcher.load_device)
@@ -134,6 +135,13 @@ class TorchEngine:
         self.pack = pack
         self._detector = _Runner(pack.detector)
         progress.step()
+        height, width = self._detector.shape[2:]
+        if height and width and height != width:
+            raise UnsupportedNetwork(
+                f"{self._detector.file} takes pictures of {width} x {height} pixels",
+                "a detector of free size, or of a square one, is needed",
+                "Use det_10g.onnx of buffalo_l or scrfd_10g_bnkps.onnx of antelopev2",
+            )
         self._recogniser = _Runner(pack.recogniser)
         progress.step()
         self._mean, self._deviation = pixel_scale(self._recogniser.node_names)

@@ -285,6 +285,29 @@ def test_a_damaged_pack_is_named(tmp_path: Path) -> None:
         load_engine(pack, EngineChoice.AUTO)
 
 
+def test_a_detector_that_is_not_square_is_named(tmp_path: Path) -> None:
+    import onnx
+
+    pack = of_folder(make_pack(tmp_path / "faces", fixed=True))
+    model = onnx.load(pack.detector)
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 480
+    onnx.save(model, pack.detector)
+    with pytest.raises(UnsupportedNetwork, match="640 x 480"):
+        load_engine(pack, EngineChoice.TORCH)
+
+
+def test_the_stop_button_stops_the_search(small: FacePack) -> None:
+    import comfy.model_management as host
+
+    engine = load_engine(small, EngineChoice.TORCH)
+    host.interrupt_current_processing(True)
+    try:
+        with pytest.raises(host.InterruptProcessingException):
+            find_faces(group(), engine)
+    finally:
+        host.interrupt_current_processing(False)
+
+
 def test_describe_says_what_is_really_used(small: FacePack) -> None:
     ours = load_engine(small, EngineChoice.AUTO).describe()
     theirs = load_engine(small, EngineChoice.INSIGHTFACE).describe()

@@ -118,6 +118,16 @@ def test_initializers_named_as_inputs_are_no_inputs(tmp_path: Path) -> None:
     assert [one.name for one in read_network(path).inputs] == ["x"]
 
 
+def test_sizes_that_are_free(tmp_path: Path) -> None:
+    """A name, nothing, 0 and -1 all stand for any size."""
+    sizes = [number(1, 3), blob(2, b"height"), b"", number(1, 0), number(1, -1)]
+    shape = blob(2, b"".join(blob(1, size) for size in sizes))
+    taken = blob(11, blob(1, b"x") + blob(2, blob(1, number(1, 1) + shape)))
+    graph = node("Relu", ["x"], "y") + taken + value(12, "y")
+    found = read_signature(write(tmp_path / "a.onnx", graph)).inputs
+    assert found == (("x", (3, None, None, None, None)),)
+
+
 NOT_MODELS = {
     "is empty": b"",
     "is a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 9\n",
