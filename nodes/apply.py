@@ -38,9 +38,7 @@ class ApplyIPAdapter(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="SD1.5, SD2, SDXL or Kolors."),
                 Adapter.Input("adapter", tooltip="From Load IP-Adapter."),
-                Embeds.Input(
-                    "embeds", tooltip="From Encode Image or Face, Merge or Regions."
-                ),
+                Embeds.Input("embeds", tooltip="From Encode Image or Face, Merge or Regions."),
                 scale_input(),
                 *window_inputs(),
                 *where_inputs(),
@@ -97,9 +95,7 @@ class BindToConditioning(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="SD1.5, SD2, SDXL or Kolors."),
                 Adapter.Input("adapter", tooltip="From Load IP-Adapter."),
-                Embeds.Input(
-                    "embeds", tooltip="From Encode Image or Face, Merge or Regions."
-                ),
+                Embeds.Input("embeds", tooltip="From Encode Image or Face, Merge or Regions."),
                 io.Conditioning.Input(
                     "conditioning",
                     tooltip="The prompt that hears the references. An area or a mask set on it "
