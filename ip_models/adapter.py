@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .errors import BrokenFile
+from .errors import BrokenFile, WrongBase
 from .keyvalue import KeyValues
-from .projections import LinearProjection, TokenProjection
+from .projections import (
+    VERSION_1,
+    FacePlusProjection,
+    FaceProjection,
+    FaceShape,
+    LinearProjection,
+    Structure,
+    TokenProjection,
+)
 from .resampler import Resampler, ResamplerShape
 from .spec import AdapterSpec, Kind, require_supported
 from .state_dict import AdapterWeights, Shaped
+
+_PERCEIVER = "perceiver_resampler."
 
 
 class LayerMaps(nn.Module):
@@ -75,26 +85,60 @@ class IPAdapter(nn.Module):
                 "Download the file again",
             ) from error
 
-    def tokens(self, features: Tensor) -> Tensor:
-        """(n, feature) or (n, sequence, feature) -> (n, tokens, context)."""
-        return self.image_proj(features)
+    def tokens(self, *inputs: Tensor, structure: Structure = VERSION_1) -> Tensor:
+        """Image tokens of n references.
 
-    def key_values(self, features: Tensor, on_layer: Callable[[], None]) -> KeyValues:
+        Args:
+            inputs: as `features.inputs` gives them, each (n, ...).
+            structure: for FaceID plus, how the face's looks are heard.
+
+        Returns:
+            (n, tokens, context), or as wide as the text encoder for Kolors FaceID.
+        """
+        if isinstance(self.image_proj, FacePlusProjection):
+            return self.image_proj(*inputs, structure)
+        return self.image_proj(*inputs)
+
+    def key_values(
+        self,
+        inputs: tuple[Tensor, ...],
+        on_layer: Callable[[], None],
+        structure: Structure = VERSION_1,
+        hid_proj: Callable[[Tensor], Tensor] | None = None,
+    ) -> KeyValues:
         """Project references to the keys and values of every layer.
 
         Args:
-            features: (2, references, ...), positive and negative, on the adapter's device.
+            inputs: each (2, references, ...), positive and negative, on the adapter's device.
             on_layer: called before each layer, to report progress or to stop.
+            structure: see `tokens`.
+            hid_proj: the base model's projection of text, which Kolors FaceID needs.
 
         Returns:
             Keys and values on the CPU, tokens of all references joined.
+
+        Raises:
+            WrongBase: the base model has no projection of text where one is needed.
         """
-        pairs = self.tokens(features.flatten(0, 1)).unflatten(0, (2, -1)).flatten(1, 2)
+        tokens = self.tokens(*(rows.flatten(0, 1) for rows in inputs), structure=structure)
+        if self.spec.through_text_projection:
+            tokens = _projected(tokens, hid_proj)
+        pairs = tokens.unflatten(0, (2, -1)).flatten(1, 2)
         layers: list[tuple[Tensor, Tensor]] = []
         for maps in self.ip_adapter.values():
             on_layer()
             layers.append((maps.to_k_ip(pairs), maps.to_v_ip(pairs)))  # pyright: ignore
         return _to_cpu(KeyValues.pack(layers))
+
+
+def _projected(tokens: Tensor, hid_proj: Callable[[Tensor], Tensor] | None) -> Tensor:
+    if hid_proj is None:
+        raise WrongBase(
+            "this MODEL has no projection of the text (encoder_hid_proj)",
+            "a Kolors adapter for faces needs the Kolors UNet",
+            "Load Kolors with a pack that brings its UNet",
+        )
+    return hid_proj(tokens)
 
 
 def _to_cpu(key_values: KeyValues) -> KeyValues:
@@ -124,16 +168,29 @@ def _projection(
         )
     if spec.kind is Kind.FULL_FACE:
         return TokenProjection(spec.feature_width, spec.context_width, operations, **where)
-    return Resampler(_resampler_shape(spec, tensors), operations, **where)
+    if spec.kind is Kind.FACEID_PLUS:
+        inner = {k[len(_PERCEIVER) :]: v for k, v in tensors.items() if k.startswith(_PERCEIVER)}
+        face, looks = _face_shape(spec, tensors), _resampler_shape(inner)
+        return FacePlusProjection(face, looks, operations, **where)
+    if spec.kind in (Kind.FACEID, Kind.PORTRAIT):
+        return FaceProjection(_face_shape(spec, tensors), operations, **where)
+    return Resampler(_resampler_shape(tensors, spec.tokens), operations, **where)
 
 
-def _resampler_shape(spec: AdapterSpec, tensors: dict[str, Shaped]) -> ResamplerShape:
+def _face_shape(spec: AdapterSpec, tensors: Mapping[str, Shaped]) -> FaceShape:
+    hidden, identity = tensors["proj.0.weight"].shape
+    width = int(tensors["norm.weight"].shape[0])
+    return FaceShape(int(identity), int(hidden), spec.tokens, width)
+
+
+def _resampler_shape(tensors: Mapping[str, Shaped], latents: int = 0) -> ResamplerShape:
     depth = len({key.split(".")[1] for key in tensors if key.startswith("layers.")})
+    latent_width, feature_width = tensors["proj_in.weight"].shape
     return ResamplerShape(
-        latent_count=spec.tokens,
-        latent_width=int(tensors["latents"].shape[-1]),
-        feature_width=spec.feature_width,
-        context_width=spec.context_width,
+        latent_count=latents,
+        latent_width=int(latent_width),
+        feature_width=int(feature_width),
+        context_width=int(tensors["proj_out.weight"].shape[0]),
         inner_width=int(tensors["layers.0.0.to_q.weight"].shape[0]),
         hidden_width=int(tensors["layers.0.1.1.weight"].shape[0]),
         depth=depth,

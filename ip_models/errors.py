@@ -43,3 +43,27 @@ class MissingModel(IPAdapterError):
 
 class BadInput(IPAdapterError):
     """An image, mask, list or number that no adapter could use."""
+
+
+class UnsupportedNetwork(IPAdapterError):
+    """A whole ONNX file that asks for something the pack's own runner does not do."""
+
+
+class NoFace(IPAdapterError):
+    """No face was found in a picture.
+
+    Args:
+        index: of the picture in its batch, from 0.
+        count: of pictures in the batch.
+        size: (width, height) of the picture.
+        tried: what was tried, e.g. "detection sizes 640 to 128".
+    """
+
+    def __init__(self, index: int, count: int, size: tuple[int, int], tried: str) -> None:
+        super().__init__(
+            f"no face was found in image {index + 1} of {count}, {size[0]} x {size[1]} pixels "
+            f"(tried {tried})",
+            "a face with both eyes, nose and mouth in view is needed",
+            "Use another photo, or set on_no_face to skip or pass",
+        )
+        self.index = index

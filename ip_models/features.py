@@ -1,16 +1,15 @@
-"""What an image encoder says about the references, and how several references become one."""
+"""What an image encoder or a face recogniser says about the references."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from .errors import BadInput, WrongEncoder
-from .spec import ENCODER_NAMES, AdapterSpec, Feature
+from .errors import WrongEncoder
+from .spec import ENCODER_NAMES, IDENTITY_WIDTH, AdapterSpec, Family, Feature, Identity, Kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +47,32 @@ class ImageFeatures:
 
 
 @dataclass(frozen=True, eq=False)
+class FaceFeatures:
+    """The faces of n references; serves every adapter that reads faces.
+
+    Attributes:
+        identity: (n, 512), the recogniser's raw output, not normalised.
+        crops: encoder features of the cropped faces, n of them, or None without an encoder.
+        source: what to call the face pack and its recogniser in messages.
+        doubts: by the name of a published recogniser, why an adapter trained with it may not
+            know these faces.
+    """
+
+    identity: Tensor
+    crops: ImageFeatures | None
+    source: str
+    doubts: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def count(self) -> int:
+        """Number of references."""
+        return len(self.identity)
+
+
+Features = ImageFeatures | FaceFeatures
+
+
+@dataclass(frozen=True, eq=False)
 class Region:
     """References for a part of the picture.
 
@@ -56,7 +81,7 @@ class Region:
         scale: multiplied with the scale they are applied with.
     """
 
-    features: ImageFeatures
+    features: Features
     mask: Tensor | None
     scale: float
 
@@ -83,6 +108,59 @@ def name_encoder(pooled: int | None, penultimate: int) -> str:
     return f"an encoder with {first} and {penultimate} wide penultimate features"
 
 
+def inputs(features: Features, spec: AdapterSpec, adapter: str, hint: str) -> tuple[Tensor, ...]:
+    """What an adapter's projection reads, each (2, n, ...): positive first, then negative.
+
+    Args:
+        hint: what to do if the features come from another encoder.
+
+    Raises:
+        WrongEncoder: a face or an encoder is missing, or is not what the adapter was trained on.
+    """
+    if not spec.needs_face:
+        return (select(_picture(features, spec, adapter), spec, adapter, hint),)
+    if isinstance(features, ImageFeatures):
+        raise WrongEncoder(
+            f"the embeds come from {features.source} and hold no face",
+            f"{adapter} needs a face",
+            "Connect Encode Face",
+        )
+    identity = _identity(features, spec, adapter)
+    if not spec.needs_encoder:
+        return (identity,)
+    crops = select(_picture(features, spec, adapter), spec, adapter, hint)
+    if spec.family is Family.KOLORS:  # trained with nothing at all where no face is given
+        crops = torch.stack((crops[0], torch.zeros_like(crops[0])))
+    return identity, crops
+
+
+def _picture(features: Features, spec: AdapterSpec, adapter: str) -> ImageFeatures:
+    if isinstance(features, ImageFeatures):
+        return features
+    if features.crops is None:
+        raise WrongEncoder(
+            f"the embeds hold a face of {features.source} and no picture of it",
+            f"{adapter} needs clip_vision {spec.encoder} on Encode Face too",
+            f"Connect {spec.encoder} to it",
+        )
+    return features.crops
+
+
+def _identity(features: FaceFeatures, spec: AdapterSpec, adapter: str) -> Tensor:
+    rows = features.identity
+    if rows.shape[-1] != IDENTITY_WIDTH:
+        raise WrongEncoder(
+            f"the faces of {features.source} are {rows.shape[-1]} values wide",
+            f"{adapter} needs {IDENTITY_WIDTH} values for each face",
+            "Load a face pack with an ArcFace recogniser, e.g. buffalo_l",
+        )
+    if spec.identity is Identity.NORMED:
+        rows = torch.nn.functional.normalize(rows, dim=-1)
+    if spec.kind is Kind.PORTRAIT_UNNORMED:
+        rows = rows.unsqueeze(1)  # a sequence of one token, for the resampler
+    return torch.stack((rows, torch.zeros_like(rows)))
+
+
 def select(features: ImageFeatures, spec: AdapterSpec, adapter: str, hint: str) -> Tensor:
     """The rows an adapter reads, (2, n, ...): positive first, then negative.
 
@@ -90,7 +168,7 @@ def select(features: ImageFeatures, spec: AdapterSpec, adapter: str, hint: str) 
         WrongEncoder: the features are not of the width the adapter was trained on.
     """
     pair = features.pair(spec.feature)
-    if pair is None or pair[0].shape[-1] != spec.feature_width:
+    if pair is None or not _fits(pair[0], spec):
         width = "no" if pair is None else f"{pair[0].shape[-1]} wide"
         raise WrongEncoder(
             f"the embeds come from {features.source} with {width} {spec.feature.value} features",
@@ -100,82 +178,7 @@ def select(features: ImageFeatures, spec: AdapterSpec, adapter: str, hint: str) 
     return torch.stack(pair)
 
 
-class Combine(str, Enum):
-    """How several references become the references of one adapter."""
-
-    CONCAT = "concat"
-    ADD = "add"
-    SUBTRACT = "subtract"
-    AVERAGE = "average"
-    NORM_AVERAGE = "norm average"
-
-
-def _subtract(rows: Tensor) -> Tensor:
-    return rows[:1] - rows[1:].mean(0, keepdim=True) if len(rows) > 1 else rows
-
-
-def _norm_average(rows: Tensor) -> Tensor:
-    # The norm runs over the references, as in ComfyUI_IPAdapter_plus, whose formula users know.
-    return (rows / rows.norm(dim=0, keepdim=True)).nan_to_num().mean(0, keepdim=True)
-
-
-_FORMULAE: dict[Combine, Callable[[Tensor], Tensor]] = {
-    Combine.CONCAT: lambda rows: rows,
-    Combine.ADD: lambda rows: rows.sum(0, keepdim=True),
-    Combine.SUBTRACT: _subtract,
-    Combine.AVERAGE: lambda rows: rows.mean(0, keepdim=True),
-    Combine.NORM_AVERAGE: _norm_average,
-}
-
-
-def combine(
-    inputs: Sequence[ImageFeatures | Regions], weights: Sequence[float], method: Combine
-) -> ImageFeatures:
-    """Join references on the encoder's features, each part times its weight.
-
-    Except for `concat` the negative rows are those of the first reference.
-
-    Raises:
-        BadInput: there is nothing to combine, or regions were given.
-        WrongEncoder: the parts come from different encoders.
-    """
-    parts = [one for one in inputs if isinstance(one, ImageFeatures)]
-    if len(parts) < len(inputs):
-        raise BadInput(
-            "the embeds are regions, each with a part of the picture of its own",
-            "plain embeds are needed for merging",
-            "Merge first, and give the result a region",
-        )
-    if not parts:
-        raise BadInput("no embeds are connected", "merging needs one or more", "Connect embeds")
-    first = parts[0]
-    for other in parts[1:]:
-        same = _shapes(other) == _shapes(first)
-        if not same:
-            raise WrongEncoder(
-                f"embeds of {first.source} and of {other.source} were connected",
-                "embeds can be merged only if they come from one encoder",
-                "Encode all images with the same CLIP vision model",
-            )
-    formula = _FORMULAE[method]
-
-    def joined(rows: list[Tensor]) -> Tensor:
-        return formula(torch.cat([part * w for part, w in zip(rows, weights, strict=True)]))
-
-    def negatives(rows: list[tuple[Tensor, Tensor]]) -> Tensor:
-        return torch.cat([n for _, n in rows]) if method is Combine.CONCAT else rows[0][1][:1]
-
-    pooled = [pair for part in parts if (pair := part.pair(Feature.POOLED))]
-    hidden = [pair for part in parts if (pair := part.pair(Feature.PENULTIMATE))]
-    return ImageFeatures(
-        pooled=joined([p for p, _ in pooled]) if pooled else None,
-        penultimate=joined([p for p, _ in hidden]),
-        negative_pooled=negatives(pooled) if pooled else None,
-        negative_penultimate=negatives(hidden),
-        source=first.source,
-    )
-
-
-def _shapes(features: ImageFeatures) -> tuple[object, ...]:
-    pooled = None if features.pooled is None else features.pooled.shape[1:]
-    return pooled, features.penultimate.shape[1:]
+def _fits(rows: Tensor, spec: AdapterSpec) -> bool:
+    # The ViT-L for 224 px gives features as wide, but not of as many patches.
+    small = spec.encoder == "ViT-L 336" and rows.shape[1] == 257
+    return rows.shape[-1] == spec.feature_width and not small

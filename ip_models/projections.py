@@ -1,13 +1,16 @@
-"""Image projections without attention: features in, tokens as wide as the text context out.
+"""Image projections: features in, tokens as wide as the text context out.
 
-Arithmetic of tencent-ailab/IP-Adapter @ 62e4af9, `ImageProjModel` and `MLPProjModel` (Apache-2.0).
+Arithmetic of tencent-ailab/IP-Adapter @ 62e4af9, `ImageProjModel`, `MLPProjModel`,
+`MLPProjModelFaceId` and `ProjPlusModel` (Apache-2.0).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+
+from .resampler import Perceiver, ResamplerShape
 
 
 class LinearProjection(nn.Module):
@@ -43,3 +46,70 @@ class TokenProjection(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(references, sequence, feature) -> (references, sequence, context)."""
         return self.proj(features)
+
+
+class FaceShape(NamedTuple):
+    """Sizes of a face projection, all read from its weights."""
+
+    identity_width: int
+    hidden_width: int
+    tokens: int
+    token_width: int
+
+
+class Structure(NamedTuple):
+    """How a face's looks join its identity in FaceID plus adapters.
+
+    Attributes:
+        shortcut: the tokens of the identity are kept and what the encoder says is added to them,
+            as in version 2; otherwise only the latter is heard, as in version 1.
+        scale: of what is added.
+    """
+
+    shortcut: bool = False
+    scale: float = 1.0
+
+
+VERSION_1 = Structure()
+
+
+class _IdentityTokens(nn.Module):
+    """Two linear layers make all tokens of an identity."""
+
+    def __init__(self, shape: FaceShape, operations: Any, **where: Any) -> None:
+        super().__init__()
+        self.proj = nn.Sequential(
+            operations.Linear(shape.identity_width, shape.hidden_width, **where),
+            nn.GELU(),
+            operations.Linear(shape.hidden_width, shape.tokens * shape.token_width, **where),
+        )
+        self.norm = operations.LayerNorm(shape.token_width, **where)
+        self.tokens = shape.tokens
+
+    def identity_tokens(self, identity: Tensor) -> Tensor:
+        """(references, identity) -> (references, tokens, token width)."""
+        return self.norm(self.proj(identity).unflatten(-1, (self.tokens, -1)))
+
+
+class FaceProjection(_IdentityTokens):
+    """FaceID and portrait adapters: the identity alone makes the tokens."""
+
+    def forward(self, identity: Tensor) -> Tensor:
+        """(references, identity) -> (references, tokens, token width)."""
+        return self.identity_tokens(identity)
+
+
+class FacePlusProjection(_IdentityTokens):
+    """FaceID plus adapters: the tokens of an identity read the encoder's view of the face."""
+
+    def __init__(
+        self, shape: FaceShape, perceiver: ResamplerShape, operations: Any, **where: Any
+    ) -> None:
+        super().__init__(shape, operations, **where)
+        self.perceiver_resampler = Perceiver(perceiver, operations, **where)
+
+    def forward(self, identity: Tensor, crops: Tensor, structure: Structure = VERSION_1) -> Tensor:
+        """(references, identity), (references, sequence, feature) -> as `identity_tokens`."""
+        tokens = self.identity_tokens(identity)
+        seen = self.perceiver_resampler(tokens, crops)
+        return tokens + structure.scale * seen if structure.shortcut else seen

@@ -19,14 +19,24 @@ class Choice(str, Enum):
     PLUS_FACE = "plus face"
     FULL_FACE = "full face"
     COMPOSITION = "composition"
+    FACEID = "FaceID"
+    FACEID_PLUS = "FaceID plus"
+    FACEID_PLUS_V2 = "FaceID plus v2"
+    PORTRAIT = "FaceID portrait"
+    PORTRAIT_UNNORMED = "FaceID portrait unnormed"
 
 
 class Rule(NamedTuple):
-    """How a choice is recognised: by kind, then by a word in the file name, then by encoder."""
+    """How a choice is recognised: by kind, then by a word in the file name, then by encoder.
+
+    Attributes:
+        shortcut: for FaceID plus, whether version 2 is meant.
+    """
 
     kind: Kind
     word: str | None = None
     encoder: str | None = None
+    shortcut: bool | None = None
 
 
 RULES: dict[Choice, Rule] = {
@@ -37,10 +47,19 @@ RULES: dict[Choice, Rule] = {
     Choice.PLUS_FACE: Rule(Kind.PLUS, word="face"),
     Choice.FULL_FACE: Rule(Kind.FULL_FACE),
     Choice.COMPOSITION: Rule(Kind.PLUS, word="composition"),
+    Choice.FACEID: Rule(Kind.FACEID),
+    Choice.FACEID_PLUS: Rule(Kind.FACEID_PLUS, shortcut=False),
+    Choice.FACEID_PLUS_V2: Rule(Kind.FACEID_PLUS, shortcut=True),
+    Choice.PORTRAIT: Rule(Kind.PORTRAIT),
+    Choice.PORTRAIT_UNNORMED: Rule(Kind.PORTRAIT_UNNORMED),
 }
+_VERSION_2 = re.compile(r"(?<![a-z0-9])(?:plus)?v2(?![a-z0-9])", re.IGNORECASE)
+_INSTANT_ID = re.compile(r"instant[^a-z0-9]?id(?![a-z])", re.IGNORECASE)
 
 _HUB = "https://huggingface.co"
 _H94 = f"{_HUB}/h94/IP-Adapter/resolve/main"
+_FACE = f"{_HUB}/h94/IP-Adapter-FaceID/resolve/main/ip-adapter-faceid"
+_KOLORS = f"{_HUB}/Kwai-Kolors/Kolors-IP-Adapter"
 _OSTRIS = f"{_HUB}/ostris/ip-composition-adapter/resolve/main"
 
 ADAPTER_ADDRESSES: dict[tuple[Family, Choice], str] = {
@@ -58,6 +77,18 @@ ADAPTER_ADDRESSES: dict[tuple[Family, Choice], str] = {
         f"{_H94}/sdxl_models/ip-adapter-plus-face_sdxl_vit-h.safetensors"
     ),
     (Family.SDXL, Choice.COMPOSITION): f"{_OSTRIS}/ip_plus_composition_sdxl.safetensors",
+    (Family.SD1, Choice.FACEID): f"{_FACE}_sd15.bin",
+    (Family.SD1, Choice.FACEID_PLUS): f"{_FACE}-plus_sd15.bin",
+    (Family.SD1, Choice.FACEID_PLUS_V2): f"{_FACE}-plusv2_sd15.bin",
+    (Family.SD1, Choice.PORTRAIT): f"{_FACE}-portrait-v11_sd15.bin",
+    (Family.SDXL, Choice.FACEID): f"{_FACE}_sdxl.bin",
+    (Family.SDXL, Choice.FACEID_PLUS_V2): f"{_FACE}-plusv2_sdxl.bin",
+    (Family.SDXL, Choice.PORTRAIT): f"{_FACE}-portrait_sdxl.bin",
+    (Family.SDXL, Choice.PORTRAIT_UNNORMED): f"{_FACE}-portrait_sdxl_unnorm.bin",
+    (Family.KOLORS, Choice.PLUS): f"{_KOLORS}-Plus/resolve/main/ip_adapter_plus_general.bin",
+    (Family.KOLORS, Choice.FACEID_PLUS_V2): (
+        f"{_KOLORS}-FaceID-Plus/resolve/main/ipa-faceid-plus.bin"
+    ),
 }
 
 ENCODER_ADDRESSES: dict[str, tuple[str, str]] = {
@@ -73,7 +104,21 @@ ENCODER_ADDRESSES: dict[str, tuple[str, str]] = {
         "clip-vit-large-patch14.safetensors",
         f"{_HUB}/openai/clip-vit-large-patch14/resolve/main/model.safetensors",
     ),
+    "ViT-L 336": (
+        "clip-vit-large-patch14-336.bin",
+        f"{_KOLORS}-Plus/resolve/main/image_encoder/pytorch_model.bin",
+    ),
 }
+
+
+def shortcut(spec: AdapterSpec, name: str) -> bool:
+    """Whether a FaceID plus file is of version 2, whose tokens of the identity are kept.
+
+    Version 1 exists for SD1.5 only, where the two differ in nothing but the name of the file.
+    """
+    if spec.kind is not Kind.FACEID_PLUS:
+        return False
+    return spec.family is not Family.SD1 or bool(_VERSION_2.search(name))
 
 
 def rank(choice: Choice, spec: AdapterSpec, name: str) -> int | None:
@@ -84,6 +129,11 @@ def rank(choice: Choice, spec: AdapterSpec, name: str) -> int | None:
     rule = RULES[choice]
     if spec.kind is not rule.kind or (rule.encoder and spec.encoder != rule.encoder):
         return None
+    if spec.kind is Kind.PORTRAIT_UNNORMED and _INSTANT_ID.search(name):
+        return None
+    if rule.shortcut is not None and rule.shortcut is not shortcut(spec, name):
+        # Where there is one version only, it stands in for the other.
+        return 1 if spec.family is not Family.SD1 else None
     known = (other.word for other in RULES.values() if other.kind is spec.kind and other.word)
     words = set(known) & set(re.split(r"[^a-z0-9]+", name.lower()))
     if words != ({rule.word} if rule.word else set[str]()):

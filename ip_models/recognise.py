@@ -6,7 +6,15 @@ import re
 from collections.abc import Callable
 
 from .errors import BrokenFile, UnknownAdapter, UnsupportedAdapter
-from .spec import ENCODER_NAMES, UNET_FAMILIES, AdapterSpec, Family, Feature, Kind
+from .spec import (
+    ENCODER_NAMES,
+    IDENTITY_WIDTH,
+    UNET_FAMILIES,
+    AdapterSpec,
+    Family,
+    Feature,
+    Kind,
+)
 from .state_dict import AdapterWeights, Shaped
 
 _TRANSFORMERS = (Family.FLUX, Family.SD3)
@@ -26,7 +34,7 @@ def read_spec(weights: AdapterWeights, name: str = "the file") -> AdapterSpec:
         if any(wanted in key for key in (*weights.projection, *weights.layers)):
             raise UnsupportedAdapter(
                 f"{name} is {reject}",
-                "this pack applies IP-Adapter files of SD1.5, SD2 and SDXL",
+                "this pack applies IP-Adapter files of SD1.5, SD2, SDXL and Kolors",
                 "Use the nodes made for that model, or choose an IP-Adapter file",
             )
     for recognises, read in _LADDER:
@@ -142,16 +150,16 @@ def _read_resampler(weights: AdapterWeights, name: str) -> AdapterSpec:
     width, source = _rows(p["proj_out.weight"]), _columns(p["proj_in.weight"])
     _width_check(weights, name, width)
     tokens, latent_width = int(p["latents"].shape[1]), _columns(p["latents"])
-    if source == 512:
+    _resampler_check(weights, name)
+    if source == IDENTITY_WIDTH:
         return _spec(weights, name, Kind.PORTRAIT_UNNORMED, tokens, (Feature.IDENTITY, source))
     kolors = latent_width == 2048 and source == 1024
     family = Family.KOLORS if kolors else None
-    _resampler_check(weights, name)
     return _spec(weights, name, Kind.PLUS, tokens, (Feature.PENULTIMATE, source), family)
 
 
-def _resampler_check(weights: AdapterWeights, name: str) -> None:
-    p = weights.projection
+def _resampler_check(weights: AdapterWeights, name: str, prefix: str = "") -> None:
+    p = {k[len(prefix) :]: v for k, v in weights.projection.items() if k.startswith(prefix)}
     depth = {key.split(".")[1] for key in p if key.startswith("layers.")}
     if depth != {str(layer) for layer in range(len(depth))} or not depth:
         raise _broken(name, "has gaps in the numbers of its resampler layers")
@@ -183,6 +191,10 @@ def _read_face_id_plus(weights: AdapterWeights, name: str) -> AdapterSpec:
     if family is None:
         _width_check(weights, name, width)
     tokens = _exact_tokens(_rows(p["proj.2.weight"]), width, name)
+    identity = _columns(p["proj.0.weight"])
+    if identity != IDENTITY_WIDTH:
+        raise _broken(name, f"reads a face {identity} wide, where recognisers give 512")
+    _resampler_check(weights, name, "perceiver_resampler.")
     source = (Feature.PENULTIMATE, _columns(p["perceiver_resampler.proj_in.weight"]))
     return _spec(weights, name, Kind.FACEID_PLUS, tokens, source, family)
 

@@ -17,7 +17,7 @@ HEAD_WIDTH = 64
 
 @dataclass(frozen=True)
 class ResamplerShape:
-    """Sizes of a resampler, all read from its weights."""
+    """Sizes of a resampler, all read from its weights; no latents if they are given to it."""
 
     latent_count: int
     latent_width: int
@@ -49,13 +49,12 @@ class PerceiverAttention(nn.Module):
         return self.to_out(attended.transpose(1, 2).flatten(-2))
 
 
-class Resampler(nn.Module):
-    """(references, sequence, feature) -> (references, latents, context)."""
+class Perceiver(nn.Module):
+    """(n, latents, width), (n, sequence, feature) -> (n, latents, context)."""
 
     def __init__(self, shape: ResamplerShape, operations: Any, **where: Any) -> None:
         super().__init__()
         width = shape.latent_width
-        self.latents = nn.Parameter(torch.empty(1, shape.latent_count, width, **where))
         self.proj_in = operations.Linear(shape.feature_width, width, **where)
         self.proj_out = operations.Linear(width, shape.context_width, **where)
         self.norm_out = operations.LayerNorm(shape.context_width, **where)
@@ -74,12 +73,25 @@ class Resampler(nn.Module):
             for _ in range(shape.depth)
         )
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(references, sequence, feature) -> (references, latents, context)."""
-        # A partly loaded module may leave a bare parameter behind on the offload device.
-        latents = self.latents.to(features).expand(len(features), -1, -1)
+    def forward(self, latents: Tensor, features: Tensor) -> Tensor:
+        """What the latents read from the features."""
         image = self.proj_in(features)
         for attention, feed_forward in self.layers:  # pyright: ignore[reportGeneralTypeIssues]
             latents = attention(image, latents) + latents
             latents = feed_forward(latents) + latents
         return self.norm_out(self.proj_out(latents))
+
+
+class Resampler(Perceiver):
+    """A perceiver whose latents are learned: (n, sequence, feature) -> (n, latents, context)."""
+
+    def __init__(self, shape: ResamplerShape, operations: Any, **where: Any) -> None:
+        super().__init__(shape, operations, **where)
+        latents = torch.empty(1, shape.latent_count, shape.latent_width, **where)
+        self.latents = nn.Parameter(latents)
+
+    def forward(self, features: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """(references, sequence, feature) -> (references, latents, context)."""
+        # A partly loaded module may leave a bare parameter behind on the offload device.
+        latents = self.latents.to(features).expand(len(features), -1, -1)
+        return super().forward(latents, features)

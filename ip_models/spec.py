@@ -33,6 +33,13 @@ class Kind(str, Enum):
     INSTANTX = "InstantX"
 
 
+class Identity(str, Enum):
+    """In which form a face recogniser's output is read."""
+
+    NORMED = "normed"
+    RAW = "raw"
+
+
 class Feature(str, Enum):
     """Which output of the encoder an adapter reads."""
 
@@ -52,8 +59,10 @@ ENCODER_NAMES: dict[tuple[Feature, int], str] = {
     (Feature.PENULTIMATE, 1152): "SigLIP",
     (Feature.IDENTITY, 512): "face",
 }
+IDENTITY_WIDTH = 512
 UNET_FAMILIES = {768: Family.SD1, 1024: Family.SD2, 2048: Family.SDXL}
 _CLIP_KINDS = (Kind.STANDARD, Kind.PLUS, Kind.FULL_FACE)
+FACE_KINDS = (Kind.FACEID, Kind.FACEID_PLUS, Kind.PORTRAIT, Kind.PORTRAIT_UNNORMED)
 
 
 @dataclass(frozen=True)
@@ -84,14 +93,47 @@ class AdapterSpec:
     @property
     def supported(self) -> bool:
         """Whether this version of the pack can apply such an adapter."""
-        return self.family in UNET_FAMILIES.values() and self.kind in _CLIP_KINDS
+        if self.family is Family.KOLORS:
+            return self.kind in (Kind.PLUS, Kind.FACEID_PLUS)
+        return self.family in UNET_FAMILIES.values() and self.kind in _CLIP_KINDS + FACE_KINDS
+
+    @property
+    def needs_face(self) -> bool:
+        """Whether it reads who a face belongs to."""
+        return self.kind in FACE_KINDS
+
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether it reads an image encoder, be it of a whole picture or of the face in it."""
+        return self.feature is not Feature.IDENTITY
+
+    @property
+    def identity(self) -> Identity | None:
+        """In which form the face is read, None if it is not."""
+        if not self.needs_face:
+            return None
+        raw = self.kind is Kind.PORTRAIT_UNNORMED or self.family is Family.KOLORS
+        return Identity.RAW if raw else Identity.NORMED
+
+    @property
+    def through_text_projection(self) -> bool:
+        """Whether its tokens are as wide as the text encoder's, and projected as the text is."""
+        return self.family is Family.KOLORS and self.kind is Kind.FACEID_PLUS
+
+    @property
+    def needs(self) -> str:
+        """What its references are made with, e.g. "ViT-H and a face"."""
+        if not self.needs_face:
+            return self.encoder
+        return f"{self.encoder} and a face" if self.needs_encoder else "a face"
 
     def describe(self) -> str:
         """One line for people, e.g. "SD1.5, plus, 16 tokens, 16 layers, needs ViT-H"."""
+        twin = "; InstantID looks the same" if self.kind is Kind.PORTRAIT_UNNORMED else ""
         return (
             f"{self.family.value}, {self.kind.value}, {self.tokens} tokens, "
-            f"{len(self.layers)} layers, needs {self.encoder} ({self.feature.value} features, "
-            f"{self.feature_width} wide)"
+            f"{len(self.layers)} layers, needs {self.needs} ({self.feature.value} features, "
+            f"{self.feature_width} wide{twin})"
         )
 
 
@@ -104,6 +146,6 @@ def require_supported(spec: AdapterSpec, name: str) -> None:
     if not spec.supported:
         raise UnsupportedAdapter(
             f"{name} is a {spec.family.value} adapter of kind {spec.kind.value}",
-            "this version applies standard, plus and full face adapters of SD1.5, SD2 and SDXL",
+            "adapters of SD1.5, SD2, SDXL and Kolors can be applied",
             "Choose one of those, or update this pack",
         )

@@ -13,7 +13,16 @@ from ..ip_models.weights import EVERYWHERE
 from .host import install
 from .host.apply import Settings, apply
 from .host.bind import mark, require_unused
-from .sockets import CATEGORY, Adapter, Embeds, scale_input, where_inputs, window_inputs
+from .sockets import (
+    CATEGORY,
+    Adapter,
+    Embeds,
+    FaceVersion,
+    face_inputs,
+    scale_input,
+    where_inputs,
+    window_inputs,
+)
 
 
 class ApplyIPAdapter(io.ComfyNode):
@@ -27,12 +36,13 @@ class ApplyIPAdapter(io.ComfyNode):
             "adapters; the MODEL that comes in is never changed.",
             search_aliases=["ipadapter", "ip adapter", "IPAdapterAdvanced", "image prompt"],
             inputs=[
-                io.Model.Input("model", tooltip="SD1.5, SD2 or SDXL."),
+                io.Model.Input("model", tooltip="SD1.5, SD2, SDXL or Kolors."),
                 Adapter.Input("adapter", tooltip="From Load IP-Adapter."),
-                Embeds.Input("embeds", tooltip="From Encode Image, Merge Embeds or Regions."),
+                Embeds.Input("embeds", tooltip="From Encode Image or Face, Merge or Regions."),
                 scale_input(),
                 *window_inputs(),
                 *where_inputs(),
+                *face_inputs(),
             ],
             outputs=[io.Model.Output("model", tooltip="The MODEL that hears the references.")],
         )
@@ -51,6 +61,9 @@ class ApplyIPAdapter(io.ComfyNode):
         batch_mode: str = BatchMode.ALL.value,
         kv_scaling: str = KvScaling.V_ONLY.value,
         mask_rule: str = MaskRule.AREA.value,
+        face_structure: float = 1.0,
+        face_lora_strength: float = 1.0,
+        face_version: str = FaceVersion.AUTO.value,
     ) -> io.NodeOutput:
         settings = Settings(
             scale=scale,
@@ -61,6 +74,9 @@ class ApplyIPAdapter(io.ComfyNode):
             batch=BatchMode(batch_mode),
             scaling=KvScaling(kv_scaling),
             mask_rule=MaskRule(mask_rule),
+            face_structure=face_structure,
+            face_lora=face_lora_strength,
+            face_shortcut=FaceVersion(face_version).shortcut,
         )
         return io.NodeOutput(apply(model, adapter, embeds, settings))
 
@@ -77,9 +93,9 @@ class BindToConditioning(io.ComfyNode):
             "out together; bind several in a row for several regions.",
             search_aliases=["ipadapter", "regional", "IPAdapterRegionalConditioning", "area"],
             inputs=[
-                io.Model.Input("model", tooltip="SD1.5, SD2 or SDXL."),
+                io.Model.Input("model", tooltip="SD1.5, SD2, SDXL or Kolors."),
                 Adapter.Input("adapter", tooltip="From Load IP-Adapter."),
-                Embeds.Input("embeds", tooltip="From Encode Image, Merge Embeds or Regions."),
+                Embeds.Input("embeds", tooltip="From Encode Image or Face, Merge or Regions."),
                 io.Conditioning.Input(
                     "conditioning",
                     tooltip="The prompt that hears the references. An area or a mask set on it "
@@ -95,6 +111,7 @@ class BindToConditioning(io.ComfyNode):
                     "negative prompt hears nothing of it.",
                 ),
                 *where_inputs(),
+                *face_inputs(),
             ],
             outputs=[
                 io.Model.Output("model", tooltip="For the sampler."),
@@ -120,6 +137,9 @@ class BindToConditioning(io.ComfyNode):
         batch_mode: str = BatchMode.ALL.value,
         kv_scaling: str = KvScaling.V_ONLY.value,
         mask_rule: str = MaskRule.AREA.value,
+        face_structure: float = 1.0,
+        face_lora_strength: float = 1.0,
+        face_version: str = FaceVersion.AUTO.value,
     ) -> io.NodeOutput:
         if negative is None:
             require_unused(cls.hidden.prompt, cls.hidden.unique_id, output=2)
@@ -133,6 +153,9 @@ class BindToConditioning(io.ComfyNode):
             batch=BatchMode(batch_mode),
             scaling=KvScaling(kv_scaling),
             mask_rule=MaskRule(mask_rule),
+            face_structure=face_structure,
+            face_lora=face_lora_strength,
+            face_shortcut=FaceVersion(face_version).shortcut,
             binding=binding,
         )
         bound = apply(model, adapter, embeds, settings)

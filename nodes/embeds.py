@@ -7,8 +7,9 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..ip_models.combine import Combine, combine
 from ..ip_models.errors import BadInput
-from ..ip_models.features import Combine, ImageFeatures, Region, Regions, combine
+from ..ip_models.features import FaceFeatures, Features, Region, Regions
 from ..ip_models.image import Fit
 from ..ip_models.masks import require_mask
 from ..ip_models.number_list import parse_numbers
@@ -213,7 +214,7 @@ def pair_regions(embeds: dict[str, Any], masks: dict[str, Any], scales: str) -> 
         require(f"mask{number}", plane, Tensor, "a MASK")
         require_mask(plane, f"mask{number}")
     for number, features in references.items():
-        require(f"embeds{number}", features, ImageFeatures, "Encode Image or Merge Embeds")
+        require(f"embeds{number}", features, Features, "Encode Image or Encode Face")
     loudness = parse_weights(scales, len(references), "scales")
     return Regions(
         tuple(
@@ -260,9 +261,12 @@ def parse_weights(text: str, count: int, name: str = "weights") -> list[float]:
     return numbers + [1.0] * (count - len(numbers))
 
 
-def _about(features: ImageFeatures) -> str:
+def _about(features: Features) -> str:
     count = features.count
     plural = "" if count == 1 else "s"
+    if isinstance(features, FaceFeatures):
+        seen = f", {features.crops.source}" if features.crops else ""
+        return f"{count} face{plural}, {features.source}{seen}"
     return f"{count} reference{plural}, {features.source}, {features.penultimate.shape[1]} tokens"
 
 

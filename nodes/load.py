@@ -58,7 +58,8 @@ class LoadForModel(io.ComfyNode):
             display_name="Load IP-Adapter for Model",
             category=CATEGORY,
             description="Finds, by content, the adapter of the wanted kind that fits the MODEL and "
-            "the image encoder that fits the adapter, and loads both.",
+            "the image encoder that fits the adapter, and loads both. For FaceID without plus no "
+            "encoder is needed and none comes out.",
             search_aliases=["ipadapter", "IPAdapterUnifiedLoader", "unified loader"],
             inputs=[
                 io.Model.Input("model", tooltip="The MODEL the adapter is meant for."),
@@ -68,7 +69,8 @@ class LoadForModel(io.ComfyNode):
                     default=Choice.STANDARD.value,
                     tooltip="What the reference gives: standard its gist, light less of it, plus "
                     "its details, plus face and full face a face, composition its layout. ViT-G "
-                    "is the standard adapter for the ViT-bigG encoder.",
+                    "is the standard adapter for the ViT-bigG encoder. FaceID and portrait hear "
+                    "whose face it is and need no encoder, FaceID plus hears its looks too.",
                 ),
                 io.Combo.Input(
                     "adapter_file",
@@ -111,6 +113,8 @@ class LoadForModel(io.ComfyNode):
         if adapter_file == _AUTO:
             adapter_file = match.find_adapter(attention_layers(model), Choice(kind))
         adapter = load(folders.resolve(folders.ADAPTERS, adapter_file))
+        if not adapter.spec.needs_encoder and encoder_file == _AUTO:
+            return io.NodeOutput(adapter, None, ui=ui.PreviewText(_about(adapter)))
         if encoder_file == _AUTO:
             encoder_file = match.find_encoder(adapter.spec)
         encoder = match.load_encoder(folders.resolve(folders.ENCODERS, encoder_file))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from comfy_api.latest import io
 
 from ..ip_models.keyvalue import KvScaling
@@ -11,6 +13,7 @@ from ..ip_models.prompt import BatchMode
 Adapter = io.Custom("IP_ADAPTER")
 Embeds = io.Custom("IPA_EMBEDS")
 Weights = io.Custom("IPA_WEIGHTS")
+FaceModels = io.Custom("IPA_FACE_MODELS")
 
 CATEGORY = "ipadapter"
 
@@ -81,6 +84,55 @@ def where_inputs() -> list[io.Input]:
             tooltip="How a mask gets to the size of a layer. area: each cell takes the mean of its "
             "part of the mask. diffusers: black and white only, resized as diffusers does, to get "
             "the same picture as there.",
+        ),
+    ]
+
+
+class FaceVersion(str, Enum):
+    """Which FaceID plus a file is; SD1.5 has two that differ by name only."""
+
+    AUTO = "auto"
+    V1 = "v1"
+    V2 = "v2"
+
+    @property
+    def shortcut(self) -> bool | None:
+        """Whether the identity's own tokens are kept; None to go by the file name."""
+        return {FaceVersion.V1: False, FaceVersion.V2: True}.get(self)
+
+
+def face_inputs() -> list[io.Input]:
+    """What FaceID adapters have besides."""
+    return [
+        io.Float.Input(
+            "face_structure",
+            default=1.0,
+            min=-1.0,
+            max=5.0,
+            step=0.05,
+            optional=True,
+            advanced=True,
+            tooltip="FaceID plus v2: how much the looks of the face count beside its identity.",
+        ),
+        io.Float.Input(
+            "face_lora_strength",
+            default=1.0,
+            min=-2.0,
+            max=2.0,
+            step=0.05,
+            optional=True,
+            advanced=True,
+            tooltip="Strength of the LoRA inside a FaceID file. 1 is what it was trained with, "
+            "0 leaves it out, to load it as a file of its own.",
+        ),
+        io.Combo.Input(
+            "face_version",
+            options=[version.value for version in FaceVersion],
+            default=FaceVersion.AUTO.value,
+            optional=True,
+            advanced=True,
+            tooltip="FaceID plus of SD1.5 comes as v1 and v2, which look the same. auto goes by "
+            "v2 in the file name.",
         ),
     ]
 

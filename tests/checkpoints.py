@@ -23,7 +23,7 @@ HIDDEN_SDXL = (*[640] * 4, *[1280] * 50, *[640] * 6, *[1280] * 10)
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 _RAW_NAMES = {"image_proj": "image_proj_model", "ip_adapter": "adapter_modules"}
 _FLAT_NAMES = {raw: flat for flat, raw in _RAW_NAMES.items()}
-_HEAD_WIDTH = 64
+_HEAD_WIDTH, _IDENTITY = 64, 512
 
 
 @dataclass(frozen=True)
@@ -201,8 +201,10 @@ def tiny_shapes(
     """Published keys with the given widths, those of the layers in file order (1, 3, 5, ...).
 
     Args:
-        kind: "standard", "plus" or "full face"; the last one has no use for `tokens`.
-        dim: width inside the resampler, `context` where left out.
+        kind: as `spec.Kind` has it; full face has no use for `tokens`, and faces are 512 values
+            whatever `encoder_width` is.
+        dim: width inside the resampler, `context` where left out; for FaceID plus also that of the
+            tokens.
         heads: resampler heads, each 64 wide, dim / 64 of them where left out.
     """
     width = dim or context
@@ -211,11 +213,29 @@ def tiny_shapes(
         "standard": lambda: _standard(encoder_width, context, tokens),
         "full face": lambda: _full_face(encoder_width, context),
         "plus": lambda: _resampler(width, heads, tokens, encoder_width, context, depth),
+        "FaceID": lambda: _face(context, tokens),
+        "FaceID portrait": lambda: _face(context, tokens),
+        "FaceID portrait unnormed": lambda: _resampler(
+            width, heads, tokens, _IDENTITY, context, depth
+        ),
+        "FaceID plus": lambda: _face_plus(width, heads, tokens, encoder_width, depth),
     }
     shapes = {f"image_proj.{key}": shape for key, shape in projections[kind]().items()}
     return shapes | {
         f"ip_adapter.{k}": shape for k, shape in _layers(hidden_sizes, context).items()
     }
+
+
+def lora_shapes(hidden_sizes: Iterable[int], context: int, rank: int = 128) -> Shapes:
+    """The LoRA inside a FaceID file, for self- and cross-attention of every layer."""
+    shapes: Shapes = {}
+    for position, hidden in enumerate(hidden_sizes):
+        for number, text in ((2 * position, hidden), (2 * position + 1, context)):
+            for part, width in (("q", hidden), ("k", text), ("v", text), ("out", hidden)):
+                stem = f"ip_adapter.{number}.to_{part}_lora"
+                shapes[f"{stem}.down.weight"] = (rank, width)
+                shapes[f"{stem}.up.weight"] = (hidden, rank)
+    return shapes
 
 
 def _outer(key: str) -> str:
@@ -253,6 +273,18 @@ def _standard(encoder_width: int, context: int, tokens: int) -> Shapes:
 def _full_face(encoder_width: int, context: int) -> Shapes:
     first = _linear("proj.0", encoder_width, encoder_width)
     return first | _linear("proj.2", context, encoder_width) | _norm("proj.3", context)
+
+
+def _face(width: int, tokens: int) -> Shapes:
+    first = _linear("proj.0", 2 * _IDENTITY, _IDENTITY)
+    return first | _linear("proj.2", tokens * width, 2 * _IDENTITY) | _norm("norm", width)
+
+
+def _face_plus(width: int, heads: int, tokens: int, encoder_width: int, depth: int) -> Shapes:
+    inner = _resampler(width, heads, tokens, encoder_width, width, depth)
+    del inner["latents"]
+    looks = {f"perceiver_resampler.{key}": shape for key, shape in inner.items()}
+    return _face(width, tokens) | looks
 
 
 def _resampler(

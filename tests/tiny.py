@@ -17,7 +17,8 @@ import comfy.utils
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.loaders.ip_adapter import IPAdapterMixin
-from pack.ip_models.features import ImageFeatures
+from pack.ip_models.features import FaceFeatures, Features, ImageFeatures
+from pack.ip_models.projections import VERSION_1, Structure
 from pack.nodes.host.backbones import attention_layers
 from pack.nodes.host.loaded import LoadedAdapter, load
 from torch import Tensor
@@ -124,9 +125,11 @@ def twins(family: str, dtype: torch.dtype = torch.float32) -> Twins:
 def adapter_tensors(twin: Twins, kind: str, seed: int = 1, **options: Any) -> dict[str, Tensor]:
     """A random adapter in the published layout that fits the tiny UNet."""
     width = POOLED_WIDTH if kind == "standard" else ENCODER_WIDTH
-    tokens = 4 if kind == "standard" else 16
-    if kind == "plus":
+    tokens = 4 if kind in ("standard", "FaceID", "FaceID plus") else 16
+    if kind in ("plus", "FaceID portrait unnormed"):
         options = {"dim": 128, "heads": 2} | options
+    elif kind == "FaceID plus":
+        options = {"heads": 2} | options
     tensors = checkpoints.tiny_adapter(
         kind, twin.widths, twin.context, width, tokens, seed=seed, **options
     )
@@ -134,6 +137,12 @@ def adapter_tensors(twin: Twins, kind: str, seed: int = 1, **options: Any) -> di
     # precision, because diffusers loads adapters into modules of that precision.
     louder = {k: v * 3 if "_ip.weight" in k else v for k, v in tensors.items()}
     return {k: v.to(twin.dtype) for k, v in louder.items()}
+
+
+def lora_tensors(twin: Twins, seed: int = 4) -> dict[str, Tensor]:
+    """A random LoRA as FaceID files hold it, not so loud that it drowns the adapter."""
+    shapes = checkpoints.lora_shapes(twin.widths, twin.context, rank=8)
+    return {key: 0.3 * value for key, value in checkpoints.fill(shapes, seed=seed).items()}
 
 
 def load_tensors(folder: Path, tensors: Mapping[str, Tensor], name: str = "a") -> LoadedAdapter:
@@ -155,6 +164,14 @@ def random_features(count: int, seed: int = 2, dtype: torch.dtype = torch.float3
         negative_penultimate=rows(1, SEQUENCE, ENCODER_WIDTH),
         source="ViT-H",
     )
+
+
+def random_faces(count: int, seed: int = 2, crops: bool = False) -> FaceFeatures:
+    """Faces as a recogniser would give them, about 20 long, with or without their crops."""
+    generator = torch.Generator().manual_seed(seed)
+    identity = torch.randn(count, 512, generator=generator)
+    looks = random_features(count, seed + 1) if crops else None
+    return FaceFeatures(identity, looks, "buffalo_l")
 
 
 @dataclass
@@ -201,6 +218,15 @@ def run_comfy(model: Any, call: Call, **options: Any) -> Tensor:
     )
 
 
+def run_patched(model: Any, call: Call, **options: Any) -> Tensor:
+    """As `run_comfy`, with the patches of the weights, which the host puts on for sampling."""
+    model.patch_model(CPU)
+    try:
+        return run_comfy(model, call, **options)
+    finally:
+        model.unpatch_model(CPU)
+
+
 class _Pipeline(IPAdapterMixin):
     """As much of a diffusers pipeline as its scale setter needs."""
 
@@ -214,24 +240,36 @@ def run_diffusers(
     twin: Twins,
     call: Call,
     adapters: Sequence[Mapping[str, Tensor]],
-    features: Sequence[ImageFeatures],
+    features: Sequence[Features],
     scale: Any,
     masks: Sequence[Tensor | None] | None = None,
+    structure: Structure = VERSION_1,
+    lora: float = 1.0,
 ) -> Tensor:
     """Output of diffusers' UNet with its own adapter code.
 
     Args:
         scale: for `set_ip_adapter_scale`.
         masks: for `ip_adapter_masks`, each (1, images, height, width) or None.
+        structure: for FaceID plus.
+        lora: strength of the LoRAs inside the adapters, merged into the weights.
     """
     unet = copy.deepcopy(twin.unet)
+    for tensors in adapters:
+        _merge_lora(unet, tensors, lora)
     nested = [checkpoints.nest(tensors) for tensors in adapters]
     unet._load_ip_adapter_weights(nested, low_cpu_mem_usage=False)
     unet.to(twin.dtype)
     _Pipeline(unet).set_ip_adapter_scale(scale)
     half = len(call.x) // 2
     embeds = []
-    for tensors, feature in zip(adapters, features, strict=True):
+    layers = unet.encoder_hid_proj.image_projection_layers
+    for tensors, feature, layer in zip(adapters, features, layers, strict=True):
+        if isinstance(feature, FaceFeatures):
+            embeds.append(_face_embeds(tensors, feature, half, layer))
+            if feature.crops is not None:
+                layer.shortcut, layer.shortcut_scale = structure
+            continue
         pooled = "image_proj.proj.weight" in tensors
         positive = feature.pooled if pooled else feature.penultimate
         negative = feature.negative_pooled if pooled else feature.negative_penultimate
@@ -247,6 +285,33 @@ def run_diffusers(
         added_cond_kwargs=added,
         cross_attention_kwargs=where,
     ).sample
+
+
+def _merge_lora(unet: Any, tensors: Mapping[str, Tensor], strength: float) -> None:
+    """W + strength * up @ down in every attention, numbered as diffusers lists them."""
+    names = list(unet.attn_processors)
+    ups = {key: up for key, up in tensors.items() if key.endswith("_lora.up.weight")}
+    for key, up in ups.items():
+        _, number, part, *_ = key.split(".")
+        attention = unet.get_submodule(names[int(number)].removesuffix(".processor"))
+        linear = getattr(attention, part.removesuffix("_lora"))
+        linear = linear[0] if part == "to_out_lora" else linear
+        linear.weight += strength * up @ tensors[key.replace(".up.", ".down.")]
+
+
+def _face_embeds(
+    tensors: Mapping[str, Tensor], faces: FaceFeatures, half: int, layer: Any
+) -> Tensor:
+    """Specification, section 2: negative rows first, crops put on the layer by hand."""
+    identity = faces.identity
+    if "image_proj.latents" in tensors:
+        identity = identity[:, None]
+    else:
+        identity = identity / (identity**2).sum(-1, keepdim=True).sqrt()
+    if faces.crops is not None:
+        seen, empty = faces.crops.penultimate, faces.crops.negative_penultimate
+        layer.clip_embeds = torch.stack([empty.expand_as(seen)] * half + [seen] * half)
+    return torch.stack([torch.zeros_like(identity)] * half + [identity] * half)
 
 
 def relative(one: Tensor, other: Tensor) -> float:

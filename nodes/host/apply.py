@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from types import UnionType
@@ -10,17 +11,23 @@ from typing import Any
 from torch import Tensor
 
 from ...ip_models.errors import BadInput, WrongBase, WrongEncoder
-from ...ip_models.features import ImageFeatures, Region, Regions
+from ...ip_models.features import FaceFeatures, Features, Region, Regions
 from ...ip_models.keyvalue import KeyValues, KvScaling
 from ...ip_models.layers import LayerAddress
 from ...ip_models.masks import MaskRule, RegionMask
+from ...ip_models.projections import Structure
 from ...ip_models.prompt import BatchMode, ImagePrompt
 from ...ip_models.schedule import SigmaWindow
+from ...ip_models.spec import Family
 from ...ip_models.weights import EVERYWHERE, Gain, Weights
 from . import match
-from .backbones import AttentionLayer, attention_layers
+from .backbones import AttentionLayer, TextProjection, attention_layers, text_projection
+from .face_packs import Recogniser
 from .install import install
-from .loaded import LoadedAdapter
+from .loaded import ANY_ENCODER, LoadedAdapter, Projecting
+from .lora import patch_lora
+
+log = logging.getLogger("ipadapter")
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,9 @@ class Settings:
         scaling: what the weight is multiplied with.
         mask_rule: how a mask is brought to the grid of a layer.
         binding: mark of the conditionings that hear the references, None for all.
+        face_structure: for FaceID plus v2, how much the face's looks count beside its identity.
+        face_shortcut: whether a FaceID plus file is of version 2; None to go by its name.
+        face_lora: strength of the LoRA inside a FaceID file, for the whole run and all prompts.
     """
 
     scale: float = 1.0
@@ -47,15 +57,19 @@ class Settings:
     scaling: KvScaling = KvScaling.V_ONLY
     mask_rule: MaskRule = MaskRule.AREA
     binding: object | None = None
+    face_structure: float = 1.0
+    face_shortcut: bool | None = None
+    face_lora: float = 1.0
 
 
 def apply(
-    model: Any, adapter: LoadedAdapter, embeds: ImageFeatures | Regions, settings: Settings
+    model: Any, adapter: LoadedAdapter, embeds: Features | Regions, settings: Settings
 ) -> Any:
     """A new MODEL that hears the references.
 
     Raises:
         BadInput: a setting is out of range, or names a block the MODEL does not have.
+        BrokenFile: the LoRA inside the file is not whole.
         WrongBase: the adapter is not for this model.
         WrongEncoder: the features are not for this adapter.
     """
@@ -67,14 +81,40 @@ def apply(
     _check_base(adapter, layers)
     addresses = [layer.address for layer in layers]
     window = _window(model, settings)
+    how = _projecting(adapter, settings, text_projection(model))
     prompts: list[ImagePrompt] = []
     for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
         gains = _gains(settings, addresses, region, i, len(regions))
         places = {address: n for n, address in enumerate(addresses) if gains[n].factor != 0}
-        if places:
-            key_values = _key_values(adapter, region.features, gains, settings)
+        if places and region.features.count:  # features of nobody leave the MODEL as it is
+            key_values = _key_values(adapter, region.features, how)
+            key_values = _weighted(key_values, region.features, gains, settings)
             prompts.append(_prompt(settings, adapter, key_values, places, window, mask))
-    return install(model, *prompts) if prompts else model.clone()
+    if not prompts:
+        return model.clone()
+    for region in regions:
+        _warn_of_recogniser(adapter, region.features)
+    heard = install(model, *prompts)
+    return patch_lora(heard, adapter.lora, settings.face_lora, adapter.name)
+
+
+def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
+    """A face read by another recogniser has another identity, though it is as many numbers."""
+    if not adapter.spec.needs_face or not isinstance(features, FaceFeatures):
+        return
+    kolors = adapter.spec.family is Family.KOLORS
+    wanted = Recogniser.GLINTR100 if kolors else Recogniser.W600K_R50
+    doubt = features.doubts.get(wanted.value)
+    if doubt:
+        log.warning("%s: %s", adapter.name, doubt)
+
+
+def _projecting(
+    adapter: LoadedAdapter, settings: Settings, text: TextProjection | None
+) -> Projecting:
+    chosen = settings.face_shortcut
+    shortcut = adapter.shortcut if chosen is None else chosen
+    return Projecting(Structure(shortcut, settings.face_structure), text)
 
 
 def _gains(
@@ -119,13 +159,19 @@ def _mask(region: Region, settings: Settings) -> RegionMask | None:
     return None if mask is None else RegionMask(mask, settings.mask_rule)
 
 
-def _key_values(
-    adapter: LoadedAdapter, features: ImageFeatures, gains: list[Gain], settings: Settings
-) -> KeyValues:
+def _key_values(adapter: LoadedAdapter, features: Features, how: Projecting) -> KeyValues:
     try:
-        key_values = adapter.key_values(features)
-    except WrongEncoder as error:  # only now the folders are searched for one that fits
+        return adapter.key_values(features, how)
+    except WrongEncoder as error:
+        if error.action != ANY_ENCODER:
+            raise
+        # Only now the folders are searched for one that fits.
         raise WrongEncoder(error.found, error.needed, match.encoder_hint(adapter.spec)) from None
+
+
+def _weighted(
+    key_values: KeyValues, features: Features, gains: list[Gain], settings: Settings
+) -> KeyValues:
     if settings.batch is not BatchMode.ALL:
         key_values = key_values.apart(features.count)
     changing = bool(settings.weights.steps or settings.weights.frames)
@@ -143,7 +189,7 @@ def _window(model: Any, settings: Settings) -> SigmaWindow | None:
 def _check_sockets(adapter: object, embeds: object, settings: Settings) -> None:
     """Through the API anything can be put on a socket."""
     require("adapter", adapter, LoadedAdapter, "Load IP-Adapter")
-    require("embeds", embeds, ImageFeatures | Regions, "Encode Image, Merge Embeds or Regions")
+    require("embeds", embeds, Features | Regions, "Encode Image, Encode Face or Regions")
     require("block_weights", settings.weights, Weights, "Block Weights or Schedule")
     require("attn_mask", settings.mask, Tensor | None, "a MASK")
 
@@ -164,11 +210,13 @@ def require(name: str, value: object, kind: type | UnionType, source: str) -> No
 
 def _check_numbers(settings: Settings) -> None:
     start, end = settings.start_percent, settings.end_percent
-    if not all(math.isfinite(number) for number in (settings.scale, start, end)):
+    numbers = (settings.scale, start, end, settings.face_structure, settings.face_lora)
+    if not all(math.isfinite(number) for number in numbers):
         raise BadInput(
-            f"scale is {settings.scale}, start_percent {start} and end_percent {end}",
+            f"scale is {settings.scale}, start_percent {start}, end_percent {end}, face_structure "
+            f"{settings.face_structure} and face_lora_strength {settings.face_lora}",
             "finite numbers are needed",
-            "Enter 1.0, 0.0 and 1.0 to begin with",
+            "Enter 1.0 for each, and 0.0 as start_percent, to begin with",
         )
     if not 0 <= start <= end <= 1:
         raise BadInput(
@@ -183,10 +231,11 @@ def _check_base(adapter: LoadedAdapter, layers: list[AttentionLayer]) -> None:
     if match.suits(spec, layers):
         return
     context, widths = layers[0].context, tuple(layer.width for layer in layers)
-    if spec.context_width != context:
-        family = match.family_name(context)
+    family = match.family_of(layers)
+    if spec.context_width != context or (spec.family is Family.KOLORS) != layers[0].projected:
         found = f"{adapter.name} is an adapter for {spec.family.value}"
-        needed = f"this MODEL is {family} (text context {context} wide)"
+        own = family.value if family else "of an unknown family"
+        needed = f"this MODEL is {own} (text context {context} wide)"
     elif len(widths) != len(spec.layer_widths):
         found = f"{adapter.name} has {len(spec.layer_widths)} attention layers"
         needed = f"this MODEL has {len(widths)}"

@@ -17,6 +17,7 @@ from ...ip_models.attention import add_image_attention
 from ...ip_models.layers import LayerAddress
 from ...ip_models.prompt import ActivePrompts, ImagePrompt, PromptStack
 from . import steps
+from .lora import remove_lora
 
 _ON_CLONE = comfy.patcher_extension.CallbacksMP.ON_CLONE
 _WRAPPERS = {
@@ -155,6 +156,7 @@ def install(model: Any, *prompts: ImagePrompt) -> Any:
 def remove(model: Any) -> Any:
     """A new MODEL without any image prompt; other packs' patches stay where they were."""
     cleared = model.clone()
+    remove_lora(cleared)
     options = cleared.model_options["transformer_options"]
     options.pop(steps.KEY, None)
     options.get("patches", {}).pop(steps.KEY, None)

@@ -4,25 +4,51 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
+from typing import NamedTuple, cast
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
-import torch
+from torch import Tensor
 
 from ...ip_models.adapter import IPAdapter
-from ...ip_models.features import ImageFeatures, select
+from ...ip_models.features import Features, inputs
 from ...ip_models.keyvalue import KeyValues
+from ...ip_models.lora import require_whole
+from ...ip_models.projections import VERSION_1, Structure
+from ...ip_models.published import shortcut
 from ...ip_models.recognise import read_spec
-from ...ip_models.spec import AdapterSpec, require_supported
+from ...ip_models.spec import AdapterSpec, Kind, require_supported
 from ...ip_models.state_dict import canonical
 from . import checkpoint
+from .backbones import TextProjection
 from .progress import Progress
 
 log = logging.getLogger("ipadapter")
 
 _loaded: WeakValueDictionary[tuple[str, int, int], LoadedAdapter] = WeakValueDictionary()
+
+
+# What to do about a wrong encoder, as long as nobody has searched for a right one.
+ANY_ENCODER = "Encode with the encoder it needs"
+_VARIANTS = 4  # of the projection of one set of references, to compare settings without waiting
+
+
+class Projecting(NamedTuple):
+    """What the projection of references depends on besides them.
+
+    Attributes:
+        structure: for FaceID plus, how the face's looks are heard.
+        text: the MODEL's projection of text, for Kolors.
+    """
+
+    structure: Structure = VERSION_1
+    text: TextProjection | None = None
+
+
+PLAIN = Projecting()
 
 
 class LoadedAdapter:
@@ -32,38 +58,64 @@ class LoadedAdapter:
         name: file name, for messages.
         spec: what the file was recognised as.
         patcher: the adapter under the host's memory management.
+        lora: the LoRA of the file under its own keys, empty for most files.
     """
 
-    def __init__(self, name: str, spec: AdapterSpec, module: IPAdapter) -> None:
-        self.name, self.spec = name, spec
+    def __init__(
+        self,
+        name: str,
+        spec: AdapterSpec,
+        module: IPAdapter,
+        lora: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.name, self.spec, self.lora = name, spec, lora or {}
         self.patcher = comfy.model_patcher.CoreModelPatcher(
             module,
             load_device=comfy.model_management.get_torch_device(),
             offload_device=comfy.model_management.unet_offload_device(),
         )
-        self._projected: WeakKeyDictionary[ImageFeatures, KeyValues] = WeakKeyDictionary()
+        self._projected: WeakKeyDictionary[Features, dict[Projecting, KeyValues]]
+        self._projected = WeakKeyDictionary()
+
+    @property
+    def shortcut(self) -> bool:
+        """Whether the file is a FaceID plus of version 2, as far as its name tells."""
+        return shortcut(self.spec, self.name)
 
     def is_dynamic(self) -> bool:
         """Whether the host can drop the weights at any time; asked by its output cache."""
         return bool(self.patcher.is_dynamic())
 
-    def key_values(self, features: ImageFeatures) -> KeyValues:
+    def key_values(self, features: Features, how: Projecting = PLAIN) -> KeyValues:
         """Keys and values of all layers, projected once for each set of references.
 
         Raises:
-            WrongEncoder: the features are not from the encoder the adapter needs.
+            WrongBase: the MODEL does not project text as the adapter needs it.
+            WrongEncoder: the features are not what the adapter was trained on.
         """
-        known = self._projected.get(features)
-        if known is None:
-            rows = select(features, self.spec, self.name, "Encode with the encoder it needs")
-            known = self._projected[features] = self._project(rows)
-        return known
+        how = self._relevant(how)
+        known = self._projected.setdefault(features, {})
+        if how not in known:
+            rows = inputs(features, self.spec, self.name, ANY_ENCODER)
+            projected = self._project(rows, how)
+            if len(known) == _VARIANTS:
+                del known[next(iter(known))]
+            known[how] = projected
+        return known[how]
 
-    def _project(self, rows: torch.Tensor) -> KeyValues:
+    def _relevant(self, how: Projecting) -> Projecting:
+        """Only what this adapter pays attention to."""
+        heard = self.spec.kind is Kind.FACEID_PLUS and how.structure.shortcut
+        return Projecting(
+            how.structure if heard else VERSION_1,
+            how.text if self.spec.through_text_projection else None,
+        )
+
+    def _project(self, rows: tuple[Tensor, ...], how: Projecting) -> KeyValues:
         comfy.model_management.load_models_gpu([self.patcher])
         progress = Progress(len(self.spec.layers))
-        on_device = rows.to(self.patcher.load_device)
-        return self.patcher.model.key_values(on_device, progress.step)
+        on_device = tuple(row.to(self.patcher.load_device) for row in rows)
+        return self.patcher.model.key_values(on_device, progress.step, how.structure, how.text)
 
 
 def read_file_spec(path: str) -> AdapterSpec:
@@ -95,7 +147,10 @@ def _load(path: str) -> LoadedAdapter:
     progress.step()
     offload = comfy.model_management.unet_offload_device()
     module = IPAdapter(spec, weights, comfy.ops.manual_cast, offload).eval()
-    adapter = LoadedAdapter(name, spec, module)
+    lora = cast("dict[str, Tensor]", weights.lora)
+    if lora:
+        require_whole(lora, len(spec.layers), name)
+    adapter = LoadedAdapter(name, spec, module, lora)
     module.load(weights, name, assign=adapter.is_dynamic())
     progress.step()
     if weights.ignored:

@@ -12,7 +12,15 @@ import comfy.clip_vision
 from ...ip_models.errors import BrokenFile, IPAdapterError, MissingModel
 from ...ip_models.features import name_encoder
 from ...ip_models.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES, RULES, Choice, rank
-from ...ip_models.spec import ENCODER_NAMES, UNET_FAMILIES, AdapterSpec, Family, Feature, Kind
+from ...ip_models.spec import (
+    ENCODER_NAMES,
+    FACE_KINDS,
+    UNET_FAMILIES,
+    AdapterSpec,
+    Family,
+    Feature,
+    Kind,
+)
 from . import checkpoint, folders
 from .backbones import AttentionLayer
 from .loaded import read_file_spec
@@ -20,31 +28,42 @@ from .progress import Progress
 
 _encoders: WeakValueDictionary[tuple[str, int, int], Any] = WeakValueDictionary()
 Content = TypeVar("Content")
+_LARGE, _LARGE_SEQUENCE = "ViT-L 336", 577  # its 24 x 24 patches and the class
 
 
 class EncoderWidths(NamedTuple):
-    """Feature widths of an image encoder file; `pooled` is None without a projection."""
+    """Feature widths of an image encoder file; `pooled` is None without a projection.
+
+    Attributes:
+        sequence: length of what it gives for a picture, None where the file does not tell.
+    """
 
     pooled: int | None
     penultimate: int
+    sequence: int | None = None
 
     def fits(self, spec: AdapterSpec) -> bool:
         """Whether the encoder gives what an adapter reads."""
         width = self.pooled if spec.feature is Feature.POOLED else self.penultimate
         # Encoders of other sizes share the width of a pooled feature, but not its meaning.
         named = spec.feature is Feature.POOLED and spec.encoder in ENCODER_NAMES.values()
+        if spec.encoder == _LARGE and self.sequence not in (None, _LARGE_SEQUENCE):
+            return False
         return width == spec.feature_width and (not named or self.name == spec.encoder)
 
     @property
     def name(self) -> str:
         """Common name, e.g. "ViT-H"."""
+        if self.penultimate == 1024 and self.sequence == _LARGE_SEQUENCE:
+            return _LARGE
         return name_encoder(self.pooled, self.penultimate)
 
 
-def family_name(context: int) -> str:
-    """Name of the base family with a text context of this width."""
-    family = UNET_FAMILIES.get(context)
-    return family.value if family else "of an unknown family"
+def family_of(layers: list[AttentionLayer]) -> Family | None:
+    """The base family of a MODEL with these layers."""
+    if layers[0].projected:
+        return Family.KOLORS
+    return UNET_FAMILIES.get(layers[0].context)
 
 
 def find_adapter(layers: list[AttentionLayer], choice: Choice) -> str:
@@ -64,7 +83,7 @@ def find_adapter(layers: list[AttentionLayer], choice: Choice) -> str:
     if ranked:
         return min(ranked)[1]
     rejected = [f"{name} is {_short(spec)}" for name, spec in specs.items()] + broken
-    family = UNET_FAMILIES.get(layers[0].context, Family.SD1)
+    family = family_of(layers) or Family.SD1
     raise MissingModel(
         f"{folders.where(folders.ADAPTERS)} hold {'; '.join(rejected) or 'no adapter'}",
         f"a {choice.value} adapter for {family.value} is needed",
@@ -121,6 +140,17 @@ def _load_encoder(path: str) -> Any:
     return encoder
 
 
+_ENCODER_KEYS = (
+    (
+        "vision_model.post_layernorm.weight",
+        "visual_projection.weight",
+        0,
+        "vision_model.embeddings.position_embedding.weight",
+    ),
+    ("visual.ln_post.weight", "visual.proj", 1, "visual.positional_embedding"),
+)
+
+
 def read_encoder(path: str) -> EncoderWidths:
     """Feature widths of an image encoder file, from its header alone.
 
@@ -128,15 +158,13 @@ def read_encoder(path: str) -> EncoderWidths:
         BrokenFile: the file is no CLIP image encoder.
     """
     shapes = checkpoint.read_shapes(path)
-    for width, pooled, column in (
-        ("vision_model.post_layernorm.weight", "visual_projection.weight", 0),
-        ("visual.ln_post.weight", "visual.proj", 1),
-    ):
+    for width, pooled, column, places in _ENCODER_KEYS:
         if width in shapes:
-            projection = shapes.get(pooled)
+            projection, places = shapes.get(pooled), shapes.get(places)
             return EncoderWidths(
                 pooled=None if projection is None else int(projection.shape[column]),
                 penultimate=int(shapes[width].shape[0]),
+                sequence=None if places is None else int(places.shape[0]),
             )
     raise _no_encoder(path)
 
@@ -153,11 +181,16 @@ def encoder_hint(spec: AdapterSpec) -> str:
 def adapter_hint(layers: list[AttentionLayer], kind: Kind) -> str:
     """What to do when an adapter is not for a MODEL."""
     specs, _ = _survey(folders.ADAPTERS, read_file_spec)
-    fitting = [name for name, spec in specs.items() if suits(spec, layers) and spec.supported]
+    fitting = [
+        name
+        for name, spec in specs.items()
+        # Whoever has a picture only has no use for an adapter that reads faces.
+        if suits(spec, layers) and spec.supported and spec.needs_face is (kind in FACE_KINDS)
+    ]
     fitting.sort(key=lambda name: (specs[name].kind is not kind, name))
     if fitting:
         return f"Load {fitting[0]}, which is in models/{folders.ADAPTERS} and fits"
-    family = UNET_FAMILIES.get(layers[0].context, Family.SD1)
+    family = family_of(layers) or Family.SD1
     choice = next((c for c, rule in RULES.items() if rule.kind is kind), Choice.STANDARD)
     return _get_adapter(family, choice)
 
@@ -177,13 +210,15 @@ def _survey(folder: str, read: Callable[[str], Content]) -> tuple[dict[str, Cont
 
 
 def suits(spec: AdapterSpec, layers: list[AttentionLayer]) -> bool:
-    """Whether an adapter has the context and, layer by layer, the widths of a MODEL."""
+    """Whether an adapter has the family and, layer by layer, the widths of a MODEL."""
     widths = tuple(layer.width for layer in layers)
+    if (spec.family is Family.KOLORS) != layers[0].projected:
+        return False  # Kolors is an SDXL of the same widths behind a text encoder of its own
     return spec.context_width == layers[0].context and spec.layer_widths == widths
 
 
 def _short(spec: AdapterSpec) -> str:
-    return f"{spec.family.value} {spec.kind.value} for {spec.encoder}"
+    return f"{spec.family.value} {spec.kind.value} for {spec.needs}"
 
 
 def _get_adapter(family: Family, choice: Choice) -> str:

@@ -14,7 +14,7 @@ import pytest
 import tiny
 import torch
 from pack.ip_models.blocks import parse_blocks
-from pack.ip_models.features import Combine, combine
+from pack.ip_models.combine import Combine, combine
 from pack.ip_models.keyvalue import NEGATIVE, POSITIVE
 from pack.ip_models.weights import Weights
 from pack.nodes.host import install, steps

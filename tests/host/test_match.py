@@ -6,6 +6,7 @@ import json
 import math
 import struct
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import folder_paths
@@ -38,13 +39,16 @@ ADAPTERS = {
     "SD2 standard": "sd2_standard",
     "SD2 plus": "sd2_plus",
     "FaceID": "ip-adapter-faceid_sd15",
+    "FaceID plus": "ip-adapter-faceid-plus_sd15",
     "Kolors": "kolors_ip_adapter_plus_general",
+    "Kolors FaceID plus": "kolors_ipa-faceid-plus",
 }
-# Layers, width, and pooled width of the encoders.
+# Layers, width, and pooled width of the encoders; K is the ViT-L of Kolors, for 336 px.
 ENCODERS = {
     "H": (32, 1280, 1024),
     "G": (48, 1664, 1280),
     "L": (24, 1024, 768),
+    "K": (24, 1024, 768),
     "g": (40, 1408, 1024),
 }
 PAGE = b"<!DOCTYPE html><html></html>"
@@ -86,7 +90,10 @@ def encoder_shapes(kind: str) -> dict[str, tuple[int, ...]]:
     layers, width, pooled = ENCODERS[kind]
     numbers = range(layers)
     return {
-        "vision_model.embeddings.position_embedding.weight": (257, width),
+        "vision_model.embeddings.position_embedding.weight": (
+            577 if kind == "K" else 257,
+            width,
+        ),
         **{f"vision_model.encoder.layers.{i}.layer_norm1.weight": (width,) for i in numbers},
         "vision_model.post_layernorm.weight": (width,),
         "visual_projection.weight": (pooled, width),
@@ -104,6 +111,7 @@ def layers(hidden: Iterable[int], context: int) -> list[AttentionLayer]:
     ]
 
 
+KOLORS = [replace(layer, projected=True) for layer in layers(HIDDEN_SDXL, 2048)]
 SD1, SD2, SDXL = layers(HIDDEN_SD1, 768), layers(HIDDEN_SD1, 1024), layers(HIDDEN_SDXL, 2048)
 
 
@@ -137,7 +145,7 @@ def is_sentence(text: str) -> bool:
 def test_adapters_are_chosen_by_content_whatever_they_are_called(
     models: Path, base: list[AttentionLayer], choice: Choice, kind: str, backwards: bool
 ) -> None:
-    kinds = [kind for kind in ADAPTERS if kind != "Kolors"]
+    kinds = [kind for kind in ADAPTERS if "Kolors" not in kind]
     for number, other in enumerate(reversed(kinds) if backwards else kinds):
         put_adapter(models, other, f"{number}.safetensors")
     found = match.find_adapter(base, choice)
@@ -218,7 +226,7 @@ def test_each_adapter_that_does_not_fit_is_listed_with_the_reason(models: Path) 
     for words in (
         "one.bin is SD1.5 standard for ViT-H",
         "two.safetensors is SDXL plus for ViT-H",
-        "three.bin is SD1.5 FaceID for face",
+        "three.bin is SD1.5 FaceID for a face",
         "four.bin holds 27 tensors",
         f"five.bin is a web page of {len(PAGE)} bytes",
         "six.bin is empty",
@@ -263,14 +271,16 @@ def test_a_base_with_other_widths_gets_no_adapter(models: Path) -> None:
         ("ViT-G", "G"),
         ("XL standard", "H"),
         ("XL ViT-G", "G"),
-        ("Kolors", "L"),
+        ("Kolors", "K"),
+        ("Kolors FaceID plus", "K"),
+        ("FaceID plus", "H"),
     ],
 )
-@pytest.mark.parametrize("order", ["HGL", "LGH", "GLH"])
+@pytest.mark.parametrize("order", ["HGLK", "LKGH", "KGLH"])
 def test_encoders_are_chosen_by_content_whatever_they_are_called(
     models: Path, adapter: str, encoder: str, order: str
 ) -> None:
-    names = ["CLIP-ViT-H-14.safetensors", "CLIP-ViT-bigG-14.bin", "model.safetensors"]
+    names = ["CLIP-ViT-H-14.safetensors", "CLIP-ViT-bigG-14.bin", "model.safetensors", "k.bin"]
     placed = dict(zip(order, names, strict=True))
     for kind, name in placed.items():
         put_encoder(models, kind, name)
@@ -384,11 +394,41 @@ def test_an_adapter_that_fits_is_named_when_it_is_on_disk_and_where_to_get_it_wh
     assert is_sentence(str(refused.value))
 
 
+def test_kolors_is_no_sdxl_and_sdxl_is_no_kolors(models: Path) -> None:
+    put_adapter(models, "XL plus", "a.bin")
+    with pytest.raises(MissingModel, match="a plus adapter for Kolors") as refused:
+        match.find_adapter(KOLORS, Choice.PLUS)
+    assert ADAPTER_ADDRESSES[Family.KOLORS, Choice.PLUS] in refused.value.action
+    put_adapter(models, "Kolors", "b.bin")
+    put_adapter(models, "Kolors FaceID plus", "c.bin")
+    assert match.find_adapter(KOLORS, Choice.PLUS) == "b.bin"
+    assert match.find_adapter(KOLORS, Choice.FACEID_PLUS_V2) == "c.bin"
+    assert match.find_adapter(KOLORS, Choice.FACEID_PLUS) == "c.bin"
+    assert match.find_adapter(SDXL, Choice.PLUS) == "a.bin"
+
+
+def test_the_versions_of_face_id_plus_are_told_apart_by_name(models: Path) -> None:
+    put_adapter(models, "FaceID plus", "ip-adapter-faceid-plus_sd15.bin")
+    with pytest.raises(MissingModel, match="a FaceID plus v2 adapter"):
+        match.find_adapter(SD1, Choice.FACEID_PLUS_V2)
+    put_adapter(models, "FaceID plus", "ip-adapter-faceid-plusv2_sd15.bin")
+    assert match.find_adapter(SD1, Choice.FACEID_PLUS) == "ip-adapter-faceid-plus_sd15.bin"
+    assert match.find_adapter(SD1, Choice.FACEID_PLUS_V2) == "ip-adapter-faceid-plusv2_sd15.bin"
+
+
+def test_the_smaller_vit_l_is_not_taken_for_the_larger(models: Path) -> None:
+    put_encoder(models, "L", "l.bin")
+    with pytest.raises(MissingModel, match="l.bin is ViT-L; ViT-L 336 is needed"):
+        match.find_encoder(spec_of(models, "Kolors"))
+
+
 def test_a_hint_never_names_an_adapter_that_cannot_be_applied(models: Path) -> None:
     put_adapter(models, "Kolors", "a.bin")
     put_adapter(models, "FaceID", "b.bin")
     assert "https://" in match.adapter_hint(SDXL, Kind.PLUS)
     assert "https://" in match.adapter_hint(SD1, Kind.STANDARD)
+    assert match.adapter_hint(SD1, Kind.FACEID_PLUS).startswith("Load b.bin")
+    assert match.adapter_hint(KOLORS, Kind.STANDARD).startswith("Load a.bin")
     put_adapter(models, "XL plus", "z.bin")
     assert match.adapter_hint(SDXL, Kind.PLUS).startswith("Load z.bin")
 

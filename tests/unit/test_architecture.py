@@ -43,7 +43,7 @@ def violations(path: Path, root: Path = ROOT) -> list[str]:
             target = place[: len(place) - level] if level else ()
             bad = bool(level) and target == ("nodes",)
         elif place[0] == "nodes":
-            sibling = level == 1 and top in {"load", "apply", "embeds", "weights"}
+            sibling = level == 1 and top in {"load", "apply", "embeds", "weights", "faces"}
             bad = (not level and top in HOST - {"comfy_api"}) or (
                 sibling and place[-1] != "__init__.py"
             )

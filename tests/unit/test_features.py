@@ -10,8 +10,9 @@ import pytest
 import torch
 from checkpoints import as_published, load_table
 from numpy.typing import NDArray
+from pack.ip_models.combine import Combine, combine
 from pack.ip_models.errors import BadInput, WrongEncoder
-from pack.ip_models.features import Combine, ImageFeatures, combine, name_encoder, select
+from pack.ip_models.features import ImageFeatures, name_encoder, select
 from pack.ip_models.recognise import read_spec
 from pack.ip_models.spec import AdapterSpec, Feature
 from pack.ip_models.state_dict import canonical

@@ -8,7 +8,14 @@ from pathlib import PurePosixPath
 import pytest
 from checkpoints import Table, all_tables, as_published, load_table
 from pack.ip_models.errors import IPAdapterError
-from pack.ip_models.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES, RULES, Choice, rank
+from pack.ip_models.published import (
+    ADAPTER_ADDRESSES,
+    ENCODER_ADDRESSES,
+    RULES,
+    Choice,
+    rank,
+    shortcut,
+)
 from pack.ip_models.recognise import read_spec
 from pack.ip_models.spec import AdapterSpec, Family
 from pack.ip_models.state_dict import canonical
@@ -116,6 +123,53 @@ def test_a_full_face_file_needs_no_name(name: str) -> None:
     assert rank(Choice.PLUS_FACE, FULL, name) is None
 
 
+FACE_V1, FACE_V2 = "ip-adapter-faceid-plus_sd15.bin", "ip-adapter-faceid-plusv2_sd15.bin"
+FACE = spec_of("ip-adapter-faceid-plus_sd15")
+FACE_XL, FACE_KOLORS = spec_of("ip-adapter-faceid-plusv2_sdxl"), spec_of("kolors_ipa-faceid-plus")
+UNNORMED = spec_of("ip-adapter-faceid-portrait_sdxl_unnorm")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (FACE_V1, False),
+        (FACE_V2, True),
+        ("IP-Adapter-FaceID-PlusV2_SD15.bin", True),
+        ("faceid plus v2.safetensors", True),
+        ("faceid-v2.bin", True),
+        ("faceid-plus_v20.bin", False),
+        ("rev2-faceid-plus.bin", False),
+        (PLAIN, False),
+    ],
+)
+def test_the_version_of_face_id_plus_is_read_from_the_name(name: str, expected: bool) -> None:
+    assert shortcut(FACE, name) is expected
+    assert rank(Choice.FACEID_PLUS, FACE, name) == (None if expected else 0)
+    assert rank(Choice.FACEID_PLUS_V2, FACE, name) == (0 if expected else None)
+
+
+@pytest.mark.parametrize("spec", [FACE_XL, FACE_KOLORS], ids=["SDXL", "Kolors"])
+@pytest.mark.parametrize("name", [PLAIN, FACE_V1, FACE_V2])
+def test_other_families_have_version_2_only(spec: AdapterSpec, name: str) -> None:
+    assert shortcut(spec, name)
+    assert rank(Choice.FACEID_PLUS_V2, spec, name) == 0
+    assert rank(Choice.FACEID_PLUS, spec, name) == 1
+
+
+def test_only_face_id_plus_has_versions() -> None:
+    assert not any(shortcut(spec, FACE_V2) for spec in (PLUS, UNNORMED, spec_of("ip-adapter_sdxl")))
+
+
+@pytest.mark.parametrize(
+    "name", ["ip-adapter_instant_id_sdxl.bin", "InstantID.bin", "instantid-ip.bin"]
+)
+def test_an_instant_id_file_is_no_portrait(name: str) -> None:
+    assert rank(Choice.PORTRAIT_UNNORMED, UNNORMED, name) is None
+    assert (
+        rank(Choice.PORTRAIT_UNNORMED, UNNORMED, "ip-adapter-faceid-portrait_sdxl_unnorm.bin") == 0
+    )
+
+
 @pytest.mark.parametrize(
     ("family", "choice", "address"),
     [(*key, address) for key, address in ADAPTER_ADDRESSES.items()],
@@ -132,13 +186,15 @@ def test_each_choice_finds_its_published_file_among_all_of_them(
     assert best & {stem(other) for other in ADAPTER_ADDRESSES.values()} == {stem(address)}
 
 
-def test_every_choice_has_a_rule_and_a_file_for_sd1() -> None:
+def test_every_choice_has_a_rule_and_a_file() -> None:
     assert set(RULES) == set(Choice)
-    assert {choice for family, choice in ADAPTER_ADDRESSES if family is Family.SD1} == set(Choice)
+    for_sd1 = {choice for family, choice in ADAPTER_ADDRESSES if family is Family.SD1}
+    assert for_sd1 == set(Choice) - {Choice.PORTRAIT_UNNORMED}
+    assert (Family.SDXL, Choice.PORTRAIT_UNNORMED) in ADAPTER_ADDRESSES
 
 
 def test_every_encoder_of_a_supported_file_can_be_had() -> None:
-    assert {spec.encoder for _, spec in SUPPORTED} <= set(ENCODER_ADDRESSES)
+    assert {spec.encoder for _, spec in SUPPORTED if spec.needs_encoder} <= set(ENCODER_ADDRESSES)
 
 
 @pytest.mark.parametrize("choice", Choice)

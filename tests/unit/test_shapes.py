@@ -17,6 +17,8 @@ from checkpoints import (
     as_tensors,
     contained,
     flat_keys,
+    load_table,
+    lora_shapes,
     tiny_shapes,
 )
 from pack.ip_models.adapter import IPAdapter
@@ -32,9 +34,10 @@ READABLE = [table for table in TABLES if table.expect.kind not in FOREIGN]
 SUPPORTED = [table for table in TABLES if table.expect.supported]
 REFUSED = [table for table in READABLE if not table.expect.supported]
 REJECTED = [table for table in TABLES if table.expect.kind in FOREIGN]
-CONTEXT = {"SD1.5": 768, "SD2": 1024, "SDXL": 2048}
-HIDDEN = {"SD1.5": HIDDEN_SD1, "SD2": HIDDEN_SD1, "SDXL": HIDDEN_SDXL}
-RESAMPLER = {"SD1.5": (768, 12), "SD2": (1024, 12), "SDXL": (1280, 20)}
+CONTEXT = {"SD1.5": 768, "SD2": 1024, "SDXL": 2048, "Kolors": 2048}
+HIDDEN = {"SD1.5": HIDDEN_SD1, "SD2": HIDDEN_SD1, "SDXL": HIDDEN_SDXL, "Kolors": HIDDEN_SDXL}
+RESAMPLER = {"SD1.5": (768, 12), "SD2": (1024, 12), "SDXL": (1280, 20), "Kolors": (2048, 12)}
+FACE_RESAMPLER = {"SD1.5": (768, 12), "SDXL": (2048, 32), "Kolors": (4096, 64)}
 META = torch.device("meta")
 
 
@@ -68,7 +71,7 @@ def shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
 
 def test_there_is_a_table_for_every_published_file() -> None:
     assert len(TABLES) == 35
-    assert len(SUPPORTED) == 16
+    assert len(SUPPORTED) == 28
 
 
 @pytest.mark.parametrize("table", [t for t in TABLES if t.size_mb], ids=name_of)
@@ -117,7 +120,9 @@ def test_a_supported_file_fills_its_module_exactly(table: Table) -> None:
     require_supported(spec, table.file)
     adapter = IPAdapter(spec, weights, nn, META)
     published = shapes(flat_keys(as_tensors(table)))
-    assert shapes(adapter.state_dict()) == published
+    lora = {f"ip_adapter.{key}" for key in weights.lora}
+    module = {key: shape for key, shape in published.items() if key not in lora}
+    assert shapes(adapter.state_dict()) == module
     adapter.load(weights, table.file)
     adapter.load(weights, table.file, assign=True)
 
@@ -168,10 +173,27 @@ def test_the_description_tells_what_a_user_has_to_know(table: Table) -> None:
 def test_small_random_adapters_have_the_published_layout(table: Table) -> None:
     family, kind = table.expect.family, table.expect.kind
     spec = read_spec(canonical(as_published(table)))
-    dim, heads = RESAMPLER[family]
+    dim, heads = (FACE_RESAMPLER if kind == "FaceID plus" else RESAMPLER)[family]
     sizes = HIDDEN[family], CONTEXT[family], spec.feature_width, spec.tokens
     published = shapes(flat_keys(as_tensors(table)))
-    assert tiny_shapes(kind, *sizes, dim=dim, heads=heads) == published
+    lora = lora_shapes(HIDDEN[family], CONTEXT[family]) if spec.has_lora else {}
+    assert tiny_shapes(kind, *sizes, dim=dim, heads=heads) | lora == published
+
+
+@pytest.mark.parametrize("table", SUPPORTED, ids=name_of)
+def test_a_file_tells_whether_a_face_and_an_encoder_are_needed(table: Table) -> None:
+    spec = read_spec(canonical(as_published(table)))
+    face = "FaceID" in spec.kind.value
+    assert spec.needs_face is face
+    assert (spec.identity is not None) is face
+    assert spec.needs_encoder is (spec.encoder != "face")
+    assert spec.needs.endswith("a face") is face
+    assert f"needs {spec.needs} " in spec.describe()
+
+
+@pytest.mark.parametrize("name", ["ip-adapter-faceid-portrait_sdxl_unnorm", "instantid_ip-adapter"])
+def test_the_description_admits_that_instant_id_looks_the_same(name: str) -> None:
+    assert "InstantID" in read_spec(canonical(as_published(load_table(name)))).describe()
 
 
 @pytest.mark.parametrize("table", TABLES, ids=name_of)

@@ -43,6 +43,8 @@ FULL = "ip-adapter-full-face_sd15"
 FACE = "ip-adapter-faceid_sd15"
 FACE_PLUS = "ip-adapter-faceid-plusv2_sd15"
 PORTRAIT = "ip-adapter-faceid-portrait_sd15"
+UNNORMED = "ip-adapter-faceid-portrait_sdxl_unnorm"
+KOLORS_FACE = "kolors_ipa-faceid-plus"
 KOLORS = "kolors_ip_adapter_plus_general"
 XLABS = "xlabs_flux-ip-adapter"
 INSTANTX = "instantx_flux.1-dev-ip-adapter"
@@ -220,6 +222,7 @@ def add(key: str, *shape: int) -> Damage:
 
 
 LAYER, PROJ = "ip_adapter.9.to_", "image_proj."
+PERCEIVER = f"{PROJ}perceiver_resampler."
 DAMAGES: dict[str, tuple[str, Damage, type[IPAdapterError]]] = {
     "no key": (STANDARD, drop(f"{LAYER}k_ip.weight"), BrokenFile),
     "no value": (STANDARD, drop(f"{LAYER}v_ip.weight"), BrokenFile),
@@ -271,6 +274,16 @@ DAMAGES: dict[str, tuple[str, Damage, type[IPAdapterError]]] = {
     "face of another base": (FACE, resize(f"{PROJ}norm.weight", 1024), BrokenFile),
     "only the LoRA of a face": (FACE, drop_part("_ip."), IPAdapterError),
     "no perceiver query": (FACE_PLUS, drop(f"{PROJ}norm.weight"), BrokenFile),
+    "no perceiver blocks": (FACE_PLUS, drop_part("perceiver_resampler.layers."), BrokenFile),
+    "no middle perceiver block": (FACE_PLUS, drop_part(f"{PERCEIVER}layers.2."), BrokenFile),
+    "no perceiver norm": (FACE_PLUS, drop_part(f"{PERCEIVER}norm_out"), BrokenFile),
+    "odd perceiver": (FACE_PLUS, resize(f"{PERCEIVER}layers.0.0.to_q.weight", 7, 768), BrokenFile),
+    "narrow perceiver": (FACE_PLUS, resize(f"{PERCEIVER}proj_in.weight", 64, 1280), BrokenFile),
+    "face of another width": (FACE_PLUS, resize(f"{PROJ}proj.0.weight", 512, 256), BrokenFile),
+    "no second plus layer": (FACE_PLUS, drop_part("image_proj.proj.2."), BrokenFile),
+    "no unnormed block": (UNNORMED, drop_part("image_proj.layers.2."), BrokenFile),
+    "no unnormed query": (UNNORMED, drop_part("layers.0.0.to_q"), BrokenFile),
+    "no Kolors face norm": (KOLORS_FACE, drop(f"{PROJ}norm.weight"), BrokenFile),
     "no XLabs projection": (XLABS, drop("ip_adapter_proj_model.proj.weight"), BrokenFile),
     "no XLabs value": (
         XLABS,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ....ip_models.errors import WrongBase
-from .unet import AttentionLayer, read_unet
+from .unet import AttentionLayer, TextProjection, read_unet, text_projection
 
-__all__ = ["AttentionLayer", "attention_layers"]
+__all__ = ["AttentionLayer", "TextProjection", "attention_layers", "text_projection"]
 
 
 def attention_layers(model: Any) -> list[AttentionLayer]:
@@ -21,7 +21,7 @@ def attention_layers(model: Any) -> list[AttentionLayer]:
         base = type(getattr(model, "model", model)).__name__
         raise WrongBase(
             f"this MODEL is of class {base} and has no cross-attention to text",
-            "SD1.5, SD2 and SDXL UNets can be prompted with images",
+            "SD1.5, SD2 and SDXL UNets, that of Kolors too, can be prompted with images",
             "Load a checkpoint of one of these families",
         )
     return layers

@@ -1,0 +1,126 @@
+"""The wire format of protocol buffers: numbered fields, each checked against the bytes there.
+
+Written from the format's description (protobuf.dev/programming-guides/encoding).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import numpy
+
+_VARINT, _EIGHT, _LENGTH, _FOUR = 0, 1, 2, 5
+
+Item = int | memoryview
+
+
+class Malformed(ValueError):
+    """The bytes are not what they should be; the message says what is wrong with them."""
+
+
+class Fields:
+    """The fields of one message, by number, in the order of the file."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._items: dict[int, list[Item]] = {}
+        for number, item in _parse(data):
+            self._items.setdefault(number, []).append(item)
+
+    def all(self, number: int) -> list[Item]:
+        """Every value of a field: an integer, or the bytes of anything else."""
+        return self._items.get(number, [])
+
+    def blobs(self, number: int) -> list[memoryview]:
+        """Every value of a field of bytes."""
+        found = self.all(number)
+        blobs = [one for one in found if isinstance(one, memoryview)]
+        if len(blobs) != len(found):
+            raise Malformed(f"field {number} is a number where bytes are expected")
+        return blobs
+
+    def last(self, number: int) -> memoryview:
+        """The value of a field of bytes; empty if it is not there."""
+        return (self.blobs(number) or [memoryview(b"")])[-1]
+
+    def integer(self, number: int) -> int:
+        """The value of a field of one integer; 0 if it is not there."""
+        found = (self.all(number) or [0])[-1]
+        if not isinstance(found, int):
+            raise Malformed(f"field {number} is no number")
+        return found
+
+    def messages(self, number: int) -> list[Fields]:
+        """Every value of a field of messages."""
+        return [Fields(one) for one in self.blobs(number)]
+
+
+def _parse(data: memoryview) -> Iterator[tuple[int, Item]]:
+    position, end = 0, len(data)
+    while position < end:
+        key, position = _varint(data, position)
+        number, wire = key >> 3, key & 7
+        if number == 0:
+            raise Malformed("a field has the number 0")
+        if wire == _VARINT:
+            value, position = _varint(data, position)
+            yield number, value
+            continue
+        if wire == _LENGTH:
+            length, position = _varint(data, position)
+        elif wire in (_EIGHT, _FOUR):
+            length = 8 if wire == _EIGHT else 4
+        else:
+            raise Malformed(f"a field has the unknown kind {wire}")
+        if length > end - position:
+            raise Malformed(f"a field of {length} bytes has {end - position} left")
+        yield number, data[position : position + length]
+        position += length
+
+
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    value = 0
+    for index in range(10):
+        if position >= len(data):
+            raise Malformed("it ends within a number")
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            return value & (2**64 - 1), position
+    raise Malformed("a number does not end")
+
+
+def signed(value: int) -> int:
+    """An int64 or int32 from the unsigned number that stands for it."""
+    return value - 2**64 if value >= 2**63 else value
+
+
+def integers(items: list[Item]) -> tuple[int, ...]:
+    """Numbers of a repeated field, packed or not."""
+    found: list[int] = []
+    for item in items:
+        if isinstance(item, int):
+            found.append(item)
+            continue
+        position = 0
+        while position < len(item):
+            value, position = _varint(item, position)
+            found.append(value)
+    return tuple(found)
+
+
+def floats(items: list[Item]) -> tuple[float, ...]:
+    """Single precision numbers of a repeated field, packed or not."""
+    blobs = [item for item in items if isinstance(item, memoryview)]
+    if len(blobs) != len(items) or any(len(one) % 4 for one in blobs):
+        raise Malformed("floats end within a number")
+    if len(blobs) == len(items) and all(len(one) == 4 for one in blobs):
+        return tuple(struct.unpack("<f", one)[0] for one in blobs)
+    joined = b"".join(bytes(one) for one in blobs)
+    return tuple(numpy.frombuffer(joined, "<f4").tolist())
+
+
+def text(data: memoryview) -> str:
+    """A name; what is not UTF-8 keeps its bytes visibly."""
+    return bytes(data).decode("utf-8", "backslashreplace")

@@ -1,0 +1,135 @@
+"""Nodes that load face models and read faces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from ..ip_models.faces import FaceChoice
+from .host import face_packs
+from .host.face_engines import EngineChoice, load_engine
+from .host.faces import OnNoFace, Photos, encode_faces
+from .sockets import CATEGORY, Embeds, FaceModels
+
+
+class LoadFaceModels(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IPALoadFaceModels",
+            display_name="Load Face Models (IP-Adapter)",
+            category=CATEGORY,
+            description="Loads the face detector and recogniser of a pack in models/insightface. "
+            "Nothing has to be installed for it and nothing is downloaded. InsightFace's packs are "
+            "for non-commercial research only.",
+            search_aliases=["ipadapter", "IPAdapterInsightFaceLoader", "insightface", "FaceID"],
+            inputs=[
+                io.Combo.Input(
+                    "pack",
+                    options=face_packs.names(),
+                    tooltip="A folder in models/insightface: buffalo_l for FaceID adapters of "
+                    "SD1.5 and SDXL, antelopev2 for Kolors and InstantID.",
+                ),
+                io.Combo.Input(
+                    "engine",
+                    options=[choice.value for choice in EngineChoice],
+                    default=EngineChoice.AUTO.value,
+                    optional=True,
+                    tooltip="What runs the models. auto and torch: this pack, on the device and in "
+                    "the memory of ComfyUI. insightface: the package of that name, where it is "
+                    "installed.",
+                ),
+            ],
+            outputs=[FaceModels.Output("face_models", tooltip="For Encode Face.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, pack: str | None = None) -> bool | str:
+        # Whether the pack is whole is said when the node runs, with what is missing.
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, pack: str, engine: str = EngineChoice.AUTO.value) -> str:
+        return face_packs.fingerprint(pack) + engine
+
+    @classmethod
+    def execute(cls, pack: str, engine: str = EngineChoice.AUTO.value) -> io.NodeOutput:
+        loaded = load_engine(face_packs.find(pack), EngineChoice(engine))
+        return io.NodeOutput(loaded, ui=ui.PreviewText(loaded.describe()))
+
+
+class EncodeFace(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IPAEncodeFace",
+            display_name="Encode Face (IP-Adapter)",
+            category=CATEGORY,
+            description="Finds a face in each photo and reads whose it is, for FaceID adapters. "
+            "Several photos of one person are heard together.",
+            search_aliases=["ipadapter", "IPAdapterFaceID", "FaceID", "face", "portrait"],
+            inputs=[
+                io.MultiType.Input(
+                    "face_models",
+                    types=[FaceModels, io.Custom("INSIGHTFACE"), io.Custom("FACEANALYSIS")],
+                    tooltip="From Load Face Models, or from the InsightFace loader of another "
+                    "pack.",
+                ),
+                io.Image.Input("image", tooltip="One photo, or a batch of photos of one person."),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    optional=True,
+                    tooltip="Only for FaceID plus, which also looks at the face: ViT-H, or the "
+                    "336 pixel ViT-L for Kolors.",
+                ),
+                io.Combo.Input(
+                    "face",
+                    options=[choice.value for choice in FaceChoice],
+                    default=FaceChoice.LARGEST.value,
+                    optional=True,
+                    tooltip="Which face, where a photo shows several. best score is what "
+                    "ComfyUI_IPAdapter_plus takes.",
+                ),
+                io.Combo.Input(
+                    "on_no_face",
+                    options=[choice.value for choice in OnNoFace],
+                    default=OnNoFace.ERROR.value,
+                    optional=True,
+                    tooltip="What to do about a photo without a face. error: stop. skip: leave it "
+                    "out, and stop if none is left. pass: leave it out, and if none is left leave "
+                    "the MODEL as it is.",
+                ),
+                io.Int.Input(
+                    "face_index",
+                    default=0,
+                    min=0,
+                    max=99,
+                    optional=True,
+                    tooltip="Used with left to right: 0 is the face furthest left.",
+                ),
+            ],
+            outputs=[
+                Embeds.Output("embeds", tooltip="For Apply IP-Adapter or Merge Embeds."),
+                io.Image.Output("crops", tooltip="The faces as the encoder sees them."),
+                io.Boolean.Output("found", tooltip="Whether any photo shows a face."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        face_models: Any,
+        image: Any,
+        clip_vision: Any = None,
+        face: str = FaceChoice.LARGEST.value,
+        on_no_face: str = OnNoFace.ERROR.value,
+        face_index: int = 0,
+    ) -> io.NodeOutput:
+        photos = Photos(image, FaceChoice(face), face_index, OnNoFace(on_no_face))
+        features, crops = encode_faces(face_models, photos, clip_vision)
+        text = f"{features.count} of {len(image)} photos with a face"
+        return io.NodeOutput(features, crops, features.count > 0, ui=ui.PreviewText(text))
+
+
+NODES: list[type[io.ComfyNode]] = [LoadFaceModels, EncodeFace]

@@ -1,0 +1,136 @@
+"""Photos of people in, `FaceFeatures` and the cut out faces out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from ...ip_models.errors import BadInput, NoFace
+from ...ip_models.face_align import Picture, norm_crop, square_crop
+from ...ip_models.faces import Face, FaceChoice, choose, find_faces, tried
+from ...ip_models.features import FaceFeatures, ImageFeatures
+from ...ip_models.image import Fit, require_images
+from .face_engines import FaceEngine
+from .face_insightface import InsightfaceEngine
+from .face_packs import Recogniser, warn_of
+from .progress import Progress
+from .vision import Reference, encode
+
+_CROP, _KOLORS_CROP = 224, 336
+
+
+class OnNoFace(str, Enum):
+    """What becomes of photos without a face."""
+
+    ERROR = "error"
+    SKIP = "skip"
+    PASS = "pass"
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos to read faces from and how.
+
+    Attributes:
+        images: (n, height, width, channels) in 0..1.
+        choice: which face of several.
+        index: for left to right, from 0.
+        on_no_face: `SKIP` and `PASS` leave photos without a face out; where none is left, `SKIP`
+            is an error and `PASS` gives features of nobody, which leave a MODEL as it is.
+    """
+
+    images: Tensor
+    choice: FaceChoice = FaceChoice.LARGEST
+    index: int = 0
+    on_no_face: OnNoFace = OnNoFace.ERROR
+
+
+def engine_of(face_models: Any) -> FaceEngine:
+    """This pack's own engine, or one around the object of another pack."""
+    own = all(hasattr(face_models, name) for name in ("embed", "crop_size", "fixed_size"))
+    return face_models if own else InsightfaceEngine.from_object(face_models)
+
+
+def encode_faces(
+    face_models: Any, photos: Photos, clip_vision: Any = None
+) -> tuple[FaceFeatures, Tensor]:
+    """Identity of each photo's face and, with an encoder, what it looks like.
+
+    Returns:
+        The features, and the faces as (n, size, size, 3) in 0..1; one black picture for nobody.
+
+    Raises:
+        BadInput: the images or the encoder cannot be used.
+        NoFace: a photo shows none, unless it may be left out.
+    """
+    require_images(photos.images, "image")
+    engine = engine_of(face_models)
+    pictures = [_picture(image) for image in photos.images]
+    progress = Progress(2 * len(pictures) + 1)
+    found: list[tuple[Picture, Face]] = []
+    missing: list[NoFace] = []
+    for i, picture in enumerate(pictures):
+        progress.step()
+        face = choose(find_faces(picture, engine), photos.choice, photos.index)
+        if face is not None:
+            found.append((picture, face))
+            continue
+        height, width = picture.shape[:2]
+        missing.append(NoFace(i, len(pictures), (width, height), tried(engine)))
+        if photos.on_no_face is OnNoFace.ERROR:
+            raise missing[0]
+    if not found and photos.on_no_face is OnNoFace.SKIP:
+        raise missing[0]
+    return _encode(engine, found, clip_vision, progress)
+
+
+def _encode(
+    engine: FaceEngine, found: list[tuple[Picture, Face]], clip_vision: Any, progress: Progress
+) -> tuple[FaceFeatures, Tensor]:
+    source = engine.describe().splitlines()[0]
+    if not found:
+        nobody = FaceFeatures(torch.zeros(0, 512), None, source)
+        return nobody, torch.zeros(1, _CROP, _CROP, 3)
+    upright = [norm_crop(picture, face.key_points, engine.crop_size) for picture, face in found]
+    identity = engine.embed(upright)
+    progress.step()
+    crops = _images([_seen(picture, face, clip_vision) for picture, face in found])
+    pack = getattr(engine, "pack", None)  # the models of other packs are their own business
+    doubts = {one.value: warn_of(pack, one) for one in Recogniser} if pack else {}
+    return FaceFeatures(identity, _looks(clip_vision, crops), source, doubts), crops
+
+
+def _seen(picture: Picture, face: Face, clip_vision: Any) -> Picture:
+    """What an encoder sees of a face; Kolors was trained on the square around its box."""
+    if getattr(clip_vision, "image_size", None) == _KOLORS_CROP:
+        return square_crop(picture, face.box, _KOLORS_CROP)
+    return norm_crop(picture, face.key_points, _CROP)
+
+
+def _looks(clip_vision: Any, crops: Tensor) -> ImageFeatures | None:
+    if clip_vision is None:
+        return None
+    return encode(clip_vision, Reference(images=crops, fit=Fit.SQUASH))
+
+
+def _picture(image: Tensor) -> Picture:
+    """(height, width, 3) of 8 bits, as every image loader gives them."""
+    if image.shape[-1] == 1:
+        image = image.expand(*image.shape[:2], 3)
+    if image.shape[-1] not in (3, 4):
+        raise BadInput(
+            f"image has {image.shape[-1]} channels",
+            "1, 3 or 4 are needed to look for a face",
+            "Connect a photo",
+        )
+    pixels = image[..., :3].detach().cpu().float().clamp(0, 1) * 255
+    return pixels.round().to(torch.uint8).numpy()
+
+
+def _images(pictures: list[Picture]) -> Tensor:
+    return torch.from_numpy(numpy.stack(pictures)).float() / 255
