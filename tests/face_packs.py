@@ -263,6 +263,36 @@ def grown_recogniser(path: Path, seed: int = 5, through_identity: bool = True) -
     return graph.save(path, [("input.1", [None, 3, 112, 112])], [("683", [1, 512])])
 
 
+def full_size_recogniser(path: Path, seed: int = 6) -> Path:
+    """IResNet-50 as w600k_r50.onnx has it, 174 MB of random weights."""
+    graph = Graph(opset=11, seed=seed)
+
+    def activation(data: str, channels: int) -> str:
+        return graph.add("PRelu", data, graph.weight(numpy.full((channels, 1, 1), 0.25, "f4")))
+
+    def block(data: str, into: int, out: int, stride: int) -> str:
+        inner = graph.normalisation(data, into)
+        inner = activation(graph.convolution(inner, into, out), out)
+        inner = graph.convolution(inner, out, out, stride=stride)
+        if stride == 2:
+            data = graph.convolution(data, into, out, size=1, stride=2)
+        return graph.add("Add", inner, data)
+
+    data, width = activation(graph.convolution("input.1", 3, 64), 64), 64
+    for depth, out in zip((3, 4, 14, 3), (64, 128, 256, 512), strict=True):
+        for number in range(depth):
+            data = block(data, width, out, 2 if number == 0 else 1)
+            width = out
+    flat = graph.add("Flatten", graph.normalisation(data, width), axis=1)
+    rows = width * 7 * 7
+    weight = graph.weight((graph.random.randn(512, rows) / rows**0.5).astype("f4"))
+    bias = graph.weight(numpy.zeros(512, "f4"))
+    made = graph.add("Gemm", flat, weight, bias, alpha=1.0, beta=1.0, transB=1)
+    graph.normalisation(made, 512)
+    graph.nodes[-1].output[0] = "683"
+    return graph.save(path, [("input.1", [None, 3, 112, 112])], [("683", [1, 512])])
+
+
 def make_pack(folder: Path, grown: bool = False, **kind: bool) -> Path:
     """A pack in the layout of buffalo_l."""
     (grown_detector if grown else small_detector)(folder / "det_10g.onnx", **kind)

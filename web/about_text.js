@@ -7,6 +7,8 @@ export const REPORTING = new Set([
   "IPALoadForModel",
   "IPAEncodeImage",
   "IPAMergeEmbeds",
+  "IPALoadFaceModels",
+  "IPAEncodeFace",
   "IPARegions",
   "IPASchedule",
 ]);

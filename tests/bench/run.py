@@ -49,6 +49,7 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
             checks += sections.agreement(contenders, folder)
         if not options.quick:
             sections.full_size(contenders, folder, options)
+            sections.face_engines(folder / "faces")
     print(sections.summary(checks))
     return 0 if all(check.passed for check in checks) else 1
 

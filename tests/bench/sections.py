@@ -15,9 +15,9 @@ import comfyui_version
 import tiny
 import torch
 from bench import counts as counting
+from bench import faces, reapply
 from bench import full_size as real
 from bench import memory as keeping
-from bench import reapply
 from bench.bed import tiny_bed
 from bench.contenders import Contender, How, Ours
 from bench.counts import Case
@@ -111,6 +111,12 @@ def second_apply(parties: Sequence[Contender], folder: Path) -> list[Check]:
     print(table(["", *reapply.HEADER, ""], rows))
     print(f"\n{reapply.LEGEND}")
     return kept
+
+
+def face_engines(folder: Path) -> None:
+    """What a face costs; nothing is promised of it."""
+    _title("Faces: a recogniser of full size with random weights, a small detector")
+    print(table(faces.HEADER, faces.rows(folder)))
 
 
 def _promised(party: Contender, checks: list[Check]) -> list[Check]:
