@@ -17,7 +17,6 @@ from .sockets import (
     CATEGORY,
     Adapter,
     Embeds,
-    FaceVersion,
     face_inputs,
     scale_input,
     where_inputs,
@@ -63,7 +62,6 @@ class ApplyIPAdapter(io.ComfyNode):
         mask_rule: str = MaskRule.AREA.value,
         face_structure: float = 1.0,
         face_lora_strength: float = 1.0,
-        face_version: str = FaceVersion.AUTO.value,
     ) -> io.NodeOutput:
         settings = Settings(
             scale=scale,
@@ -76,7 +74,6 @@ class ApplyIPAdapter(io.ComfyNode):
             mask_rule=MaskRule(mask_rule),
             face_structure=face_structure,
             face_lora=face_lora_strength,
-            face_shortcut=FaceVersion(face_version).shortcut,
         )
         return io.NodeOutput(apply(model, adapter, embeds, settings))
 
@@ -139,7 +136,6 @@ class BindToConditioning(io.ComfyNode):
         mask_rule: str = MaskRule.AREA.value,
         face_structure: float = 1.0,
         face_lora_strength: float = 1.0,
-        face_version: str = FaceVersion.AUTO.value,
     ) -> io.NodeOutput:
         if negative is None:
             require_unused(cls.hidden.prompt, cls.hidden.unique_id, output=2)
@@ -155,7 +151,6 @@ class BindToConditioning(io.ComfyNode):
             mask_rule=MaskRule(mask_rule),
             face_structure=face_structure,
             face_lora=face_lora_strength,
-            face_shortcut=FaceVersion(face_version).shortcut,
             binding=binding,
         )
         bound = apply(model, adapter, embeds, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -14,6 +15,19 @@ from .host.loaded import LoadedAdapter, load
 from .sockets import CATEGORY, Adapter
 
 _AUTO = "auto"
+
+
+class FaceVersion(str, Enum):
+    """Which FaceID plus a file is; SD1.5 has two that differ by name only."""
+
+    AUTO = "auto"
+    V1 = "v1"
+    V2 = "v2"
+
+    @property
+    def shortcut(self) -> bool | None:
+        """Whether the identity's own tokens are kept; None to go by the file name."""
+        return {FaceVersion.V1: False, FaceVersion.V2: True}.get(self)
 
 
 class LoadAdapter(io.ComfyNode):
@@ -31,7 +45,16 @@ class LoadAdapter(io.ComfyNode):
                     "adapter_file",
                     options=folders.files(folders.ADAPTERS),
                     tooltip="A file from models/ipadapter. Press R to read the folder again.",
-                )
+                ),
+                io.Combo.Input(
+                    "face_version",
+                    options=[version.value for version in FaceVersion],
+                    default=FaceVersion.AUTO.value,
+                    optional=True,
+                    advanced=True,
+                    tooltip="FaceID plus of SD1.5 comes as v1 and v2, which look the same. auto "
+                    "goes by v2 in the file name.",
+                ),
             ],
             outputs=[Adapter.Output("adapter", tooltip="The adapter, for Apply IP-Adapter.")],
         )
@@ -41,12 +64,15 @@ class LoadAdapter(io.ComfyNode):
         return _find(folders.ADAPTERS, adapter_file)
 
     @classmethod
-    def fingerprint_inputs(cls, adapter_file: str) -> str:
+    def fingerprint_inputs(cls, adapter_file: str, **_: Any) -> str:
         return folders.fingerprint(folders.ADAPTERS, adapter_file)
 
     @classmethod
-    def execute(cls, adapter_file: str) -> io.NodeOutput:
+    def execute(
+        cls, adapter_file: str, face_version: str = FaceVersion.AUTO.value
+    ) -> io.NodeOutput:
         adapter = load(folders.resolve(folders.ADAPTERS, adapter_file))
+        adapter = adapter.as_version(FaceVersion(face_version).shortcut)
         return io.NodeOutput(adapter, ui=ui.PreviewText(_about(adapter)))
 
 

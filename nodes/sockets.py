@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
-
 from comfy_api.latest import io
 
 from ..ip_models.keyvalue import KvScaling
@@ -88,19 +86,6 @@ def where_inputs() -> list[io.Input]:
     ]
 
 
-class FaceVersion(str, Enum):
-    """Which FaceID plus a file is; SD1.5 has two that differ by name only."""
-
-    AUTO = "auto"
-    V1 = "v1"
-    V2 = "v2"
-
-    @property
-    def shortcut(self) -> bool | None:
-        """Whether the identity's own tokens are kept; None to go by the file name."""
-        return {FaceVersion.V1: False, FaceVersion.V2: True}.get(self)
-
-
 def face_inputs() -> list[io.Input]:
     """What FaceID adapters have besides."""
     return [
@@ -124,15 +109,6 @@ def face_inputs() -> list[io.Input]:
             advanced=True,
             tooltip="Strength of the LoRA inside a FaceID file. 1 is what it was trained with, "
             "0 leaves it out, to load it as a file of its own.",
-        ),
-        io.Combo.Input(
-            "face_version",
-            options=[version.value for version in FaceVersion],
-            default=FaceVersion.AUTO.value,
-            optional=True,
-            advanced=True,
-            tooltip="FaceID plus of SD1.5 comes as v1 and v2, which look the same. auto goes by "
-            "v2 in the file name.",
         ),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from collections.abc import Mapping
@@ -76,11 +77,21 @@ class LoadedAdapter:
         )
         self._projected: WeakKeyDictionary[Features, dict[Projecting, KeyValues]]
         self._projected = WeakKeyDictionary()
+        self._version: bool | None = None
+        self._shared: LoadedAdapter | None = None
 
     @property
     def shortcut(self) -> bool:
-        """Whether the file is a FaceID plus of version 2, as far as its name tells."""
-        return shortcut(self.spec, self.name)
+        """Whether the file is a FaceID plus of version 2, by its name if nobody has said."""
+        return shortcut(self.spec, self.name) if self._version is None else self._version
+
+    def as_version(self, version: bool | None) -> LoadedAdapter:
+        """The same weights heard as version 2, as version 1, or by the file name (None)."""
+        if version is self._version:
+            return self
+        other = copy.copy(self)
+        other._version, other._shared = version, self  # keeps the file's one entry alive
+        return other
 
     def is_dynamic(self) -> bool:
         """Whether the host can drop the weights at any time; asked by its output cache."""

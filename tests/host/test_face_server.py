@@ -126,9 +126,13 @@ def test_another_face_is_another_picture(client: Client) -> None:
 
 def test_what_faceid_has_besides_reaches_the_picture(client: Client) -> None:
     made = [client.picture(face_graph("plusv2", clip=True))]
-    for extra in ({"face_structure": 0.3}, {"face_lora_strength": 0.0}, {"face_version": "v1"}):
+    for where, extra in (
+        ("apply", {"face_structure": 0.3}),
+        ("apply", {"face_lora_strength": 0.0}),
+        ("adapter", {"face_version": "v1"}),
+    ):
         prompt = face_graph("plusv2", clip=True)
-        prompt["apply"]["inputs"] |= extra
+        prompt[where]["inputs"] |= extra
         made.append(client.picture(prompt))
     assert len(set(made)) == 4
 
