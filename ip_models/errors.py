@@ -49,6 +49,18 @@ class UnsupportedNetwork(IPAdapterError):
     """A whole ONNX file that asks for something the pack's own runner does not do."""
 
 
+class NoSuchFace(IPAdapterError):
+    """A picture shows faces, but not as many as were asked for."""
+
+    def __init__(self, index: int, count: int, faces: int, wanted: int) -> None:
+        shown = "1 face" if faces == 1 else f"{faces} faces"
+        super().__init__(
+            f"image {index + 1} of {count} shows {shown} and face_index is {wanted}",
+            f"face_index counts from 0, so {faces - 1} is the last one",
+            "Lower face_index, or choose the largest face",
+        )
+
+
 class NoFace(IPAdapterError):
     """No face was found in a picture.
 

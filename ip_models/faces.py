@@ -23,6 +23,7 @@ SIZES = tuple(range(640, 127, -64))
 # One cut by the edge is found where something lies beyond it: shares of the sides.
 PADDINGS = (0.25, 0.5, 1.0)
 PADDED_SIZES = (640, 448, 256)
+_LARGEST = 1280
 Floats = NDArray[numpy.float32]
 # Outputs -> (strides, anchors at each place, whether key points are among them).
 _LAYOUTS = {
@@ -71,6 +72,11 @@ class Face:
         by = numpy.array([x, y], numpy.float32)
         return replace(self, box=self.box + numpy.tile(by, 2), key_points=self.key_points + by)
 
+    def scaled(self, factor: float) -> Face:
+        """The same face in a picture of another size."""
+        by = numpy.float32(factor)
+        return replace(self, box=self.box * by, key_points=self.key_points * by)
+
 
 class Detector(Protocol):
     """Finds faces in one picture at one size."""
@@ -87,10 +93,16 @@ class Detector(Protocol):
 
 def find_faces(image: Picture, detector: Detector) -> list[Face]:
     """Faces of the first try that shows any, the best score first; [] if none does."""
-    for x, y, padded, size in _tries(image, detector.fixed_size):
+    fixed = detector.fixed_size
+    for size in SIZES if fixed is None else (fixed,):
+        faces = detector.detect(image, size)
+        if faces:
+            return faces
+    small, shrunk = _at_most(image, _LARGEST)
+    for x, y, padded, size in _bordered(small, fixed):
         faces = detector.detect(padded, size)
         if faces:
-            return [face.moved(-x, -y) for face in faces]
+            return [face.moved(-x, -y).scaled(1 / shrunk) for face in faces]
     return []
 
 
@@ -106,16 +118,23 @@ def tried(detector: Detector) -> str:
     return f"detection {sizes}, and a border of {borders} %"
 
 
-def _tries(image: Picture, fixed: int | None) -> Iterator[tuple[int, int, Picture, int]]:
+def _bordered(image: Picture, fixed: int | None) -> Iterator[tuple[int, int, Picture, int]]:
     """Width and height of the border, the picture with it, and a size."""
-    sizes = SIZES if fixed is None else (fixed,)
-    yield from ((0, 0, image, size) for size in sizes)
-    if fixed is not None:
-        # What a smaller size does for a face that fills the picture, a border does here.
-        yield from (_padded(image, share, fixed) for share in PADDINGS)
-        return
+    # What a smaller size does for a face that fills the picture, a border does where it is fixed.
+    sizes = PADDED_SIZES if fixed is None else (fixed,)
     for share in PADDINGS:
-        yield from (_padded(image, share, size) for size in PADDED_SIZES)
+        yield from (_padded(image, share, size) for size in sizes)
+
+
+def _at_most(image: Picture, side: int) -> tuple[Picture, float]:
+    """A picture no larger than the detector looks at, and how much it was scaled."""
+    height, width = image.shape[:2]
+    factor = min(side / max(height, width), 1.0)
+    if factor == 1.0:
+        return image, factor
+    return shrink_bilinear(image, max(round(width * factor), 1), max(round(height * factor), 1)), (
+        factor
+    )
 
 
 def _padded(image: Picture, share: float, size: int) -> tuple[int, int, Picture, int]:

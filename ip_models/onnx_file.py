@@ -105,7 +105,7 @@ def _parsed(path: str, view: memoryview, size: int, parse: Callable[[memoryview]
     problem = ""
     try:
         return parse(view)
-    except (Malformed, UnicodeDecodeError) as error:
+    except (Malformed, ValueError, OverflowError, MemoryError) as error:
         problem = str(error)
     # Raised here, where no traceback keeps a view of the map alive.
     raise _broken(path, f"is cut off or no ONNX file ({size} bytes; {problem})")

@@ -36,6 +36,7 @@ _HOST_INPUTS = {
     "ConstantOfShape": (0,),
     "Expand": (1,),
 }
+_FOLDED = 4096
 _FAILURES = (CannotRun, RuntimeError, IndexError, ValueError, TypeError, OverflowError)
 
 
@@ -172,7 +173,7 @@ class _Plan:
             self._alias[output] = inputs[0]
         elif node.operator not in OPERATORS:
             raise _unsupported(self._network.name, node, "it is not known to this pack")
-        elif inputs and all(name in self._constants or not name for name in inputs):
+        elif inputs and self._are_small(inputs):
             self._constants[output] = self._fold(node, inputs)
         else:
             self._nodes.append((node, inputs))
@@ -181,11 +182,20 @@ class _Plan:
         given = node.attributes
         if isinstance(tensor := given.get("value"), Tensor):
             return tensor
-        for name, kind in (("value_float", torch.float32), ("value_int", torch.int64)):
-            for key in (name, f"{name}s"):
-                if given.get(key) is not None:
-                    return torch.tensor(given[key], dtype=kind)
+        kinds = {"value_float": torch.float32, "value_int": torch.int64}
+        kinds |= {f"{name}s": kind for name, kind in kinds.items()}
+        found = next((name for name in kinds if given.get(name) is not None), None)
+        if found:
+            try:
+                return torch.tensor(given[found], dtype=kinds[found])
+            except _FAILURES as error:
+                raise _unsupported(self._network.name, node, str(error)) from error
         raise _unsupported(self._network.name, node, "its value is of an unknown kind")
+
+    def _are_small(self, inputs: tuple[str, ...]) -> bool:
+        """Whether a node can be worked out at once: sizes and the like, never whole weights."""
+        known = [self._constants.get(name) for name in inputs if name]
+        return all(value is not None and value.numel() <= _FOLDED for value in known)
 
     def _fold(self, node: Node, inputs: tuple[str, ...]) -> Tensor:
         values = tuple(self._constants[name] if name else None for name in inputs)

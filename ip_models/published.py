@@ -53,7 +53,7 @@ RULES: dict[Choice, Rule] = {
     Choice.PORTRAIT: Rule(Kind.PORTRAIT),
     Choice.PORTRAIT_UNNORMED: Rule(Kind.PORTRAIT_UNNORMED),
 }
-_VERSION_2 = re.compile(r"(?<![a-z0-9])(?:plus)?v2(?![a-z0-9])", re.IGNORECASE)
+_VERSION_2 = re.compile(r"plus[^a-z0-9]?v2(?![0-9])|(?<![a-z0-9])v2(?![a-z0-9])", re.IGNORECASE)
 _INSTANT_ID = re.compile(r"instant[^a-z0-9]?id(?![a-z])", re.IGNORECASE)
 
 _HUB = "https://huggingface.co"

@@ -9,6 +9,7 @@ from comfy_api.latest import io, ui
 
 from ..ip_models.errors import MissingModel
 from ..ip_models.published import Choice
+from ..ip_models.spec import Kind
 from .host import folders, match
 from .host.backbones import attention_layers
 from .host.loaded import LoadedAdapter, load
@@ -150,7 +151,10 @@ class LoadForModel(io.ComfyNode):
 
 def _about(adapter: LoadedAdapter) -> str:
     megabytes = adapter.patcher.model_size() / 2**20
-    return f"{adapter.name}\n{adapter.spec.describe()}\n{megabytes:.0f} MB"
+    version = ""
+    if adapter.spec.kind is Kind.FACEID_PLUS:
+        version = f", version {2 if adapter.shortcut else 1}"
+    return f"{adapter.name}\n{adapter.spec.describe()}{version}\n{megabytes:.0f} MB"
 
 
 def _find(folder: str, name: str | None) -> bool | str:

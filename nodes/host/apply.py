@@ -95,7 +95,7 @@ def apply(
     for region in regions:
         _warn_of_recogniser(adapter, region.features)
     heard = install(model, *prompts)
-    return patch_lora(heard, adapter.lora, settings.face_lora, adapter.name)
+    return patch_lora(heard, adapter.lora, settings.face_lora, adapter.name, adapter.file)
 
 
 def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
@@ -112,7 +112,8 @@ def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
 def _projecting(
     adapter: LoadedAdapter, settings: Settings, text: TextProjection | None
 ) -> Projecting:
-    chosen = settings.face_shortcut
+    # Only SD1.5 has both versions.
+    chosen = settings.face_shortcut if adapter.spec.family is Family.SD1 else None
     shortcut = adapter.shortcut if chosen is None else chosen
     return Projecting(Structure(shortcut, settings.face_structure), text)
 

@@ -96,6 +96,9 @@ class InsightfaceEngine:
     def detect(self, image: Picture, size: int) -> list[Face]:
         """Faces in an RGB picture scaled into a square of `size`, the best score first."""
         size = self.fixed_size or size
+        short, long = sorted(image.shape[:2])
+        if size * short < long:  # nothing is left of the short side, and OpenCV refuses that
+            return []
         # The one call that obeys the size in 0.7 and in 2.x; the attribute input_size does not.
         boxes, points = self._detector.detect(_bgr(image), input_size=(size, size))
         if points is None:

@@ -173,26 +173,29 @@ def where() -> str:
     return ", ".join(dict.fromkeys(_roots()))
 
 
-def fingerprint(name: str) -> str:
+def fingerprint(name: object) -> str:
     """Changes when a file of a pack is replaced; "" for a pack that is not there."""
-    folder = _folders().get(name)
+    folder = _folders().get(name) if isinstance(name, str) else None
     stats = [os.stat(path) for path in _networks(folder)] if folder else []
     return ";".join(f"{stat.st_mtime_ns}:{stat.st_size}" for stat in stats)
 
 
-def find(name: str) -> FacePack:
+def find(name: object) -> FacePack:
     """A pack by its name, once both of its files are there and whole.
 
     Raises:
         MissingModel: the pack, its detector or its recogniser is missing.
         BrokenFile: the file that has to be one of them is cut, a pointer or a web page.
     """
-    folder = _folders().get(name)
+    folder = _folders().get(name) if isinstance(name, str) else None
     if folder is None:
-        home = os.path.join(folder_paths.models_dir, FOLDER, "models", name)
+        plain = isinstance(name, str) and name == os.path.basename(name) and name.strip(". ")
+        own = str(name) if plain else "buffalo_l"
+        home = os.path.join(folder_paths.models_dir, FOLDER, "models", own)
         raise MissingModel(
             f"the face model pack {name!r} is in none of {where()}",
-            f"{_wanted(name, Role.DETECTOR)} and {_wanted(name, Role.RECOGNISER)} are needed",
+            f"{_wanted(str(name), Role.DETECTOR)} and {_wanted(str(name), Role.RECOGNISER)} are "
+            "needed",
             f"Put both files into {home}. {LICENCE}",
         )
     found: dict[Role, str] = {}
@@ -206,11 +209,12 @@ def find(name: str) -> FacePack:
         if role is not None:
             found.setdefault(role, path)
     missing = [role for role in Role if role not in found]
+    pack = str(name)
     if missing:
-        raise _incomplete(name, folder, missing, broken)
+        raise _incomplete(pack, folder, missing, broken)
     for error in broken:
         log.warning("%s", error)
-    return FacePack(name, folder, found[Role.DETECTOR], found[Role.RECOGNISER])
+    return FacePack(pack, folder, found[Role.DETECTOR], found[Role.RECOGNISER])
 
 
 def _wanted(name: str, role: Role) -> str:
@@ -226,8 +230,8 @@ def _incomplete(
     action = f"Put {files} into that folder. {LICENCE}"
     if broken:
         reasons = ", ".join(error.found for error in broken)
-        return BrokenFile(f"{found}: {reasons}", f"a whole {files} is needed", action)
-    return MissingModel(found, f"{files} is needed", action)
+        return BrokenFile(f"{found}: {reasons}", f"{files} must be whole", action)
+    return MissingModel(found, f"a face pack has to have {files}", action)
 
 
 def role_of(path: str) -> Role | None:

@@ -10,11 +10,12 @@ import numpy
 import torch
 from torch import Tensor
 
-from ...ip_models.errors import BadInput, NoFace
+from ...ip_models.errors import BadInput, NoFace, NoSuchFace
 from ...ip_models.face_align import Picture, norm_crop, square_crop
 from ...ip_models.faces import Face, FaceChoice, choose, find_faces, tried
 from ...ip_models.features import FaceFeatures, ImageFeatures
 from ...ip_models.image import Fit, require_images
+from .apply import require
 from .face_engines import FaceEngine
 from .face_insightface import InsightfaceEngine
 from .face_packs import Recogniser, warn_of
@@ -67,7 +68,9 @@ def encode_faces(
     Raises:
         BadInput: the images or the encoder cannot be used.
         NoFace: a photo shows none, unless it may be left out.
+        NoSuchFace: a photo shows some, but not the one that is asked for.
     """
+    require("image", photos.images, Tensor, "an IMAGE")
     require_images(photos.images, "image")
     engine = engine_of(face_models)
     pictures = [_picture(image) for image in photos.images]
@@ -76,10 +79,13 @@ def encode_faces(
     missing: list[NoFace] = []
     for i, picture in enumerate(pictures):
         progress.step()
-        face = choose(find_faces(picture, engine), photos.choice, photos.index)
+        faces = find_faces(picture, engine)
+        face = choose(faces, photos.choice, photos.index)
         if face is not None:
             found.append((picture, face))
             continue
+        if faces:
+            raise NoSuchFace(i, len(pictures), len(faces), photos.index)
         height, width = picture.shape[:2]
         missing.append(NoFace(i, len(pictures), (width, height), tried(engine)))
         if photos.on_no_face is OnNoFace.ERROR:

@@ -21,7 +21,7 @@ from ...ip_models.lora import require_whole
 from ...ip_models.projections import VERSION_1, Structure
 from ...ip_models.published import shortcut
 from ...ip_models.recognise import read_spec
-from ...ip_models.spec import AdapterSpec, Kind, require_supported
+from ...ip_models.spec import AdapterSpec, Family, Kind, require_supported
 from ...ip_models.state_dict import canonical
 from . import checkpoint
 from .backbones import TextProjection
@@ -60,6 +60,7 @@ class LoadedAdapter:
         spec: what the file was recognised as.
         patcher: the adapter under the host's memory management.
         lora: the LoRA of the file under its own keys, empty for most files.
+        file: path, time and size of the file, None for what was not read from one.
     """
 
     def __init__(
@@ -77,13 +78,19 @@ class LoadedAdapter:
         )
         self._projected: WeakKeyDictionary[Features, dict[Projecting, KeyValues]]
         self._projected = WeakKeyDictionary()
+        self.file: tuple[str, int, int] | None = None
         self._version: bool | None = None
         self._shared: LoadedAdapter | None = None
 
     @property
     def shortcut(self) -> bool:
         """Whether the file is a FaceID plus of version 2, by its name if nobody has said."""
-        return shortcut(self.spec, self.name) if self._version is None else self._version
+        by_name = shortcut(self.spec, self.name)
+        return (
+            by_name
+            if self._version is None or self.spec.family is not Family.SD1
+            else (self._version)
+        )
 
     def as_version(self, version: bool | None) -> LoadedAdapter:
         """The same weights heard as version 2, as version 1, or by the file name (None)."""
@@ -145,6 +152,7 @@ def load(path: str) -> LoadedAdapter:
     adapter = _loaded.get(key)
     if adapter is None:
         adapter = _loaded[key] = _load(path)
+        adapter.file = key
     return adapter
 
 

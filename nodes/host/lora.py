@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,21 +22,27 @@ class AddedLora:
     """What was put on a MODEL, so that it can be taken off.
 
     Attributes:
-        weights: the tensors of the file; the same object for the same file.
+        source: what the file is known by, though it may have been loaded anew since.
         strength: they are applied with.
         patches: what the host was given for them.
         before, after: the host's mark of the MODEL's weights without and with them.
     """
 
-    weights: Mapping[str, Tensor]
+    source: Hashable
     strength: float
     patches: tuple[Any, ...]
     before: UUID
     after: UUID
 
 
-def patch_lora(model: Any, weights: Mapping[str, Tensor], strength: float, name: str) -> Any:
-    """A new MODEL with the LoRA of an adapter file.
+def patch_lora(
+    model: Any,
+    weights: Mapping[str, Tensor],
+    strength: float,
+    name: str,
+    source: Hashable = None,
+) -> Any:
+    """A new MODEL with the LoRA of an adapter file, which `source` stands for.
 
     A file's LoRA is on a MODEL once, however often its adapter is applied, with the greatest
     strength that was asked for.
@@ -48,7 +54,8 @@ def patch_lora(model: Any, weights: Mapping[str, Tensor], strength: float, name:
     patched = model.clone()
     if not weights or strength == 0:
         return patched
-    known = next((one for one in _added(patched) if one.weights is weights), None)
+    source = source or id(weights)
+    known = next((one for one in _added(patched) if one.source == source), None)
     if known is not None:
         if abs(known.strength) >= abs(strength):
             return patched
@@ -60,7 +67,7 @@ def patch_lora(model: Any, weights: Mapping[str, Tensor], strength: float, name:
     _require_fit(patched, patches, len(named) // 2, name)
     before = patched.patches_uuid
     patched.add_patches(patches, strength)
-    added = AddedLora(weights, strength, tuple(patches.values()), before, patched.patches_uuid)
+    added = AddedLora(source, strength, tuple(patches.values()), before, patched.patches_uuid)
     patched.model_options["transformer_options"][KEY] = (*_added(patched), added)
     return patched
 

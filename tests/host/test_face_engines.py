@@ -406,3 +406,15 @@ def test_weights_through_identity_are_weights(tmp_path: Path) -> None:
     assert counts[0] == counts[1]
     data = torch.rand(1, 3, 112, 112)
     assert torch.equal(modules[0](data)[0], modules[1](data)[0])
+
+
+@pytest.mark.parametrize("shape", [(8, 2000, 3), (2000, 8, 3), (1, 640, 3)])
+def test_a_sliver_of_a_photo_shows_nobody_to_either_engine(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    make_pack(tmp_path / "pack")
+    files = [str(tmp_path / "pack" / name) for name in ("det_10g.onnx", "w600k_r50.onnx")]
+    pack = FacePack("sliver", str(tmp_path), *files)
+    photo = numpy.random.RandomState(0).randint(0, 40, shape).astype(numpy.uint8)
+    for choice in (EngineChoice.TORCH, EngineChoice.INSIGHTFACE):
+        assert load_engine(pack, choice).detect(photo, 640) == []

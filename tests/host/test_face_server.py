@@ -174,7 +174,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     "nobody to skip": (face_graph(photo="nobody.png", on_no_face="skip"), ["NoFace", "image 1"]),
     "no such face": (
         face_graph(photo="two.png", face="left to right", face_index=5),
-        ["NoFace", "image 1 of 1"],
+        ["NoSuchFace", "image 1 of 1 shows 2 faces", "face_index is 5", "1 is the last"],
     ),
     "no recogniser": (broken_pack("half"), ["MissingModel", "recogniser", "half"]),
     "cut": (broken_pack("cut"), ["BrokenFile", "det_10g.onnx", "non-commercial"]),

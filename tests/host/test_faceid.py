@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -20,7 +22,7 @@ from pack.ip_models.errors import BrokenFile, WrongBase, WrongEncoder
 from pack.ip_models.projections import VERSION_1, Structure
 from pack.nodes.host import folders, install, lora
 from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.loaded import LoadedAdapter, Projecting
+from pack.nodes.host.loaded import LoadedAdapter, Projecting, load
 from tiny import Call, Twins
 from torch import Tensor
 
@@ -218,6 +220,20 @@ def test_two_people_share_one_lora(adapter: LoadedAdapter) -> None:
     same = apply(louder, adapter, FACES, Settings(scale=0.5, face_lora=0.2))
     assert same.patches_uuid == louder.patches_uuid
     assert install.remove(same).patches == {}
+
+
+def test_a_file_that_was_loaded_anew_has_one_lora_too(tmp_path: Path) -> None:
+    """Adapters are let go where nobody holds them, and a second loader reads the file again."""
+    path = checkpoints.write(tmp_path / "faceid.safetensors", face_tensors("sd1"), "flat")
+    first = load(str(path))
+    once = apply(twins("sd1").model, first, FACES, Settings())
+    gone = weakref.ref(first)
+    del first
+    gc.collect()
+    assert gone() is None
+    twice = apply(once, load(str(path)), FACES, Settings())
+    assert all(len(entries) == 1 for entries in twice.patches.values())
+    assert install.remove(twice).patches == {}
 
 
 def test_two_files_have_a_lora_each_and_both_leave(tmp_path: Path) -> None:

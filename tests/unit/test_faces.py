@@ -243,6 +243,15 @@ def test_the_first_faces_count_in_pixels_of_the_picture(at: int, shift: tuple[in
     assert numpy.allclose(found[0].key_points + shift, key_points(0), atol=1e-4)
 
 
+def test_a_huge_photo_is_made_small_before_it_gets_a_border() -> None:
+    watcher = Watcher(10)
+    found = find_faces(photo(2560, 5120), watcher)
+    assert watcher.asked[8][0] == (2560, 5120) and watcher.asked[9][0] == (960, 1920)
+    # Found in the picture at a quarter of its size, inside a border of 320 and 160.
+    corner = numpy.array([320, 160, 320, 160])
+    assert numpy.allclose(found[0].box / 4 + corner, [10, 20, 30, 60], atol=1e-3)
+
+
 def test_a_detector_of_one_size_is_tried_with_borders_only() -> None:
     watcher = Watcher(10**6, fixed=320)
     assert find_faces(photo(200, 400), watcher) == []
