@@ -132,9 +132,8 @@ def _at_most(image: Picture, side: int) -> tuple[Picture, float]:
     factor = min(side / max(height, width), 1.0)
     if factor == 1.0:
         return image, factor
-    return shrink_bilinear(image, max(round(width * factor), 1), max(round(height * factor), 1)), (
-        factor
-    )
+    width, height = (max(round(side * factor), 1) for side in (width, height))
+    return shrink_bilinear(image, width, height), factor
 
 
 def _padded(image: Picture, share: float, size: int) -> tuple[int, int, Picture, int]:

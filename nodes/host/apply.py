@@ -44,7 +44,6 @@ class Settings:
         mask_rule: how a mask is brought to the grid of a layer.
         binding: mark of the conditionings that hear the references, None for all.
         face_structure: for FaceID plus v2, how much the face's looks count beside its identity.
-        face_shortcut: whether a FaceID plus file is of version 2; None to go by its name.
         face_lora: strength of the LoRA inside a FaceID file, for the whole run and all prompts.
     """
 
@@ -58,7 +57,6 @@ class Settings:
     mask_rule: MaskRule = MaskRule.AREA
     binding: object | None = None
     face_structure: float = 1.0
-    face_shortcut: bool | None = None
     face_lora: float = 1.0
 
 
@@ -112,10 +110,7 @@ def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
 def _projecting(
     adapter: LoadedAdapter, settings: Settings, text: TextProjection | None
 ) -> Projecting:
-    # Only SD1.5 has both versions.
-    chosen = settings.face_shortcut if adapter.spec.family is Family.SD1 else None
-    shortcut = adapter.shortcut if chosen is None else chosen
-    return Projecting(Structure(shortcut, settings.face_structure), text)
+    return Projecting(Structure(adapter.shortcut, settings.face_structure), text)
 
 
 def _gains(

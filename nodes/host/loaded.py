@@ -85,12 +85,9 @@ class LoadedAdapter:
     @property
     def shortcut(self) -> bool:
         """Whether the file is a FaceID plus of version 2, by its name if nobody has said."""
-        by_name = shortcut(self.spec, self.name)
-        return (
-            by_name
-            if self._version is None or self.spec.family is not Family.SD1
-            else (self._version)
-        )
+        if self._version is not None and self.spec.family is Family.SD1:  # others have one version
+            return self._version
+        return shortcut(self.spec, self.name)
 
     def as_version(self, version: bool | None) -> LoadedAdapter:
         """The same weights heard as version 2, as version 1, or by the file name (None)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -28,12 +27,6 @@ from torch import Tensor
 
 SINGLE, EFFECT = 5e-6, 0.01
 PLUS_V1, PLUS_V2 = "ip-adapter-faceid-plus_sd15", "ip-adapter-faceid-plusv2_sd15"
-
-
-@pytest.fixture(autouse=True)
-def _no_gradients() -> Iterator[None]:
-    with torch.no_grad():
-        yield
 
 
 @cache
@@ -67,32 +60,38 @@ FACES = tiny.random_faces(2)
 
 
 @pytest.mark.parametrize(
-    ("family", "kind", "count", "name", "settings"),
+    ("family", "kind", "count", "name", "settings", "said"),
     [
-        ("sd1", "FaceID", 1, "a", Settings()),
-        ("sd1", "FaceID", 3, "a", Settings(scale=0.7, face_lora=0.5)),
-        ("sd1", "FaceID plus", 2, PLUS_V1, Settings()),
-        ("sd1", "FaceID plus", 2, PLUS_V2, Settings()),
-        ("sd1", "FaceID plus", 1, PLUS_V2, Settings(face_structure=0.4, face_lora=0)),
-        ("sd1", "FaceID plus", 1, PLUS_V1, Settings(face_shortcut=True)),
-        ("sd1", "FaceID portrait", 5, "a", Settings()),
-        ("sd1", "FaceID portrait unnormed", 2, "a", Settings()),
-        ("sdxl", "FaceID", 2, "a", Settings()),
-        ("sdxl", "FaceID plus", 1, "a", Settings(face_structure=0.6)),
-        ("sdxl", "FaceID portrait", 2, "a", Settings()),
-        ("sdxl", "FaceID portrait unnormed", 3, "a", Settings(scale=0.8)),
+        ("sd1", "FaceID", 1, "a", Settings(), None),
+        ("sd1", "FaceID", 3, "a", Settings(scale=0.7, face_lora=0.5), None),
+        ("sd1", "FaceID plus", 2, PLUS_V1, Settings(), None),
+        ("sd1", "FaceID plus", 2, PLUS_V2, Settings(), None),
+        ("sd1", "FaceID plus", 1, PLUS_V2, Settings(face_structure=0.4, face_lora=0), None),
+        ("sd1", "FaceID plus", 1, PLUS_V1, Settings(), True),
+        ("sd1", "FaceID portrait", 5, "a", Settings(), None),
+        ("sd1", "FaceID portrait unnormed", 2, "a", Settings(), None),
+        ("sdxl", "FaceID", 2, "a", Settings(), None),
+        ("sdxl", "FaceID plus", 1, "a", Settings(face_structure=0.6), None),
+        ("sdxl", "FaceID portrait", 2, "a", Settings(), None),
+        ("sdxl", "FaceID portrait unnormed", 3, "a", Settings(scale=0.8), None),
     ],
 )
 def test_a_face_is_heard_as_in_diffusers(
-    family: str, kind: str, count: int, name: str, settings: Settings, tmp_path: Path
+    family: str,
+    kind: str,
+    count: int,
+    name: str,
+    settings: Settings,
+    said: bool | None,
+    tmp_path: Path,
 ) -> None:
     twin = twins(family)
     tensors = tiny.adapter_tensors(twin, kind)
     if "portrait" not in kind:
         tensors |= tiny.lora_tensors(twin)
     faces = tiny.random_faces(count, crops=kind == "FaceID plus")
-    adapter = tiny.load_tensors(tmp_path, tensors, name)
-    version_2 = family == "sdxl" or name == PLUS_V2 or settings.face_shortcut is True
+    adapter = tiny.load_tensors(tmp_path, tensors, name).as_version(said)
+    version_2 = family == "sdxl" or name == PLUS_V2 or said is True
     structure = Structure(version_2, settings.face_structure)
     model = apply(twin.model, adapter, faces, settings)
     ours = tiny.run_patched(model, call(family))
@@ -114,9 +113,7 @@ def test_the_version_can_be_said_against_the_name(tmp_path: Path) -> None:
     faces = tiny.random_faces(1, crops=True)
     second = tiny.load_tensors(tmp_path, tensors, PLUS_V2)
     heard = [
-        tiny.run_comfy(
-            apply(twin.model, second, faces, Settings(face_shortcut=choice)), call("sd1")
-        )
+        tiny.run_comfy(apply(twin.model, second.as_version(choice), faces, Settings()), call("sd1"))
         for choice in (None, True, False)
     ]
     assert torch.equal(heard[0], heard[1])
