@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .errors import BadInput, WrongEncoder
-from .features import FaceFeatures, Features, ImageFeatures, Regions
+from .features import FaceFeatures, Features, ImageFeatures, Region, Regions
 from .spec import Feature
 
 
@@ -21,6 +21,8 @@ class Combine(str, Enum):
     SUBTRACT = "subtract"
     AVERAGE = "average"
     NORM_AVERAGE = "norm average"
+    MAX = "max"
+    MIN = "min"
 
 
 def _subtract(rows: Tensor) -> Tensor:
@@ -38,30 +40,56 @@ _FORMULAE: dict[Combine, Callable[[Tensor], Tensor]] = {
     Combine.SUBTRACT: _subtract,
     Combine.AVERAGE: lambda rows: rows.mean(0, keepdim=True),
     Combine.NORM_AVERAGE: _norm_average,
+    Combine.MAX: lambda rows: rows.amax(0, keepdim=True),
+    Combine.MIN: lambda rows: rows.amin(0, keepdim=True),
 }
 
 
 def combine(
     inputs: Sequence[Features | Regions], weights: Sequence[float], method: Combine
-) -> Features:
+) -> Features | Regions:
     """Join references on the encoder's features, each part times its weight.
 
-    Except for `concat` the negative rows are those of the first reference. Adapters that read a
-    normed identity do not hear the weight a face has by itself, only that in a mix.
+    Except for `concat` the negative rows are those of the first reference. Regions keep their masks
+    and scales and can only be set side by side; what comes with them is heard in the whole picture.
+    Adapters that read a normed identity do not hear the weight a face has by itself, only that in
+    a mix.
 
     Raises:
-        BadInput: there is nothing to combine, regions were given, or faces and whole pictures.
+        BadInput: there is nothing to combine, regions were to be mixed, or faces with pictures.
         WrongEncoder: the parts come from different encoders.
     """
-    parts = [one for one in inputs if not isinstance(one, Regions)]
-    if len(parts) < len(inputs):
-        raise BadInput(
-            "the embeds are regions, each with a part of the picture of its own",
-            "plain embeds are needed for merging",
-            "Merge first, and give the result a region",
-        )
-    if not parts:
+    if not inputs:
         raise BadInput("no embeds are connected", "merging needs one or more", "Connect embeds")
+    if any(isinstance(one, Regions) for one in inputs):
+        return _side_by_side(inputs, weights, method)
+    return _join([one for one in inputs if not isinstance(one, Regions)], weights, method)
+
+
+def _side_by_side(
+    inputs: Sequence[Features | Regions], weights: Sequence[float], method: Combine
+) -> Regions:
+    if method is not Combine.CONCAT:
+        raise BadInput(
+            f"some embeds are regions with masks and the method is {method.value}",
+            "references with a part of the picture of their own cannot become one reference",
+            "Choose concat, or merge first and give the result a region",
+        )
+    whole = [pair for pair in zip(inputs, weights, strict=True) if not isinstance(pair[0], Regions)]
+    regions: list[Region] = []
+    for one, weight in zip(inputs, weights, strict=True):
+        if isinstance(one, Regions):
+            regions += [
+                Region(_join([each.features], [weight], method), each.mask, each.scale)
+                for each in one.regions
+            ]
+        elif one is whole[0][0]:
+            plain = [part for part, _ in whole if not isinstance(part, Regions)]
+            regions.append(Region(_join(plain, [w for _, w in whole], method), None, 1.0))
+    return Regions(tuple(regions))
+
+
+def _join(parts: Sequence[Features], weights: Sequence[float], method: Combine) -> Features:
     faces = [one for one in parts if isinstance(one, FaceFeatures)]
     images = [one for one in parts if isinstance(one, ImageFeatures)]
     if faces and images:
@@ -103,14 +131,6 @@ def _combine_faces(
 def _combine_images(
     parts: Sequence[ImageFeatures], weights: Sequence[float], method: Combine
 ) -> ImageFeatures:
-    first = parts[0]
-    for other in parts[1:]:
-        if _shapes(other) != _shapes(first):
-            raise WrongEncoder(
-                f"embeds of {first.source} and of {other.source} were connected",
-                "embeds can be merged only if they come from one encoder",
-                "Encode all images with the same CLIP vision model",
-            )
     formula = _FORMULAE[method]
 
     def joined(rows: list[Tensor]) -> Tensor:
@@ -119,17 +139,47 @@ def _combine_images(
     def negatives(rows: list[tuple[Tensor, Tensor]]) -> Tensor:
         return torch.cat([n for _, n in rows]) if method is Combine.CONCAT else rows[0][1][:1]
 
-    pooled = [pair for part in parts if (pair := part.pair(Feature.POOLED))]
-    hidden = [pair for part in parts if (pair := part.pair(Feature.PENULTIMATE))]
+    pooled, hidden = _common(parts, Feature.POOLED), _common(parts, Feature.PENULTIMATE)
+    if not pooled and not hidden:
+        raise WrongEncoder(
+            f"embeds of {parts[0].source} with and without hidden states were connected",
+            "embeds can be merged only if they hold the same sort of features",
+            "Encode all images with the same CLIP vision model",
+        )
     return ImageFeatures(
         pooled=joined([p for p, _ in pooled]) if pooled else None,
-        penultimate=joined([p for p, _ in hidden]),
+        penultimate=joined([p for p, _ in hidden]) if hidden else None,
         negative_pooled=negatives(pooled) if pooled else None,
-        negative_penultimate=negatives(hidden),
-        source=first.source,
+        negative_penultimate=negatives(hidden) if hidden else None,
+        source=parts[0].source,
+        encoder=parts[0].encoder if len({part.encoder for part in parts}) == 1 else "",
     )
 
 
-def _shapes(features: ImageFeatures) -> tuple[object, ...]:
-    pooled = None if features.pooled is None else features.pooled.shape[1:]
-    return pooled, features.penultimate.shape[1:]
+def _common(parts: Sequence[ImageFeatures], feature: Feature) -> list[tuple[Tensor, Tensor]]:
+    """The rows of each part, nothing if a part has none.
+
+    Raises:
+        WrongEncoder: two parts have rows of another shape.
+    """
+    shaped = [(part, pair[0]) for part in parts if (pair := part.pair(feature))]
+    if not shaped:
+        return []
+    first, reference = shaped[0]
+    for part in parts:
+        own = part.pair(feature)
+        # A file may hold one sort of feature only; the other sort may still be common to all.
+        same = part.source == first.source if own is None else _size(own[0]) == _size(reference)
+        if not same:
+            raise WrongEncoder(
+                f"embeds of {first.source} and of {part.source} were connected, with "
+                f"{_size(reference)} and {_size(own[0]) if own else 'no'} {feature.value} values",
+                "embeds can be merged only if they come from one encoder",
+                "Encode all images with the same CLIP vision model",
+            )
+    pairs = [part.pair(feature) for part in parts]
+    return [pair for pair in pairs if pair] if len(shaped) == len(parts) else []
+
+
+def _size(rows: Tensor) -> str:
+    return " x ".join(str(side) for side in rows.shape[1:])

@@ -18,30 +18,33 @@ class ImageFeatures:
 
     Attributes:
         pooled: (n, width), or None if the encoder has no single pooled vector.
-        penultimate: (n, sequence, width), raw output of the second last layer.
+        penultimate: (n, sequence, width), raw output of the second last layer, or None if a file
+            holds the pooled vectors alone. One of the two is there.
         negative_pooled: (1 or n, width), zeros unless a negative image was given.
         negative_penultimate: (1 or n, sequence, width).
         source: what to call the encoder in messages.
+        encoder: fingerprint of the encoder's weights, empty where it is not known.
     """
 
     pooled: Tensor | None
-    penultimate: Tensor
+    penultimate: Tensor | None
     negative_pooled: Tensor | None
-    negative_penultimate: Tensor
+    negative_penultimate: Tensor | None
     source: str
+    encoder: str = ""
 
     @property
     def count(self) -> int:
         """Number of references."""
-        return len(self.penultimate)
+        return next(len(rows) for rows in (self.penultimate, self.pooled) if rows is not None)
 
     def pair(self, feature: Feature) -> tuple[Tensor, Tensor] | None:
         """Positive and negative rows of one feature, both with n rows."""
         if feature is Feature.PENULTIMATE:
             positive, negative = self.penultimate, self.negative_penultimate
-        elif self.pooled is not None and self.negative_pooled is not None:
-            positive, negative = self.pooled, self.negative_pooled
         else:
+            positive, negative = self.pooled, self.negative_pooled
+        if positive is None or negative is None:
             return None
         return positive, negative.expand_as(positive) if len(negative) == 1 else negative
 

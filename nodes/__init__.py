@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import apply, embeds, faces, load, weights
+from . import apply, embeds, encode, faces, load, prepare, stored, weights
 from .host import folders, routes
 
 
@@ -14,4 +14,5 @@ class IPAdapterExtension(ComfyExtension):
         routes.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*load.NODES, *embeds.NODES, *faces.NODES, *weights.NODES, *apply.NODES]
+        modules = (load, prepare, encode, faces, embeds, stored, weights, apply)
+        return [node for module in modules for node in module.NODES]

@@ -1,4 +1,4 @@
-"""Nodes that make and combine embeds."""
+"""Nodes that combine embeds."""
 
 from __future__ import annotations
 
@@ -9,83 +9,14 @@ from torch import Tensor
 
 from ..ip_models.combine import Combine, combine
 from ..ip_models.errors import BadInput
-from ..ip_models.features import FaceFeatures, Features, Region, Regions
-from ..ip_models.image import Fit
+from ..ip_models.features import Features, Region, Regions
 from ..ip_models.masks import require_mask
 from ..ip_models.number_list import parse_numbers
-from .host import vision
+from ..ip_models.report import describe
 from .host.apply import require
-from .host.vision import Reference, Unconditional
 from .sockets import CATEGORY, Embeds
 
 _MOST_EMBEDS = 50
-
-
-class EncodeImage(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="IPAEncodeImage",
-            display_name="Encode Image (IP-Adapter)",
-            category=CATEGORY,
-            description="Encodes reference images. The embeds serve every adapter made for this "
-            "encoder; a batch of images is several references heard together.",
-            search_aliases=["ipadapter", "IPAdapterEncoder", "clip vision encode", "image prompt"],
-            inputs=[
-                io.ClipVision.Input("clip_vision", tooltip="The encoder the adapter asks for."),
-                io.Image.Input("image", tooltip="One reference, or a batch of several."),
-                io.Image.Input(
-                    "negative_image",
-                    optional=True,
-                    tooltip="What to stay away from. Without it the negative prompt hears what the "
-                    "adapter was trained with.",
-                ),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="White is the part of the image to look at; the rest is hidden.",
-                ),
-                io.Combo.Input(
-                    "fit",
-                    options=[fit.value for fit in Fit],
-                    default=Fit.CROP_CENTRE.value,
-                    optional=True,
-                    tooltip="How an image that is not square becomes square: crop keeps the middle "
-                    "or one side, pad adds a border, squash distorts.",
-                ),
-                io.Combo.Input(
-                    "unconditional",
-                    options=[choice.value for choice in Unconditional],
-                    default=Unconditional.ZERO_PIXELS.value,
-                    optional=True,
-                    advanced=True,
-                    tooltip="What plus and full face adapters hear in the negative prompt: zero "
-                    "pixels as they were trained, or a black image as ComfyUI_IPAdapter_plus "
-                    "does. Not used with a negative image.",
-                ),
-            ],
-            outputs=[Embeds.Output("embeds", tooltip="For Apply IP-Adapter or Merge Embeds.")],
-        )
-
-    @classmethod
-    def execute(
-        cls,
-        clip_vision: Any,
-        image: Any,
-        negative_image: Any = None,
-        mask: Any = None,
-        fit: str = Fit.CROP_CENTRE.value,
-        unconditional: str = Unconditional.ZERO_PIXELS.value,
-    ) -> io.NodeOutput:
-        reference = Reference(
-            images=image,
-            fit=Fit(fit),
-            mask=mask,
-            negative=negative_image,
-            unconditional=Unconditional(unconditional),
-        )
-        features = vision.encode(clip_vision, reference)
-        return io.NodeOutput(features, ui=ui.PreviewText(_about(features)))
 
 
 class MergeEmbeds(io.ComfyNode):
@@ -114,14 +45,17 @@ class MergeEmbeds(io.ComfyNode):
                     default=Combine.CONCAT.value,
                     tooltip="concat: all references side by side. add: their sum. subtract: the "
                     "first minus the mean of the others. average: their mean. norm average: their "
-                    "mean after each value is divided by its size over all references.",
+                    "mean after each value is divided by its size over all references. max, min: "
+                    "the largest or smallest of each value. Regions can only be joined by concat, "
+                    "and keep their masks.",
                 ),
                 io.String.Input(
                     "weights",
                     default="",
                     optional=True,
                     tooltip="A weight for each input, in order and separated by commas, e.g. "
-                    "1, 0.5. What is left out counts 1.",
+                    "1, 0.5, -0.3. What is left out counts 1; a negative weight turns the features "
+                    "of its input around.",
                 ),
             ],
             outputs=[Embeds.Output("embeds", tooltip="For Apply IP-Adapter or Merge Embeds.")],
@@ -131,7 +65,7 @@ class MergeEmbeds(io.ComfyNode):
     def execute(cls, embeds: dict[str, Any], method: str, weights: str = "") -> io.NodeOutput:
         parts = [part for part in embeds.values() if part is not None]
         merged = combine(parts, parse_weights(weights, len(parts)), Combine(method))
-        return io.NodeOutput(merged, ui=ui.PreviewText(_about(merged)))
+        return io.NodeOutput(merged, ui=ui.PreviewText(describe(merged)))
 
 
 class RegionsOfEmbeds(io.ComfyNode):
@@ -184,7 +118,7 @@ class RegionsOfEmbeds(io.ComfyNode):
         cls, embeds: dict[str, Any], masks: dict[str, Any] | None = None, scales: str = ""
     ) -> io.NodeOutput:
         regions = pair_regions(embeds, {} if masks is None else masks, scales)
-        return io.NodeOutput(regions, ui=ui.PreviewText(_about_regions(regions)))
+        return io.NodeOutput(regions, ui=ui.PreviewText(describe(regions)))
 
 
 def pair_regions(embeds: dict[str, Any], masks: dict[str, Any], scales: str) -> Regions:
@@ -236,15 +170,6 @@ def _by_number(inputs: dict[str, Any], prefix: str) -> dict[int, Any]:
     return {number: numbers[number] for number in sorted(numbers) if numbers[number] is not None}
 
 
-def _about_regions(regions: Regions) -> str:
-    lines = [
-        f"{region.features.count} reference(s), scale {region.scale:g}, "
-        + ("whole picture" if region.mask is None else f"mask {tuple(region.mask.shape)}")
-        for region in regions.regions
-    ]
-    return "\n".join(lines)
-
-
 def parse_weights(text: str, count: int, name: str = "weights") -> list[float]:
     """Numbers separated by commas, filled up with 1.
 
@@ -261,13 +186,4 @@ def parse_weights(text: str, count: int, name: str = "weights") -> list[float]:
     return numbers + [1.0] * (count - len(numbers))
 
 
-def _about(features: Features) -> str:
-    count = features.count
-    plural = "" if count == 1 else "s"
-    if isinstance(features, FaceFeatures):
-        seen = f", {features.crops.source}" if features.crops else ""
-        return f"{count} face{plural}, {features.source}{seen}"
-    return f"{count} reference{plural}, {features.source}, {features.penultimate.shape[1]} tokens"
-
-
-NODES: list[type[io.ComfyNode]] = [EncodeImage, MergeEmbeds, RegionsOfEmbeds]
+NODES: list[type[io.ComfyNode]] = [MergeEmbeds, RegionsOfEmbeds]

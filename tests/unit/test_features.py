@@ -63,6 +63,12 @@ def expected(method: Combine, references: list[Array]) -> Array:
         return numpy.stack(references)
     if method is Combine.ADD:
         return sum(references[1:], references[0])[None]
+    if method in (Combine.MAX, Combine.MIN):
+        choose = max if method is Combine.MAX else min
+        out = numpy.zeros_like(references[0])
+        for place in numpy.ndindex(out.shape):
+            out[place] = choose(float(reference[place]) for reference in references)
+        return out[None]
     if method is Combine.AVERAGE:
         return sum(references[1:], references[0])[None] / count
     if method is Combine.SUBTRACT:

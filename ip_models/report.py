@@ -1,0 +1,67 @@
+"""What embeds hold, in lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from .features import FaceFeatures, Features, ImageFeatures, Regions
+
+_MEGABYTE = 2**20
+
+
+def describe(embeds: Features | Regions) -> str:
+    """Encoder, references, tokens for each kind of adapter, masks and size."""
+    lines = list(_regions(embeds)) if isinstance(embeds, Regions) else list(_features(embeds))
+    size = sum(rows.numel() * rows.element_size() for rows in _tensors(embeds))
+    return "\n".join([*lines, f"{size / _MEGABYTE:.1f} MB"])
+
+
+def _regions(embeds: Regions) -> Iterator[str]:
+    for number, region in enumerate(embeds.regions, 1):
+        first, *rest = _features(region.features)
+        mask = region.mask
+        where = "whole picture" if mask is None else f"mask {mask.shape[-1]} x {mask.shape[-2]}"
+        yield f"{number}: {first}, scale {region.scale:g}, {where}"
+        if number == len(embeds.regions):
+            yield from rest
+
+
+def _features(features: Features) -> Iterator[str]:
+    if isinstance(features, FaceFeatures):
+        yield f"{_counted(features.count, 'face')} of {features.source}"
+        yield "for FaceID (4 tokens each) and portrait (16)"
+        if features.crops is not None:
+            yield f"and, with {features.crops.source}, for FaceID plus (4 tokens)"
+        return
+    yield f"{_counted(features.count, 'reference')} of {features.source}"
+    if features.pooled is not None:
+        yield f"pooled {features.pooled.shape[-1]}: for standard and light (4 tokens each)"
+    if features.penultimate is not None:
+        sequence, width = features.penultimate.shape[1:]
+        yield f"penultimate {sequence} x {width}: for plus (16 tokens each), full face ({sequence})"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _tensors(embeds: Features | Regions) -> Iterator[Tensor]:
+    if isinstance(embeds, Regions):
+        for region in embeds.regions:
+            yield from _tensors(region.features)
+            if region.mask is not None:
+                yield region.mask
+    elif isinstance(embeds, ImageFeatures):
+        rows = (
+            embeds.pooled,
+            embeds.penultimate,
+            embeds.negative_pooled,
+            embeds.negative_penultimate,
+        )
+        yield from (one for one in rows if one is not None)
+    else:
+        yield embeds.identity
+        if embeds.crops is not None:
+            yield from _tensors(embeds.crops)
