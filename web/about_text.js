@@ -5,11 +5,15 @@
 export const REPORTING = new Set([
   "IPALoadAdapter",
   "IPALoadForModel",
+  "IPALoadEncoder",
+  "IPAPrepareImage",
   "IPAEncodeImage",
   "IPAMergeEmbeds",
   "IPALoadFaceModels",
   "IPAEncodeFace",
   "IPARegions",
+  "IPASaveEmbeds",
+  "IPALoadEmbeds",
   "IPASchedule",
 ]);
 

@@ -101,11 +101,13 @@ app.registerExtension({
   nodeCreated(node) {
     if (!REPORTING.has(node.comfyClass)) return;
     const original = node.onExecuted;
-    /** @param {unknown} output */
+    /** @param {any} output */
     node.onExecuted = function (output) {
       original?.apply(this, arguments);
       const lines = aboutLines(output);
       if (lines.length > 0) show(this, lines);
+      // What was saved is to be had in Load Embeds at once, without a key to press.
+      if (output?.ipadapter_embeds) app.refreshComboInNodes?.();
     };
     if (node.comfyClass === "IPALoadAdapter") describeOnChoice(node);
   },

@@ -244,7 +244,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     ),
     "regions merged": (
         regional() | {"apply": graph()["apply"]} | deeper("IPAMergeEmbeds", method="average"),
-        ["BadInput", "regions", "Merge first"],
+        ["BadInput", "regions", "Choose concat"],
     ),
     "mask of a region": (
         regional()
