@@ -14,6 +14,7 @@ from torch import Tensor
 from ...ip_models.errors import BadInput
 from ...ip_models.features import ImageFeatures, name_encoder
 from ...ip_models.image import Fit, blend_with, fit_images, require_images
+from .encoder_identity import fingerprint
 from .progress import Progress
 
 _CHUNK = 8
@@ -85,6 +86,7 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
         negative_pooled=negative_pooled,
         negative_penultimate=empty,
         source=name_encoder(width, hidden.shape[-1]),
+        encoder=fingerprint(clip_vision),
     )
 
 
