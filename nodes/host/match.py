@@ -157,7 +157,14 @@ def read_encoder(path: str) -> EncoderWidths:
     Raises:
         BrokenFile: the file is no CLIP image encoder.
     """
-    shapes = checkpoint.read_shapes(path)
+    widths = encoder_widths(checkpoint.read_shapes(path))
+    if widths is None:
+        raise _no_encoder(path)
+    return widths
+
+
+def encoder_widths(shapes: Mapping[str, Any]) -> EncoderWidths | None:
+    """Feature widths of an image encoder with these tensors, None if it is none of CLIP's."""
     for width, pooled, column, places in _ENCODER_KEYS:
         if width in shapes:
             projection, places = shapes.get(pooled), shapes.get(places)
@@ -166,7 +173,7 @@ def read_encoder(path: str) -> EncoderWidths:
                 penultimate=int(shapes[width].shape[0]),
                 sequence=None if places is None else int(places.shape[0]),
             )
-    raise _no_encoder(path)
+    return None
 
 
 def encoder_hint(spec: AdapterSpec) -> str:
