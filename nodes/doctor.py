@@ -18,8 +18,8 @@ class Doctor(io.ComfyNode):
             node_id="IPADoctor",
             display_name="Doctor (IP-Adapter)",
             category=CATEGORY,
-            description="Lists every adapter, image encoder and face pack that was found, what each "
-            "was recognised as, which kinds can be used now, and for the others what is missing, "
+            description="Lists every adapter, image encoder and face pack found, what each was "
+            "recognised as, which kinds can be used now, and for the others what is missing, "
             "where to put it and where to get it. Works alone; nothing is downloaded.",
             search_aliases=["ipadapter", "diagnose", "IPAdapter model not found", "check models"],
             is_output_node=True,

@@ -1,4 +1,4 @@
-"""Adapters and encoders that lie in folders where no node looks for them, found by their headers."""
+"""Adapters and encoders in folders where no node looks for them, by their headers."""
 
 from __future__ import annotations
 
