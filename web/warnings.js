@@ -71,6 +71,8 @@ app.registerExtension({
   name: "ipadapter.warnings",
   setup() {
     api.addEventListener("graphChanged", checkSoon);
+    // In Nodes 2.0 the host notices what was chosen in a list only with the event after it.
+    window.addEventListener("click", checkSoon, true);
   },
   afterConfigureGraph: checkSoon,
   /** R was pressed: other files may be there. */
