@@ -10,11 +10,17 @@ from typing import Any
 import comfy.clip_vision
 import numpy
 import torch
+from pack.ip_models.features import ImageFeatures
 from pack.ip_models.image import Fit
 from pack.nodes.host.vision import Reference
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
 
 try:
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -102,3 +108,29 @@ def batch(*pictures: Tensor) -> Tensor:
 
 def reference_of(*pictures: Tensor, **options: Any) -> Reference:
     return Reference(**{"images": batch(*pictures), "fit": Fit.CROP_CENTRE, **options})
+
+
+def pooled_of(features: ImageFeatures) -> Tensor:
+    assert features.pooled is not None
+    return features.pooled
+
+
+def negative_of(features: ImageFeatures) -> Tensor:
+    assert features.negative_pooled is not None
+    return features.negative_pooled
+
+
+def make_siglip(folder: Path) -> Pair:
+    """The same of the kind without class token and pooled feature."""
+    config: dict[str, Any] = {**CONFIG, "hidden_act": "gelu_pytorch_tanh"}
+    theirs = SiglipVisionModel(SiglipVisionConfig(layer_norm_eps=1e-5, **config)).eval()
+    with torch.no_grad():
+        randomise(theirs)
+    half = [0.5] * 3
+    state = {
+        f"vision_model.{key.removeprefix('vision_model.')}": value
+        for key, value in theirs.state_dict().items()
+        if not key.removeprefix("vision_model.").startswith("head.")
+    }
+    config |= {"model_type": "siglip_vision_model", "image_mean": half, "image_std": half}
+    return Pair(theirs, comfy_encoder(folder, config, state), None)

@@ -19,7 +19,6 @@ import tiny
 import torch
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
 from encoders import (
-    CONFIG,
     EFFECT,
     POOLED,
     SIZE,
@@ -28,23 +27,20 @@ from encoders import (
     WIDTH,
     Pair,
     batch,
-    comfy_encoder,
     make_pair,
+    make_siglip,
+    negative_of,
     picture,
-    randomise,
+    pooled_of,
     reference_of,
 )
 from pack.ip_models.errors import BadInput
-from pack.ip_models.features import ImageFeatures, select
+from pack.ip_models.features import select
 from pack.ip_models.image import Fit
 from pack.nodes.host import encoder_run, vision
 from pack.nodes.host.vision import Reference, Unconditional, encode
 from PIL import Image
 from torch import Tensor
-from transformers import (
-    SiglipVisionConfig,
-    SiglipVisionModel,
-)
 
 CHUNK = encoder_run.CHUNK
 
@@ -52,16 +48,6 @@ CHUNK = encoder_run.CHUNK
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return make_pair(tmp_path_factory.mktemp("clip"))
-
-
-def pooled_of(features: ImageFeatures) -> Tensor:
-    assert features.pooled is not None
-    return features.pooled
-
-
-def negative_of(features: ImageFeatures) -> Tensor:
-    assert features.negative_pooled is not None
-    return features.negative_pooled
 
 
 @pytest.fixture
@@ -296,28 +282,16 @@ def test_encoding_can_be_stopped_and_tried_again(pair: Pair, calls: list[int]) -
     assert encode(pair.ours, reference_of(picture(8, 8))).count == 1
 
 
-SIGLIP: dict[str, Any] = {**CONFIG, "hidden_act": "gelu_pytorch_tanh"}
-
-
 def test_an_encoder_of_the_siglip_kind_has_a_penultimate_and_no_pooled_feature(
     tmp_path: Path,
 ) -> None:
-    theirs = SiglipVisionModel(SiglipVisionConfig(layer_norm_eps=1e-5, **SIGLIP)).eval()
-    randomise(theirs)
-    half = [0.5] * 3
-    state = {
-        f"vision_model.{key.removeprefix('vision_model.')}": value
-        for key, value in theirs.state_dict().items()
-        if not key.removeprefix("vision_model.").startswith("head.")
-    }
-    config = {**SIGLIP, "model_type": "siglip_vision_model", "image_mean": half, "image_std": half}
-    ours = comfy_encoder(tmp_path, config, state)
+    siglip = make_siglip(tmp_path)
     source = picture(90, 60)
     square = Image.fromarray(source.numpy()).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
     pixels = (torch.from_numpy(numpy.array(square)).movedim(-1, 0).float() / 255 - 0.5) / 0.5
-    features = encode(ours, reference_of(source, fit=Fit.SQUASH))
+    features = encode(siglip.ours, reference_of(source, fit=Fit.SQUASH))
     both = torch.stack([pixels, torch.zeros_like(pixels)])
-    hidden, empty = theirs(both, output_hidden_states=True).hidden_states[-2].split(1)
+    hidden, empty = siglip.theirs(both, output_hidden_states=True).hidden_states[-2].split(1)
     assert features.pooled is None and features.negative_pooled is None
     assert features.penultimate.shape == (1, TOKENS - 1, WIDTH)
     assert tiny.relative(features.penultimate, hidden) < TOLERANCE
