@@ -29,7 +29,7 @@ TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 COMFYUI_TAG = "v0.33.0"
 COMFYUI_SOURCE = "https://github.com/comfyanonymous/ComfyUI"
 ROOT = Path(os.path.abspath(__file__)).parent
-# Two processes at least halve the wait for servers; a file's tests stay together, with its fixtures.
+# Much of the time is waiting for servers; a file's tests stay together, with its fixtures.
 WHOLE_SUITE = ("-q", "-n", "2", "--dist", "loadfile")
 GIT_STATE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 NO_VENV = (
