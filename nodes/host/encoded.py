@@ -106,12 +106,11 @@ def signature(clip_vision: Any, size: int) -> Key | None:
     if clip_vision.model not in _watched:
         _watched.add(clip_vision.model)
         weakref.finalize(clip_vision.model, seen.forget, name).atexit = False
-    weight = next(clip_vision.model.parameters())
     return (
         name,
         type(clip_vision).encode_image,
         type(clip_vision.model),
-        weight.dtype,
+        frozenset(weight.dtype for weight in clip_vision.model.parameters()),
         str(getattr(clip_vision, "load_device", "")),
         tuple(clip_vision.image_mean),
         tuple(getattr(clip_vision, "image_std", ())),

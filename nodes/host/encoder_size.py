@@ -25,15 +25,16 @@ _EMBEDDINGS = "vision_model.embeddings"
 class _Table(torch.nn.Module):
     """Stands where a position table was; not a weight that the host would move or save.
 
-    ComfyUI reads `weight`, transformers calls the module with positions it counted before.
+    ComfyUI reads `weight`, transformers calls the module with the positions in their order. Both
+    add it to single precision, that of the pixels.
     """
 
-    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        self.weight, self._dtype = weight, dtype
+        self.weight = weight
 
     def forward(self, positions: Tensor) -> Tensor:
-        return self.weight.to(positions.device, self._dtype)[None]
+        return self.weight.to(positions.device)[None]
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def at_size(clip_vision: Any, size: int) -> Generator[Any]:
     other.image_size = size
     other.patcher = clip_vision.patcher.clone()
     grown = interpolate(table.detach(), int(clip_vision.image_size) // patch, size // patch)
-    other.patcher.add_object_patch(f"{_EMBEDDINGS}.position_embedding", _Table(grown, table.dtype))
+    other.patcher.add_object_patch(f"{_EMBEDDINGS}.position_embedding", _Table(grown))
     if hasattr(embeddings, "image_size"):  # transformers compares
         other.patcher.add_object_patch(f"{_EMBEDDINGS}.image_size", size)
     # The table goes where the other weights are while it is among them.
