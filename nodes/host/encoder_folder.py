@@ -42,12 +42,9 @@ class Tower(torch.nn.Module):
         kept: list[Any] = []
         layer: torch.nn.Module = self.vision_model.encoder.layers[-2]
         hook = layer.register_forward_hook(lambda _module, _inputs, out: kept.append(out))
-        # Only says that a position table of another size is welcome, whoever put it there.
-        options = {"pixel_values": pixel_values, "interpolate_pos_encoding": True}
+        brought = self._brought_along(pixel_values)
         try:
-            out = torch.func.functional_call(
-                self.vision_model, self._brought_along(pixel_values), (), options
-            )
+            out = torch.func.functional_call(self.vision_model, brought, (pixel_values,))
         finally:
             hook.remove()
         penultimate = kept[0][0] if isinstance(kept[0], tuple) else kept[0]
@@ -56,15 +53,12 @@ class Tower(torch.nn.Module):
         return out.last_hidden_state, penultimate, self.visual_projection(pooled)
 
     def _brought_along(self, pixels: Tensor) -> dict[str, Tensor]:
-        tensors = {
+        return {
             f"{name}.{key}": parameter.to(pixels)
             for name, module in self.vision_model.named_modules()
             if not hasattr(module, "comfy_cast_weights")
             for key, parameter in module.named_parameters(recurse=False)
         }
-        places = len(self.vision_model.embeddings.position_embedding.weight)
-        ids = torch.arange(places, device=pixels.device)[None]
-        return {**tensors, "embeddings.position_ids": ids}
 
 
 class FolderEncoder:

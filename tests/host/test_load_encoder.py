@@ -241,6 +241,7 @@ def test_the_nodes_of_the_pack_and_of_the_host_take_it(models: Path, kind: str) 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_another_input_size_takes_a_larger_position_table(models: Path, kind: str) -> None:
     theirs, size = MAKERS[kind](), 70
+    getattr(theirs, "vision_model", theirs).embeddings.position_embedding.weight.mul_(32)
     path = save(theirs, models)
     encoder = match.load_encoder(str(path))
     before = of_encoder(encoder, pictures())
@@ -249,13 +250,16 @@ def test_another_input_size_takes_a_larger_position_table(models: Path, kind: st
     mean, std = HALVES if kind == "siglip" else OPENAI
     grown = copy.deepcopy(theirs)
     embeddings = getattr(grown, "vision_model", grown).embeddings
-    table = interpolate(embeddings.position_embedding.weight, SIZE // 14, size // 14).half()
-    embeddings.position_embedding = torch.nn.Embedding.from_pretrained(table.float())
+    table = interpolate(embeddings.position_embedding.weight, SIZE // 14, size // 14)
+    embeddings.position_embedding = torch.nn.Embedding.from_pretrained(table)
     embeddings.position_ids = torch.arange(len(table))[None]
     embeddings.image_size = size
     expected = of_transformers(grown, normalised(pictures(size, size), mean, std))
     for one, other in zip(given, expected, strict=True):
         assert relative(one, other) < TOLERANCE
+    embeddings.position_embedding.weight.copy_(table.flip(0))
+    moved = of_transformers(grown, normalised(pictures(size, size), mean, std))
+    assert relative(moved[0], expected[0]) > EFFECT
     after = of_encoder(encoder, pictures())
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
