@@ -59,6 +59,14 @@ class EncoderFile:
 
 
 @dataclass(frozen=True)
+class EmbedsFile:
+    """A file of saved embeds and, in words, what it holds."""
+
+    file: File
+    holds: str = ""
+
+
+@dataclass(frozen=True)
 class FacePackFolder:
     """A face model pack.
 
@@ -112,6 +120,7 @@ class Survey:
     adapters: tuple[AdapterFile, ...] = ()
     encoders: tuple[EncoderFile, ...] = ()
     face_packs: tuple[FacePackFolder, ...] = ()
+    embeds: tuple[EmbedsFile, ...] = ()
     misplaced: tuple[Misplaced, ...] = ()
     versions: dict[str, str] = field(default_factory=dict[str, str])
     remarks: tuple[str, ...] = ()

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .spec import AdapterSpec
-from .survey import AdapterFile, EncoderFile, FacePackFolder, File, Missing, Outlook, Survey
+from .survey import (
+    AdapterFile,
+    EmbedsFile,
+    EncoderFile,
+    FacePackFolder,
+    File,
+    Missing,
+    Outlook,
+    Survey,
+)
 from .survey import outlooks as all_outlooks
 
 _GOOD, _BAD, _IDLE = "✓", "✗", "–"
@@ -20,6 +29,7 @@ def lines(found: Survey) -> list[str]:
         _section("Adapters", found.places.get("adapters"), map(_adapter, found.adapters)),
         _section("Image encoders", found.places.get("encoders"), map(_encoder, found.encoders)),
         _section("Face packs", found.places.get("face packs"), _face_packs(found.face_packs)),
+        _section("Saved embeds", found.places.get("embeds"), map(_embeds, found.embeds)),
         _misplaced(found),
         _outlook_lines(outlooks),
         _to_get(outlooks),
@@ -37,6 +47,7 @@ def data(found: Survey) -> dict[str, Any]:
         "adapters": [_adapter_data(one) for one in found.adapters],
         "encoders": [{**vars(one.file), "encoder": one.encoder} for one in found.encoders],
         "face_packs": [{**vars(one), "parts": list(one.parts)} for one in found.face_packs],
+        "embeds": [{**vars(one.file), "holds": one.holds} for one in found.embeds],
         "misplaced": [vars(one) for one in found.misplaced],
         "outlook": [
             {
@@ -96,7 +107,7 @@ def _adapter(one: AdapterFile) -> str:
     if one.fits is not None:
         words += ", fits the MODEL" if one.fits else ", not for the connected MODEL"
     if one.spec.needs_encoder:
-        words += f" and goes with {one.encoders[0]}" if one.encoders else " (not found below)"
+        words += f", {one.encoders[0]} gives that" if one.encoders else ", no encoder here gives it"
     return f"{_IDLE if one.fits is False else _GOOD} {words}"
 
 
@@ -110,6 +121,10 @@ def _encoder(one: EncoderFile) -> str:
     if not one.encoder:
         return f"{_IDLE} {one.file.name}: {_size(one.file)}, no CLIP image encoder, not used here"
     return f"{_GOOD} {one.file.name}: {_size(one.file)}, {one.encoder}"
+
+
+def _embeds(one: EmbedsFile) -> str:
+    return _broken(one.file) if one.file.problem else f"{_GOOD} {one.file.name}: {one.holds}"
 
 
 def _face_packs(packs: Iterable[FacePackFolder]) -> Iterator[str]:

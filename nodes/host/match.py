@@ -156,12 +156,13 @@ _ENCODER_KEYS = (
 
 
 def read_encoder(path: str) -> EncoderWidths:
-    """Feature widths of an image encoder file, from its header alone.
+    """Feature widths of an image encoder's file or folder, from headers alone.
 
     Raises:
-        BrokenFile: the file is no CLIP image encoder.
+        BrokenFile: it is no CLIP image encoder.
     """
-    widths = encoder_widths(checkpoint.read_shapes(path))
+    read = encoder_folder.read_shapes if os.path.isdir(path) else checkpoint.read_shapes
+    widths = encoder_widths(read(path))
     if widths is None:
         raise _no_encoder(path)
     return widths

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,12 +20,13 @@ from ...ip_models.spec import AdapterSpec
 from ...ip_models.survey import (
     AdapterFile,
     Connected,
+    EmbedsFile,
     EncoderFile,
     FacePackFolder,
     File,
     Survey,
 )
-from . import checkpoint, face_packs, folders, match
+from . import checkpoint, embeds_load, encoder_folder, face_packs, folders, match
 from .backbones import AttentionLayer, attention_layers
 from .loaded import read_file_spec
 from .neighbours import TROUBLE, misplaced
@@ -39,18 +41,20 @@ def survey(model: Any = None, clip_vision: Any = None) -> Survey:
     """What was found, and how it goes with what is connected; no file can make it fail."""
     layers, about_model = _layers(model)
     widths = _connected_encoder(clip_vision)
-    encoders = [_encoder(name) for name in folders.files(folders.ENCODERS)]
+    encoders = list(_encoders())
     known = [(file.file.name, read) for file, read in encoders if read is not None]
     adapters = [_adapter(name, known, layers) for name in folders.files(folders.ADAPTERS)]
     return Survey(
         places={
-            "adapters": tuple(folder_paths.get_folder_paths(folders.ADAPTERS)),
-            "encoders": tuple(folder_paths.get_folder_paths(folders.ENCODERS)),
+            "adapters": tuple(folders.homes(folders.ADAPTERS)),
+            "encoders": tuple(folders.homes(folders.ENCODERS)),
             "face packs": (face_packs.where(),),
+            "embeds": tuple(folders.homes(folders.EMBEDS)),
         },
         adapters=tuple(adapters),
         encoders=tuple(file for file, _ in encoders),
         face_packs=tuple(map(_face_pack, face_packs.names())),
+        embeds=tuple(map(_embeds, folders.files(folders.EMBEDS))),
         misplaced=tuple(misplaced()),
         versions=_versions(),
         remarks=tuple(_remarks()),
@@ -63,10 +67,10 @@ def survey(model: Any = None, clip_vision: Any = None) -> Survey:
 
 
 def _read(folder: str, name: str, read: Callable[[str], Content]) -> tuple[File, Content | None]:
-    path = folder_paths.get_full_path(folder, name) or name
-    size = 0
+    path, size = name, 0
     try:
-        size = os.path.getsize(path)
+        path = folders.resolve(folder, name)
+        size = _size(path)
         return File(name, path, size), read(path)
     except IPAdapterError as error:
         return File(name, path, size, str(error)), None
@@ -74,6 +78,12 @@ def _read(folder: str, name: str, read: Callable[[str], Content]) -> tuple[File,
         return File(name, path, size, f"cannot be read ({error.strerror})"), None
     except TROUBLE as error:
         return File(name, path, size, f"cannot be understood ({type(error).__name__})"), None
+
+
+def _size(path: str) -> int:
+    if not os.path.isdir(path):
+        return os.path.getsize(path)
+    return sum(one.stat().st_size for one in os.scandir(path) if one.is_file())
 
 
 def _adapter(
@@ -87,8 +97,33 @@ def _adapter(
     return AdapterFile(file, spec, tuple(fitting), fits)
 
 
-def _encoder(name: str) -> tuple[EncoderFile, match.EncoderWidths | None]:
-    file, shapes = _read(folders.ENCODERS, name, checkpoint.read_shapes)
+def _encoders() -> Iterator[tuple[EncoderFile, match.EncoderWidths | None]]:
+    whole = folders.model_folders(folders.ENCODERS)
+    for name in folders.files(folders.ENCODERS):
+        file, widths = _encoder(name, checkpoint.read_shapes)
+        if widths is not None or os.path.dirname(name) not in whole:
+            yield file, widths  # a part of a folder's weights is of no use by itself
+    for name in whole:  # last, because Load IP-Adapter for Model takes files only
+        yield _encoder(name, encoder_folder.read_shapes)
+
+
+def _embeds(name: str) -> EmbedsFile:
+    def held(path: str) -> str:
+        return _held(name, checkpoint.identity(path))
+
+    file, holds = _read(folders.EMBEDS, name, held)
+    return EmbedsFile(file, holds or "")
+
+
+@lru_cache(maxsize=1024)
+def _held(name: str, identity: tuple[str, int, int]) -> str:
+    return embeds_load.describe_file(name)
+
+
+def _encoder(
+    name: str, read: Callable[[str], Mapping[str, Any]]
+) -> tuple[EncoderFile, match.EncoderWidths | None]:
+    file, shapes = _read(folders.ENCODERS, name, read)
     widths = None if shapes is None else match.encoder_widths(shapes)
     return EncoderFile(file, "" if widths is None else widths.name), widths
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,16 +24,17 @@ from pack.demo.tiny_nodes.adapter import write_tiny_adapter
 from pack.ip_models.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES, Choice
 from pack.ip_models.spec import Family
 from pack.nodes.doctor import Doctor
-from pack.nodes.host import diagnosis, face_packs, folders, neighbours
+from pack.nodes.host import checkpoint, embeds_store, face_packs, folders, neighbours
 from pack.nodes.host.diagnosis import Report, report
+from pack.nodes.host.together import Combination, Source, problems
 from test_checkpoint import BROKEN
-from test_match import PAGE, put_adapter, put_encoder, write_sparse
+from test_match import PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
 
 pytest.importorskip("onnx")
 import face_packs as made_packs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-OTHERS = ("checkpoints", "controlnet", "loras", "text_encoders")
+OTHERS = ("checkpoints", "controlnet", "loras", "text_encoders", folders.EMBEDS)
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +44,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in (folders.ADAPTERS, folders.ENCODERS, *OTHERS):
         (tmp_path / name).mkdir()
         table[name] = ([str(tmp_path / name)], set(folder_paths.supported_pt_extensions))
+    table[folders.EMBEDS][1].update(folders.EMBEDS_ENDINGS)
     monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path))
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", table)
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
@@ -86,7 +89,7 @@ def test_every_layout_is_recognised(models: Path, container: str) -> None:
     checkpoints.write(models / "ipadapter" / "any name.bin", tensors, container)
     line = line_with(report(), "any name.bin", "MB")
     assert line.startswith("✓")
-    assert "SD1.5 plus, 16 tokens, needs ViT-H (not found below)" in line
+    assert "SD1.5 plus, 16 tokens, needs ViT-H, no encoder here gives it" in line
 
 
 def test_every_published_file_is_listed_as_what_it_is(models: Path) -> None:
@@ -125,8 +128,8 @@ def test_a_broken_file_has_its_sentence_and_harms_nothing(models: Path, case: st
     found = report()
     assert line_with(found, "good.safetensors", "MB").startswith("✓")
     bad = [line for line in found.lines if line.startswith("✗ bad.")]
-    assert len(bad) == 4
-    assert all(words.replace("  ", " ") in line for line in bad), bad
+    assert len(bad) == 6  # adapters, encoders, embeds
+    assert all(words in line for line in bad[:4]), bad
     assert found.data["misplaced"] == []
 
 
@@ -151,7 +154,7 @@ def test_what_is_complete_is_ready_with_its_files(models: Path) -> None:
     found = report()
     assert line_with(found, "✓ plus: one.safetensors + h.safetensors")
     assert line_with(found, "✗ FaceID plus v2: missing face pack buffalo_l")
-    assert line_with(found, "one.safetensors", "and goes with h.safetensors")
+    assert line_with(found, "one.safetensors", "h.safetensors gives that")
     assert line_with(found, "✓ h.safetensors", "ViT-H")
     assert "put https://huggingface.co/h94/IP-Adapter/resolve/main/models/image_enc" not in str(
         found.lines
@@ -177,6 +180,43 @@ def test_face_packs_are_listed_with_their_files_and_licence(
     known = face_packs.KnownFile("w600k_r50", "buffalo_l", size, "")
     monkeypatch.setattr(face_packs, "KNOWN_FILES", (known,))
     assert line_with(report(), "✓ FaceID: faceid.bin + buffalo_l").endswith("+ buffalo_l")
+
+
+def test_an_encoder_folder_is_one_entry_and_goes_with_adapters(models: Path) -> None:
+    put_adapter(models, "plus", "one.safetensors")
+    home = models / "clip_vision" / "vit-h"
+    home.mkdir()
+    settings = dict(image_size=224, patch_size=14, hidden_size=1280, num_attention_heads=16)
+    (home / "config.json").write_text(json.dumps({"model_type": "clip_vision_model", **settings}))
+    write_sparse(home / "model.safetensors", encoder_shapes("H"))
+    (home / "model.fp16.safetensors").write_bytes(PAGE)
+    found = report()
+    assert line_with(found, "✓ vit-h: 3.4 MB, ViT-H")
+    assert line_with(found, "✓ plus: one.safetensors + vit-h/model.safetensors")
+    assert not any("fp16" in line for line in found.lines)
+    assert problems(Combination("one.safetensors", "vit-h", embeds=Source.IMAGE)) == []
+    (home / "config.json").write_text("[]")
+    assert line_with(report(), "✗ vit-h: ", "config.json").endswith(".")
+    (said,) = problems(Combination(encoder="vit-h"))
+    assert "vit-h" in said and "config.json" in said
+
+
+def test_saved_embeds_are_listed_with_what_they_hold(models: Path) -> None:
+    home = models / folders.EMBEDS
+    (home / "sub").mkdir()
+    data = embeds_store.as_safetensors(tiny.random_features(2))
+    (home / "sub" / "cats.safetensors").write_bytes(data)
+    (home / "face.safetensors").write_bytes(embeds_store.as_safetensors(tiny.random_faces(1)))
+    torch.save([torch.stack((torch.zeros(1, 1024), torch.ones(1, 1024)))], home / "theirs.ipadpt")
+    (home / "page.safetensors").write_bytes(PAGE)
+    found = report()
+    assert line_with(found, "✓ sub/cats.safetensors: 2 references of", "pooled 1024")
+    assert line_with(found, "✓ face.safetensors: 1 face of")
+    assert line_with(found, "✓ theirs.ipadpt: 1 reference of ViT-H")
+    assert line_with(found, "✗ page.safetensors", "web page")
+    assert line_with(found, f"Saved embeds in {home}:")
+    (home / "face.safetensors").write_bytes(data)
+    assert line_with(report(), "✓ face.safetensors: 2 references of")
 
 
 def test_swapped_and_misplaced_files_are_found_by_content(models: Path) -> None:
@@ -245,7 +285,9 @@ def test_a_connected_encoder_is_named_with_the_adapters_it_serves(models: Path) 
         num_channels=3,
         projection_dim=1024,
     )
-    encoder = comfy.clip_vision.ClipVisionModel(config)
+    path = models / "encoder.json"  # older versions of the host take it from a file only
+    path.write_text(json.dumps(config))
+    encoder = comfy.clip_vision.ClipVisionModel(str(path))
     line = line_with(report(None, encoder), "The connected CLIP Vision is")
     assert line.endswith("is ViT-H, for one.safetensors")
 
@@ -288,12 +330,12 @@ def test_three_hundred_files_take_a_second(models: Path) -> None:
         for i in range(800)
         for half in ("up", "down")
     }
-    for number in range(20):
-        write_sparse(models / "ipadapter" / f"{number}.safetensors", plus)
-    for number in range(300):
-        write_sparse(models / "loras" / f"{number}.safetensors", lora)
+    for folder, shapes, count in (("ipadapter", plus, 20), ("loras", lora, 300)):
+        first = write_sparse(models / folder / "0.safetensors", shapes)
+        for number in range(1, count):
+            os.link(first, models / folder / f"{number}.safetensors")
     report()  # once, so that what is imported and listed does not count
-    for cache in (neighbours._read_kind, diagnosis.survey.__globals__["checkpoint"]._read_shapes):
+    for cache in (neighbours._read_kind, checkpoint._read_shapes):
         cache.cache_clear()
     start = time.process_time()
     assert len(report().data["adapters"]) == 20
