@@ -248,5 +248,5 @@ def _face_pack(found: Survey, family: Family) -> tuple[str, str]:
 def _missing_pack(family: Family) -> Missing:
     pack, _ = _wanted_pack(family)
     return Missing(
-        f"face pack {pack}", f"{pack}.zip from {_FACE_SITE}", f"models/insightface/models/{pack}"
+        f"face pack {pack}", f"the files in {pack}.zip from {_FACE_SITE}", f"models/insightface/models/{pack}"
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .spec import AdapterSpec
+from .published import shortcut
+from .spec import AdapterSpec, Kind
 from .survey import (
     AdapterFile,
     EmbedsFile,
@@ -101,7 +103,7 @@ def _section(title: str, places: Iterable[str] | None, rows: Iterable[str]) -> I
 def _adapter(one: AdapterFile) -> str:
     if one.spec is None:
         return _broken(one.file)
-    words = f"{one.file.name}: {_size(one.file)}, {_short(one.spec)}"
+    words = f"{one.file.name}: {_size(one.file)}, {_short(one.spec, one.file.name)}"
     if not one.spec.supported:
         return f"{_IDLE} {words}; recognised, but not applicable yet"
     if one.fits is not None:
@@ -111,8 +113,11 @@ def _adapter(one: AdapterFile) -> str:
     return f"{_IDLE if one.fits is False else _GOOD} {words}"
 
 
-def _short(spec: AdapterSpec) -> str:
-    return f"{spec.family.value} {spec.kind.value}, {spec.tokens} tokens, needs {spec.needs}"
+def _short(spec: AdapterSpec, name: str) -> str:
+    kind = spec.kind.value
+    if spec.kind is Kind.FACEID_PLUS:
+        kind += " v2" if shortcut(spec, os.path.basename(name)) else " v1"
+    return f"{spec.family.value} {kind}, {spec.tokens} tokens, needs {spec.needs}"
 
 
 def _encoder(one: EncoderFile) -> str:

@@ -155,6 +155,7 @@ def test_what_is_complete_is_ready_with_its_files(models: Path) -> None:
     assert line_with(found, "✓ plus: one.safetensors + h.safetensors")
     assert line_with(found, "✗ FaceID plus v2: missing face pack buffalo_l")
     assert line_with(found, "one.safetensors", "h.safetensors gives that")
+    assert line_with(found, "ip-adapter-faceid-plusv2.bin: ", "SD1.5 FaceID plus v2, 4 tokens")
     assert line_with(found, "✓ h.safetensors", "ViT-H")
     assert "put https://huggingface.co/h94/IP-Adapter/resolve/main/models/image_enc" not in str(
         found.lines
