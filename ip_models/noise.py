@@ -14,7 +14,7 @@ every machine.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -128,17 +128,16 @@ def _smooth(planes: Tensor, sigma: float, reach: int) -> Tensor:
     if reach == 0:
         return planes
     bell = [math.exp(-0.5 * (step / sigma) ** 2) for step in range(-reach, reach + 1)]
-    height, width = planes.shape[2:]
+    bell = [part / sum(bell) for part in bell]
     padded = pad(planes, (reach, reach, 0, 0), mode="replicate")
-    planes = _sum(padded[..., i : i + width] * part for i, part in enumerate(bell)) / sum(bell)
-    padded = pad(planes, (0, 0, reach, reach), mode="replicate")
-    return _sum(padded[..., i : i + height, :] * part for i, part in enumerate(bell)) / sum(bell)
+    padded = pad(_along(padded, 3, bell), (0, 0, reach, reach), mode="replicate")
+    return _along(padded, 2, bell)
 
 
-def _sum(parts: Iterable[Tensor]) -> Tensor:
-    """One by one: no order that depends on the machine, and no memory for all of them."""
-    total: Tensor | None = None
-    for part in parts:
-        total = part if total is None else total.add_(part)
-    assert total is not None
+def _along(planes: Tensor, axis: int, bell: list[float]) -> Tensor:
+    """Weighted sums of neighbours, one by one: no order that depends on the machine."""
+    length = planes.shape[axis] - len(bell) + 1
+    total = planes.narrow(axis, 0, length) * bell[0]
+    for at, part in enumerate(bell[1:], 1):
+        total.add_(planes.narrow(axis, at, length), alpha=part)
     return total

@@ -139,11 +139,9 @@ def read_list(path: str) -> object:
         BrokenFile: the file is not whole, holds code, or unpacks to more than it is.
     """
     size = os.path.getsize(path)
-    if not zipfile.is_zipfile(path):
-        with open(path, "rb") as file:
-            cut = file.read(2) == b"PK"
-        kind = "is cut off or damaged" if cut else "is a bare pickle, which may hold code"
-        raise _broken(path, kind)
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK":
+            raise _broken(path, "is a bare pickle, which may hold code")
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()

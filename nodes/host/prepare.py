@@ -76,26 +76,28 @@ def prepare_images(
     wanted = _preparation(wish, clip_vision)
     height, width = images.shape[1:3]
     require_room(height, width, wanted)
+    if not images.is_floating_point():
+        images = images.float()
     engine = _engine(wanted, face_models)
-    planes = torch.ones(1, height, width)
-    seen = images
+    seen, covers = images, None
     if mask is not None:
         require("mask", mask, Tensor, "a MASK")
-        planes = resize_mask(mask, images)
         seen = blend_with(images, mask, wanted.colour)
+        planes = resize_mask(mask, images)
+        covers = to_bytes(planes[..., None])[..., 0].expand(len(images), -1, -1)
     pictures = to_bytes(seen)
-    covers = to_bytes(planes[..., None])[..., 0].expand(len(pictures), -1, -1)
     progress = Progress(len(pictures))
     squares: list[Tensor] = []
     masks: list[Tensor] = []
-    for i, (picture, cover) in enumerate(zip(pictures, covers, strict=True)):
+    for i, picture in enumerate(pictures):
         progress.step()
         centre = None if engine is None else _face(engine, picture, i, len(pictures))
         squares.append(prepare(picture, wanted, centre))
-        masks.append(prepare_mask(cover.contiguous(), wanted, centre))
+        if covers is not None:
+            masks.append(prepare_mask(covers[i].contiguous(), wanted, centre))
     made = torch.stack(squares).float() / 255
-    text = _describe(images, made, wanted, clip_vision)
-    return Prepared(made, torch.stack(masks).float() / 255, text)
+    cut = torch.stack(masks).float() / 255 if masks else torch.ones(made.shape[:3])
+    return Prepared(made, cut, _describe(images, made, wanted, clip_vision))
 
 
 def make_noise(images: Any, size: int, recipe: Recipe) -> Tensor:

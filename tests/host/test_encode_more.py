@@ -11,6 +11,8 @@ from typing import Any
 import comfy.clip_model
 import comfy.clip_vision
 import comfy.model_management
+import comfy.utils
+import numpy
 import pytest
 import tiny
 import torch
@@ -39,6 +41,7 @@ from pack.nodes.encode import EncodeImage
 from pack.nodes.host import encoded, encoder_size
 from pack.nodes.host.encoded import RowCache, seen
 from pack.nodes.host.vision import Unconditional, encode
+from PIL import Image
 from torch import Tensor
 from torchvision.models.vision_transformer import interpolate_embeddings
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -78,13 +81,14 @@ def equal(one: ImageFeatures, other: ImageFeatures) -> bool:
 
 
 def of_tiles(pair: Pair, source: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Transformers on parts cut by hand, pooled to the grid by torch."""
-    side = len(source) // count
-    parts = [
-        pair.of_picture(source[y : y + side, x : x + side].contiguous())
-        for y in range(0, count * side, side)
-        for x in range(0, count * side, side)
+    """Transformers on parts of a square resized by hand, pooled to the grid by torch."""
+    opened, side = Image.fromarray(source.numpy()), len(source) / count
+    corners = [(side * x, side * y) for y in range(count) for x in range(count)]
+    tiles = [
+        opened.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=(x, y, x + side, y + side))
+        for x, y in corners
     ]
+    parts = [pair.of_picture(torch.from_numpy(numpy.array(tile))) for tile in tiles]
     pooled, hidden = (torch.cat(rows) for rows in zip(*parts, strict=True))
     patches = hidden[:, 1:].reshape(count, count, GRID, GRID, WIDTH)
     laid = patches.permute(4, 0, 2, 1, 3).reshape(1, WIDTH, count * GRID, count * GRID)
@@ -132,16 +136,16 @@ def test_blend_is_one_reference_in_between(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("fit", [Fit.PAD, Fit.SQUASH, Fit.CROP_LEFT])
-def test_tiles_are_cut_from_the_fitted_square(pair: Pair, fit: Fit) -> None:
+def test_tiles_are_cut_from_the_fitted_square_at_its_own_resolution(pair: Pair, fit: Fit) -> None:
     source = picture(DOUBLE, DOUBLE + 40)
     side = DOUBLE if fit is Fit.CROP_LEFT else DOUBLE + 40
-    colour = tuple(pair.ours.image_mean)
-    square = (fit_images(batch(source), side, fit, colour) * 255).round().to(torch.uint8)
+    square = fit_images(batch(source), side, fit, tuple(pair.ours.image_mean))[0]
     features = encode(pair.ours, reference_of(source, fit=fit, tiling=Tiling(2)))
-    _, expected = of_tiles(pair, square[0], 2)
-    # The crops of transformers' processor are resized alone, ours see a pixel beyond their edge.
-    tolerance = TOLERANCE if side == DOUBLE else 0.2
-    assert tiny.relative(features.penultimate[1:], expected) < tolerance
+    _, expected = of_tiles(pair, (square * 255).round().to(torch.uint8), 2)
+    assert tiny.relative(features.penultimate[1:], expected) < TOLERANCE
+    small = fit_images(batch(source), DOUBLE - 20, fit, tuple(pair.ours.image_mean))[0]
+    _, other = of_tiles(pair, (small * 255).round().to(torch.uint8), 2)
+    assert tiny.relative(features.penultimate[1:], other) > EFFECT
 
 
 def test_a_mask_hides_its_part_from_the_tiles_too(pair: Pair) -> None:
@@ -227,7 +231,7 @@ def test_the_encoder_is_as_it_was_at_its_own_size_before_between_and_after(tmp_p
     loaded = comfy.model_management.current_loaded_models
     for size in (DOUBLE, 84, DOUBLE):
         encode(encoder, reference_of(picture(60, 80), size=size))
-        # At once, not only when the host loads it again: a checkpoint would be saved like this.
+        # At once: a checkpoint would be saved like this.
         assert encoder.model.vision_model.embeddings.position_embedding is table
         now = encoder.get_sd()
         assert now.keys() == state.keys()
@@ -237,6 +241,28 @@ def test_the_encoder_is_as_it_was_at_its_own_size_before_between_and_after(tmp_p
         assert sum(one.model.model is encoder.model for one in loaded) == 1
         assert torch.equal(encoder.encode_image(image)["penultimate_hidden_states"], before)
     assert vars(encoder) == attributes and encoder.patcher.object_patches == patched
+    assert not encoder.model._forward_hooks and not encoder.model._forward_pre_hooks
+
+
+def test_the_host_may_put_weights_back_whenever_it_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does with small ones where it streams them to the GPU."""
+    encoder, source = make_pair(tmp_path).ours, reference_of(picture(60, 80), size=DOUBLE)
+    expected = encode(encoder, source)
+    seen.clear()
+    name = "vision_model.embeddings.position_embedding.weight"
+    own, original = encoder.get_sd()[name].clone(), comfy.model_management.load_model_gpu
+    loads: list[int] = []
+
+    def loading(model: Any) -> None:
+        original(model)
+        comfy.utils.set_attr_param(model.model, name, own.clone())
+        loads.append(1)
+
+    monkeypatch.setattr(comfy.model_management, "load_model_gpu", loading)
+    assert equal(encode(encoder, source), expected) and loads
+    assert torch.equal(encoder.get_sd()[name], own)
 
 
 def test_a_stopped_run_at_another_size_leaves_the_encoder_as_it_was(
@@ -258,6 +284,23 @@ def test_a_stopped_run_at_another_size_leaves_the_encoder_as_it_was(
             encode(pair.ours, reference_of(*many, at_once=2, **manner))
         assert len(counts) == 1
         assert pair.ours.model.vision_model.embeddings.position_embedding is table
+
+
+def test_a_run_that_fails_at_another_size_leaves_the_encoder_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = make_pair(tmp_path).ours
+    table = encoder.model.vision_model.embeddings.position_embedding
+
+    def failing(self: Any, *_: Any, **__: Any) -> None:
+        assert self.embeddings.position_embedding is not table
+        raise torch.OutOfMemoryError("as on a small GPU")
+
+    monkeypatch.setattr(comfy.clip_model.CLIPVision, "forward", failing)
+    with pytest.raises(torch.OutOfMemoryError):
+        encode(encoder, reference_of(picture(8, 8), size=DOUBLE))
+    assert encoder.model.vision_model.embeddings.position_embedding is table
+    assert not encoder.model._forward_hooks and not encoder.model._forward_pre_hooks
 
 
 def test_a_siglip_encoder_runs_at_another_size(tmp_path: Path) -> None:

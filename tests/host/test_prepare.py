@@ -279,6 +279,12 @@ def test_pictures_of_all_kinds_work(
         assert made.min() >= 0 and made.max() <= 1
 
 
+def test_whole_numbers_are_black_and_white() -> None:
+    images = torch.tensor([0, 1]).view(1, 1, 2, 1).expand(1, 2, 2, 3)
+    made, _ = prepared(images, mask=torch.ones(2, 2), size=2)
+    assert torch.equal(made, images.float())
+
+
 def test_the_node_says_what_it_made(encoder: Any) -> None:
     def text(images: Tensor, **inputs: Any) -> list[str]:
         return PrepareImage.execute(images, **inputs).ui["text"][0].splitlines()

@@ -62,8 +62,13 @@ def test_all_nodes_are_there_with_their_words(client: Client) -> None:
     ours = {
         "IPALoadAdapter",
         "IPALoadForModel",
+        "IPALoadEncoder",
+        "IPAPrepareImage",
+        "IPANoiseImage",
         "IPAEncodeImage",
         "IPAMergeEmbeds",
+        "IPASaveEmbeds",
+        "IPALoadEmbeds",
         "IPALoadFaceModels",
         "IPAEncodeFace",
         "IPARegions",
