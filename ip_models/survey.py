@@ -247,6 +247,5 @@ def _face_pack(found: Survey, family: Family) -> tuple[str, str]:
 
 def _missing_pack(family: Family) -> Missing:
     pack, _ = _wanted_pack(family)
-    return Missing(
-        f"face pack {pack}", f"the files in {pack}.zip from {_FACE_SITE}", f"models/insightface/models/{pack}"
-    )
+    address = f"the files in {pack}.zip from {_FACE_SITE}"
+    return Missing(f"face pack {pack}", address, f"models/insightface/models/{pack}")
