@@ -1,7 +1,8 @@
-"""The tables of the help pages, as the nodes themselves say what goes in and out.
+"""The lists of inputs and outputs on the help pages, as the nodes themselves describe them.
 
 `python tests/help_pages.py` writes them into the pages and brings locales/en up to date; the text
-around the tables is written by hand, and so are the other languages in locales/.
+around the lists is written by hand, and so are the other languages in locales/. Lists, because the
+help panel is too narrow for tables.
 """
 
 from __future__ import annotations
@@ -25,22 +26,25 @@ SYNTAX = "{}@|$"
 
 @dataclass(frozen=True)
 class Words:
-    """What the tables say in one language."""
+    """What the lists say in one language."""
 
     inputs: str
     outputs: str
     mistakes: str
-    head: str
-    head_out: str
     kinds: dict[str, str]
     step: str
     first: str
     advanced: str
     needed: str
-    unconnected: str
+    optional: str
+    default: str
+    bracket: str
     files: str
     empty: str
     grown: str
+    colon: str = ": "
+    semicolon: str = "; "
+    comma: str = ", "
 
 
 WORDS = {
@@ -48,8 +52,6 @@ WORDS = {
         inputs="Inputs",
         outputs="Outputs",
         mistakes="Common mistakes",
-        head="| Input | Type and values | Default | What it does |",
-        head_out="| Output | Type | What it is |",
         kinds={
             "FLOAT": "number",
             "INT": "whole number",
@@ -61,7 +63,9 @@ WORDS = {
         first="the first",
         advanced="advanced",
         needed="needed",
-        unconnected="not connected",
+        optional="optional",
+        default="default",
+        bracket=" ({})",
         files="the files found",
         empty="empty",
         grown="{first} to {last}; a new one appears as soon as the last is connected",
@@ -70,8 +74,6 @@ WORDS = {
         inputs="输入",
         outputs="输出",
         mistakes="常见错误",
-        head="| 输入 | 类型与取值 | 默认值 | 作用 |",
-        head_out="| 输出 | 类型 | 内容 |",
         kinds={
             "FLOAT": "数值",
             "INT": "整数",
@@ -83,7 +85,12 @@ WORDS = {
         first="第一个",
         advanced="高级",
         needed="必需",
-        unconnected="不连接",
+        optional="可选",
+        default="默认",
+        bracket="（{}）",
+        colon="：",
+        semicolon="；",
+        comma="、",
         files="找到的文件",
         empty="空",
         grown="{first} 至 {last}；最后一个连上后会自动出现新的输入",
@@ -92,8 +99,6 @@ WORDS = {
         inputs="Входы",
         outputs="Выходы",
         mistakes="Частые ошибки",
-        head="| Вход | Тип и значения | По умолчанию | Что делает |",
-        head_out="| Выход | Тип | Что это |",
         kinds={
             "FLOAT": "число",
             "INT": "целое число",
@@ -105,7 +110,9 @@ WORDS = {
         first="первый",
         advanced="дополнительно",
         needed="нужно",
-        unconnected="не подключено",
+        optional="необязательно",
+        default="по умолчанию",
+        bracket=" ({})",
         files="найденные файлы",
         empty="пусто",
         grown="{first} … {last}; новый появляется, как только подключён последний",
@@ -188,40 +195,33 @@ def grown_keys(name: str, options: dict[str, Any]) -> list[str]:
     return [f"{name}_{prefix}{i}" for i in range(min(GROWN, most))]
 
 
-def tables(node: str, language: str) -> tuple[list[str], list[str]]:
-    """Lines of the table of inputs and of the table of outputs."""
+def lists(node: str, language: str) -> tuple[list[str], list[str]]:
+    """Lines of the list of inputs and of the list of outputs."""
     words, names = WORDS[language], locale(language)[node]
-    rows = [
-        _row(words, name, names["inputs"][name], kind, options, required)
+    entries = [
+        _entry(words, name, names["inputs"][name], _facts(words, kind, options, required))
         for name, (kind, options, required) in inputs(node).items()
     ]
     info = schemas()[node]
-    outputs = [
-        f"| {_called(name, names['outputs'][str(i)]['name'])} | `{kind}` "
-        f"| {names['outputs'][str(i)]['tooltip']} |"
-        for i, (name, kind) in enumerate(zip(info["output_name"], info["output"], strict=True))
-    ]
-    line = "| --- | --- | --- | --- |"
-    return [words.head, line, *rows], [words.head_out, line[:-6], *outputs]
+    outputs = zip(info["output_name"], info["output"], names["outputs"].values(), strict=True)
+    return entries, [_entry(words, name, entry, f"`{kind}`") for name, kind, entry in outputs]
 
 
-def _called(name: str, translated: str) -> str:
-    return f"`{name}`" if name == translated else f"`{name}` {translated}"
+def _entry(words: Words, name: str, entry: dict[str, str], facts: str) -> str:
+    called = "" if name == entry["name"] else f" {entry['name']}"
+    return f"- **`{name}`**{called}{words.bracket.format(facts)}\\\n  {entry['tooltip']}"
 
 
-def _row(
-    words: Words, name: str, entry: dict[str, str], kind: Any, options: dict[str, Any], need: bool
-) -> str:
-    widget = kind in words.kinds
-    values = _values(words, kind, options)
-    if options.get("advanced"):
-        values += f"; {words.advanced}"
-    if widget:
-        default = _default(words, options)
+def _facts(words: Words, kind: Any, options: dict[str, Any], required: bool) -> str:
+    facts = [_values(words, kind, options)]
+    if kind in words.kinds:
+        facts.append(f"{words.default}{words.colon}{_default(words, options)}")
     else:
-        needed = need and options.get("template", {}).get("min", 1) > 0
-        default = words.needed if needed else words.unconnected
-    return f"| {_called(name, entry['name'])} | {values} | {default} | {entry['tooltip']} |"
+        needed = required and options.get("template", {}).get("min", 1) > 0
+        facts.append(words.needed if needed else words.optional)
+    if options.get("advanced"):
+        facts.append(words.advanced)
+    return words.semicolon.join(facts)
 
 
 def _values(words: Words, kind: Any, options: dict[str, Any]) -> str:
@@ -229,14 +229,14 @@ def _values(words: Words, kind: Any, options: dict[str, Any]) -> str:
         prefix, one, _ = grown(options)
         last = options["template"]["max"] - 1
         many = words.grown.format(first=f"`{prefix}0`", last=f"`{prefix}{last}`")
-        return f"`{one}`: {many}"
+        return f"`{one}`{words.colon}{many}"
     if kind == "COMBO":
         known = [f"`{option}`" for option in options["options"]]
         if set(options["options"]) <= {"auto"}:  # read from a folder, and that of tests is empty
             known.append(words.files)
-        return f"{words.kinds[kind]}: {', '.join(known)}"
+        return f"{words.kinds[kind]}{words.colon}{words.comma.join(known)}"
     if kind in ("FLOAT", "INT"):
-        step = f", {words.step} {options['step']:g}" if options.get("step") else ""
+        step = f"{words.comma}{words.step} {options['step']:g}" if options.get("step") else ""
         return f"{words.kinds[kind]} {options['min']:g} … {options['max']:g}{step}"
     if kind in words.kinds:
         return words.kinds[kind]
@@ -253,17 +253,14 @@ def _default(words: Words, options: dict[str, Any]) -> str:
 
 
 def filled(text: str, node: str, language: str) -> str:
-    """A page with its tables as they have to be; the other lines stay."""
+    """A page with its lists as they have to be; the other lines stay."""
     words = WORDS[language]
-    for heading, table in zip((words.inputs, words.outputs), tables(node, language), strict=True):
+    for heading, entries in zip((words.inputs, words.outputs), lists(node, language), strict=True):
         before, found, after = text.partition(f"\n## {heading}\n")
         if not found:
             raise ValueError(f"{page(node, language)} has no heading ## {heading}")
-        lines = after.lstrip("\n").split("\n")
-        while lines and lines[0].startswith("|"):
-            lines.pop(0)
-        rest = "\n".join(lines).lstrip("\n")
-        text = "\n".join([before + found, *table, "", rest]).rstrip("\n") + "\n"
+        rest = after.partition("\n## ")[2]
+        text = "\n".join([before + found, *entries, "", f"## {rest}"])
     return text
 
 

@@ -15,15 +15,11 @@ if TYPE_CHECKING:
     from pack.ip_models.layers import LayerAddress
 
 PICTURES = Path(__file__).resolve().parents[1] / "web" / "docs" / "images"
-WIDTH = 480
-INK, PALE, BLUE, ORANGE, GREEN, PAPER = (
-    "#2b2f36",
-    "#c9ced6",
-    "#2f74d0",
-    "#d9822b",
-    "#2e9e5b",
-    "#f6f7f9",
-)
+# As wide as the help panel, whose pictures shrink to fit.
+WIDTH = 320
+INK, GREY, PALE, PAPER = "#2b2f36", "#666", "#c9ced6", "#f6f7f9"
+BLUE, ORANGE, GREEN = "#2f74d0", "#d9822b", "#2e9e5b"
+PADDED = 54
 
 
 def text(x: float, y: float, words: str, size: int = 13, fill: str = INK, at: str = "start") -> str:
@@ -48,7 +44,11 @@ def arrow(x1: float, y1: float, x2: float, y2: float, edge: str = INK) -> str:
 
 
 def node(x: float, y: float, words: str, w: float = 120, fill: str = "#fff") -> str:
-    return box(x, y, w, 30, fill) + text(x + w / 2, y + 20, words, 12, at="middle")
+    return box(x, y, w, 30, fill) + text(x + w / 2, y + 20, words, at="middle")
+
+
+def ellipse(x: float, y: float, rx: float, ry: float, fill: str) -> str:
+    return f'<ellipse cx="{x:g}" cy="{y:g}" rx="{rx:g}" ry="{ry:g}" fill="{fill}"/>'
 
 
 def face(x: float, y: float, size: float, edge: str = INK) -> str:
@@ -86,43 +86,31 @@ def load_adapter() -> str:
     from pack.ip_models.spec import AdapterSpec, Family, Feature, Kind
 
     layers = tuple(range(1, 32, 2))
-    spec = AdapterSpec(
-        Family.SD1,
-        Kind.PLUS,
-        16,
-        Feature.PENULTIMATE,
-        1280,
-        768,
-        layers,
-        (320,) * len(layers),
-        "ViT-H",
-        False,
-    )
-    rows = spec.describe().split(", ", 4)
-    parts = [box(20, 50, 150, 70), text(95, 80, "renamed.bin", 13, at="middle")]
-    parts += [text(95, 102, "models/ipadapter", 11, "#666", "middle"), arrow(172, 85, 218, 85)]
-    for i, row in enumerate(rows):
-        words = row.split(" (")[0]
-        parts += [box(226, 16 + i * 28, 236, 23, "#fff", BLUE), text(236, 32 + i * 28, words, 12)]
-    return sheet(170, *parts)
+    widths = (320,) * len(layers)
+    reads = (Feature.PENULTIMATE, 1280, 768)
+    spec = AdapterSpec(Family.SD1, Kind.PLUS, 16, *reads, layers, widths, "ViT-H", False)
+    parts = [box(10, 46, 120, 66), text(70, 76, "renamed.bin", at="middle")]
+    parts += [text(70, 98, "models/ipadapter", 12, GREY, "middle"), arrow(132, 79, 166, 79)]
+    for i, row in enumerate(spec.describe().split(" (")[0].split(", ")):
+        parts += [box(172, 12 + i * 28, 136, 23, "#fff", BLUE), text(182, 29 + i * 28, row)]
+    return sheet(160, *parts)
 
 
 def load_for_model() -> str:
     files = [("SDXL, plus", False), ("SD1.5, standard", False), ("SD1.5, plus", True)]
     encoders = [("ViT-bigG", False), ("ViT-H", True)]
-    parts = [node(16, 40, "model: SD1.5", 118), node(16, 84, "kind: plus", 118)]
-    parts += [
-        text(168, 22, "models/ipadapter", 11, "#666"),
-        text(168, 142, "models/clip_vision", 11, "#666"),
-    ]
+    parts = [node(10, 10, "model: SD1.5", 130), node(152, 10, "kind: plus", 100)]
+    parts += [arrow(75, 42, 75, 56), arrow(180, 42, 150, 56)]
+    parts += [text(12, 72, "models/ipadapter", 12, GREY)]
+    parts += [text(12, 192, "models/clip_vision", 12, GREY)]
     for i, (words, chosen) in enumerate(files + encoders):
-        y = 30 + i * 30 + (32 if i >= len(files) else 0)
+        y = 80 + i * 31 + (27 if i >= len(files) else 0)
         edge = GREEN if chosen else PALE
-        parts += [box(168, y, 150, 24, "#fff", edge), text(178, y + 16, words, 12)]
-        parts.append(text(304, y + 17, "✓" if chosen else "✗", 13, edge, "middle"))
-    parts += [arrow(136, 78, 162, 78), arrow(320, 102, 356, 102), arrow(320, 194, 356, 194)]
-    parts += [node(360, 87, "adapter", 104), node(360, 179, "clip_vision", 104)]
-    return sheet(224, *parts)
+        parts += [box(10, y, 172, 25, "#fff", edge), text(20, y + 18, words)]
+        parts.append(text(168, y + 18, "✓" if chosen else "✗", 14, edge, "middle"))
+    parts += [arrow(184, 154, 206, 154), arrow(184, 243, 206, 243)]
+    parts += [node(210, 139, "adapter", 100), node(210, 228, "clip_vision", 100)]
+    return sheet(270, *parts)
 
 
 def encode_image() -> str:
@@ -131,23 +119,26 @@ def encode_image() -> str:
 
     parts: list[str] = []
     for i, fit in enumerate(Fit):
-        x = 14 + i * 66
-        parts.append(text(x + 28, 20, fit.value, 9, at="middle"))
-        for y, (w, h) in ((34, (56, 32)), (100, (32, 56))):
-            left, top, side = x + (56 - w) / 2, y + (56 - h) / 2, min(w, h)
+        x, above = 8 + i % 4 * 77, i // 4 * 152
+        parts.append(text(x + 36, above + 20, fit.value, 12, at="middle"))
+        for y, (w, h) in ((above + 28, (64, 38)), (above + 88, (36, 56))):
             if fit is Fit.PAD:
-                parts.append(box(x, y, 56, 56, "#9a9a9a", BLUE))
+                w, h = (w * PADDED / max(w, h), h * PADDED / max(w, h))
+            left, side = x + (72 - w) / 2, min(w, h)
+            if fit is Fit.PAD:
+                parts.append(box(x + (72 - PADDED) / 2, y, PADDED, PADDED, "#9a9a9a", BLUE))
             if fit is Fit.SQUASH:
-                squeeze = f"translate({x + 8:g},{y + 8:g}) scale({40 / w:.4g},{40 / h:.4g})"
+                squeeze = f"translate({x + 16:g},{y:g}) scale({40 / w:.4g},{40 / h:.4g})"
                 parts.append(f'<g transform="{squeeze}">{scene(0, 0, w, h)}</g>')
-                parts.append(box(x + 8, y + 8, 40, 40, "none", BLUE))
+                parts.append(box(x + 16, y, 40, 40, "none", BLUE))
                 continue
+            top = y + (PADDED - h) / 2 if fit is Fit.PAD else y
             parts.append(scene(left, top, w, h, dim=fit is not Fit.PAD))
             if fit is not Fit.PAD:
                 seen_x = left + (w - side) * _ACROSS.get(fit, 500) / 1000
                 seen_y = top + (h - side) * _DOWN.get(fit, 500) / 1000
                 parts.append(box(seen_x, seen_y, side, side, "none", BLUE))
-    return sheet(172, *parts)
+    return sheet(304, *parts)
 
 
 def scene(x: float, y: float, w: float, h: float, dim: bool = False) -> str:
@@ -163,124 +154,63 @@ def scene(x: float, y: float, w: float, h: float, dim: bool = False) -> str:
 
 def merge_embeds() -> str:
     def tokens(x: float, y: float, fills: list[str]) -> str:
-        return "".join(box(x + i * 22, y, 18, 18, fill, fill) for i, fill in enumerate(fills))
+        return "".join(box(x + i * 17, y, 13, 18, fill, fill) for i, fill in enumerate(fills))
 
-    both = [BLUE] * 4 + [ORANGE] * 4
     mixed = '<defs><linearGradient id="mix"><stop stop-color="#2f74d0"/><stop offset="1"'
     mixed += ' stop-color="#d9822b"/></linearGradient></defs>'
     return sheet(
-        140,
+        128,
         mixed,
-        text(16, 42, "embeds0"),
-        tokens(80, 28, [BLUE] * 4),
-        text(16, 96, "embeds1"),
-        tokens(80, 82, [ORANGE] * 4),
-        arrow(176, 52, 226, 38),
-        arrow(176, 76, 226, 92),
-        text(234, 22, "concat", 12),
-        tokens(234, 30, both),
-        text(234, 78, "average", 12),
-        tokens(234, 86, ["url(#mix)"] * 4),
+        text(10, 24, "embeds0"),
+        tokens(10, 32, [BLUE] * 4),
+        text(10, 82, "embeds1"),
+        tokens(10, 90, [ORANGE] * 4),
+        arrow(92, 54, 160, 40),
+        arrow(92, 86, 160, 99),
+        text(172, 24, "concat"),
+        tokens(172, 32, [BLUE] * 4 + [ORANGE] * 4),
+        text(172, 82, "average"),
+        tokens(172, 90, ["url(#mix)"] * 4),
     )
 
 
 def load_face_models() -> str:
     from pack.nodes.host.face_packs import _FILES, _USUAL_FILES
 
-    parts = [text(20, 28, "models/insightface/models/")]
+    parts = [text(12, 26, "models/insightface/models/")]
     packs = {"buffalo_l": "FaceID: SD1.5, SDXL", "antelopev2": "Kolors"}
-    y = 52
+    y = 50
     for pack, use in packs.items():
-        parts += [text(44, y, f"└ {pack}/"), text(260, y, use, 12, "#666")]
+        parts += [text(26, y, f"└ {pack}/"), text(310, y, use, 12, GREY, "end")]
         for file in _FILES.get(pack, _USUAL_FILES).values():
             y += 22
-            parts.append(text(72, y, f"└ {file}", 12, BLUE))
+            parts.append(text(46, y, f"└ {file}", 13, BLUE))
         y += 28
     return sheet(y - 8, *parts)
 
 
 def encode_face() -> str:
-    faces = [(90, 80, 24), (230, 76, 44), (370, 84, 20)]
-    parts = [box(16, 16, 448, 130, "#eef2f7", PALE)]
+    faces = [(52, 78, 22), (158, 74, 42), (268, 84, 18)]
+    parts = [box(10, 12, 300, 130, "#eef2f7", PALE)]
     for i, (x, y, size) in enumerate(faces):
-        parts.append(face(x, y, size))
-        parts.append(text(x, 166, str(i), 14, BLUE, "middle"))
+        parts += [face(x, y, size), text(x, 160, str(i), 14, BLUE, "middle")]
     x, y, size = max(faces, key=lambda one: one[2])
     parts += [box(x - size - 5, y - size - 5, 2 * size + 10, 2 * size + 10, "none", GREEN)]
-    parts += [text(x + size + 12, 36, "largest", 13, GREEN)]
-    parts.append(text(240, 188, "left to right: face_index", 13, BLUE, "middle"))
-    return sheet(200, *parts)
+    parts += [text(x + size + 12, 40, "largest", 13, GREEN)]
+    parts.append(text(160, 182, "left to right: face_index", 13, BLUE, "middle"))
+    return sheet(194, *parts)
 
 
 def regions() -> str:
     parts: list[str] = []
     for i, fill in enumerate((BLUE, ORANGE)):
-        y = 20 + i * 74
-        parts += [box(16, y, 54, 54, fill, fill), text(43, y + 68, f"embeds{i}", 11, at="middle")]
-        parts += [box(100, y, 84, 54, "#111"), box(100 + 42 * i, y, 42, 54)]
-        parts += [
-            text(142, y + 68, f"mask{i}", 11, at="middle"),
-            text(84, y + 34, "×", 16, at="middle"),
-        ]
-        parts.append(arrow(190, y + 27, 270, 64 + 34 * i))
-    parts += [box(280, 40, 84, 84, BLUE), box(364, 40, 84, 84, ORANGE)]
-    return sheet(176, *parts)
-
-
-def remove() -> str:
-    parts = [node(14, 60, "IPAApply", 96), arrow(112, 75, 146, 75), node(150, 60, "IPARemove", 100)]
-    parts += [
-        arrow(252, 75, 286, 75),
-        line([(128, 75), (128, 32), (286, 32)], INK, 'marker-end="url(#tip)"'),
-    ]
-    parts += [
-        box(294, 14, 166, 34, "#fff", BLUE),
-        text(377, 36, "model + embeds", 12, BLUE, "middle"),
-    ]
-    parts += [box(294, 58, 166, 34), text(377, 80, "model", 12, at="middle")]
-    return sheet(108, *parts)
-
-
-def apply() -> str:
-    start, end = 0.2, 0.7
-    x, w = 30, 420
-    parts = [
-        line([(x, 64), (x + w, 64)], PALE),
-        text(x, 84, "0", 11),
-        text(x + w, 84, "1", 11, at="end"),
-    ]
-    parts += [box(x + w * start, 34, w * (end - start), 30, "#d6e4f7", BLUE)]
-    parts += [text(x + w * start, 26, f"start_percent {start}", 12, BLUE, "middle")]
-    parts += [text(x + w * end, 26, f"end_percent {end}", 12, BLUE, "middle")]
-    parts += [text(x + w * (start + end) / 2, 54, "scale 0.8", 12, at="middle")]
-    parts += [
-        box(30, 104, 110, 74, "#111"),
-        '<ellipse cx="85" cy="141" rx="34" ry="28" fill="#fff"/>',
-    ]
-    parts += [text(85, 196, "attn_mask", 12, at="middle"), arrow(150, 141, 196, 141)]
-    parts += [
-        box(206, 104, 110, 74, "#e4e7ec"),
-        f'<ellipse cx="261" cy="141" rx="34" ry="28" fill="{BLUE}"/>',
-    ]
-    parts += [text(261, 196, "model", 12, at="middle")]
-    return sheet(208, *parts)
-
-
-def bind() -> str:
-    parts = [box(16, 18, 54, 54, BLUE, BLUE), text(43, 88, "embeds", 11, at="middle")]
-    parts += [node(16, 112, "conditioning", 110), node(16, 156, "CLIPTextEncode", 110)]
-    parts += [
-        node(170, 66, "IPABindToConditioning", 150),
-        arrow(74, 45, 166, 76),
-        arrow(128, 127, 166, 92),
-    ]
-    parts += [arrow(322, 74, 356, 60), arrow(322, 90, 356, 110), arrow(128, 171, 356, 171)]
-    parts += [node(360, 44, "model", 104), box(360, 96, 104, 30, BLUE, BLUE)]
-    parts += [
-        text(412, 116, "conditioning", 12, "#fff", "middle"),
-        node(360, 156, "conditioning", 104),
-    ]
-    return sheet(200, *parts)
+        y = 12 + i * 76
+        parts += [box(10, y, 48, 48, fill, fill), text(34, y + 64, f"embeds{i}", 12, at="middle")]
+        parts += [box(86, y, 66, 48, "#111"), box(86 + 33 * i, y, 33, 48)]
+        parts += [text(119, y + 64, f"mask{i}", 12, at="middle")]
+        parts += [text(72, y + 30, "×", 16, at="middle"), arrow(156, y + 24, 194, 62 + 34 * i)]
+    parts += [box(202, 40, 54, 78, BLUE), box(256, 40, 54, 78, ORANGE)]
+    return sheet(166, *parts)
 
 
 def block_weights() -> str:
@@ -289,25 +219,26 @@ def block_weights() -> str:
     from pack.ip_models.presets import preset
 
     shown = ("linear", "ease in", "style transfer", "composition", "style transfer precise")
+    models = {"SD1.5": sd1_layers(), "SDXL": sdxl_layers()}
     parts: list[str] = []
-    for column, (family, layers) in enumerate((("SD1.5", sd1_layers()), ("SDXL", sdxl_layers()))):
-        x = 170 + column * 180
+    for column, (family, layers) in enumerate(models.items()):
+        x = 12 + column * 176
         stacks = list(transformers(layers).values())
-        parts += [text(x, 20, f"{family}: 0 … {len(stacks) - 1}", 12)]
+        parts.append(text(x, 20, f"{family}: 0 … {len(stacks) - 1}", 13, GREY))
         for row, name in enumerate(shown):
-            y = 62 + row * 44
+            y = 72 + row * 60
             if column == 0:
-                parts.append(text(12, y - 8, name, 12))
+                parts.append(text(12, y - 26, name))
             gains = preset(name).gains(layers, 0, 1)
             parts.append(line([(x, y), (x + 9 * len(stacks), y)], PALE))
             for i, stack in enumerate(stacks):
-                gain = gains[list(layers).index(stack[0])]
+                gain = gains[layers.index(stack[0])]
                 height = abs(gain.factor) * 20
                 top = y if gain.flipped else y - height
                 fill = ORANGE if gain.flipped else BLUE
                 shape = f'x="{x + 9 * i:g}" y="{top:g}" width="7" height="{height:g}"'
                 parts.append(f'<rect {shape} fill="{fill}"/>' if height else "")
-    return sheet(266, *filter(None, parts))
+    return sheet(340, *filter(None, parts))
 
 
 def sd1_layers() -> list[LayerAddress]:
@@ -336,13 +267,59 @@ def schedule() -> str:
 
     parts: list[str] = []
     for i, curve in enumerate(Curve):
-        x, y = 20 + i * 114, 36
+        x, y = 28 + i % 2 * 150, 34 + i // 2 * 112
         ramp = Ramp(1.0, 0.0, curve)
-        parts += [text(x + 48, 24, curve.value, 12, at="middle"), box(x, y, 96, 70, "#fff", PALE)]
-        points = [(x + 96 * n / 24, y + 66 - 62 * ramp.at(n, 25)) for n in range(25)]
+        parts += [text(x + 60, y - 10, curve.value, at="middle")]
+        parts += [box(x, y, 120, 72, "#fff", PALE)]
+        points = [(x + 120 * n / 24, y + 68 - 64 * ramp.at(n, 25)) for n in range(25)]
         parts.append(line(points, BLUE))
-    parts += [text(20, 124, "start 1", 11), text(116, 124, "end 0", 11, at="end")]
-    return sheet(136, *parts)
+        parts += [
+            text(x - 6, y + 12, "1", 12, GREY, "end"),
+            text(x - 6, y + 72, "0", 12, GREY, "end"),
+        ]
+    return sheet(228, *parts)
+
+
+def apply() -> str:
+    start, end = 0.2, 0.7
+    x, w = 20, 280
+    parts = [line([(x, 64), (x + w, 64)], PALE)]
+    parts += [text(x, 82, "0", 12), text(x + w, 82, "1", 12, at="end")]
+    parts += [box(x + w * start, 34, w * (end - start), 30, "#d6e4f7", BLUE)]
+    parts += [text(x + w * start, 26, f"start_percent {start}", 13, BLUE, "middle")]
+    parts += [text(x + w * end, 26, f"end_percent {end}", 13, BLUE, "middle")]
+    parts += [text(x + w * (start + end) / 2, 54, "scale 0.8", at="middle")]
+    parts += [box(20, 100, 110, 74, "#111"), ellipse(75, 137, 34, 28, "#fff")]
+    parts += [text(75, 192, "attn_mask", at="middle"), arrow(140, 137, 178, 137)]
+    parts += [box(190, 100, 110, 74, "#e4e7ec"), ellipse(245, 137, 34, 28, BLUE)]
+    parts += [text(245, 192, "model", at="middle")]
+    return sheet(204, *parts)
+
+
+def bind() -> str:
+    parts = [box(14, 12, 90, 30, BLUE, BLUE), text(59, 32, "embeds", 13, "#fff", "middle")]
+    parts += [node(110, 12, "conditioning", 96), node(214, 12, "conditioning", 96)]
+    parts += [arrow(59, 44, 59, 66), arrow(158, 44, 158, 66), arrow(262, 44, 262, 128)]
+    parts += [node(14, 70, "IPABindToConditioning", 192)]
+    parts += [arrow(59, 102, 59, 128), arrow(158, 102, 158, 128), node(14, 132, "model", 90)]
+    parts += [box(110, 132, 96, 30, BLUE, BLUE), node(214, 132, "conditioning", 96)]
+    parts += [text(158, 152, "conditioning", 13, "#fff", "middle")]
+    return sheet(174, *parts)
+
+
+def remove() -> str:
+    parts = [node(10, 58, "IPAApply", 76), arrow(88, 73, 108, 73), node(112, 58, "IPARemove", 86)]
+    parts += [
+        arrow(200, 73, 214, 73),
+        line([(97, 73), (97, 27), (208, 27)]),
+        arrow(206, 27, 214, 27),
+    ]
+    parts += [
+        box(218, 12, 94, 30, "#fff", BLUE),
+        text(265, 32, "model + embeds", 12, BLUE, "middle"),
+    ]
+    parts += [node(218, 58, "model", 94)]
+    return sheet(100, *parts)
 
 
 DRAWN: dict[str, Callable[[], str]] = {
