@@ -14,6 +14,7 @@ log = logging.getLogger("ipadapter")
 
 ADAPTERS = "ipadapter"
 ENCODERS = "clip_vision"
+MODEL_CONFIG = "config.json"
 # Folder names under models/ that other packs use for the same files.
 _ALIASES = ("ipadapter-flux", "xlabs/ipadapters", "ip_adapter", "ip-adapter", "IPAdapter")
 _INCUMBENT = os.path.join("ComfyUI_IPAdapter_plus", "models")
@@ -59,18 +60,30 @@ def files(folder: str) -> list[str]:
     return folder_paths.get_filename_list(folder)
 
 
+def model_folders(folder: str) -> dict[str, str]:
+    """Name and path of each Hugging Face model in a folder: a config.json beside listed files."""
+    inner = {os.path.dirname(name): name for name in files(folder)}
+    paths = {name: folder_paths.get_full_path(folder, file) for name, file in inner.items() if name}
+    homes = {name: os.path.dirname(path) for name, path in paths.items() if path is not None}
+    return {
+        name: home
+        for name, home in homes.items()
+        if os.path.isfile(os.path.join(home, MODEL_CONFIG))
+    }
+
+
 def where(folder: str) -> str:
     """All places that are searched, for messages."""
     return ", ".join(folder_paths.get_folder_paths(folder))
 
 
 def resolve(folder: str, name: str) -> str:
-    """Path of a file by the name a combo shows; never outside the folders.
+    """Path of a file or a model's folder by the name a combo shows; never outside the folders.
 
     Raises:
         MissingModel: there is no such file.
     """
-    path = folder_paths.get_full_path(folder, name)
+    path = folder_paths.get_full_path(folder, name) or model_folders(folder).get(name)
     if path is None:
         count = len(files(folder))
         found = f"{count or 'no'} other file{'' if count == 1 else 's'}"
@@ -85,6 +98,9 @@ def resolve(folder: str, name: str) -> str:
 def fingerprint(folder: str, name: str | None = None) -> str:
     """Changes when a file, or any file of the folder, is replaced; "" for what is missing."""
     names = files(folder) if name is None else [name]
+    homes = model_folders(folder)
+    if name in homes:
+        names = [os.path.join(name, inner) for inner in sorted(os.listdir(homes[name]))]
     paths = {one: folder_paths.get_full_path(folder, one) for one in names}
     stats = {one: os.stat(path) for one, path in paths.items() if path is not None}
     return ";".join(f"{one}:{stat.st_mtime_ns}:{stat.st_size}" for one, stat in stats.items())
