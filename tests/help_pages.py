@@ -236,11 +236,17 @@ def _values(words: Words, kind: Any, options: dict[str, Any]) -> str:
             known.append(words.files)
         return f"{words.kinds[kind]}{words.colon}{words.comma.join(known)}"
     if kind in ("FLOAT", "INT"):
-        step = f"{words.comma}{words.step} {options['step']:g}" if options.get("step") else ""
-        return f"{words.kinds[kind]} {options['min']:g} … {options['max']:g}{step}"
+        low, high = number(options["min"]), number(options["max"])
+        step = f"{words.comma}{words.step} {number(options['step'])}" if options.get("step") else ""
+        return f"{words.kinds[kind]} {low} … {high}{step}"
     if kind in words.kinds:
         return words.kinds[kind]
     return " / ".join(f"`{one}`" for one in str(kind).split(","))
+
+
+def number(value: float) -> str:
+    """As people write it; large whole numbers in full."""
+    return f"{value}" if isinstance(value, int) else f"{value:g}"
 
 
 def _default(words: Words, options: dict[str, Any]) -> str:

@@ -138,7 +138,72 @@ def encode_image() -> str:
                 seen_x = left + (w - side) * _ACROSS.get(fit, 500) / 1000
                 seen_y = top + (h - side) * _DOWN.get(fit, 500) / 1000
                 parts.append(box(seen_x, seen_y, side, side, "none", BLUE))
+    x, y = 8 + 3 * 77 + 6, 152 + 28
+    parts += [text(x + 30, 172, "tiles 2", 12, at="middle"), scene(x, y, 60, 60)]
+    parts += [box(x + i % 2 * 32 - 1, y + i // 2 * 32 - 1, 30, 30, "none", BLUE) for i in range(4)]
     return sheet(304, *parts)
+
+
+def prepare_image() -> str:
+    parts: list[str] = []
+    for i, words in enumerate(("crop face", "squash", "long side")):
+        parts.append(text(50 + i * 105, 20, words, 12, at="middle"))
+    parts += [scene(16, 28, 76, 46, dim=True), face(72, 48, 11), box(46, 28, 46, 46, "none", BLUE)]
+    squeeze = f"translate(127,28) scale({46 / 76:.4g},1)"
+    parts += [
+        f'<g transform="{squeeze}">{scene(0, 0, 76, 46)}</g>',
+        box(127, 28, 46, 46, "none", BLUE),
+    ]
+    parts += [scene(222, 28, 76, 46), box(222, 28, 76, 46, "none", BLUE)]
+    for i, words in enumerate(("mean colour", "edge", "colour", "blur")):
+        x, y, w, h = 8 + i * 78, 124, 70, 42
+        bar = (70 - h) / 2
+        parts.append(text(x + 35, y - 8, words, 12, at="middle"))
+        fill = {"mean colour": "#7b7568", "colour": "#808080"}.get(words, "#dbe7f5")
+        parts.append(box(x, y, 70, 70, fill, BLUE))
+        if words == "edge":
+            hill = f'x="{x + w * 0.45:g}" y="{y + bar + h:g}" width="{w * 0.55:g}" height="{bar:g}"'
+            parts.append(f'<rect {hill} fill="{GREEN}"/>')
+        if words == "blur":
+            middle = scene(x - 23, y, 116, 70)
+            parts.append(f'<g clip-path="url(#cut)"><g filter="url(#soft)">{middle}</g></g>')
+        parts.append(scene(x, y + bar, w, h))
+    soft = '<defs><filter id="soft"><feGaussianBlur stdDeviation="6"/></filter><clipPath id="cut">'
+    soft += '<rect x="242" y="124" width="70" height="70"/></clipPath></defs>'
+    parts += [text(160, 96, "pad, pad_with", 12, GREY, "middle")]
+    return sheet(204, soft, *parts)
+
+
+def noise_image() -> str:
+    """The nodes' own noise in a picture of few pixels."""
+    import torch
+    from pack.ip_models.noise import Noise, Recipe, noisy
+
+    side, cell = 12, 5.5
+    picture = torch.full((1, side, side, 3), 0.93)
+    picture[0, 2:6, 2:6] = torch.tensor([0.85, 0.51, 0.17])
+    picture[0, 7:11, 5:11] = torch.tensor([0.18, 0.62, 0.36])
+    parts: list[str] = []
+    for i, noise in enumerate(Noise):
+        x, y = 10 + i * 78, 30
+        parts.append(text(x + 33, 20, noise.value, 12, at="middle"))
+        (made,) = noisy(picture, Recipe(noise, 0.5))
+        for row, line_of in enumerate(made.tolist()):
+            for column, (red, green, blue) in enumerate(line_of):
+                place = f'x="{x + column * cell:g}" y="{y + row * cell:g}"'
+                fill = f"#{red:02x}{green:02x}{blue:02x}"
+                parts.append(f'<rect {place} width="5.6" height="5.6" fill="{fill}"/>')
+    return sheet(108, *parts)
+
+
+def load_encoder() -> str:
+    parts = [box(10, 14, 150, 38), text(20, 38, "ViT-H.safetensors")]
+    parts += [box(10, 66, 150, 74), text(20, 86, "my-encoder/"), text(34, 107, "└ config.json", 12)]
+    parts += [text(34, 127, "└ model.safetensors", 12), arrow(162, 33, 190, 56)]
+    parts += [arrow(162, 100, 190, 84)]
+    for i, row in enumerate(("ViT-H", "224 px", "257 tokens")):
+        parts += [box(196, 28 + i * 32, 114, 26, "#fff", BLUE), text(206, 46 + i * 32, row)]
+    return sheet(152, *parts)
 
 
 def scene(x: float, y: float, w: float, h: float, dim: bool = False) -> str:
@@ -325,6 +390,9 @@ def remove() -> str:
 DRAWN: dict[str, Callable[[], str]] = {
     "IPALoadAdapter": load_adapter,
     "IPALoadForModel": load_for_model,
+    "IPALoadEncoder": load_encoder,
+    "IPAPrepareImage": prepare_image,
+    "IPANoiseImage": noise_image,
     "IPAEncodeImage": encode_image,
     "IPAMergeEmbeds": merge_embeds,
     "IPALoadFaceModels": load_face_models,

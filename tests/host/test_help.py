@@ -40,7 +40,8 @@ def test_the_lists_say_what_the_node_says(node: str, language: str) -> None:
     for name, (_, options, _) in help_pages.inputs(node).items():
         (entry,) = [one for one in listed if one.startswith(f"**`{name}`**")]
         for key in ("min", "max", "step"):
-            assert key not in options or re.search(rf"(?<![\d.]){options[key]:g}(?![\d.])", entry)
+            limit = help_pages.number(options.get(key, 0))
+            assert key not in options or re.search(rf"(?<![\d.]){limit}(?![\d.])", entry)
         assert options.get("default") in (None, "") or f"`{options['default']}`" in entry
         assert all(f"`{option}`" in entry for option in options.get("options", []))
         assert locale(language)[node]["inputs"][name]["name"] in entry
