@@ -197,7 +197,10 @@ def grown_keys(name: str, options: dict[str, Any]) -> list[str]:
 
 def lists(node: str, language: str) -> tuple[list[str], list[str]]:
     """Lines of the list of inputs and of the list of outputs."""
-    words, names = WORDS[language], locale(language)[node]
+    words, names = WORDS[language], locale(language).get(node, {"inputs": {}})
+    missing = inputs(node).keys() - names["inputs"].keys()
+    if missing:
+        raise LookupError(f"locales/{language} has no words for {node}: {', '.join(missing)}")
     entries = [
         _entry(words, name, names["inputs"][name], _facts(words, kind, options, required))
         for name, (kind, options, required) in inputs(node).items()
