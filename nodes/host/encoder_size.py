@@ -8,22 +8,20 @@ otherwise).
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import comfy.model_management
 import torch
 from torch import Tensor
 
 from ...ip_models.errors import BadInput
 
 MOST_SIZE = 1024
-_EMBEDDINGS = "vision_model.embeddings"
 
 
 class _Table(torch.nn.Module):
-    """Stands where a position table was; not a weight that the host would move or save.
+    """Stands where a position table was.
 
     ComfyUI reads `weight`, transformers calls the module with the positions in their order. Both
     add it to single precision, that of the pixels.
@@ -50,22 +48,46 @@ def at_size(clip_vision: Any, size: int) -> Generator[Any]:
     embeddings = _embeddings_of(clip_vision)
     patch = _patch_size(embeddings)
     _require_multiple(size, patch)
-    table = embeddings.position_embedding.weight
+    table = embeddings.position_embedding.weight.detach()
+    grown = interpolate(table, int(clip_vision.image_size) // patch, size // patch)
+    parts: dict[str, Any] = {"position_embedding": _Table(grown)}
+    if hasattr(embeddings, "image_size"):  # transformers compares
+        parts["image_size"] = size
     other = copy.copy(clip_vision)
     vars(other).pop("encode_image", None)  # another pack's wrapper knows the original
     other.image_size = size
-    other.patcher = clip_vision.patcher.clone()
-    grown = interpolate(table.detach(), int(clip_vision.image_size) // patch, size // patch)
-    other.patcher.add_object_patch(f"{_EMBEDDINGS}.position_embedding", _Table(grown))
-    if hasattr(embeddings, "image_size"):  # transformers compares
-        other.patcher.add_object_patch(f"{_EMBEDDINGS}.image_size", size)
-    # The table goes where the other weights are while it is among them.
-    comfy.model_management.load_model_gpu(clip_vision.patcher)
-    try:
+    with _while_it_runs(clip_vision.model, embeddings, parts):
         yield other
+
+
+@contextmanager
+def _while_it_runs(model: torch.nn.Module, place: Any, parts: Mapping[str, Any]) -> Generator[None]:
+    """Put parts in for each run of the model and take them out after it.
+
+    Not for longer, as a patch of the host's would be: whenever the host loads, moves or saves the
+    weights it finds all of them in place, and it may put some back where they were.
+    """
+    own: dict[str, Any] = {}
+
+    def put(*_: Any) -> None:
+        own.update({name: getattr(place, name) for name in parts})
+        for name, part in parts.items():
+            setattr(place, name, part)
+
+    def take_out(*_: Any) -> None:
+        while own:
+            setattr(place, *own.popitem())
+
+    hooks = [
+        model.register_forward_pre_hook(put),
+        model.register_forward_hook(take_out, always_call=True),
+    ]
+    try:
+        yield
     finally:
-        # Not with the next load only: until then the model would be saved with this table.
-        other.patcher.unpatch_model(unpatch_weights=False)
+        take_out()
+        for hook in hooks:
+            hook.remove()
 
 
 def interpolate(table: Tensor, grid: int, wanted: int) -> Tensor:
@@ -84,7 +106,7 @@ def _embeddings_of(clip_vision: Any) -> Any:
     embeddings = getattr(vision, "embeddings", None)
     table = getattr(getattr(embeddings, "position_embedding", None), "weight", None)
     patch = _patch_size(embeddings)
-    if isinstance(table, Tensor) and patch and hasattr(clip_vision, "patcher"):
+    if isinstance(table, Tensor) and patch:
         grid = int(clip_vision.image_size) // patch
         if grid and len(table) - grid**2 in (0, 1):
             return embeddings

@@ -14,6 +14,8 @@ log = logging.getLogger("ipadapter")
 
 ADAPTERS = "ipadapter"
 ENCODERS = "clip_vision"
+EMBEDS = "ipadapter_embeds"
+EMBEDS_ENDINGS = (".safetensors", ".ipadpt")
 MODEL_CONFIG = "config.json"
 # Folder names under models/ that other packs use for the same files.
 _ALIASES = ("ipadapter-flux", "xlabs/ipadapters", "ip_adapter", "ip-adapter", "IPAdapter")
@@ -21,21 +23,23 @@ _INCUMBENT = os.path.join("ComfyUI_IPAdapter_plus", "models")
 
 
 def register() -> None:
-    """Add the adapter folders to the host's, keeping whatever other packs and users entered."""
-    home = os.path.join(folder_paths.models_dir, ADAPTERS)
+    """Add the pack's folders to the host's, keeping whatever other packs and users entered."""
+    _register(ADAPTERS, _other_folders(), folder_paths.supported_pt_extensions)
+    _register(EMBEDS, (), set(EMBEDS_ENDINGS))
+
+
+def _register(folder: str, others: Iterable[str], endings: set[str]) -> None:
+    home = os.path.join(folder_paths.models_dir, folder)
     try:
         os.makedirs(home, exist_ok=True)
     except OSError as error:  # a read-only models folder may still hold files
         log.warning("could not create %s: %s", home, error)
-    paths, extensions = folder_paths.folder_names_and_paths.get(ADAPTERS, ([], set()))
+    paths, extensions = folder_paths.folder_names_and_paths.get(folder, ([], set()))
     known = list(paths)
-    for path in (home, *_other_folders()):
+    for path in (home, *others):
         if not any(_same(path, other) for other in known):
             known.append(path)
-    folder_paths.folder_names_and_paths[ADAPTERS] = (
-        known,
-        set(extensions) | folder_paths.supported_pt_extensions,
-    )
+    folder_paths.folder_names_and_paths[folder] = (known, set(extensions) | endings)
 
 
 def _other_folders() -> Iterable[str]:
@@ -58,6 +62,16 @@ def _same(one: str, other: str) -> bool:
 def files(folder: str) -> list[str]:
     """Names of the model files in a folder, as the combos show them."""
     return folder_paths.get_filename_list(folder)
+
+
+def forget(folder: str) -> None:
+    """Let the host list a folder anew, although its time may not have moved on yet."""
+    folder_paths.filename_list_cache.pop(folder, None)
+
+
+def homes(folder: str) -> list[str]:
+    """The places of a folder, in the order in which a file is searched."""
+    return folder_paths.get_folder_paths(folder)
 
 
 def model_folders(folder: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 import comfy.clip_model
 import comfy.clip_vision
 import comfy.model_management
+import comfy.utils
 import pytest
 import tiny
 import torch
@@ -227,7 +228,7 @@ def test_the_encoder_is_as_it_was_at_its_own_size_before_between_and_after(tmp_p
     loaded = comfy.model_management.current_loaded_models
     for size in (DOUBLE, 84, DOUBLE):
         encode(encoder, reference_of(picture(60, 80), size=size))
-        # At once, not only when the host loads it again: a checkpoint would be saved like this.
+        # At once: a checkpoint would be saved like this.
         assert encoder.model.vision_model.embeddings.position_embedding is table
         now = encoder.get_sd()
         assert now.keys() == state.keys()
@@ -237,6 +238,28 @@ def test_the_encoder_is_as_it_was_at_its_own_size_before_between_and_after(tmp_p
         assert sum(one.model.model is encoder.model for one in loaded) == 1
         assert torch.equal(encoder.encode_image(image)["penultimate_hidden_states"], before)
     assert vars(encoder) == attributes and encoder.patcher.object_patches == patched
+    assert not encoder.model._forward_hooks and not encoder.model._forward_pre_hooks
+
+
+def test_the_host_may_put_weights_back_whenever_it_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does with small ones where it streams them to the GPU."""
+    encoder, source = make_pair(tmp_path).ours, reference_of(picture(60, 80), size=DOUBLE)
+    expected = encode(encoder, source)
+    seen.clear()
+    name = "vision_model.embeddings.position_embedding.weight"
+    own, original = encoder.get_sd()[name].clone(), comfy.model_management.load_model_gpu
+    loads: list[int] = []
+
+    def loading(model: Any) -> None:
+        original(model)
+        comfy.utils.set_attr_param(model.model, name, own.clone())
+        loads.append(1)
+
+    monkeypatch.setattr(comfy.model_management, "load_model_gpu", loading)
+    assert equal(encode(encoder, source), expected) and loads
+    assert torch.equal(encoder.get_sd()[name], own)
 
 
 def test_a_stopped_run_at_another_size_leaves_the_encoder_as_it_was(
@@ -258,6 +281,23 @@ def test_a_stopped_run_at_another_size_leaves_the_encoder_as_it_was(
             encode(pair.ours, reference_of(*many, at_once=2, **manner))
         assert len(counts) == 1
         assert pair.ours.model.vision_model.embeddings.position_embedding is table
+
+
+def test_a_run_that_fails_at_another_size_leaves_the_encoder_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = make_pair(tmp_path).ours
+    table = encoder.model.vision_model.embeddings.position_embedding
+
+    def failing(self: Any, *_: Any, **__: Any) -> None:
+        assert self.embeddings.position_embedding is not table
+        raise torch.OutOfMemoryError("as on a small GPU")
+
+    monkeypatch.setattr(comfy.clip_model.CLIPVision, "forward", failing)
+    with pytest.raises(torch.OutOfMemoryError):
+        encode(encoder, reference_of(picture(8, 8), size=DOUBLE))
+    assert encoder.model.vision_model.embeddings.position_embedding is table
+    assert not encoder.model._forward_hooks and not encoder.model._forward_pre_hooks
 
 
 def test_a_siglip_encoder_runs_at_another_size(tmp_path: Path) -> None:
