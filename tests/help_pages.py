@@ -41,6 +41,7 @@ class Words:
     bracket: str
     files: str
     empty: str
+    no_outputs: str
     grown: str
     colon: str = ": "
     semicolon: str = "; "
@@ -68,6 +69,7 @@ WORDS = {
         bracket=" ({})",
         files="the files found",
         empty="empty",
+        no_outputs="None: the node writes a file.",
         grown="{first} to {last}; a new one appears as soon as the last is connected",
     ),
     "zh": Words(
@@ -93,6 +95,7 @@ WORDS = {
         comma="、",
         files="找到的文件",
         empty="空",
+        no_outputs="无：本节点写入文件。",
         grown="{first} 至 {last}；最后一个连上后会自动出现新的输入",
     ),
     "ru": Words(
@@ -115,6 +118,7 @@ WORDS = {
         bracket=" ({})",
         files="найденные файлы",
         empty="пусто",
+        no_outputs="Нет: нода записывает файл.",
         grown="{first} … {last}; новый появляется, как только подключён последний",
     ),
 }
@@ -207,7 +211,8 @@ def lists(node: str, language: str) -> tuple[list[str], list[str]]:
     ]
     info = schemas()[node]
     outputs = zip(info["output_name"], info["output"], names["outputs"].values(), strict=True)
-    return entries, [_entry(words, name, entry, f"`{kind}`") for name, kind, entry in outputs]
+    made = [_entry(words, name, entry, f"`{kind}`") for name, kind, entry in outputs]
+    return entries, made or [words.no_outputs]
 
 
 def _entry(words: Words, name: str, entry: dict[str, str], facts: str) -> str:
@@ -235,7 +240,10 @@ def _values(words: Words, kind: Any, options: dict[str, Any]) -> str:
         return f"`{one}`{words.colon}{many}"
     if kind == "COMBO":
         known = [f"`{option}`" for option in options["options"]]
-        if set(options["options"]) <= {"auto"}:  # read from a folder, and that of tests is empty
+        if set(options["options"]) <= {
+            "auto",
+            "none",
+        }:  # read from a folder, and that of tests is empty
             known.append(words.files)
         return f"{words.kinds[kind]}{words.colon}{words.comma.join(known)}"
     if kind in ("FLOAT", "INT"):

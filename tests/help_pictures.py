@@ -206,6 +206,25 @@ def load_encoder() -> str:
     return sheet(152, *parts)
 
 
+def save_embeds() -> str:
+    parts = [node(10, 12, "embeds0", 88), node(10, 56, "IPASaveEmbeds", 124), arrow(54, 44, 54, 54)]
+    parts += [arrow(136, 71, 160, 71), text(166, 22, "models/ipadapter_embeds", 12, GREY)]
+    for i, (name, edge) in enumerate(
+        (("people/anna.safetensors", BLUE), ("anna_00002.safetensors", PALE), ("anna.ipadpt", PALE))
+    ):
+        parts += [box(166, 32 + i * 32, 146, 26, "#fff", edge), text(172, 49 + i * 32, name, 12)]
+    return sheet(136, *parts)
+
+
+def load_embeds() -> str:
+    parts = [text(10, 22, "models/ipadapter_embeds", 12, GREY)]
+    for i, name in enumerate(("anna.safetensors", "diffusers.ipadpt", "plus.ipadpt")):
+        parts += [box(10, 32 + i * 32, 146, 26, "#fff", BLUE), text(18, 49 + i * 32, name)]
+        parts.append(arrow(158, 45 + i * 32, 202, 68 + (i - 1) * 8))
+    parts += [node(210, 53, "embeds", 100)]
+    return sheet(136, *parts)
+
+
 def scene(x: float, y: float, w: float, h: float, dim: bool = False) -> str:
     """A sun in one corner and a hill in the other."""
     paint = 'opacity="0.75"' if dim else ""
@@ -393,6 +412,8 @@ DRAWN: dict[str, Callable[[], str]] = {
     "IPALoadEncoder": load_encoder,
     "IPAPrepareImage": prepare_image,
     "IPANoiseImage": noise_image,
+    "IPASaveEmbeds": save_embeds,
+    "IPALoadEmbeds": load_embeds,
     "IPAEncodeImage": encode_image,
     "IPAMergeEmbeds": merge_embeds,
     "IPALoadFaceModels": load_face_models,

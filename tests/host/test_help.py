@@ -47,7 +47,7 @@ def test_the_lists_say_what_the_node_says(node: str, language: str) -> None:
         assert locale(language)[node]["inputs"][name]["name"] in entry
     outputs = section(text, WORDS[language].outputs)
     names = schemas()[node]["output_name"]
-    assert len(outputs) == len(names)
+    assert len(outputs) == max(len(names), 1)
     assert all(any(f"**`{name}`**" in one for one in outputs) for name in names)
 
 
