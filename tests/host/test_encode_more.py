@@ -12,6 +12,7 @@ import comfy.clip_model
 import comfy.clip_vision
 import comfy.model_management
 import comfy.utils
+import numpy
 import pytest
 import tiny
 import torch
@@ -40,6 +41,7 @@ from pack.nodes.encode import EncodeImage
 from pack.nodes.host import encoded, encoder_size
 from pack.nodes.host.encoded import RowCache, seen
 from pack.nodes.host.vision import Unconditional, encode
+from PIL import Image
 from torch import Tensor
 from torchvision.models.vision_transformer import interpolate_embeddings
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -79,13 +81,14 @@ def equal(one: ImageFeatures, other: ImageFeatures) -> bool:
 
 
 def of_tiles(pair: Pair, source: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Transformers on parts cut by hand, pooled to the grid by torch."""
-    side = len(source) // count
-    parts = [
-        pair.of_picture(source[y : y + side, x : x + side].contiguous())
-        for y in range(0, count * side, side)
-        for x in range(0, count * side, side)
+    """Transformers on parts of a square resized by hand, pooled to the grid by torch."""
+    opened, side = Image.fromarray(source.numpy()), len(source) / count
+    corners = [(side * x, side * y) for y in range(count) for x in range(count)]
+    tiles = [
+        opened.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=(x, y, x + side, y + side))
+        for x, y in corners
     ]
+    parts = [pair.of_picture(torch.from_numpy(numpy.array(tile))) for tile in tiles]
     pooled, hidden = (torch.cat(rows) for rows in zip(*parts, strict=True))
     patches = hidden[:, 1:].reshape(count, count, GRID, GRID, WIDTH)
     laid = patches.permute(4, 0, 2, 1, 3).reshape(1, WIDTH, count * GRID, count * GRID)
@@ -133,16 +136,16 @@ def test_blend_is_one_reference_in_between(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("fit", [Fit.PAD, Fit.SQUASH, Fit.CROP_LEFT])
-def test_tiles_are_cut_from_the_fitted_square(pair: Pair, fit: Fit) -> None:
+def test_tiles_are_cut_from_the_fitted_square_at_its_own_resolution(pair: Pair, fit: Fit) -> None:
     source = picture(DOUBLE, DOUBLE + 40)
     side = DOUBLE if fit is Fit.CROP_LEFT else DOUBLE + 40
-    colour = tuple(pair.ours.image_mean)
-    square = (fit_images(batch(source), side, fit, colour) * 255).round().to(torch.uint8)
+    square = fit_images(batch(source), side, fit, tuple(pair.ours.image_mean))[0]
     features = encode(pair.ours, reference_of(source, fit=fit, tiling=Tiling(2)))
-    _, expected = of_tiles(pair, square[0], 2)
-    # The crops of transformers' processor are resized alone, ours see a pixel beyond their edge.
-    tolerance = TOLERANCE if side == DOUBLE else 0.2
-    assert tiny.relative(features.penultimate[1:], expected) < tolerance
+    _, expected = of_tiles(pair, (square * 255).round().to(torch.uint8), 2)
+    assert tiny.relative(features.penultimate[1:], expected) < TOLERANCE
+    small = fit_images(batch(source), DOUBLE - 20, fit, tuple(pair.ours.image_mean))[0]
+    _, other = of_tiles(pair, (small * 255).round().to(torch.uint8), 2)
+    assert tiny.relative(features.penultimate[1:], other) > EFFECT
 
 
 def test_a_mask_hides_its_part_from_the_tiles_too(pair: Pair) -> None:
