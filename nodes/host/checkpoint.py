@@ -147,8 +147,7 @@ def read_list(path: str) -> object:
             members = archive.infolist()
     except _UNREADABLE as error:
         raise _broken(path, "is cut off or damaged") from error
-    packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
-    if packed or sum(member.file_size for member in members) > size:
+    if sum(member.file_size for member in members) > size:  # torch stores and does not pack
         raise _broken(path, "is a packed archive that torch has not written")
     described = [one.file_size for one in members if one.filename.endswith("data.pkl")]
     if max(described, default=0) > _LARGEST_PICKLE:
