@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _POSITIVE = {"pooled": 2, "penultimate": 3}  # with their ranks
 _NEGATIVE = {"negative_pooled": "pooled", "negative_penultimate": "penultimate"}
 _LONGEST_TEXT = 500
+_LARGEST = sys.float_info.max
 
 
 def pack(embeds: Features | Regions) -> tuple[dict[str, Tensor], str]:
@@ -68,8 +70,7 @@ def _region(region: Region, prefix: str, tensors: dict[str, Tensor]) -> dict[str
     plan = _features(region.features, prefix, tensors)
     mask = None
     if region.mask is not None:
-        plain = region.mask.dtype in DTYPES
-        mask = _put(region.mask if plain else region.mask.float(), f"{prefix}mask", tensors)
+        mask = _put(region.mask, f"{prefix}mask", tensors)
     return {**plan, "scale": region.scale, "mask": mask}
 
 
@@ -80,9 +81,9 @@ def _features(features: Features, prefix: str, tensors: dict[str, Tensor]) -> di
     crops = features.crops
     return {
         "sort": "face",
-        "source": features.source,
+        "source": _plain(features.source),
         "references": features.count,
-        "doubts": dict(features.doubts),
+        "doubts": {_plain(key): _plain(why) for key, why in features.doubts.items()},
         "shapes": {"identity": _put(features.identity, f"{prefix}identity", tensors)},
         "crops": None if crops is None else _image(crops, f"{prefix}crops.", tensors),
     }
@@ -92,8 +93,8 @@ def _image(features: ImageFeatures, prefix: str, tensors: dict[str, Tensor]) -> 
     rows = {name: getattr(features, name) for name in (*_POSITIVE, *_NEGATIVE)}
     return {
         "sort": "image",
-        "source": features.source,
-        "encoder": features.encoder,
+        "source": _plain(features.source),
+        "encoder": _plain(features.encoder),
         "references": features.count,
         "shapes": {
             name: _put(row, prefix + name, tensors) for name, row in rows.items() if row is not None
@@ -101,7 +102,14 @@ def _image(features: ImageFeatures, prefix: str, tensors: dict[str, Tensor]) -> 
     }
 
 
+def _plain(text: str) -> str:
+    """As the reader takes it; a name may come from a folder that was named otherwise."""
+    seen = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return seen[:_LONGEST_TEXT]
+
+
 def _put(rows: Tensor, name: str, tensors: dict[str, Tensor]) -> list[int]:
+    rows = rows if rows.dtype in DTYPES else rows.float()
     if not bool(torch.isfinite(rows).all()):
         raise BadInput(
             f"{name} of the embeds holds values that are not finite",
@@ -161,7 +169,7 @@ class _Reader:
         scale, shape, mask = plan.get("scale"), plan.get("mask"), None
         if isinstance(scale, bool) or not isinstance(scale, int | float):
             raise self.broken("has a region without a scale")
-        if not -1e6 <= scale <= 1e6:  # and not NaN
+        if not abs(scale) <= _LARGEST:  # neither a NaN nor a whole number without end
             raise self.broken(f"has a region with scale {str(scale)[:20]}")
         if shape is not None:
             mask = self.take(f"{prefix}mask", shape)

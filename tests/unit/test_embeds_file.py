@@ -125,6 +125,14 @@ def test_masks_that_are_not_decimal_numbers_become_so() -> None:
     assert torch.equal(back.regions[0].mask, mask.float())
 
 
+def test_whatever_is_written_can_be_read() -> None:
+    odd = FaceFeatures(rows(1, 512), None, "a\nb\ud800" + "c" * 9999, {"w\0": "why\n"})
+    region = Region(odd, rows(1, 4, 4).sigmoid().to(torch.float8_e4m3fn), -1e300)
+    back = unpack(*pack(Regions((region,))), "a")
+    assert isinstance(back, Regions) and back.regions[0].scale == -1e300
+    assert back.source.startswith("a?b?ccc")
+
+
 def test_one_content_has_one_text() -> None:
     embeds = two_regions()
     assert pack(embeds)[1] == pack(embeds)[1]
