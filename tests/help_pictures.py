@@ -406,6 +406,18 @@ def remove() -> str:
     return sheet(100, *parts)
 
 
+def doctor() -> str:
+    parts: list[str] = []
+    for i, folder in enumerate(("ipadapter", "clip_vision", "insightface")):
+        parts += [box(10, 14 + i * 36, 120, 28), text(20, 33 + i * 36, folder)]
+        parts.append(arrow(132, 28 + i * 36, 166, 64 + (i - 1) * 14))
+    for i, (mark, row) in enumerate((("✓", "standard"), ("✓", "plus"), ("✗", "FaceID"))):
+        edge = GREEN if mark == "✓" else ORANGE
+        parts += [box(172, 14 + i * 36, 138, 28, "#fff", edge), text(204, 33 + i * 36, row)]
+        parts.append(text(186, 33 + i * 36, mark, 14, edge, "middle"))
+    return sheet(126, *parts)
+
+
 DRAWN: dict[str, Callable[[], str]] = {
     "IPALoadAdapter": load_adapter,
     "IPALoadForModel": load_for_model,
@@ -424,6 +436,7 @@ DRAWN: dict[str, Callable[[], str]] = {
     "IPAApply": apply,
     "IPABindToConditioning": bind,
     "IPARemove": remove,
+    "IPADoctor": doctor,
 }
 
 

@@ -68,6 +68,17 @@ def load(wanted: Wanted) -> Loaded:
     return Loaded(embeds, "\n".join([wanted.file, describe(embeds), *lines]))
 
 
+def describe_file(file: str) -> str:
+    """What a file holds, in one line; nothing is filled in and no encoder runs.
+
+    Raises:
+        BrokenFile: the file does not hold embeds.
+        MissingModel: there is no such file.
+    """
+    embeds, lines = _read(file, 0)
+    return ", ".join([*describe(embeds).splitlines(), *(lines if len(lines) > 1 else ())])
+
+
 def _read(file: str, entry: int) -> tuple[Features | Regions, list[str]]:
     path = folders.resolve(folders.EMBEDS, file)
     name = os.path.basename(path)

@@ -112,6 +112,16 @@ def identity(path: str) -> tuple[Any, ...]:
     return tuple(checkpoint.identity(file) for file in files)
 
 
+def read_shapes(path: str) -> dict[str, Any]:
+    """Shapes of all tensors of a folder, from the headers of its files.
+
+    Raises:
+        BrokenFile: the folder holds no CLIP or SigLIP with whole weights in safetensors.
+    """
+    read_config(path)
+    return _read_all(path, _weight_files(path), checkpoint.read_shapes)
+
+
 def load(path: str) -> FolderEncoder:
     """Build the network a folder describes and fill it; nothing in it is run or downloaded.
 

@@ -156,12 +156,20 @@ _ENCODER_KEYS = (
 
 
 def read_encoder(path: str) -> EncoderWidths:
-    """Feature widths of an image encoder file, from its header alone.
+    """Feature widths of an image encoder's file or folder, from headers alone.
 
     Raises:
-        BrokenFile: the file is no CLIP image encoder.
+        BrokenFile: it is no CLIP image encoder.
     """
-    shapes = checkpoint.read_shapes(path)
+    read = encoder_folder.read_shapes if os.path.isdir(path) else checkpoint.read_shapes
+    widths = encoder_widths(read(path))
+    if widths is None:
+        raise _no_encoder(path)
+    return widths
+
+
+def encoder_widths(shapes: Mapping[str, Any]) -> EncoderWidths | None:
+    """Feature widths of an image encoder with these tensors, None if it is none of CLIP's."""
     for width, pooled, column, places in _ENCODER_KEYS:
         if width in shapes:
             projection, places = shapes.get(pooled), shapes.get(places)
@@ -170,7 +178,7 @@ def read_encoder(path: str) -> EncoderWidths:
                 penultimate=int(shapes[width].shape[0]),
                 sequence=None if places is None else int(places.shape[0]),
             )
-    raise _no_encoder(path)
+    return None
 
 
 def encoder_hint(spec: AdapterSpec) -> str:

@@ -1,4 +1,4 @@
-"""One address for the editor: what a chosen file is, before anything runs."""
+"""What the editor asks for before anything runs: what files are, and what is missing."""
 
 from __future__ import annotations
 
@@ -9,24 +9,40 @@ from aiohttp import web
 
 from ...ip_models.errors import IPAdapterError
 from ...ip_models.spec import require_supported
-from . import folders
+from . import diagnosis, folders
 from .loaded import read_file_spec
+from .together import Combination, problems
 
 
 def register() -> None:
-    """Add GET /ipadapter/about?file=NAME; nothing where there is no server, as in tests."""
+    """Add GET /ipadapter/about?file=NAME and others; nothing where there is no server."""
     # The host has imported its server before it loads packs; importing it ourselves would start
     # half a server where there is none.
     server = getattr(sys.modules.get("server"), "PromptServer", None)
     instance = getattr(server, "instance", None)
     if instance is not None:
         instance.routes.get("/ipadapter/about")(_about)
+        instance.routes.get("/ipadapter/doctor")(_doctor)
+        instance.routes.get("/ipadapter/check")(_check)
 
 
 async def _about(request: web.Request) -> web.Response:
     # Off the event loop: an old .bin may take a moment to open.
     text = await asyncio.to_thread(describe, request.query.get("file", ""))
     return web.json_response({"text": [text]})
+
+
+async def _doctor(request: web.Request) -> web.Response:
+    """?log=1 writes the report to the log as well."""
+    logged = request.query.get("log", "") in ("1", "true")
+    report = await asyncio.to_thread(diagnosis.report, logged=logged)
+    return web.json_response({"text": report.lines, "data": report.data})
+
+
+async def _check(request: web.Request) -> web.Response:
+    """?adapter=NAME&encoder=NAME&checkpoint=NAME and so on, see `Combination`."""
+    given = Combination.read(request.query)
+    return web.json_response({"text": await asyncio.to_thread(problems, given)})
 
 
 def describe(name: str) -> str:

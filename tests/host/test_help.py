@@ -42,7 +42,9 @@ def test_the_lists_say_what_the_node_says(node: str, language: str) -> None:
         for key in ("min", "max", "step"):
             limit = help_pages.number(options.get(key, 0))
             assert key not in options or re.search(rf"(?<![\d.]){limit}(?![\d.])", entry)
-        assert options.get("default") in (None, "") or f"`{options['default']}`" in entry
+        default = options.get("default")
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        assert default in (None, "") or f"`{shown}`" in entry
         assert all(f"`{option}`" in entry for option in options.get("options", []))
         assert locale(language)[node]["inputs"][name]["name"] in entry
     outputs = section(text, WORDS[language].outputs)

@@ -77,6 +77,7 @@ def test_all_nodes_are_there_with_their_words(client: Client) -> None:
         "IPAApply",
         "IPABindToConditioning",
         "IPARemove",
+        "IPADoctor",
     }
     assert ours <= info.keys()
     for name in ours:
