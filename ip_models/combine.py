@@ -83,17 +83,19 @@ def _side_by_side(
             "references with a part of the picture of their own cannot become one reference",
             "Choose concat, or merge first and give the result a region",
         )
-    whole = [pair for pair in zip(inputs, weights, strict=True) if not isinstance(pair[0], Regions)]
+    pairs = list(zip(inputs, weights, strict=True))
+    plain = [(part, weight) for part, weight in pairs if not isinstance(part, Regions)]
+    joined = _join([part for part, _ in plain], [w for _, w in plain], method) if plain else None
     regions: list[Region] = []
-    for one, weight in zip(inputs, weights, strict=True):
+    for one, weight in pairs:
         if isinstance(one, Regions):
             regions += [
                 Region(_join([each.features], [weight], method), each.mask, each.scale)
                 for each in one.regions
             ]
-        elif one is whole[0][0]:
-            plain = [part for part, _ in whole if not isinstance(part, Regions)]
-            regions.append(Region(_join(plain, [w for _, w in whole], method), None, 1.0))
+        elif joined is not None:  # all of them at the place of the first
+            regions.append(Region(joined, None, 1.0))
+            joined = None
     return Regions(tuple(regions))
 
 

@@ -19,13 +19,14 @@ def describe(embeds: Features | Regions) -> str:
 
 
 def _regions(embeds: Regions) -> Iterator[str]:
+    about: dict[str, None] = {}  # each line once, in order
     for number, region in enumerate(embeds.regions, 1):
         first, *rest = _features(region.features)
         mask = region.mask
         where = "whole picture" if mask is None else f"mask {mask.shape[-1]} x {mask.shape[-2]}"
+        about |= dict.fromkeys(rest)
         yield f"{number}: {first}, scale {region.scale:g}, {where}"
-        if number == len(embeds.regions):
-            yield from rest
+    yield from about
 
 
 def _features(features: Features) -> Iterator[str]:

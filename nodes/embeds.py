@@ -44,7 +44,7 @@ class MergeEmbeds(io.ComfyNode):
                     options=[method.value for method in Combine],
                     default=Combine.CONCAT.value,
                     tooltip="concat: all references side by side. add: their sum. subtract: the "
-                    "first minus the mean of the others. average: their mean. norm average: their "
+                    "first image minus the mean of all others. average: their mean. norm average: their "
                     "mean after each value is divided by its size over all references. max, min: "
                     "the largest or smallest of each value. Regions can only be joined by concat, "
                     "and keep their masks.",
@@ -55,7 +55,8 @@ class MergeEmbeds(io.ComfyNode):
                     optional=True,
                     tooltip="A weight for each input, in order and separated by commas, e.g. "
                     "1, 0.5, -0.3. What is left out counts 1; a negative weight turns the features "
-                    "of its input around.",
+                    "of its input around. FaceID hears no size of a face, so there a weight counts "
+                    "in a mix only.",
                 ),
             ],
             outputs=[Embeds.Output("embeds", tooltip="For Apply IP-Adapter or Merge Embeds.")],

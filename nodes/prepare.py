@@ -159,8 +159,8 @@ class NoiseImage(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     optional=True,
-                    tooltip="0 is the image alone, 1 the most noise: with fade and dissolve "
-                    "nothing of the image is left.",
+                    tooltip="0 is the image alone (turned and bent with shuffle), 1 the most "
+                    "noise: with fade and dissolve nothing of the image is left.",
                 ),
                 io.Int.Input(
                     "blur",

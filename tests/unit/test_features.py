@@ -333,6 +333,15 @@ def test_what_comes_with_regions_is_heard_together_in_the_whole_picture() -> Non
     assert torch.equal(whole.features.penultimate, together.penultimate)
 
 
+def test_an_input_that_is_connected_twice_beside_regions_is_heard_twice_not_four_times() -> None:
+    first, second, _ = parts()
+    joined = combine(
+        [first, Regions((region(second, 1.0),)), first], [1.0, 0.5, 0.25], Combine.CONCAT
+    )
+    assert isinstance(joined, Regions)
+    assert [one.features.count for one in joined.regions] == [2 * first.count, second.count]
+
+
 @pytest.mark.parametrize("method", MIXES)
 def test_regions_cannot_become_one_reference(method: Combine) -> None:
     with pytest.raises(BadInput, match=f"the method is {method.value}"):
@@ -382,6 +391,9 @@ def test_the_report_names_encoder_references_tokens_masks_and_size() -> None:
     regions = describe(Regions((Region(one, torch.zeros(1, 6, 8), 0.5), Region(one, None, 1.0))))
     assert "1: 3 references of ViT-H, scale 0.5, mask 8 x 6" in regions
     assert "2: 3 references of ViT-H, scale 1, whole picture" in regions
+    face = Region(FaceFeatures(rows(1, 512, seed=1), None, "buffalo_l"), None, 1.0)
+    mixed = describe(Regions((Region(one, None, 1.0), face)))
+    assert "for plus" in mixed and "for FaceID" in mixed
 
 
 def test_the_report_says_which_face_adapters_can_hear_a_face() -> None:
