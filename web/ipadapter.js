@@ -6,6 +6,8 @@ import { api } from "../../scripts/api.js";
 // @ts-ignore: served by the host
 import { app } from "../../scripts/app.js";
 import { REPORTING, aboutLines } from "./about_text.js";
+import { addWeightEditor } from "./layer_weights.js";
+import { addSchedulePicture } from "./schedule_view.js";
 
 const WIDGET = "ipadapter_about";
 const LINE_HEIGHT = 18;
@@ -99,6 +101,8 @@ app.registerExtension({
   name: "ipadapter.about",
   /** @param {any} node */
   nodeCreated(node) {
+    if (node.comfyClass === "IPABlockWeights") addWeightEditor(node);
+    if (node.comfyClass === "IPASchedule") addSchedulePicture(node);
     if (!REPORTING.has(node.comfyClass)) return;
     const original = node.onExecuted;
     /** @param {unknown} output */

@@ -1,4 +1,4 @@
-"""One address for the editor: what a chosen file is, before anything runs."""
+"""What the editor asks for before anything runs: what a file is, what a preset makes heard."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 from aiohttp import web
 
+from ...ip_models import outline
 from ...ip_models.errors import IPAdapterError
 from ...ip_models.spec import require_supported
 from . import folders
@@ -14,19 +15,36 @@ from .loaded import read_file_spec
 
 
 def register() -> None:
-    """Add GET /ipadapter/about?file=NAME; nothing where there is no server, as in tests."""
+    """Add the pack's addresses; nothing where there is no server, as in tests.
+
+    They are GET /ipadapter/about?file=NAME and /ipadapter/presets?composition=1&boost=1.
+    """
     # The host has imported its server before it loads packs; importing it ourselves would start
     # half a server where there is none.
     server = getattr(sys.modules.get("server"), "PromptServer", None)
     instance = getattr(server, "instance", None)
     if instance is not None:
         instance.routes.get("/ipadapter/about")(_about)
+        instance.routes.get("/ipadapter/presets")(_presets)
 
 
 async def _about(request: web.Request) -> web.Response:
     # Off the event loop: an old .bin may take a moment to open.
     text = await asyncio.to_thread(describe, request.query.get("file", ""))
     return web.json_response({"text": [text]})
+
+
+async def _presets(request: web.Request) -> web.Response:
+    try:
+        knobs = [float(request.query.get(knob, 1)) for knob in ("composition", "boost")]
+        presets = outline.presets_heard(*knobs)
+    except (IPAdapterError, ValueError) as error:
+        return web.json_response({"error": str(error)}, status=400)
+    families = {
+        family: {"side": outline.side(family), "parts": outline.parts(family)}
+        for family in outline.FAMILIES
+    }
+    return web.json_response({"families": families, "presets": presets})
 
 
 def describe(name: str) -> str:
