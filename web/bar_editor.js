@@ -238,10 +238,9 @@ export class BarEditor {
     // The other buttons move the canvas and open menus.
     if (event.button !== 0 || !event.isPrimary || index < 0) return;
     event.stopPropagation();
-    event.preventDefault();
     this.focus(index);
     this.drag = { x: event.clientX, y: event.clientY, moved: false, axis: this.axis() };
-    this.plot.setPointerCapture(event.pointerId);
+    this.elements[index].setPointerCapture(event.pointerId);
   }
 
   /** @param {PointerEvent} event */

@@ -41,8 +41,7 @@ export const STYLE = `
 .ipa-bar[data-chosen] { box-shadow: inset 0 0 0 1px var(--ipa-mark); }
 .ipa-bar:focus-visible { outline: 2px solid var(--ipa-ink); outline-offset: 0; z-index: 1; }
 .ipa-editor[aria-disabled="true"] .ipa-bar { cursor: default; }
-.ipa-note { flex: none; overflow-wrap: anywhere; user-select: text; }
-.ipa-note:empty { display: none; }
+.ipa-note { flex: none; min-height: 16px; max-height: 48px; overflow: auto; overflow-wrap: anywhere; user-select: text; }
 .ipa-picture polyline { fill: none; stroke: var(--ipa-ink); stroke-width: 2; vector-effect: non-scaling-stroke; }
 .ipa-picture .ipa-axis { stroke: var(--ipa-line); stroke-width: 1; }
 .ipa-picture .ipa-goes-on { stroke-dasharray: 4 4; }
