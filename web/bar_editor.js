@@ -22,12 +22,15 @@ import { attributes, button, element, option, select } from "./dom.js";
  * @property {string} note a sentence for the user, or nothing
  * @property {boolean} readOnly
  *
+ * @typedef {{ chosen: number, detail: number | null }} Place a bar, and whose layers are shown
+ *
  * @typedef {object} Owner what becomes of what the user does
  * @property {(factors: number[][]) => void} change
  * @property {() => void} begin a drag begins
  * @property {() => void} cancel what was dragged is to be as before
  * @property {() => void} finish a change is complete
  * @property {(family: string) => void} choose
+ * @property {(place: Place | null) => void} visit the keyboard has come to a bar, or has left
  * @property {() => string} copy the weights as text
  * @property {(text: string) => string} paste what is wrong with the text, or nothing
  */
@@ -107,7 +110,16 @@ export class BarEditor {
       event.stopPropagation();
       if (this.indexOf(event) >= 0) this.change(NEUTRAL);
     });
-    plot.addEventListener("focusin", (event) => this.choose(this.indexOf(event)));
+    plot.addEventListener("focusin", (event) => {
+      this.choose(this.indexOf(event));
+      this.owner.visit({ chosen: this.chosen, detail: this.detail });
+    });
+    // An element that is taken away loses the focus too, but its user has not left.
+    plot.addEventListener("focusout", () => {
+      queueMicrotask(() => {
+        if (root.isConnected && !plot.contains(document.activeElement)) this.owner.visit(null);
+      });
+    });
     root.addEventListener("keydown", (event) => this.pressKey(event));
     root.addEventListener("keyup", (event) => {
       if (this.indexOf(event) >= 0) this.owner.finish();
@@ -193,6 +205,12 @@ export class BarEditor {
   focus(index) {
     this.choose(Math.min(Math.max(index, 0), this.bars.length - 1));
     this.elements[this.chosen].focus({ preventScroll: true });
+  }
+
+  /** @param {Place} place where the keyboard was */
+  resume({ chosen, detail }) {
+    this.open(detail);
+    this.focus(chosen);
   }
 
   /** @param {Event} event */

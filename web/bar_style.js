@@ -6,7 +6,6 @@ export const STYLE = `
   --ipa-back: var(--comfy-input-bg, #222);
   --ipa-ink: var(--input-text, #ddd);
   --ipa-line: color-mix(in srgb, var(--ipa-ink) 30%, var(--ipa-back));
-  --ipa-mark: var(--p-primary-color, #4a9eff);
   display: flex; flex-direction: column; gap: 4px;
   box-sizing: border-box; min-width: 0; padding: 4px 6px;
   font: 11px/16px sans-serif; color: var(--ipa-ink); background: var(--ipa-back);
@@ -38,7 +37,7 @@ export const STYLE = `
 .ipa-bar > b { position: absolute; left: 0; right: 0; bottom: 0; text-align: center; font: 9px/11px sans-serif; pointer-events: none; }
 .ipa-bar[data-flipped] > i { background: repeating-linear-gradient(45deg, var(--ipa-ink) 0 2px, transparent 2px 5px); outline: 1px solid var(--ipa-ink); outline-offset: -1px; }
 .ipa-bar[data-mixed] > i { background: color-mix(in srgb, var(--ipa-ink) 50%, var(--ipa-back)); border: 1px dashed var(--ipa-ink); }
-.ipa-bar[data-chosen] { box-shadow: inset 0 0 0 1px var(--ipa-mark); }
+.ipa-bar[data-chosen] { box-shadow: inset 0 0 0 1px var(--ipa-ink); }
 .ipa-bar:focus-visible { outline: 2px solid var(--ipa-ink); outline-offset: 0; z-index: 1; }
 .ipa-editor[aria-disabled="true"] .ipa-bar { cursor: default; }
 .ipa-note { flex: none; min-height: 16px; max-height: 48px; overflow: auto; overflow-wrap: anywhere; user-select: text; }

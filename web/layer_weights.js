@@ -19,6 +19,12 @@ const CUSTOM = "custom";
 const VIEW = "ipadapter_view";
 const HEIGHT = 250;
 
+/**
+ * Where the keyboard was last, because undo replaces nodes and their elements with them.
+ * @type {{ node: string, place: { chosen: number, detail: number | null } } | null}
+ */
+let last = null;
+
 /** @type {Map<string, Promise<Tables>>} */
 const known = new Map();
 
@@ -51,7 +57,8 @@ async function ask(query) {
 /** @param {any} node */
 export function addWeightEditor(node) {
   const binding = new Binding(node);
-  placeElement(node, "block_weight_editor", binding.editor.root, () => HEIGHT);
+  const { root } = binding.editor;
+  placeElement(node, "block_weight_editor", root, () => HEIGHT, () => binding.resume());
   onChange(node, ["preset", "weights", "composition", "boost"], () => binding.refresh());
   binding.refresh();
 }
@@ -67,6 +74,20 @@ class Binding {
     /** @type {{ preset: string, weights: string } | null} */
     this.before = null;
     this.editor = new BarEditor(this);
+  }
+
+  /** @param {{ chosen: number, detail: number | null } | null} place of the keyboard, if here */
+  visit(place) {
+    const node = `${this.node.graph?.id} ${this.node.id}`;
+    if (place) last = { node, place };
+    else if (last?.node === node) last = null;
+  }
+
+  resume() {
+    const mine = last?.node === `${this.node.graph?.id} ${this.node.id}`;
+    if (mine && last && this.tables && document.activeElement === document.body) {
+      this.editor.resume(last.place);
+    }
   }
 
   /** @param {string} name */

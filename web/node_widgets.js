@@ -58,21 +58,52 @@ function chain(owner, name, after) {
  * @param {string} name
  * @param {HTMLElement} element
  * @param {() => number} height in canvas units
+ * @param {() => void} [mounted] called when the node was loaded and the element is on the page
  */
-export function placeElement(node, name, element, height) {
+export function placeElement(node, name, element, height, mounted) {
   const widget = node.addDOMWidget(name, name, element, {
     serialize: false,
     hideOnZoom: false,
     getMinHeight: height,
   });
   widget.serialize = false;
-  const remount = () => putInPlace(node, element);
+  leaveToCanvas(element);
+  const remount = () => {
+    putInPlace(node, element);
+    mounted?.();
+  };
   chain(node, "onConfigure", () => {
     makeRoom(node);
     // The node is drawn anew in the next frame, and what it holds in the one after.
     requestAnimationFrame(() => requestAnimationFrame(remount));
   });
   makeRoom(node);
+}
+
+/**
+ * The wheel and the middle button zoom and move the canvas also above an element on it.
+ * @param {HTMLElement} element
+ */
+function leaveToCanvas(element) {
+  /** @param {(event: any) => void} act */
+  const onCanvas = (act) => (/** @type {any} */ event) => {
+    // Nodes drawn by Vue hand on what an element leaves alone.
+    if (!/** @type {any} */ (globalThis).LiteGraph?.vueNodesMode) act(event);
+  };
+  const middle = (/** @type {PointerEvent} */ event) => event.button === 1;
+  element.addEventListener("wheel", onCanvas((event) => app.canvas.processMouseWheel(event)));
+  element.addEventListener(
+    "pointerdown",
+    onCanvas((event) => middle(event) && app.canvas.processMouseDown(event)),
+  );
+  element.addEventListener(
+    "pointermove",
+    onCanvas((event) => event.buttons & 4 && app.canvas.processMouseMove(event)),
+  );
+  element.addEventListener(
+    "pointerup",
+    onCanvas((event) => middle(event) && app.canvas.processMouseUp(event)),
+  );
 }
 
 /**

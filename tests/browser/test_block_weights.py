@@ -458,12 +458,155 @@ def test_by_touch(editor: Editor) -> None:
     expect(editor.bar(8)).to_have_attribute("data-chosen", "")
 
 
-def test_the_other_mouse_buttons_are_left_to_the_canvas(editor: Editor) -> None:
+def test_the_right_button_changes_nothing(editor: Editor) -> None:
     mouse = editor.comfy.page.mouse
-    for button in ("middle", "right"):
-        mouse.move(*editor.place(3, 0.9))
-        mouse.down(button=button)
-        mouse.move(*editor.place(3, 0.2))
-        mouse.up(button=button)
+    mouse.move(*editor.place(3, 0.9))
+    mouse.down(button="right")
+    mouse.move(*editor.place(3, 0.2))
+    mouse.up(button="right")
     editor.comfy.press("Escape")
     assert editor.text() == ""
+
+
+def test_weights_promoted_to_the_subgraph_are_changed_there(editor: Editor) -> None:
+    comfy = editor.comfy
+    comfy.set(editor.node, "preset", "custom")
+    host = inside_a_subgraph(comfy, editor.node)
+    promote = """() => {
+      const { graph } = window.app.canvas;
+      graph.inputNode.connectByType(-1, graph.nodes[0], "STRING");
+    }"""
+    comfy.page.evaluate(promote)
+    comfy.settle()
+    inner = comfy.page.evaluate("() => String(window.app.canvas.graph.nodes[0].id)")
+    assert "through a connection" in Editor(comfy, inner).note()
+    write = """(id) => {
+      const host = window.app.rootGraph.getNodeById(id);
+      host.widgets.find((each) => each.name === "weights").value = "4:0.5";
+    }"""
+    comfy.page.evaluate(write, host)
+    assert comfy.prompt()[f"{host}:{inner}"]["inputs"]["weights"] == "4:0.5"
+
+
+def test_wheel_and_middle_button_zoom_and_move_the_canvas(editor: Editor) -> None:
+    mouse, evaluate = editor.comfy.page.mouse, editor.comfy.page.evaluate
+    before = evaluate("() => [...window.app.canvas.ds.offset]")
+    mouse.move(*editor.place(3, 0.9))
+    mouse.down(button="middle")
+    mouse.move(*editor.place(6, 0.2), steps=3)
+    mouse.up(button="middle")
+    editor.comfy.settle()
+    after = evaluate("() => [...window.app.canvas.ds.offset]")
+    assert after[0] > before[0] + 20
+    assert after[1] > before[1] + 20
+    mouse.wheel(0, -300)
+    editor.comfy.settle()
+    assert evaluate("() => window.app.canvas.ds.scale") > 1
+    assert editor.text() == ""
+
+
+def test_the_way_of_drawing_may_change_at_any_time(editor: Editor) -> None:
+    comfy = editor.comfy
+    editor.drag(3, to=0.25)
+    change = "(vue) => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', vue)"
+    for vue in (not comfy.vue, comfy.vue):
+        comfy.page.evaluate(change, vue)
+        comfy.page.wait_for_timeout(300)
+        expect(comfy.shown(EDITOR)).to_have_count(1)
+        assert editor.values()[3] == 0.25
+        editor.drag(3, to=0.5)
+        editor.drag(3, to=0.25)
+    assert heard_by_transformer(editor.text())[3] == 0.25
+
+
+def test_a_folded_node_unfolds_with_its_editor(editor: Editor) -> None:
+    fold = "(id) => window.app.graph.getNodeById(id).collapse()"
+    editor.comfy.page.evaluate(fold, editor.node)
+    editor.comfy.settle()
+    expect(editor.comfy.shown(EDITOR)).to_have_count(0)
+    editor.comfy.page.evaluate(fold, editor.node)
+    editor.comfy.settle()
+    editor.drag(3, to=0.25)
+    assert editor.values()[3] == 0.25
+
+
+def test_the_keyboard_stays_where_it_was_through_undo(comfy: ComfyPage) -> None:
+    editor = custom(comfy, "6:1")
+    editor.button("SDXL").click()
+    editor.bar(6).focus()
+    comfy.press("Enter")
+    comfy.press("ArrowRight")
+    comfy.press("PageDown")
+    assert editor.values()[:2] == [1, 0.75]
+    comfy.press("Control+z")
+    expect(editor.bar(1)).to_have_attribute("aria-valuenow", "1")
+    expect(editor.bar(1)).to_be_focused()
+    assert len(editor.values()) == 10
+
+
+def test_a_keyboard_that_has_left_is_not_called_back(editor: Editor) -> None:
+    editor.bar(3).focus()
+    editor.comfy.press("PageDown")
+    editor.bar(3).blur()
+    editor.comfy.press("Control+z")
+    expect(editor.bar(3)).to_have_attribute("aria-valuenow", "1")
+    expect(editor.bar(3)).not_to_be_focused()
+
+
+def test_undo_inside_a_subgraph(editor: Editor) -> None:
+    comfy = editor.comfy
+    inside_a_subgraph(comfy, editor.node)
+    comfy.capture()
+    inner = comfy.page.evaluate("() => String(window.app.canvas.graph.nodes[0].id)")
+    inside = Editor(comfy, inner)
+    inside.drag(3, to=0.25)
+    comfy.press("Control+z")
+    expect(inside.bar(3)).to_have_attribute("aria-valuenow", "1")
+    inside.drag(9, to=0.5)
+    assert heard_by_transformer(inside.text())[9] == 0.5
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_contrast(editor: Editor, theme: str) -> None:
+    comfy = editor.comfy
+    choose = "(name) => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)"
+    comfy.page.evaluate(choose, theme)
+    comfy.page.wait_for_timeout(300)
+    editor.bar(3).focus()
+    comfy.press("ArrowRight")
+    measure = """(root) => {
+      const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+      const channels = (colour) => {
+        context.clearRect(0, 0, 1, 1);
+        context.fillStyle = colour;
+        context.fillRect(0, 0, 1, 1);
+        return [...context.getImageData(0, 0, 1, 1).data].map((each) => each / 255);
+      };
+      const light = (colour) => {
+        const [r, g, b, a] = channels(colour);
+        if (a < 0.99) throw new Error(`${colour} is not opaque`);
+        const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+      };
+      const ratio = (one, other) => {
+        const [low, high] = [light(one), light(other)].sort((a, b) => a - b);
+        return (high + 0.05) / (low + 0.05);
+      };
+      const style = (selector) => getComputedStyle(root.querySelector(selector));
+      const back = getComputedStyle(root).backgroundColor;
+      const behind = style(".ipa-bars").backgroundColor;
+      const pressed = style("[aria-pressed=true]");
+      return {
+        text: ratio(getComputedStyle(root).color, behind),
+        bar: ratio(style(".ipa-bar > i").backgroundColor, behind),
+        border: ratio(style("button").borderColor, back),
+        pressed: ratio(pressed.color, pressed.backgroundColor),
+        ring: ratio(style(".ipa-bar:focus-visible").outlineColor, behind),
+        width: parseFloat(style(".ipa-bar:focus-visible").outlineWidth),
+      };
+    }"""
+    found = editor.root.evaluate(measure)
+    comfy.page.evaluate(choose, "dark")
+    assert min(found["text"], found["pressed"]) >= 4.5
+    assert min(found["bar"], found["border"], found["ring"]) >= 3
+    assert found["width"] >= 2
