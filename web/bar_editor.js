@@ -142,7 +142,8 @@ export class BarEditor {
     for (const control of [this.fill, this.number, this.pasteButton]) {
       control.disabled = shown.readOnly;
     }
-    this.say(shown.note);
+    // A sentence that comes or goes would move the bars under the hand that drags one.
+    if (!this.drag?.moved) this.say(shown.note);
   }
 
   /** @param {Shown} shown */
@@ -280,8 +281,8 @@ export class BarEditor {
   release() {
     const moved = this.drag?.moved;
     this.drag = null;
-    if (!moved) return;
-    this.paint();
+    if (!moved || !this.shown) return;
+    this.show(this.shown);
     this.owner.finish();
   }
 

@@ -15,6 +15,7 @@ SETTINGS = {
     "Comfy.Notification.ShowVersionUpdates": False,
     "Comfy.Release.Status": "skipped",
     "Comfy.Workflow.Persist": False,
+    "Comfy.Minimap.Visible": False,
     "Comfy.Workflow.WarnBlueprintOverwrite": False,
 }
 FRAMES = """async () => {
@@ -70,7 +71,7 @@ class ComfyPage:
         self.page.set_default_timeout(10_000)
         self.page.route(lambda url: not self._is_local(url), self._foreign)
         self.page.goto(client.address, wait_until="domcontentloaded")
-        ready = "() => window.app?.extensionManager && window.app.isGraphReady"
+        ready = "() => window.app?.extensionManager && (window.app.isGraphReady ?? window.app.graph)"
         self.page.wait_for_function(ready, timeout=60_000)
         self.page.wait_for_function("() => !window.app.extensionManager.spinner")
         # The host's own first graph names models of its own; what it asks for is not ours.
