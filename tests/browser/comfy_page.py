@@ -19,8 +19,7 @@ SETTINGS = {
     "Comfy.Workflow.WarnBlueprintOverwrite": False,
 }
 FRAMES = """async () => {
-  for (let i = 0; i < 4; i++) await new Promise(requestAnimationFrame);
-  await new Promise((done) => setTimeout(done, 30));
+  for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
 }"""
 ADD = """async ([type, widgets]) => {
   const node = window.LiteGraph.createNode(type);
@@ -45,7 +44,8 @@ SET = """([id, name, value]) => {
 }"""
 CLEAR = """async () => {
   const empty = { version: 0.4, nodes: [], links: [], last_node_id: 0, last_link_id: 0 };
-  await window.app.loadGraphData(empty);
+  const { activeWorkflow } = window.app.extensionManager.workflow;
+  await window.app.loadGraphData(empty, true, true, activeWorkflow);
   const ds = window.app.canvas.ds;
   ds.scale = 1;
   ds.offset = [240, 120];
@@ -71,7 +71,9 @@ class ComfyPage:
         self.page.set_default_timeout(10_000)
         self.page.route(lambda url: not self._is_local(url), self._foreign)
         self.page.goto(client.address, wait_until="domcontentloaded")
-        ready = "() => window.app?.extensionManager && (window.app.isGraphReady ?? window.app.graph)"
+        ready = (
+            "() => window.app?.extensionManager && (window.app.isGraphReady ?? window.app.graph)"
+        )
         self.page.wait_for_function(ready, timeout=60_000)
         self.page.wait_for_function("() => !window.app.extensionManager.spinner")
         # The host's own first graph names models of its own; what it asks for is not ours.
@@ -105,6 +107,8 @@ class ComfyPage:
         node = self.page.evaluate(ADD, [kind, widgets])
         self.capture()
         self.settle()
+        # For 50 ms the host counts what follows to the same step of undo.
+        self.page.wait_for_timeout(80)
         return node
 
     def capture(self) -> None:

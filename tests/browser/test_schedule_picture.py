@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from comfy_page import ComfyPage
 from pack.ip_models.schedule import Curve, Ramp
@@ -57,9 +59,11 @@ def test_the_picture_is_right_after_undo_and_after_loading(comfy: ComfyPage) -> 
     faded = heights(comfy)
     assert faded[-1] == 50
     comfy.page.locator("canvas").first.focus()
+    curve = comfy.shown('[data-ipadapter="schedule"]').locator(".ipa-curve")
     comfy.press("Control+z")
-    assert heights(comfy)[-1] == 0
+    expect(curve).to_have_attribute("points", re.compile(",0$"))
     comfy.press("Control+y")
+    expect(curve).to_have_attribute("points", re.compile(",50$"))
     assert heights(comfy) == faded
     saved = comfy.saved()
     assert len(saved["nodes"][0]["widgets_values"]) == 5
