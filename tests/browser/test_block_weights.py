@@ -146,7 +146,25 @@ def test_keys_change_a_bar(editor: Editor, keys: tuple[str, ...]) -> None:
     assert editor.values()[0] == 0.71
     editor.comfy.press("Delete")
     assert editor.values()[0] == 1
-    assert editor.comfy.widgets(editor.node), "the key went on to the canvas"
+
+
+def test_keys_do_not_go_on_to_the_canvas(editor: Editor) -> None:
+    page = editor.comfy.page
+    page.evaluate(
+        "(id) => window.app.canvas.selectNode(window.app.graph.getNodeById(id))", editor.node
+    )
+    view = "() => [window.app.canvas.ds.scale, ...window.app.canvas.ds.offset]"
+    before = page.evaluate(view)
+    editor.bar(0).focus()
+    for key in ("Delete", "Backspace", "p", "m", "q", "."):
+        editor.comfy.press(key)
+    page.keyboard.type("5\n")
+    editor.comfy.settle()
+    page.wait_for_timeout(300)
+    assert editor.values()[0] == 0.5
+    assert page.evaluate(view) == before
+    nodes = editor.comfy.saved()["nodes"]
+    assert [node["flags"] for node in nodes] == [{}]
 
 
 def test_keys_go_from_bar_to_bar(editor: Editor) -> None:
