@@ -1,13 +1,15 @@
 // @ts-check
 /** The block-weight editor as an element; where the weights come from and go is its owner's. */
 
-import {
-  COARSE_STEP, FILL_NAMES, FINE_STEP, NEUTRAL, STEP,
-  axisOf, barsOf, filled, shownValue, snapped, valueAt, withValues,
-} from "./bars.js";
+import { HELP, meaningOfKey } from "./bar_keys.js";
 import { editorRoot } from "./bar_style.js";
+import { buildFoot, buildTools, offerFamilies, offerLayers } from "./bar_tools.js";
 import { buildBars, paintBar, placeName } from "./bar_view.js";
-import { attributes, button, element, option, select } from "./dom.js";
+import {
+  FINE_STEP, NEUTRAL, STEP, axisOf, barsOf, filled, shownValue, snapped, valueAt, withValues,
+} from "./bars.js";
+import { attributes, element } from "./dom.js";
+import { answerClipboard, copyText, pastedText } from "./weight_clipboard.js";
 
 /**
  * @typedef {import("./bars.js").Bar} Bar
@@ -37,11 +39,6 @@ import { attributes, button, element, option, select } from "./dom.js";
 
 const DRAG_PIXELS = 3;
 const LARGEST = 1e6;
-const HELP =
-  "Arrow up and down change a bar, left and right go to another. Type a number, " +
-  "or press Delete for 1. Enter opens its layers, Escape closes them.";
-/** What was copied last, for pages that may not read the system's clipboard. */
-let clipboard = "";
 
 export class BarEditor {
   /** @param {Owner} owner */
@@ -61,43 +58,16 @@ export class BarEditor {
     this.drag = null;
     this.root = editorRoot("block-weights");
     attributes(this.root, { role: "group", "aria-label": "Block weights" });
-    this.buildTools();
+    this.tools = buildTools(this);
+    this.foot = buildFoot(this);
+    this.number = this.foot.number;
+    this.root.append(this.tools.row);
     this.plot = this.root.appendChild(element("div", "ipa-plot"));
     attributes(this.plot, { role: "group", "aria-label": "Bars", "aria-description": HELP });
-    this.buildFoot();
+    this.root.append(this.foot.row);
     this.note = this.root.appendChild(element("div", "ipa-note"));
     this.note.setAttribute("role", "status");
     this.listen();
-  }
-
-  buildTools() {
-    const row = this.root.appendChild(element("div", "ipa-row"));
-    this.families = row.appendChild(element("span", "ipa-row"));
-    attributes(this.families, { role: "group", "aria-label": "Model family shown" });
-    this.layers = row.appendChild(select("Layers shown"));
-    this.layers.addEventListener("change", () => {
-      this.open(this.layers.value === "" ? null : Number(this.layers.value));
-    });
-    this.fill = row.appendChild(select("Fill the bars"));
-    this.fill.className = "ipa-fill";
-    this.fill.append(option("", "Fill"), ...FILL_NAMES.map((name) => option(name, name)));
-    this.fill.addEventListener("change", () => {
-      const values = this.bars.map(({ value }) => value);
-      this.changeAll(filled(this.fill.value, values));
-      this.fill.value = "";
-    });
-    const copy = row.appendChild(button("Copy", "Copy the weights as text"));
-    copy.addEventListener("click", () => this.copy());
-    this.pasteButton = row.appendChild(button("Paste", "Use the weights on the clipboard"));
-    this.pasteButton.addEventListener("click", () => this.paste());
-  }
-
-  buildFoot() {
-    const row = this.root.appendChild(element("label", "ipa-row"));
-    this.place = row.appendChild(element("span", "ipa-place"));
-    this.number = row.appendChild(element("input"));
-    attributes(this.number, { inputmode: "decimal", "aria-label": "Weight of the chosen bar" });
-    this.number.addEventListener("change", () => this.takeNumber());
   }
 
   listen() {
@@ -139,7 +109,7 @@ export class BarEditor {
     this.built = built;
     this.paint();
     attributes(this.root, { "aria-disabled": shown.readOnly ? "true" : null });
-    for (const control of [this.fill, this.number, this.pasteButton]) {
+    for (const control of [this.tools.fill, this.number, this.tools.paste]) {
       control.disabled = shown.readOnly;
     }
     // A sentence that comes or goes would move the bars under the hand that drags one.
@@ -149,21 +119,8 @@ export class BarEditor {
   /** @param {Shown} shown */
   build({ family, families, parts, side }) {
     this.elements = buildBars(this.plot, this.bars, parts, side);
-    this.families.replaceChildren(
-      ...families.map((name) => {
-        const made = button(name, `Show the blocks of ${name}`);
-        made.setAttribute("aria-pressed", `${name === family}`);
-        made.addEventListener("click", () => this.owner.choose(name));
-        return made;
-      }),
-    );
-    const deep = parts.flatMap(({ layers }, number) => (layers > 1 ? [number] : []));
-    this.layers.hidden = deep.length === 0;
-    this.layers.replaceChildren(
-      option("", "All blocks"),
-      ...deep.map((number) => option(`${number}`, `${parts[number].layers} layers of ${number}`)),
-    );
-    this.layers.value = this.detail === null ? "" : `${this.detail}`;
+    offerFamilies(this.tools.families, families, family, (name) => this.owner.choose(name));
+    offerLayers(this.tools.layers, parts, this.detail);
   }
 
   paint() {
@@ -171,7 +128,7 @@ export class BarEditor {
     this.bars.forEach((bar, i) => paintBar(this.elements[i], bar, axis, i === this.chosen));
     const bar = this.bars[this.chosen];
     if (!this.shown) return;
-    this.place.textContent = placeName(bar, this.shown.parts[bar.number], this.shown.side);
+    this.foot.place.textContent = placeName(bar, this.shown.parts[bar.number], this.shown.side);
     if (document.activeElement !== this.number) this.number.value = shownValue(bar.value);
   }
 
@@ -226,9 +183,9 @@ export class BarEditor {
     this.owner.finish();
   }
 
-  /** @param {number[]} values of all bars shown */
-  changeAll(values) {
-    this.write(this.bars, values);
+  /** @param {string} name of a way to fill all bars shown */
+  fill(name) {
+    this.write(this.bars, filled(name, this.bars.map(({ value }) => value)));
     this.owner.finish();
   }
 
@@ -298,7 +255,7 @@ export class BarEditor {
     if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
     event.stopPropagation();
     if (event.target === this.number) this.pressNumberKey(event);
-    else if (this.indexOf(event) >= 0 && this.pressBarKey(event)) event.preventDefault();
+    else if (this.indexOf(event) >= 0) this.pressBarKey(event);
   }
 
   /** @param {KeyboardEvent} event */
@@ -307,25 +264,17 @@ export class BarEditor {
     if (["Enter", "Escape"].includes(event.key)) this.focus(this.chosen);
   }
 
-  /**
-   * @param {KeyboardEvent} event
-   * @returns {boolean} whether the key means something
-   */
-  pressBarKey({ key, shiftKey }) {
+  /** @param {KeyboardEvent} event */
+  pressBarKey(event) {
     const bar = this.bars[this.chosen];
-    const step = shiftKey ? FINE_STEP : STEP;
-    /** @type {Record<string, number>} */
-    const steps = { ArrowUp: step, ArrowDown: -step, PageUp: COARSE_STEP, PageDown: -COARSE_STEP };
-    /** @type {Record<string, number>} */
-    const places = { ArrowLeft: this.chosen - 1, ArrowRight: this.chosen + 1, Home: 0, End: Infinity };
-    if (key in steps) this.change(snapped(bar.value + steps[key], FINE_STEP));
-    else if (key in places) this.focus(places[key]);
-    else if (key === "Delete" || key === "Backspace") this.change(NEUTRAL);
-    else if (key === "Escape") this.escape();
-    else if (key === "Enter") this.enter(bar);
-    else if (/^[-+.,0-9]$/.test(key)) this.startTyping(key);
-    else return false;
-    return true;
+    const meaning = meaningOfKey(event, bar.value, this.chosen);
+    if (!meaning) return;
+    event.preventDefault();
+    if ("value" in meaning) this.change(meaning.value);
+    else if ("place" in meaning) this.focus(meaning.place);
+    else if ("typed" in meaning) this.startTyping(meaning.typed);
+    else if (meaning.act === "enter") this.enter(bar);
+    else this.escape();
   }
 
   escape() {
@@ -353,27 +302,16 @@ export class BarEditor {
   /** @param {ClipboardEvent} event */
   onClipboard(event) {
     if (event.target === this.number) return;
-    // Else the host would copy or paste nodes.
-    event.stopPropagation();
-    event.preventDefault();
-    if (event.type === "copy") {
-      clipboard = this.owner.copy();
-      event.clipboardData?.setData("text/plain", clipboard);
-    } else {
-      this.use(event.clipboardData?.getData("text/plain") ?? "");
-    }
+    answerClipboard(event, () => this.owner.copy(), (text) => this.use(text));
   }
 
   async copy() {
-    clipboard = this.owner.copy();
-    // Refused, or absent on pages that are not secure: then it can be pasted in this page only.
-    await navigator.clipboard?.writeText(clipboard).catch(() => {});
+    await copyText(this.owner.copy());
     this.say("Copied.");
   }
 
   async paste() {
-    const text = await navigator.clipboard?.readText().catch(() => clipboard);
-    this.use(text ?? clipboard);
+    this.use(await pastedText());
   }
 
   /** @param {string} text */

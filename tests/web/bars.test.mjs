@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { meaningOfKey } from "../../web/bar_keys.js";
 import {
   FILL_NAMES, axisOf, barsOf, filled, groupsOf, nameOf, placeOf, snapped, tidy, valueAt, withValues,
 } from "../../web/bars.js";
@@ -67,4 +68,14 @@ test("every way to fill keeps the number of bars; curves keep the ends", () => {
 test("bars of one block stand together", () => {
   const groups = groupsOf(barsOf(FACTORS, PLAIN, null), PARTS);
   assert.deepEqual(groups.map(({ bars }) => bars.length), [1, 2]);
+});
+
+test("keys change, move, type and reset", () => {
+  const press = (/** @type {string} */ key, shiftKey = false) => meaningOfKey({ key, shiftKey }, 0.913636, 3);
+  assert.deepEqual(press("ArrowUp"), { value: 0.96 });
+  assert.deepEqual(press("ArrowDown", true), { value: 0.9 });
+  assert.deepEqual(press("ArrowLeft"), { place: 2 });
+  assert.deepEqual(press("Delete"), { value: 1 });
+  assert.deepEqual(press("-"), { typed: "-" });
+  for (const key of ["a", "F5", "constructor", "Shift"]) assert.equal(press(key), null);
 });
