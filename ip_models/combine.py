@@ -66,6 +66,14 @@ def combine(
     return _join([one for one in inputs if not isinstance(one, Regions)], weights, method)
 
 
+def doubt(inputs: Sequence[Features | Regions]) -> str:
+    """Why the mix may mean little although all shapes are right, or nothing."""
+    known = sorted({one.encoder for one in inputs if isinstance(one, ImageFeatures)} - {""})
+    if len(known) < 2:
+        return ""
+    return f"made by {len(known)} encoders with the same shapes and other weights"
+
+
 def _side_by_side(
     inputs: Sequence[Features | Regions], weights: Sequence[float], method: Combine
 ) -> Regions:

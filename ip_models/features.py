@@ -123,11 +123,7 @@ def inputs(features: Features, spec: AdapterSpec, adapter: str, hint: str) -> tu
     if not spec.needs_face:
         return (select(_picture(features, spec, adapter), spec, adapter, hint),)
     if isinstance(features, ImageFeatures):
-        raise WrongEncoder(
-            f"the embeds come from {features.source} and hold no face",
-            f"{adapter} needs a face",
-            "Connect Encode Face",
-        )
+        raise no_face_read(features.source, adapter)
     identity = _identity(features, spec, adapter)
     if not spec.needs_encoder:
         return (identity,)
@@ -141,11 +137,7 @@ def _picture(features: Features, spec: AdapterSpec, adapter: str) -> ImageFeatur
     if isinstance(features, ImageFeatures):
         return features
     if features.crops is None:
-        raise WrongEncoder(
-            f"the embeds hold a face of {features.source} and no picture of it",
-            f"{adapter} needs clip_vision {spec.encoder} on Encode Face too",
-            f"Connect {spec.encoder} to it",
-        )
+        raise no_picture_of_face(features.source, spec, adapter)
     return features.crops
 
 
@@ -172,13 +164,39 @@ def select(features: ImageFeatures, spec: AdapterSpec, adapter: str, hint: str) 
     """
     pair = features.pair(spec.feature)
     if pair is None or not _fits(pair[0], spec):
-        width = "no" if pair is None else f"{pair[0].shape[-1]} wide"
-        raise WrongEncoder(
-            f"the embeds come from {features.source} with {width} {spec.feature.value} features",
-            f"{adapter} needs {spec.encoder} with {spec.feature_width} wide ones",
-            hint,
-        )
+        width = None if pair is None else int(pair[0].shape[-1])
+        raise other_encoder(features.source, width, spec, adapter, hint)
     return torch.stack(pair)
+
+
+def other_encoder(
+    source: str, width: int | None, spec: AdapterSpec, adapter: str, hint: str
+) -> WrongEncoder:
+    """What to say of features `width` wide, None if there are none of the kind that is read."""
+    found = "no" if width is None else f"{width} wide"
+    return WrongEncoder(
+        f"the embeds come from {source} with {found} {spec.feature.value} features",
+        f"{adapter} needs {spec.encoder} with {spec.feature_width} wide ones",
+        hint,
+    )
+
+
+def no_face_read(source: str, adapter: str) -> WrongEncoder:
+    """What to say when a whole picture was encoded for an adapter that hears faces."""
+    return WrongEncoder(
+        f"the embeds come from {source} and hold no face",
+        f"{adapter} needs a face",
+        "Connect Encode Face",
+    )
+
+
+def no_picture_of_face(source: str, spec: AdapterSpec, adapter: str) -> WrongEncoder:
+    """What to say when only whose face it is was read, for an adapter that looks at it too."""
+    return WrongEncoder(
+        f"the embeds hold a face of {source} and no picture of it",
+        f"{adapter} needs clip_vision {spec.encoder} on Encode Face too",
+        f"Connect {spec.encoder} to it",
+    )
 
 
 def _fits(rows: Tensor, spec: AdapterSpec) -> bool:

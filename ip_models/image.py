@@ -74,25 +74,36 @@ def fit_images(images: Tensor, size: int, fit: Fit, pad_colour: tuple[float, ...
 
     Alpha is dropped, grey becomes RGB, as PIL's `convert("RGB")` does. `pad_colour` is in 0..1.
     """
-    rgb = _rgb(images.detach().cpu()).float().clamp(0, 1).mul(255).round().to(torch.uint8)
     colour = tuple(round(channel * 255) for channel in pad_colour)
-    squares = [_square(Image.fromarray(one.numpy()), size, fit, colour) for one in rgb]
+    rgb = to_bytes(images)
+    squares = [fit_one(Image.fromarray(one.numpy()), size, fit, colour) for one in rgb]
     stacked = torch.from_numpy(numpy.stack([numpy.asarray(square) for square in squares]))
     return stacked.float() / 255
 
 
-def _square(image: Image.Image, size: int, fit: Fit, colour: tuple[int, ...]) -> Image.Image:
+def to_bytes(images: Tensor) -> Tensor:
+    """(batch, height, width, channels) in 0..1 -> (batch, height, width, 3) of 8 bits."""
+    rgb = _rgb(images.detach().cpu())
+    return rgb.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def fit_one(image: Image.Image, size: int, fit: Fit, colour: tuple[int, ...]) -> Image.Image:
+    """One picture as a square of `size`; `colour` in 0..255 is for bars."""
     if fit is Fit.PAD:
         image = _padded(image, colour)
     if fit in (Fit.PAD, Fit.SQUASH):
         return image.resize((size, size), Image.Resampling.BICUBIC)
-    width, height = image.size
-    short = min(width, height)
-    width, height = size * width // short, size * height // short
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
-    left = (width - size) * _ACROSS.get(fit, 500) // 1000
-    top = (height - size) * _DOWN.get(fit, 500) // 1000
+    image = cover(image, size)
+    left = (image.width - size) * _ACROSS.get(fit, 500) // 1000
+    top = (image.height - size) * _DOWN.get(fit, 500) // 1000
     return image.crop((left, top, left + size, top + size))
+
+
+def cover(image: Image.Image, size: int) -> Image.Image:
+    """The picture with a short side of `size`, the long one rounded down."""
+    short = min(image.size)
+    width, height = (size * side // short for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _padded(image: Image.Image, colour: tuple[int, ...]) -> Image.Image:
@@ -112,6 +123,16 @@ def blend_with(images: Tensor, mask: Tensor, colour: tuple[float, ...]) -> Tenso
     Raises:
         BadInput: the mask is of another rank, count, empty or not finite.
     """
+    planes = resize_mask(mask, images)[..., None].to(images)
+    return torch.lerp(torch.tensor(colour).to(images), _rgb(images), planes)
+
+
+def resize_mask(mask: Tensor, images: Tensor) -> Tensor:
+    """The mask in the size of its pictures, (1 or batch, height, width).
+
+    Raises:
+        BadInput: the mask is of another rank, count, empty or not finite.
+    """
     planes = mask[None] if mask.ndim == 2 else mask
     if planes.ndim != 3 or len(planes) not in (1, len(images)) or planes.numel() == 0:
         raise BadInput(
@@ -126,8 +147,7 @@ def blend_with(images: Tensor, mask: Tensor, colour: tuple[float, ...]) -> Tenso
     resized = torch.nn.functional.interpolate(
         planes[:, None].float(), size=images.shape[1:3], mode="bilinear"
     )
-    planes = resized.round(decimals=5).movedim(1, -1).to(images)  # enlarged white stays white
-    return torch.lerp(torch.tensor(colour).to(images), _rgb(images), planes)
+    return resized.round(decimals=5)[:, 0]  # enlarged white stays white
 
 
 def _rgb(images: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import apply, embeds, encode, faces, load, prepare, stored, weights
+from . import apply, doctor, embeds, encode, faces, load, prepare, stored, weights
 from .host import folders, routes
 
 
@@ -14,5 +14,5 @@ class IPAdapterExtension(ComfyExtension):
         routes.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        modules = (load, prepare, encode, faces, embeds, stored, weights, apply)
+        modules = (load, prepare, encode, faces, embeds, stored, weights, apply, doctor)
         return [node for module in modules for node in module.NODES]

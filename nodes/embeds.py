@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..ip_models.combine import Combine, combine
+from ..ip_models.combine import Combine, combine, doubt
 from ..ip_models.errors import BadInput
 from ..ip_models.features import Features, Region, Regions
 from ..ip_models.masks import require_mask
@@ -63,9 +63,12 @@ class MergeEmbeds(io.ComfyNode):
 
     @classmethod
     def execute(cls, embeds: dict[str, Any], method: str, weights: str = "") -> io.NodeOutput:
-        parts = [part for part in embeds.values() if part is not None]
+        parts = list(_by_number(embeds, "embeds").values())
+        for part in parts:
+            require("embeds", part, Features | Regions, "Encode Image, Encode Face or Regions")
         merged = combine(parts, parse_weights(weights, len(parts)), Combine(method))
-        return io.NodeOutput(merged, ui=ui.PreviewText(describe(merged)))
+        text = "\n".join(filter(None, (describe(merged), doubt(parts))))
+        return io.NodeOutput(merged, ui=ui.PreviewText(text))
 
 
 class RegionsOfEmbeds(io.ComfyNode):

@@ -6,10 +6,13 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
+from ..ip_models.bounds import chosen
 from ..ip_models.image import Fit
 from ..ip_models.report import describe
+from ..ip_models.tiles import MOST_OVERLAP, MOST_TILES, TileMerge, Tiling
 from .host import vision
-from .host.vision import Reference, Unconditional
+from .host.encoder_size import MOST_SIZE
+from .host.vision import MOST_AT_ONCE, Reference, Unconditional
 from .sockets import CATEGORY, Embeds
 
 
@@ -55,6 +58,68 @@ class EncodeImage(io.ComfyNode):
                     "pixels as they were trained, or a black image as ComfyUI_IPAdapter_plus "
                     "does. Not used with a negative image.",
                 ),
+                io.Int.Input(
+                    "tiles",
+                    default=1,
+                    min=1,
+                    max=MOST_TILES,
+                    optional=True,
+                    tooltip="Looks closer: the image is also cut into this many tiles along each "
+                    "side, each at the encoder's full resolution. 1 is the whole image alone; 2 "
+                    "encodes 4 tiles more, 4 encodes 16.",
+                ),
+                io.Float.Input(
+                    "tile_overlap",
+                    default=0.0,
+                    min=0.0,
+                    max=MOST_OVERLAP,
+                    step=0.05,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Share of a tile that it has in common with its neighbour. With more, "
+                    "things on the seams are seen whole, and tiles are larger.",
+                ),
+                io.Combo.Input(
+                    "tile_merge",
+                    options=[merge.value for merge in TileMerge],
+                    default=TileMerge.CONCAT.value,
+                    optional=True,
+                    advanced=True,
+                    tooltip="concat hears whole image and tiles as two references; blend as one "
+                    "in between.",
+                ),
+                io.Float.Input(
+                    "tile_ratio",
+                    default=0.5,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    advanced=True,
+                    tooltip="For blend: how much the whole image counts. 1 is the whole image "
+                    "alone, 0 the tiles alone.",
+                ),
+                io.Int.Input(
+                    "batch_size",
+                    default=0,
+                    min=0,
+                    max=MOST_AT_ONCE,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Images or tiles that the encoder gets together; 0 is 8. Less needs "
+                    "less memory, more may be faster for long videos.",
+                ),
+                io.Int.Input(
+                    "encoder_size",
+                    default=0,
+                    min=0,
+                    max=MOST_SIZE,
+                    step=2,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Side in pixels of what the encoder sees, a multiple of its patches; "
+                    "0 is its own. For adapters trained at another size, e.g. 448.",
+                ),
             ],
             outputs=[Embeds.Output("embeds", tooltip="For Apply IP-Adapter or Merge Embeds.")],
         )
@@ -68,16 +133,27 @@ class EncodeImage(io.ComfyNode):
         mask: Any = None,
         fit: str = Fit.CROP_CENTRE.value,
         unconditional: str = Unconditional.ZERO_PIXELS.value,
+        tiles: int = 1,
+        tile_overlap: float = 0.0,
+        tile_merge: str = TileMerge.CONCAT.value,
+        tile_ratio: float = 0.5,
+        batch_size: int = 0,
+        encoder_size: int = 0,
     ) -> io.NodeOutput:
+        merge = chosen("tile_merge", tile_merge, TileMerge)
         reference = Reference(
             images=image,
-            fit=Fit(fit),
+            fit=chosen("fit", fit, Fit),
             mask=mask,
             negative=negative_image,
-            unconditional=Unconditional(unconditional),
+            unconditional=chosen("unconditional", unconditional, Unconditional),
+            tiling=Tiling(tiles, tile_overlap, merge, tile_ratio),
+            at_once=batch_size,
+            size=encoder_size,
         )
         features = vision.encode(clip_vision, reference)
-        return io.NodeOutput(features, ui=ui.PreviewText(describe(features)))
+        lines = [describe(features), *reference.lines]
+        return io.NodeOutput(features, ui=ui.PreviewText("\n".join(lines)))
 
 
 NODES: list[type[io.ComfyNode]] = [EncodeImage]

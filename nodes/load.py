@@ -1,4 +1,4 @@
-"""Nodes that load adapters."""
+"""Nodes that load adapters and image encoders."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..ip_models.published import Choice
 from ..ip_models.spec import Kind
 from .host import folders, match
 from .host.backbones import attention_layers
+from .host.encoder_text import describe_encoder, describe_memory
 from .host.loaded import LoadedAdapter, load
 from .sockets import CATEGORY, Adapter
 
@@ -109,7 +110,7 @@ class LoadForModel(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "encoder_file",
-                    options=[_AUTO, *folders.files(folders.ENCODERS)],
+                    options=[_AUTO, *_encoder_names()],
                     default=_AUTO,
                     optional=True,
                     tooltip="Overrides the search for the image encoder, e.g. for a finetune.",
@@ -145,8 +146,54 @@ class LoadForModel(io.ComfyNode):
         if encoder_file == _AUTO:
             encoder_file = match.find_encoder(adapter.spec)
         encoder = match.load_encoder(folders.resolve(folders.ENCODERS, encoder_file))
-        text = f"{_about(adapter)}\nencoder: {encoder_file}"
+        text = f"{_about(adapter)}\nencoder: {encoder_file}, {describe_memory(encoder)}"
         return io.NodeOutput(adapter, encoder, ui=ui.PreviewText(text))
+
+
+class LoadEncoder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IPALoadEncoder",
+            display_name="Load Image Encoder (IP-Adapter)",
+            category=CATEGORY,
+            description="Loads an image encoder and shows its size and features. A file is read by "
+            "ComfyUI; the folder of a CLIP or SigLIP from Hugging Face goes through transformers, "
+            "for other input sizes and for SigLIP's pooled feature.",
+            search_aliases=["ipadapter", "clip vision loader", "CLIPVisionLoader", "siglip"],
+            inputs=[
+                io.Combo.Input(
+                    "encoder_file",
+                    options=_encoder_names(),
+                    tooltip="A file from models/clip_vision, or a folder in it with config.json "
+                    "and .safetensors weights. Press R to read the folders again.",
+                ),
+            ],
+            outputs=[
+                io.ClipVision.Output(
+                    "clip_vision", tooltip="The encoder, for Encode Image and others."
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, encoder_file: str) -> bool | str:
+        return _find(folders.ENCODERS, encoder_file)
+
+    @classmethod
+    def fingerprint_inputs(cls, encoder_file: str) -> str:
+        return folders.fingerprint(folders.ENCODERS, encoder_file)
+
+    @classmethod
+    def execute(cls, encoder_file: str) -> io.NodeOutput:
+        encoder = match.load_encoder(folders.resolve(folders.ENCODERS, encoder_file))
+        text = f"{encoder_file}\n{describe_encoder(encoder)}"
+        return io.NodeOutput(encoder, ui=ui.PreviewText(text))
+
+
+def _encoder_names() -> list[str]:
+    whole = folders.model_folders(folders.ENCODERS)
+    return sorted([*whole, *folders.files(folders.ENCODERS)])
 
 
 def _about(adapter: LoadedAdapter) -> str:
@@ -167,4 +214,4 @@ def _find(folder: str, name: str | None) -> bool | str:
     return True
 
 
-NODES: list[type[io.ComfyNode]] = [LoadAdapter, LoadForModel]
+NODES: list[type[io.ComfyNode]] = [LoadAdapter, LoadForModel, LoadEncoder]

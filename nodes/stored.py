@@ -2,6 +2,271 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io
+from typing import Any
 
-NODES: list[type[io.ComfyNode]] = []
+from comfy_api.latest import io, ui
+
+from ..ip_models import ipadpt
+from ..ip_models.bounds import chosen, whole
+from ..ip_models.errors import BadInput, MissingModel
+from ..ip_models.features import Features, Regions, inputs
+from ..ip_models.report import describe
+from .host import embeds_store, folders
+from .host.apply import require
+from .host.embeds_load import Wanted, load
+from .host.embeds_store import FileFormat, IfExists
+from .host.loaded import ANY_ENCODER, LoadedAdapter
+from .sockets import CATEGORY, Adapter, Embeds
+
+_MOST, _MOST_ENTRIES = 50, 49
+_NONE = "none"
+
+
+class SaveEmbeds(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IPASaveEmbeds",
+            display_name="Save Embeds (IP-Adapter)",
+            category=CATEGORY,
+            description="Writes embeds into models/ipadapter_embeds, where Load Embeds lists them "
+            "at once. With the file neither the picture nor the encoder is needed any more.",
+            search_aliases=["ipadapter", "IPAdapterSaveEmbeds", "ipadpt"],
+            is_output_node=True,
+            inputs=[
+                io.Autogrow.Input(
+                    "embeds",
+                    template=io.Autogrow.TemplatePrefix(
+                        Embeds.Input(
+                            "embeds", tooltip="What to save; an .ipadpt takes several, one each."
+                        ),
+                        prefix="embeds",
+                        min=1,
+                        max=_MOST,
+                    ),
+                ),
+                io.Autogrow.Input(
+                    "adapters",
+                    template=io.Autogrow.TemplatePrefix(
+                        Adapter.Input(
+                            "adapter",
+                            tooltip="For ipadpt: the adapter that will read the embeds of the "
+                            "same number. For safetensors it only checks that they fit.",
+                        ),
+                        prefix="adapter",
+                        min=0,
+                        max=_MOST,
+                    ),
+                ),
+                io.String.Input(
+                    "name",
+                    default="reference",
+                    tooltip="Name of the file in models/ipadapter_embeds. A slash makes a folder, "
+                    "e.g. people/anna.",
+                ),
+                io.Combo.Input(
+                    "file_format",
+                    options=[choice.value for choice in FileFormat],
+                    default=FileFormat.SAFETENSORS.value,
+                    tooltip="safetensors: everything, with masks, scales and faces, for every "
+                    "adapter of the encoder. ipadpt: what diffusers takes as "
+                    "ip_adapter_image_embeds, for the connected adapters alone.",
+                ),
+                io.Combo.Input(
+                    "if_exists",
+                    options=[choice.value for choice in IfExists],
+                    default=IfExists.KEEP_BOTH.value,
+                    tooltip="When the name is taken. keep both: a number is added, unless a file "
+                    "holds the very same. replace: the old file is lost. stop: nothing is written.",
+                ),
+            ],
+            outputs=[],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        embeds: dict[str, Any],
+        adapters: dict[str, Any] | None = None,
+        name: str = "reference",
+        file_format: str = FileFormat.SAFETENSORS.value,
+        if_exists: str = IfExists.KEEP_BOTH.value,
+    ) -> io.NodeOutput:
+        parts = connected("embeds", embeds, Features | Regions, "Encode Image, Face or Regions")
+        readers = connected("adapter", adapters or {}, LoadedAdapter, "Load IP-Adapter")
+        if not parts:
+            raise BadInput("no embeds are connected", "saving needs them", "Connect embeds")
+        kind = chosen("file_format", file_format, FileFormat)
+        on_clash = chosen("if_exists", if_exists, IfExists)
+        if kind is FileFormat.IPADPT:
+            data = embeds_store.as_ipadpt(entries(parts, readers))
+        else:
+            data = embeds_store.as_safetensors(only(parts, readers))
+        listed = embeds_store.save(data, name, kind, on_clash)
+        text = "\n".join([listed, *map(describe, parts.values())])
+        return io.NodeOutput(ui={**ui.PreviewText(text).as_dict(), "ipadapter_embeds": [listed]})
+
+
+def connected(prefix: str, links: object, kind: Any, source: str) -> dict[int, Any]:
+    """What is on the inputs of one Autogrow, by their number.
+
+    Raises:
+        BadInput: it is one link, or something of another kind is connected.
+    """
+    if not isinstance(links, dict):
+        raise BadInput(
+            f"what should be {prefix}0, {prefix}1 and so on is one link",
+            "inputs with numbers are needed",
+            f"Write the link as {prefix}0",
+        )
+    there = {name: link for name, link in links.items() if link is not None}
+    for name, link in there.items():
+        require(str(name), link, kind, source)
+    return dict(sorted((int(str(name).removeprefix(prefix)), link) for name, link in there.items()))
+
+
+def only(parts: dict[int, Any], readers: dict[int, LoadedAdapter]) -> Features | Regions:
+    """The one input that a file of the pack's own format holds, suitable for all adapters.
+
+    Raises:
+        BadInput: there are several.
+        WrongEncoder: an adapter cannot read it.
+    """
+    embeds, *more = parts.values()
+    if more:
+        raise BadInput(
+            f"{len(parts)} embeds are connected",
+            "a safetensors file holds one",
+            "Join them by Merge Embeds or Regions first, or save each by itself",
+        )
+    regions = embeds.regions if isinstance(embeds, Regions) else ()
+    for reader in readers.values():
+        for features in [one.features for one in regions] or [embeds]:
+            inputs(features, reader.spec, reader.name, ANY_ENCODER)
+    return embeds
+
+
+def entries(parts: dict[int, Any], readers: dict[int, LoadedAdapter]) -> list[Any]:
+    """The tensors of an .ipadpt in the order of the numbers.
+
+    Raises:
+        BadInput: an adapter has no embeds, or diffusers takes them in another way.
+        WrongEncoder: an adapter cannot read its embeds.
+    """
+    shared = next(iter(parts.values())) if len(parts) == 1 and readers else None
+    rows: list[Any] = []
+    for number in sorted(readers if shared is not None else {*readers, *parts}):
+        embeds, reader = parts.get(number, shared), readers.get(number)
+        if embeds is None:
+            raise BadInput(
+                f"adapter{number} is connected and embeds{number} is not",
+                "each adapter reads the embeds of its number, or all of them the only ones",
+                f"Connect embeds{number}, or take the adapter away",
+            )
+        if isinstance(embeds, Regions):
+            raise BadInput(
+                "the embeds are regions, whose masks diffusers takes beside the embeds",
+                "an .ipadpt holds no masks and scales",
+                "Save with file_format safetensors, which keeps them",
+            )
+        spec, name = (reader.spec, reader.name) if reader else (None, "")
+        rows.append(ipadpt.write(embeds, spec, name, ANY_ENCODER))
+    return rows
+
+
+class LoadEmbeds(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        files = folders.files(folders.EMBEDS)
+        return io.Schema(
+            node_id="IPALoadEmbeds",
+            display_name="Load Embeds (IP-Adapter)",
+            category=CATEGORY,
+            description="Loads embeds that were saved here, by diffusers or by "
+            "ComfyUI_IPAdapter_plus (.ipadpt). Neither the picture nor the encoder is needed.",
+            search_aliases=["ipadapter", "IPAdapterLoadEmbeds", "ipadpt"],
+            inputs=[
+                io.Combo.Input(
+                    "embeds_file",
+                    options=files,
+                    tooltip="A file from models/ipadapter_embeds. Press R to read the folder "
+                    "again.",
+                ),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    optional=True,
+                    tooltip="Not needed. If it is connected it has to be the encoder the file was "
+                    "made with, and it fills in what a file of ComfyUI_IPAdapter_plus lacks.",
+                ),
+                io.Combo.Input(
+                    "negative_file",
+                    options=[_NONE, *files],
+                    default=_NONE,
+                    optional=True,
+                    tooltip="ComfyUI_IPAdapter_plus saves negative embeds as a file of their own: "
+                    "choose it here.",
+                ),
+                io.Int.Input(
+                    "entry",
+                    default=0,
+                    min=0,
+                    max=_MOST_ENTRIES,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Which adapter of an .ipadpt that diffusers saved for several, "
+                    "counted from 0.",
+                ),
+            ],
+            outputs=[Embeds.Output("embeds", tooltip="For Apply IP-Adapter or Merge Embeds.")],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, embeds_file: str | None = None, negative_file: str | None = None
+    ) -> bool | str:
+        for name in (embeds_file, negative_file):
+            if name is None or name == _NONE:  # a link is known only when the prompt runs
+                continue
+            try:
+                find(name)
+            except (BadInput, MissingModel) as error:
+                return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(
+        cls, embeds_file: str | None = None, negative_file: str | None = None, **_: Any
+    ) -> str:
+        names = (embeds_file, negative_file)
+        known = [name for name in names if isinstance(name, str) and name != _NONE]
+        return "|".join(folders.fingerprint(folders.EMBEDS, name) for name in known)
+
+    @classmethod
+    def execute(
+        cls,
+        embeds_file: str,
+        clip_vision: Any = None,
+        negative_file: str | None = _NONE,
+        entry: int | None = 0,
+    ) -> io.NodeOutput:
+        find(embeds_file)
+        negative = None if negative_file in (None, _NONE) else negative_file
+        if negative is not None:
+            find(negative)
+        number = whole("entry", 0 if entry is None else entry, 0, _MOST_ENTRIES)
+        loaded = load(Wanted(embeds_file, number, negative, clip_vision))
+        return io.NodeOutput(loaded.embeds, ui=ui.PreviewText(loaded.text))
+
+
+def find(name: object) -> str:
+    """Path of a file of the folder.
+
+    Raises:
+        BadInput: it is no name.
+        MissingModel: there is no such file.
+    """
+    require("embeds_file", name, str, "the list of files")
+    return folders.resolve(folders.EMBEDS, str(name))
+
+
+NODES: list[type[io.ComfyNode]] = [SaveEmbeds, LoadEmbeds]

@@ -5,12 +5,17 @@
 export const REPORTING = new Set([
   "IPALoadAdapter",
   "IPALoadForModel",
+  "IPALoadEncoder",
+  "IPAPrepareImage",
   "IPAEncodeImage",
   "IPAMergeEmbeds",
   "IPALoadFaceModels",
   "IPAEncodeFace",
   "IPARegions",
+  "IPASaveEmbeds",
+  "IPALoadEmbeds",
   "IPASchedule",
+  "IPADoctor",
 ]);
 
 /**

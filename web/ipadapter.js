@@ -5,59 +5,12 @@
 import { api } from "../../scripts/api.js";
 // @ts-ignore: served by the host
 import { app } from "../../scripts/app.js";
+import { show } from "./note.js";
 import { REPORTING, aboutLines } from "./about_text.js";
 import { addWeightEditor } from "./layer_weights.js";
 import { addSchedulePicture } from "./schedule_view.js";
 
-const WIDGET = "ipadapter_about";
-const LINE_HEIGHT = 18;
-const PADDING = 8;
-
-/** @param {any} node */
-function aboutWidget(node) {
-  const known = findWidget(node, WIDGET);
-  if (known) return known;
-  const element = document.createElement("div");
-  element.setAttribute("role", "status");
-  element.dataset.ipadapter = "about";
-  Object.assign(element.style, {
-    font: "12px/18px sans-serif",
-    padding: "4px 6px",
-    color: "var(--descrip-text, var(--input-text))",
-    background: "var(--comfy-input-bg)",
-    borderRadius: "4px",
-    overflowWrap: "anywhere",
-    userSelect: "text",
-    boxSizing: "border-box",
-    overflow: "auto",
-  });
-  // Last in the list and never saved: a hole in widgets_values would shift the values behind it.
-  const widget = node.addDOMWidget(WIDGET, WIDGET, element, {
-    serialize: false,
-    hideOnZoom: false,
-    getMinHeight: () => (element.childElementCount + 1) * LINE_HEIGHT + PADDING,
-  });
-  widget.serialize = false;
-  return widget;
-}
-
-/**
- * @param {any} node
- * @param {string[]} lines
- */
-function show(node, lines) {
-  const { element } = aboutWidget(node);
-  element.replaceChildren(
-    ...lines.map((line) => {
-      const row = document.createElement("div");
-      row.textContent = line;
-      return row;
-    }),
-  );
-  const [width, height] = node.computeSize();
-  node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
-  node.setDirtyCanvas(true, true);
-}
+const KIND = "about";
 
 /**
  * @param {any} node
@@ -76,7 +29,7 @@ async function describeChoice(node) {
   const file = choice?.value;
   if (!file) return;
   const reply = await api.fetchApi(`/ipadapter/about?file=${encodeURIComponent(file)}`);
-  if (reply.ok && choice.value === file) show(node, [file, ...aboutLines(await reply.json())]);
+  if (reply.ok && choice.value === file) show(node, KIND, [file, ...aboutLines(await reply.json())]);
 }
 
 /** @param {any} node */
@@ -105,11 +58,13 @@ app.registerExtension({
     if (node.comfyClass === "IPASchedule") addSchedulePicture(node);
     if (!REPORTING.has(node.comfyClass)) return;
     const original = node.onExecuted;
-    /** @param {unknown} output */
+    /** @param {any} output */
     node.onExecuted = function (output) {
       original?.apply(this, arguments);
       const lines = aboutLines(output);
-      if (lines.length > 0) show(this, lines);
+      if (lines.length > 0) show(this, KIND, lines);
+      // What was saved is to be had in Load Embeds at once, without a key to press.
+      if (output?.ipadapter_embeds) app.refreshComboInNodes?.();
     };
     if (node.comfyClass === "IPALoadAdapter") describeOnChoice(node);
   },

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...ip_models.errors import BadInput, WrongBase, WrongEncoder
+from ...ip_models.errors import BadInput, WrongEncoder
 from ...ip_models.features import FaceFeatures, Features, Region, Regions
 from ...ip_models.keyvalue import KeyValues, KvScaling
 from ...ip_models.layers import LayerAddress
@@ -21,11 +21,12 @@ from ...ip_models.schedule import SigmaWindow
 from ...ip_models.spec import Family
 from ...ip_models.weights import EVERYWHERE, Gain, Weights
 from . import match
-from .backbones import AttentionLayer, TextProjection, attention_layers, text_projection
+from .backbones import TextProjection, attention_layers, text_projection
 from .face_packs import Recogniser
 from .install import install
 from .loaded import ANY_ENCODER, LoadedAdapter, Projecting
 from .lora import patch_lora
+from .together import require_base
 
 log = logging.getLogger("ipadapter")
 
@@ -76,7 +77,7 @@ def apply(
     regions = embeds.regions if isinstance(embeds, Regions) else (Region(embeds, None, 1.0),)
     masks = [_mask(region, settings) for region in regions]
     layers = attention_layers(model)
-    _check_base(adapter, layers)
+    require_base(adapter.name, adapter.spec, layers)
     addresses = [layer.address for layer in layers]
     window = _window(model, settings)
     how = _projecting(adapter, settings, text_projection(model))
@@ -220,23 +221,3 @@ def _check_numbers(settings: Settings) -> None:
             "both lie between 0 and 1 and the start is not after the end",
             "Swap or correct them",
         )
-
-
-def _check_base(adapter: LoadedAdapter, layers: list[AttentionLayer]) -> None:
-    spec = adapter.spec
-    if match.suits(spec, layers):
-        return
-    context, widths = layers[0].context, tuple(layer.width for layer in layers)
-    family = match.family_of(layers)
-    if spec.context_width != context or (spec.family is Family.KOLORS) != layers[0].projected:
-        found = f"{adapter.name} is an adapter for {spec.family.value}"
-        own = family.value if family else "of an unknown family"
-        needed = f"this MODEL is {own} (text context {context} wide)"
-    elif len(widths) != len(spec.layer_widths):
-        found = f"{adapter.name} has {len(spec.layer_widths)} attention layers"
-        needed = f"this MODEL has {len(widths)}"
-    else:
-        i = next(i for i, width in enumerate(widths) if width != spec.layer_widths[i])
-        found = f"{adapter.name} has {spec.layer_widths[i]} wide keys for {layers[i].address}"
-        needed = f"this MODEL has {widths[i]} wide ones"
-    raise WrongBase(found, needed, match.adapter_hint(layers, spec.kind))

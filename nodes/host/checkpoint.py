@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import struct
+import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
@@ -19,6 +20,9 @@ from ...ip_models.errors import BrokenFile
 
 _SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
 _LARGEST_HEADER = 100_000_000
+_LARGEST_LABELLED = _LARGEST_PICKLE = 2**20  # where a file has a few tensors only
+NEEDED = "a whole .safetensors or .bin model file is needed"
+AGAIN = "Download it again"
 _TORCH_MAGIC = (b"PK\x03\x04", b"\x80")  # zip, and the pickle of torch before 1.6
 _UNREADABLE = (
     pickle.PickleError,
@@ -32,7 +36,9 @@ _UNREADABLE = (
     AttributeError,
     AssertionError,
     OverflowError,
+    MemoryError,
     struct.error,
+    zipfile.BadZipFile,
 )  # RuntimeError includes RecursionError
 
 
@@ -88,9 +94,70 @@ def read_tensors(path: str) -> Mapping[str, Any]:
         raise _broken(path, "has a header that does not describe its data") from error
 
 
-def _broken(path: str, what: str, action: str = "Download it again") -> BrokenFile:
+def holds_safetensors(path: str) -> bool:
+    """Whether a file is safetensors, else torch's own, by its first bytes.
+
+    Raises:
+        BrokenFile: it is neither.
+    """
+    return _is_safetensors(path)
+
+
+def read_labelled(path: str, label: str) -> tuple[dict[str, torch.Tensor], str]:
+    """All tensors of a small safetensors file and one entry of its metadata.
+
+    Raises:
+        BrokenFile: the file is not whole, its header is not small, or it has no such entry.
+    """
+    with open(path, "rb") as file:
+        length = _header_size(file.read(8))
+    if length > _LARGEST_LABELLED:
+        raise _broken(path, f"is not an embeds file, its header has {length} bytes")
+    _safetensors_header(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            text, keys = (file.metadata() or {}).get(label), list(file.keys())
+            if text is None:
+                raise _broken(path, f"is not an embeds file, {_contents(keys)}")
+            # Copies, for a file that is mapped into memory cannot be replaced on Windows.
+            return {key: file.get_tensor(key).clone() for key in keys}, text
+    except BrokenFile:
+        raise
+    except (safetensors.SafetensorError, *_UNREADABLE) as error:
+        raise _broken(path, "has a header that does not describe its data") from error
+
+
+def _contents(keys: list[str]) -> str:
+    shown = ", ".join(key[:40] for key in keys[:2])
+    return f"it holds {len(keys)} tensors such as {shown}" if keys else "it holds no tensors"
+
+
+def read_list(path: str) -> object:
+    """What `torch.save` wrote into a file that holds a list of tensors, or one tensor.
+
+    Raises:
+        BrokenFile: the file is not whole, holds code, or unpacks to more than it is.
+    """
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK":
+            raise _broken(path, "is a bare pickle, which may hold code")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except _UNREADABLE as error:
+        raise _broken(path, "is cut off or damaged") from error
+    if sum(member.file_size for member in members) > size:  # torch stores and does not pack
+        raise _broken(path, "is a packed archive that torch has not written")
+    described = [one.file_size for one in members if one.filename.endswith("data.pkl")]
+    if max(described, default=0) > _LARGEST_PICKLE:
+        raise _broken(path, f"has a description of {max(described)} bytes, embeds need far less")
+    return _torch_load(path, "cpu")
+
+
+def _broken(path: str, what: str, action: str = AGAIN) -> BrokenFile:
     name = os.path.basename(path)
-    return BrokenFile(f"{name} {what}", "a whole .safetensors or .bin model file is needed", action)
+    return BrokenFile(f"{name} {what}", NEEDED, action)
 
 
 def _is_safetensors(path: str) -> bool:
@@ -154,19 +221,24 @@ def _safetensors_header(path: str) -> dict[str, Any]:
     return header
 
 
-def _load_torch(path: str, device: str) -> Mapping[str, Any]:
+def _torch_load(path: str, device: str) -> object:
     try:
-        loaded = torch.load(path, map_location=device, weights_only=True)
+        return torch.load(path, map_location=device, weights_only=True)
     except _UNREADABLE as error:
         if "weights_only" in str(error) or isinstance(error, pickle.UnpicklingError):
             what = "holds code or objects other than tensors, or is damaged"
         else:
             what = "is cut off or damaged"
         raise _broken(path, what, "Download it again, if possible as .safetensors") from error
+
+
+def _load_torch(path: str, device: str) -> Mapping[str, Any]:
+    loaded = _torch_load(path, device)
     if not isinstance(loaded, Mapping):
         raise _broken(path, f"holds a {type(loaded).__name__} instead of named tensors")
-    inner = loaded.get("state_dict")
-    return cast("Mapping[str, Any]", inner if isinstance(inner, Mapping) else loaded)
+    named = cast("Mapping[str, Any]", loaded)
+    inner = named.get("state_dict")
+    return cast("Mapping[str, Any]", inner if isinstance(inner, Mapping) else named)
 
 
 def _only_shapes(tensors: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,8 +119,12 @@ class FacePack:
         for role, path, file in zip(Role, (self.detector, self.recogniser), known, strict=True):
             what = f"{file.name} of {file.pack}" if file else "not a file known here"
             parts.append(f"{role.value}: {os.path.basename(path)} ({what})")
-        licence = LICENCE if any(known) or self.name in _KNOWN_PACKS else _UNKNOWN_LICENCE
-        return "\n".join([*parts, f"licence: {licence}"])
+        return "\n".join([*parts, f"licence: {licence(self.name, any(known))}"])
+
+
+def licence(name: str, known: bool) -> str:
+    """What the files of a pack may be used for; `known` says that one of them was published."""
+    return LICENCE if known or name in _KNOWN_PACKS else _UNKNOWN_LICENCE
 
 
 def names() -> list[str]:

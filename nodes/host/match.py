@@ -21,12 +21,12 @@ from ...ip_models.spec import (
     Feature,
     Kind,
 )
-from . import checkpoint, folders
+from . import checkpoint, encoder_folder, folders
 from .backbones import AttentionLayer
 from .loaded import read_file_spec
 from .progress import Progress
 
-_encoders: WeakValueDictionary[tuple[str, int, int], Any] = WeakValueDictionary()
+_encoders: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
 Content = TypeVar("Content")
 _LARGE, _LARGE_SEQUENCE = "ViT-L 336", 577  # its 24 x 24 patches and the class
 
@@ -112,13 +112,17 @@ def find_encoder(spec: AdapterSpec) -> str:
 def load_encoder(path: str) -> Any:
     """Load an image encoder as CLIP_VISION, or hand out the one that is loaded already.
 
+    A file is read by ComfyUI, a Hugging Face folder through transformers.
+
     Raises:
-        BrokenFile: ComfyUI cannot make an image encoder of the file.
+        BrokenFile: no image encoder can be made of the file or folder.
     """
-    key = checkpoint.identity(path)
+    whole = os.path.isdir(path)
+    key = encoder_folder.identity(path) if whole else checkpoint.identity(path)
     encoder = _encoders.get(key)
     if encoder is None:
-        encoder = _encoders[key] = _load_encoder(path)
+        encoder = encoder_folder.load(path) if whole else _load_encoder(path)
+        _encoders[key] = encoder
     return encoder
 
 
@@ -152,12 +156,20 @@ _ENCODER_KEYS = (
 
 
 def read_encoder(path: str) -> EncoderWidths:
-    """Feature widths of an image encoder file, from its header alone.
+    """Feature widths of an image encoder's file or folder, from headers alone.
 
     Raises:
-        BrokenFile: the file is no CLIP image encoder.
+        BrokenFile: it is no CLIP image encoder.
     """
-    shapes = checkpoint.read_shapes(path)
+    read = encoder_folder.read_shapes if os.path.isdir(path) else checkpoint.read_shapes
+    widths = encoder_widths(read(path))
+    if widths is None:
+        raise _no_encoder(path)
+    return widths
+
+
+def encoder_widths(shapes: Mapping[str, Any]) -> EncoderWidths | None:
+    """Feature widths of an image encoder with these tensors, None if it is none of CLIP's."""
     for width, pooled, column, places in _ENCODER_KEYS:
         if width in shapes:
             projection, places = shapes.get(pooled), shapes.get(places)
@@ -166,7 +178,7 @@ def read_encoder(path: str) -> EncoderWidths:
                 penultimate=int(shapes[width].shape[0]),
                 sequence=None if places is None else int(places.shape[0]),
             )
-    raise _no_encoder(path)
+    return None
 
 
 def encoder_hint(spec: AdapterSpec) -> str:

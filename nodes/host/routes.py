@@ -1,4 +1,4 @@
-"""What the editor asks for before anything runs: what a file is, what a preset makes heard."""
+"""What the editor asks for before anything runs: files, what is missing, what presets do."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from aiohttp import web
 from ...ip_models import outline
 from ...ip_models.errors import IPAdapterError
 from ...ip_models.spec import require_supported
-from . import folders
+from . import diagnosis, folders
 from .loaded import read_file_spec
+from .together import Combination, problems
 
 
 def register() -> None:
-    """Add the pack's addresses; nothing where there is no server, as in tests.
-
-    They are GET /ipadapter/about?file=NAME and /ipadapter/presets?composition=1&boost=1.
-    """
+    """Add GET /ipadapter/about?file=NAME and others; nothing where there is no server."""
     # The host has imported its server before it loads packs; importing it ourselves would start
     # half a server where there is none.
     server = getattr(sys.modules.get("server"), "PromptServer", None)
@@ -26,6 +24,8 @@ def register() -> None:
     if instance is not None:
         instance.routes.get("/ipadapter/about")(_about)
         instance.routes.get("/ipadapter/presets")(_presets)
+        instance.routes.get("/ipadapter/doctor")(_doctor)
+        instance.routes.get("/ipadapter/check")(_check)
 
 
 async def _about(request: web.Request) -> web.Response:
@@ -35,6 +35,7 @@ async def _about(request: web.Request) -> web.Response:
 
 
 async def _presets(request: web.Request) -> web.Response:
+    """?composition=1&boost=1 gives the factors of every preset, and the parts they are for."""
     try:
         knobs = [float(request.query.get(knob, 1)) for knob in ("composition", "boost")]
         presets = outline.presets_heard(*knobs)
@@ -45,6 +46,19 @@ async def _presets(request: web.Request) -> web.Response:
         for family in outline.FAMILIES
     }
     return web.json_response({"families": families, "presets": presets})
+
+
+async def _doctor(request: web.Request) -> web.Response:
+    """?log=1 writes the report to the log as well."""
+    logged = request.query.get("log", "") in ("1", "true")
+    report = await asyncio.to_thread(diagnosis.report, logged=logged)
+    return web.json_response({"text": report.lines, "data": report.data})
+
+
+async def _check(request: web.Request) -> web.Response:
+    """?adapter=NAME&encoder=NAME&checkpoint=NAME and so on, see `Combination`."""
+    given = Combination.read(request.query)
+    return web.json_response({"text": await asyncio.to_thread(problems, given)})
 
 
 def describe(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -11,12 +12,19 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from ...ip_models.bounds import whole
 from ...ip_models.errors import BadInput
 from ...ip_models.features import ImageFeatures, name_encoder
-from ...ip_models.image import Fit, blend_with, fit_images, require_images
+from ...ip_models.image import Fit, blend_with, require_images
+from ...ip_models.tiles import Rows, TileMerge, Tiling
+from .apply import require
+from .encoded import signature
+from .encoder_identity import fingerprint
+from .encoder_run import Manner, Runner, run
+from .encoder_size import MOST_SIZE, at_size
 from .progress import Progress
 
-_CHUNK = 8
+MOST_AT_ONCE = 256
 
 
 class Unconditional(str, Enum):
@@ -34,6 +42,9 @@ class Reference:
         images: (n, height, width, channels) in 0..1.
         mask: which part of each picture is seen, or None.
         negative: (1 or n, height, width, channels), or None for the reference's own rule.
+        tiling: closer looks at parts of each picture; a negative image has none.
+        at_once: squares that the encoder gets together, 0 for the usual number.
+        size: side of what the encoder gets, in pixels, 0 for its own.
     """
 
     images: Tensor
@@ -41,9 +52,22 @@ class Reference:
     mask: Tensor | None = None
     negative: Tensor | None = None
     unconditional: Unconditional = Unconditional.ZERO_PIXELS
+    tiling: Tiling = Tiling()
+    at_once: int = 0
+    size: int = 0
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """What is out of the ordinary, for people."""
+        if self.tiling.used:
+            count, merge = self.tiling.count, self.tiling.merge
+            how = f", {self.tiling.ratio:g} whole" if merge is TileMerge.BLEND else ""
+            yield f"{count} x {count} tiles, overlap {self.tiling.overlap:g}, {merge.value}{how}"
+        if self.size:
+            yield f"encoder input {self.size} x {self.size}"
 
 
-_empty: WeakKeyDictionary[Any, dict[Unconditional, Tensor]] = WeakKeyDictionary()
+_empty: WeakKeyDictionary[Any, dict[tuple[Unconditional, int], Tensor]] = WeakKeyDictionary()
 
 
 def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
@@ -53,31 +77,25 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
     zero pixels, that is of the mean colour (diffusers 0.42 `prepare_ip_adapter_image_embeds`).
 
     Raises:
-        BadInput: the images, the mask or the encoder cannot be used.
+        BadInput: the images, the mask, a number or the encoder cannot be used.
     """
     _require_encoder(clip_vision)
-    require_images(reference.images, "image")
-    images, colour = reference.images, tuple(clip_vision.image_mean)
-    if reference.mask is not None:
-        images = blend_with(images, reference.mask, colour)
-    negative = reference.negative
-    if negative is not None:
-        require_images(negative, "negative_image")
-        if len(negative) not in (1, len(images)):
-            raise BadInput(
-                f"negative_image has {len(negative)} pictures for {len(images)} references",
-                "one, or one for each reference, is needed",
-                "Connect a single negative image",
-            )
-    batches = [images] if negative is None else [images, negative]
-    progress = Progress(sum(len(batch.split(_CHUNK)) for batch in batches) + (negative is None))
-    pooled, hidden = _encode_chunks(clip_vision, images, reference.fit, progress)
-    if negative is not None:
-        negative_pooled, empty = _encode_chunks(clip_vision, negative, reference.fit, progress)
-    else:
-        negative_pooled = None if pooled is None else torch.zeros_like(pooled[:1])
-        progress.step()
-        empty = _encode_empty(clip_vision, reference.unconditional)
+    images, negative = _checked(reference, tuple(clip_vision.image_mean))
+    at_once = whole("batch_size", reference.at_once, 0, MOST_AT_ONCE)
+    size = whole("encoder_size", reference.size, 0, MOST_SIZE)
+    manner = Manner(reference.fit, reference.tiling, at_once)
+    steps = manner.steps(len(images)) + manner.tile_steps * len(images)
+    with at_size(clip_vision, size) as encoder:
+        look = signature(clip_vision, int(encoder.image_size))
+        progress = Progress(steps + (1 if negative is None else manner.steps(len(negative))))
+        runner = Runner(encoder, manner, look, progress)
+        pooled, hidden = runner.references(images)
+        if negative is not None:
+            negative_pooled, empty = _for_each(runner.plain(negative), len(hidden))
+        else:
+            negative_pooled = None if pooled is None else torch.zeros_like(pooled[:1])
+            progress.step()
+            empty = _encode_empty(clip_vision, encoder, reference.unconditional)
     width = None if pooled is None else pooled.shape[-1]
     return ImageFeatures(
         pooled=pooled,
@@ -85,7 +103,37 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
         negative_pooled=negative_pooled,
         negative_penultimate=empty,
         source=name_encoder(width, hidden.shape[-1]),
+        encoder=fingerprint(clip_vision),
     )
+
+
+def _checked(reference: Reference, colour: tuple[float, ...]) -> tuple[Tensor, Tensor | None]:
+    """References behind their mask, and the negative ones."""
+    images, negative = reference.images, reference.negative
+    require("image", images, Tensor, "an IMAGE")
+    require_images(images, "image")
+    if reference.mask is not None:
+        require("mask", reference.mask, Tensor, "a MASK")
+        images = blend_with(images, reference.mask, colour)
+    if negative is not None:
+        require("negative_image", negative, Tensor, "an IMAGE")
+        require_images(negative, "negative_image")
+        if len(negative) not in (1, len(images)):
+            raise BadInput(
+                f"negative_image has {len(negative)} pictures for {len(images)} references",
+                "one, or one for each reference, is needed",
+                "Connect a single negative image",
+            )
+    return images, negative
+
+
+def _for_each(rows: Rows, count: int) -> Rows:
+    """One for all, or for each of the pictures and again for each of their tiles."""
+    pooled, hidden = rows
+    again = 1 if len(hidden) == 1 else count // len(hidden)
+    if again == 1:
+        return rows
+    return None if pooled is None else pooled.repeat(again, 1), hidden.repeat(again, 1, 1)
 
 
 def _require_encoder(clip_vision: Any) -> None:
@@ -98,38 +146,13 @@ def _require_encoder(clip_vision: Any) -> None:
         )
 
 
-def _encode_chunks(
-    clip_vision: Any, images: Tensor, fit: Fit, progress: Progress
-) -> tuple[Tensor | None, Tensor]:
-    size, colour = int(clip_vision.image_size), tuple(clip_vision.image_mean)
-    parts: list[tuple[Tensor | None, Tensor]] = []
-    for chunk in images.split(_CHUNK):
-        progress.step()
-        parts.append(_run(clip_vision, fit_images(chunk, size, fit, colour)))
-    pooled = [part for part, _ in parts if part is not None]
-    return torch.cat(pooled) if pooled else None, torch.cat([hidden for _, hidden in parts])
-
-
-def _run(clip_vision: Any, squares: Tensor) -> tuple[Tensor | None, Tensor]:
-    out = clip_vision.encode_image(squares, crop=False)
-    pooled, hidden = out["image_embeds"], out["penultimate_hidden_states"]
-    return _single(pooled) if pooled.ndim == 2 else None, _single(hidden)
-
-
-def _single(feature: Tensor) -> Tensor:
-    """At least single precision: projecting once in it costs nothing."""
-    return feature if feature.dtype == torch.float64 else feature.float()
-
-
-def _encode_empty(clip_vision: Any, unconditional: Unconditional) -> Tensor:
+def _encode_empty(clip_vision: Any, encoder: Any, unconditional: Unconditional) -> Tensor:
     """(1, sequence, width): penultimate feature of "no picture", once for each encoder."""
-    known = _empty.setdefault(clip_vision, {})
-    if unconditional not in known:
-        size = int(clip_vision.image_size)
-        encoder = clip_vision
+    known, size = _empty.setdefault(clip_vision, {}), int(encoder.image_size)
+    if (unconditional, size) not in known:
         if unconditional is Unconditional.ZERO_PIXELS:
-            encoder = copy.copy(clip_vision)  # zero must still be zero after normalisation
+            encoder = copy.copy(encoder)  # zero must still be zero after normalisation
             vars(encoder).pop("encode_image", None)  # another pack's wrapper knows the original
             encoder.image_mean, encoder.image_std = [0.0] * 3, [1.0] * 3
-        known[unconditional] = _run(encoder, torch.zeros(1, size, size, 3))[1]
-    return known[unconditional]
+        known[unconditional, size] = run(encoder, torch.zeros(1, size, size, 3))[1]
+    return known[unconditional, size]

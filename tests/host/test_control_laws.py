@@ -151,7 +151,7 @@ def test_scale_nought_is_the_plain_model_bit_for_bit(adapter: LoadedAdapter, way
         {"mask": torch.full((8, 8), 0.4), "mask_rule": MaskRule.DIFFUSERS},
         {"binding": object()},
     ],
-    ids=str,
+    ids=" and ".join,
 )
 def test_whatever_is_silent_is_silent_bit_for_bit(
     adapter: LoadedAdapter, silence: dict[str, Any]

@@ -62,8 +62,13 @@ def test_all_nodes_are_there_with_their_words(client: Client) -> None:
     ours = {
         "IPALoadAdapter",
         "IPALoadForModel",
+        "IPALoadEncoder",
+        "IPAPrepareImage",
+        "IPANoiseImage",
         "IPAEncodeImage",
         "IPAMergeEmbeds",
+        "IPASaveEmbeds",
+        "IPALoadEmbeds",
         "IPALoadFaceModels",
         "IPAEncodeFace",
         "IPARegions",
@@ -72,6 +77,7 @@ def test_all_nodes_are_there_with_their_words(client: Client) -> None:
         "IPAApply",
         "IPABindToConditioning",
         "IPARemove",
+        "IPADoctor",
     }
     assert ours <= info.keys()
     for name in ours:
@@ -244,7 +250,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     ),
     "regions merged": (
         regional() | {"apply": graph()["apply"]} | deeper("IPAMergeEmbeds", method="average"),
-        ["BadInput", "regions", "Merge first"],
+        ["BadInput", "regions", "Choose concat"],
     ),
     "mask of a region": (
         regional()

@@ -10,10 +10,18 @@ import pytest
 import torch
 from checkpoints import as_published, load_table
 from numpy.typing import NDArray
-from pack.ip_models.combine import Combine, combine
+from pack.ip_models.combine import Combine, combine, doubt
 from pack.ip_models.errors import BadInput, WrongEncoder
-from pack.ip_models.features import ImageFeatures, name_encoder, select
+from pack.ip_models.features import (
+    FaceFeatures,
+    ImageFeatures,
+    Region,
+    Regions,
+    name_encoder,
+    select,
+)
 from pack.ip_models.recognise import read_spec
+from pack.ip_models.report import describe
 from pack.ip_models.spec import AdapterSpec, Feature
 from pack.ip_models.state_dict import canonical
 from torch import Tensor
@@ -289,3 +297,94 @@ def test_unknown_encoders_are_described_by_their_widths(widths: tuple[int | None
 
 def test_an_unknown_encoder_without_pooled_features_is_described_in_words() -> None:
     assert "None" not in name_encoder(None, 64)
+
+
+def region(features: ImageFeatures, value: float, scale: float = 1.0) -> Region:
+    return Region(features, torch.full((1, 4, 4), value), scale)
+
+
+def test_merged_regions_keep_their_masks_and_scales() -> None:
+    first, second, third = parts()
+    left = Regions((region(first, 0.2, 0.7),))
+    right = Regions((region(second, 0.4), Region(third, None, 0.3)))
+    joined = combine([left, right], [2.0, -0.5], Combine.CONCAT)
+    assert isinstance(joined, Regions)
+    assert [one.scale for one in joined.regions] == [0.7, 1.0, 0.3]
+    masks = [one.mask for one in joined.regions]
+    assert masks[0] is left.regions[0].mask and masks[1] is right.regions[0].mask
+    assert masks[2] is None
+    for one, own, weight in zip(
+        joined.regions, (first, second, third), (2.0, -0.5, -0.5), strict=True
+    ):
+        assert isinstance(one.features, ImageFeatures)
+        assert one.features.penultimate is not None and own.penultimate is not None
+        assert torch.equal(one.features.penultimate, own.penultimate * weight)
+
+
+def test_what_comes_with_regions_is_heard_together_in_the_whole_picture() -> None:
+    first, second, third = parts()
+    joined = combine([first, Regions((region(second, 1.0),)), third], WEIGHTS, Combine.CONCAT)
+    together = combine([first, third], [WEIGHTS[0], WEIGHTS[2]], Combine.CONCAT)
+    assert isinstance(joined, Regions) and isinstance(together, ImageFeatures)
+    whole, masked = joined.regions
+    assert whole.mask is None and masked.mask is not None
+    assert isinstance(whole.features, ImageFeatures)
+    assert whole.features.penultimate is not None and together.penultimate is not None
+    assert torch.equal(whole.features.penultimate, together.penultimate)
+
+
+@pytest.mark.parametrize("method", MIXES)
+def test_regions_cannot_become_one_reference(method: Combine) -> None:
+    with pytest.raises(BadInput, match=f"the method is {method.value}"):
+        combine([part(1), Regions((region(part(1, 2), 1.0),))], [1.0, 1.0], method)
+
+
+def pooled_only(count: int, seed: int) -> ImageFeatures:
+    return replace(part(count, seed), penultimate=None, negative_penultimate=None)
+
+
+@pytest.mark.parametrize("method", Combine)
+def test_features_that_only_some_hold_are_left_out(method: Combine) -> None:
+    """A file written by diffusers holds one sort of feature."""
+    joined = combine([part(2, 1), pooled_only(1, 2)], [1.0, 0.5], method)
+    both = combine([part(2, 1), part(1, 2)], [1.0, 0.5], method)
+    assert isinstance(joined, ImageFeatures) and isinstance(both, ImageFeatures)
+    assert joined.penultimate is None and joined.negative_penultimate is None
+    assert joined.pooled is not None and both.pooled is not None
+    assert torch.equal(joined.pooled, both.pooled) and joined.count == both.count
+
+
+def test_nothing_in_common_is_refused() -> None:
+    hidden_only = replace(part(1, 2), pooled=None, negative_pooled=None)
+    with pytest.raises(WrongEncoder, match="with and without"):
+        combine([pooled_only(1, 1), hidden_only], [1.0, 1.0], Combine.CONCAT)
+
+
+def test_the_encoder_is_kept_and_two_of_one_shape_are_named() -> None:
+    one, other = replace(part(1), encoder="a1"), replace(part(1, 2), encoder="b2")
+    same = combine([one, replace(other, encoder="a1")], [1.0, 1.0], Combine.AVERAGE)
+    mixed = combine([one, other], [1.0, 1.0], Combine.AVERAGE)
+    assert isinstance(same, ImageFeatures) and isinstance(mixed, ImageFeatures)
+    assert (same.encoder, mixed.encoder) == ("a1", "")
+    assert doubt([one, replace(other, encoder="a1"), part(1)]) == ""
+    assert "2 encoders" in doubt([one, other])
+
+
+def test_the_report_names_encoder_references_tokens_masks_and_size() -> None:
+    one = encoded_by(1024, 1280, count=3)
+    lines = describe(one).split("\n")
+    assert lines[0] == "3 references of ViT-H"
+    assert "pooled 1024" in lines[1] and "4 tokens" in lines[1]
+    assert "3 x 1280" in lines[2] and "16 tokens" in lines[2]
+    numbers = sum(rows.numel() for rows in (one.pooled, one.penultimate) if rows is not None)
+    numbers += 1024 + 3 * 1280  # one row for the negative prompt
+    assert lines[-1] == f"{numbers * 8 / 2**20:.1f} MB"
+    regions = describe(Regions((Region(one, torch.zeros(1, 6, 8), 0.5), Region(one, None, 1.0))))
+    assert "1: 3 references of ViT-H, scale 0.5, mask 8 x 6" in regions
+    assert "2: 3 references of ViT-H, scale 1, whole picture" in regions
+
+
+def test_the_report_says_which_face_adapters_can_hear_a_face() -> None:
+    face = FaceFeatures(rows(1, 512, seed=1), None, "buffalo_l")
+    assert "1 face of buffalo_l" in describe(face) and "plus" not in describe(face)
+    assert "FaceID plus" in describe(replace(face, crops=part(1)))

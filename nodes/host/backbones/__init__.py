@@ -7,7 +7,7 @@ from typing import Any
 from ....ip_models.errors import WrongBase
 from .unet import AttentionLayer, TextProjection, read_unet, text_projection
 
-__all__ = ["AttentionLayer", "TextProjection", "attention_layers", "text_projection"]
+__all__ = ["AttentionLayer", "TextProjection", "attention_layers", "no_unet", "text_projection"]
 
 
 def attention_layers(model: Any) -> list[AttentionLayer]:
@@ -18,10 +18,14 @@ def attention_layers(model: Any) -> list[AttentionLayer]:
     """
     layers = read_unet(model)
     if not layers:
-        base = type(getattr(model, "model", model)).__name__
-        raise WrongBase(
-            f"this MODEL is of class {base} and has no cross-attention to text",
-            "SD1.5, SD2 and SDXL UNets, that of Kolors too, can be prompted with images",
-            "Load a checkpoint of one of these families",
-        )
+        raise no_unet(type(getattr(model, "model", model)).__name__)
     return layers
+
+
+def no_unet(base: str) -> WrongBase:
+    """What to say of a model without cross-attention to text."""
+    return WrongBase(
+        f"this MODEL is of class {base} and has no cross-attention to text",
+        "SD1.5, SD2 and SDXL UNets, that of Kolors too, can be prompted with images",
+        "Load a checkpoint of one of these families",
+    )

@@ -1,0 +1,60 @@
+"""The node that reports what was found and what is missing."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from .host import diagnosis
+from .sockets import CATEGORY
+
+
+class Doctor(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IPADoctor",
+            display_name="Doctor (IP-Adapter)",
+            category=CATEGORY,
+            description="Lists every adapter, image encoder and face pack found, what each was "
+            "recognised as, which kinds can be used now, and for the others what is missing, "
+            "where to put it and where to get it. Works alone; nothing is downloaded.",
+            search_aliases=["ipadapter", "diagnose", "IPAdapter model not found", "check models"],
+            is_output_node=True,
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    optional=True,
+                    tooltip="Also says which adapters fit this MODEL. The list of what can be done "
+                    "is then about its family only.",
+                ),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    optional=True,
+                    tooltip="Also says what this image encoder is and which adapters it serves.",
+                ),
+                io.Boolean.Input(
+                    "log",
+                    default=False,
+                    optional=True,
+                    tooltip="Also writes the report to ComfyUI's log, to pass it on.",
+                ),
+            ],
+            outputs=[io.String.Output("report", tooltip="The report as text.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> float:
+        return time.time()  # folders change without anything of this node changing
+
+    @classmethod
+    def execute(
+        cls, model: Any = None, clip_vision: Any = None, log: bool = False
+    ) -> io.NodeOutput:
+        text = "\n".join(diagnosis.report(model, clip_vision, bool(log)).lines)
+        return io.NodeOutput(text, ui=ui.PreviewText(text))
+
+
+NODES: list[type[io.ComfyNode]] = [Doctor]

@@ -1,0 +1,213 @@
+"""The folder of saved embeds: whole files or none, under names that stay inside it."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from enum import Enum
+from itertools import count
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ...ip_models import embeds_file
+from ...ip_models.errors import BadInput
+from ...ip_models.features import Features, Regions
+from ...ip_models.safe_name import safe_parts
+from . import folders
+
+_PART = ".ipadapter-part"  # the ending of a file that is being written, which no list shows
+_OLD = 3600.0  # seconds after which such a file belongs to nobody any more
+
+
+class FileFormat(str, Enum):
+    """How embeds are written."""
+
+    SAFETENSORS = "safetensors"
+    IPADPT = "ipadpt"
+
+
+class IfExists(str, Enum):
+    """What becomes of a file that has the name already."""
+
+    KEEP_BOTH = "keep both"
+    REPLACE = "replace"
+    STOP = "stop"
+
+
+def as_safetensors(embeds: Features | Regions) -> bytes:
+    """A file of the pack's own format; the same embeds always give the same bytes.
+
+    Raises:
+        BadInput: the embeds hold nobody, or values that are not finite.
+    """
+    tensors, text = embeds_file.pack(embeds)
+    return safetensors.torch.save(tensors, {embeds_file.KEY: text})
+
+
+def as_ipadpt(entries: list[Tensor]) -> bytes:
+    """A file that diffusers takes as `ip_adapter_image_embeds`."""
+    buffer = io.BytesIO()
+    torch.save(entries, buffer)
+    return buffer.getvalue()
+
+
+def save(data: bytes, name: object, file_format: FileFormat, if_exists: IfExists) -> str:
+    """Write a file and say under which name it is listed.
+
+    A file that holds the same already is left alone, so that a prompt that is queued again and
+    again does not fill the disk.
+
+    Raises:
+        BadInput: the name is not one, is taken, or nothing can be written there.
+    """
+    *parents, stem = safe_parts(name, folders.EMBEDS_ENDINGS)
+    home = _writable()
+    for listed in _candidates(os.path.join(*parents, stem), f".{file_format.value}", if_exists):
+        path = os.path.join(home, listed)
+        _require_inside(path, home)
+        there = _existing(listed)
+        if there is None or (if_exists is IfExists.REPLACE and there == path):
+            if not _holds(path, data):
+                _write(path, data)
+            folders.forget(folders.EMBEDS)
+            return listed
+        if if_exists is IfExists.KEEP_BOTH and _holds(there, data):
+            return listed
+        if if_exists is not IfExists.KEEP_BOTH:
+            raise _taken(listed, there, if_exists)
+    raise AssertionError("names never end")
+
+
+def _candidates(stem: str, ending: str, if_exists: IfExists) -> Iterator[str]:
+    yield stem + ending
+    if if_exists is IfExists.KEEP_BOTH:
+        yield from (f"{stem}_{number:05}{ending}" for number in count(2))
+
+
+def _taken(listed: str, there: str, if_exists: IfExists) -> BadInput:
+    if if_exists is IfExists.STOP:
+        return BadInput(
+            f"{listed} exists already and if_exists is stop",
+            "a name that is free is needed",
+            "Type another name, or set if_exists to keep both or replace",
+        )
+    return BadInput(
+        f"{listed} is in {os.path.dirname(there)}, where nothing can be written, and would be "
+        "found before the new file",
+        "a name that is free is needed",
+        "Type another name",
+    )
+
+
+def _writable() -> str:
+    """The first place of the folder where files can be written."""
+    places = folders.homes(folders.EMBEDS)
+    for place in places:
+        with suppress(OSError):
+            os.makedirs(place, exist_ok=True)
+        if os.access(place, os.W_OK | os.X_OK):
+            return place
+    raise BadInput(
+        f"no file can be written in {', '.join(places)}",
+        "a folder for embeds that can be written is needed",
+        "Change its permissions, or enter another as ipadapter_embeds in extra_model_paths.yaml",
+    )
+
+
+def _existing(listed: str) -> str | None:
+    """Where a file of the name is found first."""
+    paths = (os.path.join(place, listed) for place in folders.homes(folders.EMBEDS))
+    return next((path for path in paths if os.path.lexists(path)), None)
+
+
+def _require_inside(path: str, home: str) -> None:
+    parent, root = os.path.realpath(os.path.dirname(path)), os.path.realpath(home)
+    if parent != root and not parent.startswith(os.path.join(root, "")):
+        raise BadInput(
+            f"name leads to {parent} by a link",
+            f"files are saved inside {root} only",
+            "Type another name",
+        )
+
+
+def _holds(path: str, data: bytes) -> bool:
+    try:
+        if os.path.getsize(path) != len(data):
+            return False
+        with open(path, "rb") as file:
+            return file.read() == data
+    except OSError:  # not there, a folder or not readable
+        return False
+
+
+def _write(path: str, data: bytes) -> None:
+    parent = os.path.dirname(path)
+    try:
+        os.makedirs(parent, exist_ok=True)
+        _sweep(parent)
+        write_whole(path, data)
+    except OSError as error:
+        raise _unwritable(path, len(data), error) from error
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Put a file in its place when all of it is on the disk, and nothing there before.
+
+    Raises:
+        OSError: it cannot be written; what was there is as it was.
+    """
+    parent = os.path.dirname(path)
+    part = os.path.join(parent, f".{uuid.uuid4().hex}{_PART}")
+    try:
+        with open(part, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:  # a stop by the user as well
+        with suppress(OSError):
+            os.unlink(part)
+        raise
+    _sync_folder(parent)
+
+
+def _sync_folder(path: str) -> None:
+    """The new name on the disk too, where the system can open folders."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _sweep(parent: str) -> None:
+    """Remove what a crash left long ago."""
+    with os.scandir(parent) as entries:
+        parts = [entry.path for entry in entries if entry.name.endswith(_PART)]
+    for part in parts:
+        with suppress(OSError):
+            if time.time() - os.stat(part).st_mtime > _OLD:
+                os.unlink(part)
+
+
+def _unwritable(path: str, size: int, error: OSError) -> BadInput:
+    place, reason = os.path.dirname(path), error.strerror or type(error).__name__
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        needed = f"{size / 2**20:.1f} MB are needed there"
+        return BadInput(f"there is no room left in {place} ({reason})", needed, "Make room")
+    if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
+        found = f"the disk does not take the name {os.path.basename(path)!r} ({reason})"
+        return BadInput(found, "another is needed", "Type a shorter name of plain letters")
+    return BadInput(
+        f"{os.path.basename(path)} cannot be written in {place} ({reason})",
+        "a folder that can be written is needed",
+        "Type another name, or change the permissions of the folder",
+    )

@@ -1,0 +1,388 @@
+"""The report of what was found: every layout, every kind of damage, and what to get."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import checkpoints
+import comfy.clip_vision
+import folder_paths
+import live
+import pytest
+import tiny
+import torch
+from checkpoints import CONTAINERS, all_tables, load_table
+from live import Client
+from live_graph import changed, node
+from live_nodes import tiny_flux
+from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from pack.ip_models.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES, Choice
+from pack.ip_models.spec import Family
+from pack.nodes.doctor import Doctor
+from pack.nodes.host import checkpoint, embeds_store, face_packs, folders, neighbours
+from pack.nodes.host.diagnosis import Report, report
+from pack.nodes.host.together import Combination, Source, problems
+from test_checkpoint import BROKEN
+from test_match import PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
+
+pytest.importorskip("onnx")
+import face_packs as made_packs
+
+pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+OTHERS = ("checkpoints", "controlnet", "loras", "text_encoders", folders.EMBEDS)
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Empty model folders, the only ones that are searched."""
+    table = {"custom_nodes": ([str(tmp_path / "custom_nodes")], set())}
+    for name in (folders.ADAPTERS, folders.ENCODERS, *OTHERS):
+        (tmp_path / name).mkdir()
+        table[name] = ([str(tmp_path / name)], set(folder_paths.supported_pt_extensions))
+    table[folders.EMBEDS][1].update(folders.EMBEDS_ENDINGS)
+    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path))
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", table)
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    return tmp_path
+
+
+def line_with(found: Report, *words: str) -> str:
+    """The one line that has all of the words."""
+    lines = [line for line in found.lines if all(word in line for word in words)]
+    assert len(lines) == 1, (words, found.lines)
+    return lines[0]
+
+
+def outlook(found: Report, family: Family, choice: Choice) -> dict[str, Any]:
+    return next(
+        one
+        for one in found.data["outlook"]
+        if (one["family"], one["choice"]) == (family.value, choice.value)
+    )
+
+
+def test_empty_folders_say_what_to_get_for_each_published_kind(models: Path) -> None:
+    found = report()
+    text = "\n".join(found.lines)
+    for (family, choice), address in ADAPTER_ADDRESSES.items():
+        wanted = family in (Family.SD1, Family.SDXL)
+        assert (address in text) == wanted, choice
+        if wanted:
+            assert not outlook(found, family, choice)["ready"]
+    for name in ("ViT-H", "ViT-bigG"):
+        line = line_with(found, f"{name}: put {ENCODER_ADDRESSES[name][1]}")
+        assert line.endswith(f"into models/clip_vision as {ENCODER_ADDRESSES[name][0]}")
+    assert "buffalo_l.zip" in text and "models/insightface/models/buffalo_l" in text
+    assert "✓" not in text and str(models / "ipadapter") in text
+    json.dumps(found.data)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_every_layout_is_recognised(models: Path, container: str) -> None:
+    widths = [32, 32, 64, 64, *[128] * 5, *[64] * 3, *[32] * 3, 128]
+    tensors = checkpoints.tiny_adapter("plus", widths, 768, 1280, 16, dim=64, depth=1)
+    checkpoints.write(models / "ipadapter" / "any name.bin", tensors, container)
+    line = line_with(report(), "any name.bin", "MB")
+    assert line.startswith("✓")
+    assert "SD1.5 plus, 16 tokens, needs ViT-H, no encoder here gives it" in line
+
+
+def test_every_published_file_is_listed_as_what_it_is(models: Path) -> None:
+    for table in all_tables():
+        write_sparse(models / "ipadapter" / f"{table.name}.safetensors", table.tensors)
+    found = report()
+    known = {one["name"]: one for one in found.data["adapters"]}
+    for table in all_tables():
+        expect, one = table.expect, known[f"{table.name}.safetensors"]
+        line = line_with(found, f" {table.name}.safetensors: ", "")
+        if "family" not in one:  # recognised by read_spec as another model, with its sentence
+            assert line.startswith("✗") and not expect.supported
+            continue
+        assert (one["family"], one["kind"]) == (expect.family, expect.kind)
+        assert one["applicable"] == expect.supported
+        assert line.startswith("✓" if expect.supported else "–")
+        assert ("not applicable yet" in line) == (not expect.supported)
+    assert outlook(found, Family.KOLORS, Choice.PLUS)["adapter"]
+    assert outlook(found, Family.SD2, Choice.PLUS)["missing"] == [
+        dict(
+            what="ViT-H",
+            address=ENCODER_ADDRESSES["ViT-H"][1],
+            folder="models/clip_vision",
+            name=ENCODER_ADDRESSES["ViT-H"][0],
+        )
+    ]
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_file_has_its_sentence_and_harms_nothing(models: Path, case: str) -> None:
+    content, words = BROKEN[case]
+    for folder in (folders.ADAPTERS, folders.ENCODERS, *OTHERS):
+        for name in ("bad.safetensors", "bad.bin"):
+            (models / folder / name).write_bytes(content)
+    put_adapter(models, "plus", "good.safetensors")
+    found = report()
+    assert line_with(found, "good.safetensors", "MB").startswith("✓")
+    bad = [line for line in found.lines if line.startswith("✗ bad.")]
+    assert len(bad) == 6  # adapters, encoders, embeds
+    assert all(words in line for line in bad[:4]), bad
+    assert found.data["misplaced"] == []
+
+
+def test_what_cannot_be_opened_is_said(models: Path) -> None:
+    (models / "ipadapter" / "link.safetensors").symlink_to(models / "gone")
+    (models / "ipadapter" / "folder.bin").mkdir()
+    put_adapter(models, "plus", "good.safetensors")
+    assert line_with(report(), "good.safetensors", "MB")
+
+
+def test_a_file_name_that_is_no_text_does_not_stop_the_report(models: Path) -> None:
+    put_adapter(models, "plus", "fran\udce7ais.safetensors")
+    found = report()
+    "\n".join(found.lines).encode("utf-8")
+    assert line_with(found, "fran\\udce7ais.safetensors", "MB")
+
+
+def test_what_is_complete_is_ready_with_its_files(models: Path) -> None:
+    put_adapter(models, "plus", "one.safetensors")
+    put_adapter(models, "FaceID plus", "ip-adapter-faceid-plusv2.bin")
+    put_encoder(models, "H", "h.safetensors")
+    found = report()
+    assert line_with(found, "✓ plus: one.safetensors + h.safetensors")
+    assert line_with(found, "✗ FaceID plus v2: missing face pack buffalo_l")
+    assert line_with(found, "one.safetensors", "h.safetensors gives that")
+    assert line_with(found, "ip-adapter-faceid-plusv2.bin: ", "SD1.5 FaceID plus v2, 4 tokens")
+    assert line_with(found, "✓ h.safetensors", "ViT-H")
+    assert "put https://huggingface.co/h94/IP-Adapter/resolve/main/models/image_enc" not in str(
+        found.lines
+    )
+
+
+def test_face_packs_are_listed_with_their_files_and_licence(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_adapter(models, "FaceID", "faceid.bin")
+    home = models / "insightface" / "models"
+    made_packs.make_pack(home / "buffalo_l")
+    made_packs.make_pack(home / "half")
+    (home / "half" / "w600k_r50.onnx").unlink()
+    (home / "antelopev2").mkdir()
+    found = report()
+    assert line_with(found, "✓ buffalo_l in", "face detector det_10g.onnx (not a file known here)")
+    assert line_with(found, "✗ half", "has no face recogniser")
+    assert line_with(found, "✗ antelopev2", "scrfd_10g_bnkps.onnx and glintr100.onnx")
+    assert line_with(found, f"Licence: {face_packs.LICENCE}")
+    assert line_with(found, "✓ FaceID: faceid.bin + buffalo_l", "faces may not be alike")
+    size = (home / "buffalo_l" / "w600k_r50.onnx").stat().st_size
+    known = face_packs.KnownFile("w600k_r50", "buffalo_l", size, "")
+    monkeypatch.setattr(face_packs, "KNOWN_FILES", (known,))
+    assert line_with(report(), "✓ FaceID: faceid.bin + buffalo_l").endswith("+ buffalo_l")
+
+
+def test_an_encoder_folder_is_one_entry_and_goes_with_adapters(models: Path) -> None:
+    put_adapter(models, "plus", "one.safetensors")
+    home = models / "clip_vision" / "vit-h"
+    home.mkdir()
+    settings = dict(image_size=224, patch_size=14, hidden_size=1280, num_attention_heads=16)
+    (home / "config.json").write_text(json.dumps({"model_type": "clip_vision_model", **settings}))
+    write_sparse(home / "model.safetensors", encoder_shapes("H"))
+    (home / "model.fp16.safetensors").write_bytes(PAGE)
+    found = report()
+    assert line_with(found, "✓ vit-h: 3.4 MB, ViT-H")
+    assert line_with(found, "✓ plus: one.safetensors + vit-h/model.safetensors")
+    assert not any("fp16" in line for line in found.lines)
+    assert problems(Combination("one.safetensors", "vit-h", embeds=Source.IMAGE)) == []
+    (home / "config.json").write_text("[]")
+    assert line_with(report(), "✗ vit-h: ", "config.json").endswith(".")
+    (said,) = problems(Combination(encoder="vit-h"))
+    assert "vit-h" in said and "config.json" in said
+
+
+def test_saved_embeds_are_listed_with_what_they_hold(models: Path) -> None:
+    home = models / folders.EMBEDS
+    (home / "sub").mkdir()
+    data = embeds_store.as_safetensors(tiny.random_features(2))
+    (home / "sub" / "cats.safetensors").write_bytes(data)
+    (home / "face.safetensors").write_bytes(embeds_store.as_safetensors(tiny.random_faces(1)))
+    torch.save([torch.stack((torch.zeros(1, 1024), torch.ones(1, 1024)))], home / "theirs.ipadpt")
+    (home / "page.safetensors").write_bytes(PAGE)
+    found = report()
+    assert line_with(found, "✓ sub/cats.safetensors: 2 references of", "pooled 1024")
+    assert line_with(found, "✓ face.safetensors: 1 face of")
+    assert line_with(found, "✓ theirs.ipadpt: 1 reference of ViT-H")
+    assert line_with(found, "✗ page.safetensors", "web page")
+    assert line_with(found, f"Saved embeds in {home}:")
+    (home / "face.safetensors").write_bytes(data)
+    assert line_with(report(), "✓ face.safetensors: 2 references of")
+
+
+def test_swapped_and_misplaced_files_are_found_by_content(models: Path) -> None:
+    plus = load_table("ip-adapter-plus_sd15").tensors
+    write_sparse(models / "controlnet" / "model.safetensors", plus)
+    write_sparse(models / "clip_vision" / "CLIP-ViT-H.safetensors", plus)
+    put_encoder(models, "H", "../ipadapter/ip-adapter.safetensors")
+    widths = [32, 32, 64, 64, *[128] * 5, *[64] * 3, *[32] * 3, 128]
+    tensors = checkpoints.tiny_adapter("standard", widths, 768, 1024, 4)
+    checkpoints.write(models / "checkpoints" / "a.bin", tensors, "nested")
+    checkpoints.write(models / "loras" / "b.ckpt", tensors, "raw bin")
+    torch.save({"lora": torch.ones(2)}, models / "loras" / "ip-adapter-FaceID-sd15_LoRA.bin")
+    write_sparse(models / "loras" / "normal.safetensors", {"lora_unet.lora_up.weight": (8, 4)})
+    found = report()
+    for place in ("controlnet/model", "clip_vision/CLIP", "checkpoints/a.bin", "loras/b.ckpt"):
+        assert "belongs into models/ipadapter" in line_with(found, place, "is an IP-Adapter")
+    assert line_with(found, "is an image encoder; it belongs into models/clip_vision")
+    assert line_with(found, "FaceID-sd15_LoRA", "not needed here")
+    assert len(found.data["misplaced"]) == 6
+
+
+def test_what_is_linked_into_its_folder_is_not_misplaced(models: Path) -> None:
+    path = put_adapter(models, "plus", "one.safetensors")
+    (models / "controlnet" / "one.safetensors").symlink_to(path)
+    assert report().data["misplaced"] == []
+
+
+def test_a_model_narrows_the_report(models: Path) -> None:
+    put_adapter(models, "plus", "big.safetensors")
+    twin = tiny.twins("sd1")
+    tensors = tiny.adapter_tensors(twin, "plus")
+    checkpoints.write(models / "ipadapter" / "tiny.safetensors", tensors, "flat")
+    found = report(twin.model)
+    assert line_with(found, "The connected MODEL is SD1.5 with 16 cross-attention layers")
+    assert line_with(found, "✓ tiny.safetensors", "fits the MODEL")
+    assert line_with(found, "– big.safetensors", "not for the connected MODEL")
+    assert {one["family"] for one in found.data["outlook"]} == {"SD1.5"}
+    assert outlook(found, Family.SD1, Choice.PLUS)["adapter"] == "tiny.safetensors"
+
+
+def test_a_model_of_no_use_is_said(models: Path) -> None:
+    line = line_with(report(tiny_flux()), "The connected MODEL is of no use here", "class Flux")
+    assert line.endswith(".")
+
+
+@pytest.mark.parametrize("wrong", [0, "text", [1], object(), torch.ones(2)])
+def test_anything_may_be_connected(models: Path, wrong: object) -> None:
+    found = report(wrong, wrong)
+    assert line_with(found, "The connected MODEL is", "no MODEL")
+    assert line_with(found, "The connected CLIP Vision is no CLIP image encoder")
+
+
+def test_a_connected_encoder_is_named_with_the_adapters_it_serves(models: Path) -> None:
+    put_adapter(models, "plus", "one.safetensors")
+    put_adapter(models, "FaceID", "faceid.bin")
+    put_adapter(models, "ViT-G", "vit-g.safetensors")
+    config = dict(
+        model_type="clip_vision_model",
+        hidden_size=1280,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        hidden_act="gelu",
+        image_size=28,
+        patch_size=14,
+        num_channels=3,
+        projection_dim=1024,
+    )
+    path = models / "encoder.json"  # older versions of the host take it from a file only
+    path.write_text(json.dumps(config))
+    encoder = comfy.clip_vision.ClipVisionModel(str(path))
+    line = line_with(report(None, encoder), "The connected CLIP Vision is")
+    assert line.endswith("is ViT-H, for one.safetensors")
+
+
+def test_versions_and_other_packs_are_named(models: Path) -> None:
+    incumbent = models / "custom_nodes" / "ComfyUI_IPAdapter_plus"
+    incumbent.mkdir(parents=True)
+    (incumbent / "IPAdapterPlus.py").touch()
+    found = report()
+    assert all(found.data["versions"].values())
+    assert found.data["versions"].keys() == {"pack", "ComfyUI", "torch", "device", "attention"}
+    assert found.data["versions"]["pack"][0].isdigit()
+    assert line_with(found, "ComfyUI_IPAdapter_plus is installed as well, which is fine")
+
+
+def test_the_report_goes_to_the_log_on_request(
+    models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="ipadapter")
+    report()
+    assert not caplog.records
+    report(logged=True)
+    assert "What can be done with SDXL" in caplog.text
+
+
+def test_the_node_runs_alone_and_again_after_each_change(models: Path) -> None:
+    schema = Doctor.define_schema()
+    assert schema.is_output_node and all(one.optional for one in schema.inputs)
+    made = Doctor.execute()
+    assert made.args[0].startswith("IP-Adapter report: ") and made.ui is not None
+    first = Doctor.fingerprint_inputs()
+    time.sleep(0.001)
+    assert Doctor.fingerprint_inputs() != first
+
+
+def test_three_hundred_files_take_a_second(models: Path) -> None:
+    plus = load_table("ip-adapter-plus_sd15").tensors
+    lora = {
+        f"lora_unet_down_blocks_{i}_to_k.lora_{half}.weight": (8, 320)
+        for i in range(800)
+        for half in ("up", "down")
+    }
+    for folder, shapes, count in (("ipadapter", plus, 20), ("loras", lora, 300)):
+        first = write_sparse(models / folder / "0.safetensors", shapes)
+        for number in range(1, count):
+            os.link(first, models / folder / f"{number}.safetensors")
+    report()  # once, so that what is imported and listed does not count
+    for cache in (neighbours._read_kind, checkpoint._read_shapes):
+        cache.cache_clear()
+    start = time.process_time()
+    assert len(report().data["adapters"]) == 20
+    assert time.process_time() - start < 1.0
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    base = tmp_path_factory.mktemp("comfy base")
+    models = base / "shared models"
+    for folder in ("ipadapter", "clip_vision", "checkpoints"):
+        (models / folder).mkdir(parents=True)
+    write_tiny_adapter(models / "ipadapter" / "tiny.safetensors")
+    (models / "ipadapter" / "page.safetensors").write_bytes(PAGE)
+    put_encoder(models, "G", "g.safetensors")
+    write_sparse(models / "secret.safetensors", load_table("ip-adapter_sdxl").tensors)
+    with live.running(base, models) as running:
+        yield running
+
+
+def test_route_and_node_give_the_same_report(client: Client) -> None:
+    answer = client.get("/ipadapter/doctor")
+    prompt = {"doctor": node("IPADoctor")}
+    texts = [client.run(prompt)["outputs"]["doctor"]["text"][0] for _ in range(2)]
+    assert texts[0].splitlines() == answer["text"]
+    assert "✓ tiny.safetensors: " in texts[0] and "is a web page" in texts[0]
+    assert {one["name"] for one in answer["data"]["adapters"]} == {
+        "tiny.safetensors",
+        "page.safetensors",
+    }
+    assert answer["data"]["encoders"][0]["encoder"] == "ViT-bigG"
+    assert "secret" not in json.dumps(answer)
+
+
+def test_the_node_takes_model_and_encoder(client: Client) -> None:
+    prompt = changed() | {
+        "doctor": node("IPADoctor", model=["checkpoint", 0], clip_vision=["encoder", 0], log=True)
+    }
+    text = client.run(prompt)["outputs"]["doctor"]["text"][0]
+    assert "The connected MODEL is SD1.5 with 16" in text
+    assert "The connected CLIP Vision is ViT-H, for tiny.safetensors" in text
+    assert "✓ tiny.safetensors" in text and "fits the MODEL" in text
+
+
+def test_the_check_answers_over_http(client: Client) -> None:
+    said = client.get("/ipadapter/check?adapter=tiny.safetensors&encoder=g.safetensors")["text"]
+    assert len(said) == 1 and "needs ViT-H" in said[0] and "ViT-bigG" in said[0]
+    for query in ("", "?adapter=../secret.safetensors", "?kind=x&embeds=y", "?checkpoint=%00"):
+        assert client.get(f"/ipadapter/check{query}")["text"] == []

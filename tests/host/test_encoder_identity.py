@@ -1,0 +1,72 @@
+"""One fingerprint for one encoder, however it was loaded."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from pack.nodes.host import encoder_identity
+from pack.nodes.host.encoder_identity import fingerprint
+
+
+class Encoder:
+    """As much of a CLIP_VISION as is read."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+
+def network(seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Linear(7, 30), torch.nn.LayerNorm(30))
+    model.register_buffer("count", torch.arange(3))
+    return model
+
+
+def test_a_fingerprint_is_16_digits_and_the_same_in_any_precision_and_order() -> None:
+    single = fingerprint(Encoder(network()))
+    assert len(single) == 16 and int(single, 16) >= 0
+    assert fingerprint(Encoder(network().half())) == single
+    assert fingerprint(Encoder(network().double())) == single
+    turned = network()
+    weight = turned[0].weight  # pyright: ignore[reportIndexIssue]
+    weight.data = weight.data.T.contiguous().T  # as files of OpenAI's layout are read
+    assert not weight.is_contiguous() and fingerprint(Encoder(turned)) == single
+
+
+def test_another_encoder_another_name_and_another_shape_are_told_apart() -> None:
+    plain = network()
+    renamed = torch.nn.ModuleDict({"a": network()[0], "b": network()[1]})  # pyright: ignore
+    nudged = network()
+    nudged[1].bias.data[3] += 1e-3  # pyright: ignore
+    flat = network()
+    flat[0].weight.data = flat[0].weight.data.reshape(7, 30)  # pyright: ignore
+    models = [plain, network(1), renamed, nudged, flat]
+    assert len({fingerprint(Encoder(model)) for model in models}) == len(models)
+
+
+def test_the_weights_are_read_once_and_the_encoder_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder, reads = Encoder(network()), list[int]()
+    original = encoder_identity._digest
+
+    def counted(model: Any) -> str:
+        reads.append(1)
+        return original(model)
+
+    monkeypatch.setattr(encoder_identity, "_digest", counted)
+    assert fingerprint(encoder) == fingerprint(copy.copy(encoder)) and len(reads) == 1
+    gone = weakref.ref(encoder.model)
+    del encoder
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("thing", [None, object(), Encoder(None), Encoder("weights")])
+def test_an_object_without_weights_has_none(thing: Any) -> None:
+    assert fingerprint(thing) == ""

@@ -1,0 +1,705 @@
+"""Save Embeds and Load Embeds on a folder of their own: names, crashes, hostile files, encoders."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+import resource
+import signal
+import struct
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import comfy.clip_vision
+import encoders
+import folder_paths
+import pytest
+import tiny
+import torch
+from pack.ip_models import embeds_file
+from pack.ip_models.errors import BadInput, BrokenFile, MissingModel, WrongEncoder
+from pack.ip_models.features import FaceFeatures, ImageFeatures, Region, Regions
+from pack.nodes.host import embeds_store, folders
+from pack.nodes.host.apply import Settings, apply
+from pack.nodes.host.encoder_identity import fingerprint
+from pack.nodes.host.vision import encode
+from pack.nodes.stored import LoadEmbeds, SaveEmbeds
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+KEY = folders.EMBEDS
+pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder of embeds, registered as at start-up; the table is put back afterwards."""
+    table = {
+        name: (list(paths), set(endings))
+        for name, (paths, endings) in folder_paths.folder_names_and_paths.items()
+        if name != KEY
+    }
+    models = tmp_path / "models"
+    models.mkdir()
+    monkeypatch.setattr(folder_paths, "models_dir", str(models))
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", table)
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    folders.register()
+    yield models / KEY
+
+
+def save(embeds: Any, name: Any = "reference", **inputs: Any) -> str:
+    """Run the node; the name it reports."""
+    many = embeds if isinstance(embeds, dict) else {"embeds0": embeds}
+    out = SaveEmbeds.execute(embeds=many, name=name, **inputs)
+    assert out.ui["text"][0].splitlines()[0] == out.ui["ipadapter_embeds"][0]
+    return out.ui["ipadapter_embeds"][0]
+
+
+def load(name: Any, **inputs: Any) -> Any:
+    return LoadEmbeds.execute(name, **inputs).args[0]
+
+
+def text_of(name: str, **inputs: Any) -> str:
+    return LoadEmbeds.execute(name, **inputs).ui.value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal to the last bit."""
+    left, right = embeds_file.pack(one), embeds_file.pack(other)
+    return left[1] == right[1] and all(
+        torch.equal(a, b) for a, b in zip(left[0].values(), right[0].values(), strict=True)
+    )
+
+
+def listed() -> list[str]:
+    return folders.files(KEY)
+
+
+def parts(home: Path) -> list[Path]:
+    return [path for path in home.rglob("*") if path.name.endswith(embeds_store._PART)]
+
+
+PICTURE = tiny.random_features(2)
+OTHER = tiny.random_features(2, seed=9)
+
+
+def test_what_is_saved_is_listed_and_loaded_bit_by_bit(home: Path) -> None:
+    regions = Regions(
+        (
+            Region(replace(PICTURE, encoder="00c0ffee"), torch.rand(3, 8, 9), 0.3),
+            Region(tiny.random_faces(2, crops=True), None, 1.0),
+        )
+    )
+    assert listed() == []
+    for number, embeds in enumerate((PICTURE, tiny.random_faces(3), regions)):
+        name = save(embeds, f"people/anna {number}")
+        assert name == os.path.join("people", f"anna {number}.safetensors") and name in listed()
+        assert same(load(name), embeds)
+    assert parts(home) == []
+    assert load(name).regions[0].features.negative_pooled.shape == (1, tiny.POOLED_WIDTH)
+
+
+def test_a_file_is_listed_within_the_same_tick_of_the_clock(home: Path) -> None:
+    assert listed() == []
+    before = os.stat(home)
+    name = save(PICTURE)
+    os.utime(home, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert listed() == [name]
+
+
+def test_a_name_that_is_taken_gets_a_number() -> None:
+    names = [save(tiny.random_features(1, seed)) for seed in (1, 2, 3)]
+    assert names == [f"reference{n}.safetensors" for n in ("", "_00002", "_00003")]
+    assert listed() == sorted(names)
+    assert same(load(names[1]), tiny.random_features(1, 2))
+
+
+def test_a_graph_that_is_queued_all_night_does_not_fill_the_disk(home: Path) -> None:
+    first = [save(PICTURE), save(OTHER)]
+    times = [os.stat(home / name).st_mtime_ns for name in first]
+    for _ in range(5):
+        assert [save(PICTURE), save(OTHER)] == first
+    assert [save(PICTURE, if_exists="replace"), *first[1:]] == first
+    assert [os.stat(home / name).st_mtime_ns for name in first] == times
+    assert len(list(home.iterdir())) == 2
+
+
+def test_replace_and_stop() -> None:
+    name = save(PICTURE)
+    with pytest.raises(BadInput, match="reference.safetensors exists already"):
+        save(OTHER, if_exists="stop")
+    assert same(load(name), PICTURE)
+    assert save(OTHER, if_exists="replace") == name
+    assert same(load(name), OTHER) and not same(load(name), PICTURE)
+
+
+def test_a_typed_ending_is_not_doubled() -> None:
+    assert save(PICTURE, "a.safetensors") == "a.safetensors"
+    pooled = replace(PICTURE, penultimate=None, negative_penultimate=None)
+    assert save(pooled, "a.safetensors", file_format="ipadpt") == "a.ipadpt"
+
+
+@pytest.mark.parametrize("name", [None, "", "../a", "/tmp/a", "a/../../b", "C:\\a", "con", "a\0"])
+def test_a_name_that_leads_out_is_refused_and_nothing_is_written(home: Path, name: Any) -> None:
+    everything = sorted(home.parents[1].rglob("*"))
+    with pytest.raises(BadInput, match="^name is"):
+        save(PICTURE, name)
+    assert sorted(home.parents[1].rglob("*")) == everything
+
+
+def test_a_link_leads_nowhere(home: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (home / "away").symlink_to(outside, target_is_directory=True)
+    with pytest.raises(BadInput, match="by a link"):
+        save(PICTURE, "away/a")
+    assert not list(outside.iterdir())
+    victim = outside / "victim"
+    victim.write_text("mine")
+    (home / "b.safetensors").symlink_to(victim)
+    assert save(PICTURE, "b", if_exists="replace") == "b.safetensors"
+    assert victim.read_text() == "mine" and not (home / "b.safetensors").is_symlink()
+
+
+def test_the_whole_folder_may_be_a_link(home: Path, tmp_path: Path) -> None:
+    home.rmdir()
+    (tmp_path / "large disk").mkdir()
+    home.symlink_to(tmp_path / "large disk", target_is_directory=True)
+    assert save(PICTURE, "sub/a") in listed()
+    assert (tmp_path / "large disk" / "sub" / "a.safetensors").is_file()
+
+
+def test_a_file_where_a_folder_should_be_is_a_sentence(home: Path) -> None:
+    save(PICTURE, "a")
+    (home / "a.safetensors").rename(home / "a")
+    with pytest.raises(BadInput, match=r"b.safetensors cannot be written in"):
+        save(PICTURE, "a/b")
+    (home / "dir.safetensors").mkdir()
+    with pytest.raises(BadInput, match="cannot be written"):
+        save(PICTURE, "dir", if_exists="replace")
+    assert save(PICTURE, "dir") == "dir_00002.safetensors"
+    assert parts(home) == []
+
+
+def test_registered_places_are_kept_and_the_first_is_written_to(home: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    folder_paths.add_model_folder_path(KEY, str(first), is_default=True)
+    folders.register()
+    assert folder_paths.get_folder_paths(KEY) == [str(first), str(home)]
+    name = save(PICTURE)
+    assert (first / name).is_file() and not list(home.iterdir())
+    (home / "old.safetensors").write_bytes((first / name).read_bytes())
+    assert save(OTHER, "old") == "old_00002.safetensors"
+    assert same(load("old.safetensors"), PICTURE)
+
+
+def test_a_place_that_cannot_be_written_is_passed_over(home: Path) -> None:
+    paths, endings = folder_paths.folder_names_and_paths[KEY]
+    folder_paths.folder_names_and_paths[KEY] = (["/proc/none of that", *paths], endings)
+    assert (home / save(PICTURE)).is_file()
+    folder_paths.folder_names_and_paths[KEY] = (["/proc/none of that"], endings)
+    with pytest.raises(BadInput, match="no file can be written in /proc/none of that"):
+        save(PICTURE)
+
+
+def test_endings_other_packs_entered_are_kept(home: Path) -> None:
+    folder_paths.folder_names_and_paths[KEY] = ((str(home),), {".emb"})
+    folders.register()
+    paths, endings = folder_paths.folder_names_and_paths[KEY]
+    assert paths == [str(home)] and endings == {".emb", ".safetensors", ".ipadpt"}
+
+
+def write_and_die(path: Path, data: bytes) -> None:
+    """Killed when all is written and nothing is in its place yet; runs in a process of its own."""
+    fsync = os.fsync
+
+    def stop(descriptor: int) -> None:
+        fsync(descriptor)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    os.fsync = stop
+    try:
+        embeds_store.write_whole(str(path), data)
+    finally:
+        os._exit(1)
+
+
+def test_a_crash_in_the_middle_leaves_the_old_file_whole(home: Path) -> None:
+    name = save(PICTURE)
+    old = (home / name).read_bytes()
+    child = os.fork()
+    if child == 0:
+        write_and_die(home / name, b"new" * 100_000)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    assert (home / name).read_bytes() == old and same(load(name), PICTURE)
+    (left,) = parts(home)
+    assert left.stat().st_size == 300_000
+    assert listed() == [name]
+    save(OTHER)
+    assert parts(home) == [left]  # it may be somebody's who is still writing
+    long_ago = time.time() - 4000
+    os.utime(left, (long_ago, long_ago))
+    save(tiny.random_features(1))
+    assert parts(home) == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, OSError])
+def test_whatever_stops_the_writing_nothing_is_left(
+    home: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    name = save(PICTURE)
+
+    def stop(*_: Any) -> None:
+        assert len(parts(home)) == 1
+        raise error
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(BadInput if error is OSError else error):
+        save(OTHER, if_exists="replace")
+    assert parts(home) == [] and same(load(name), PICTURE)
+
+
+def test_a_full_disk_is_a_sentence(home: Path) -> None:
+    name = save(PICTURE)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(BadInput) as refused:
+            save(OTHER)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(refused.value).startswith(f"there is no room left in {home}")
+    assert str(refused.value).endswith("Make room.")
+    assert parts(home) == [] and listed() == [name]
+
+
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with zipfile.ZipFile(path, "w", method) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+
+    return write
+
+
+def torch_file(content: Any, **options: Any) -> Callable[[Path], None]:
+    return lambda path: torch.save(content, path, **options)
+
+
+def raw(content: bytes) -> Callable[[Path], None]:
+    return lambda path: None if path.write_bytes(content) else None
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch /tmp/ipadapter-was-here",)
+
+
+def packed_bomb(path: Path) -> None:
+    """Zeros that take little room on the disk and much in memory."""
+    torch.save([torch.zeros(2, 1, 2**20)], path)
+    with zipfile.ZipFile(path) as archive:
+        members = {one.filename: archive.read(one) for one in archive.infolist()}
+    zipped(members, zipfile.ZIP_DEFLATED)(path)
+    assert path.stat().st_size < 2**15
+
+
+def without_its_data(path: Path) -> None:
+    """The description of a large tensor with a few bytes of it."""
+    torch.save([torch.zeros(2, 1, 2**20)], path)
+    with zipfile.ZipFile(path) as archive:
+        members = {one.filename: archive.read(one) for one in archive.infolist()}
+    members = {name: data[:64] if "/data/" in name else data for name, data in members.items()}
+    zipped(members)(path)
+
+
+def header(table: Any, data: bytes = b"") -> bytes:
+    text = json.dumps(table).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+GOOD = embeds_file.pack(PICTURE)
+LABEL = {embeds_file.KEY: GOOD[1]}
+WHOLE = to_safetensors(GOOD[0], LABEL)
+CLAIM = {"0.pooled": {"dtype": "F32", "shape": [2, 2**40], "data_offsets": [0, 2**43]}}
+OVERLAP = {
+    key: {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]} for key in ("0.pooled", "b")
+}
+LIE = {"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 8]}}
+
+HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "empty": (raw(b""), "is empty"),
+    "page": (raw(b"<!DOCTYPE html><html>Sign in</html>"), "is a web page"),
+    "pointer": (raw(b"version https://git-lfs.github.com/spec/v1\noid sha256:0"), "Git LFS"),
+    "text": (raw(b"Entry not found"), "is no model file"),
+    "cut": (raw(WHOLE[:-10]), "is cut off"),
+    "cut header": (raw(WHOLE[:40]), "is cut off"),
+    "cut torch": (raw(b"PK\x03\x04" + bytes(99)), "is cut off or damaged"),
+    "huge header": (raw(struct.pack("<Q", 2**40) + b"{"), "is no model file"),
+    "large header": (
+        raw(header({"__metadata__": {"a": "b" * 2**20}})),
+        "is not an embeds file, its header has",
+    ),
+    "claims": (raw(header(CLAIM | {"__metadata__": LABEL}, bytes(16))), "is cut off"),
+    "overlap": (raw(header(OVERLAP | {"__metadata__": LABEL}, bytes(8))), "does not describe"),
+    "lie": (raw(header(LIE | {"__metadata__": LABEL}, bytes(8))), "does not describe"),
+    "adapter": (
+        raw(to_safetensors({"image_proj.proj.weight": torch.ones(2)})),
+        "is not an embeds file, it holds 1 tensors such as image_proj.proj.weight",
+    ),
+    "other metadata": (raw(to_safetensors(GOOD[0], {"format": "pt"})), "is not an embeds file"),
+    "no tensors": (raw(header({})), "is not an embeds file"),
+    "label no text": (raw(header({"__metadata__": {embeds_file.KEY: 3}})), "does not describe"),
+    "no json": (raw(to_safetensors(GOOD[0], {embeds_file.KEY: "{"})), "is not JSON"),
+    "deep": (raw(to_safetensors(GOOD[0], {embeds_file.KEY: "[" * 9**5})), "not JSON"),
+    "newer": (
+        raw(to_safetensors(GOOD[0], {embeds_file.KEY: GOOD[1].replace('sion": 1', 'sion": 3')})),
+        "newer version",
+    ),
+    "nan": (
+        raw(to_safetensors(GOOD[0] | {"0.pooled": torch.full((2, 1024), float("nan"))}, LABEL)),
+        "not finite",
+    ),
+    "whole numbers": (
+        raw(to_safetensors(GOOD[0] | {"0.pooled": torch.ones(2, 1024).int()}, LABEL)),
+        "not finite",
+    ),
+    "zero images": (
+        raw(to_safetensors(GOOD[0] | {"0.pooled": torch.zeros(0, 1024)}, LABEL)),
+        "says that 0.pooled is",
+    ),
+    "code": (torch_file([Evil()]), "holds code or objects other than tensors"),
+    "bare code": (raw(pickle.dumps(Evil(), 2)), "is a bare pickle, which may hold code"),
+    "old torch": (torch_file([torch.ones(2, 1, 8)], _use_new_zipfile_serialization=False), "bare"),
+    "objects": (torch_file(argparse.Namespace()), "holds code or objects"),
+    "zip": (zipped({"a.txt": b"a"}), "is cut off or damaged"),
+    "bomb": (packed_bomb, "is a packed archive"),
+    "no data": (without_its_data, "is cut off or damaged"),
+    "large pickle": (zipped({"a/data.pkl": bytes(2**21)}), "has a description of 2097152 bytes"),
+    "expanded": (torch_file([torch.zeros(1).expand(2, 1, 2**50)]), "claims that entry 0 is"),
+    "table": (torch_file({"image_proj": {}}), "is not an embeds file, it holds a dict"),
+    "number": (torch_file(3), "it holds a int"),
+    "nan list": (torch_file([torch.full((2, 1, 8), float("nan"))]), "not finite"),
+    "rank": (torch_file([torch.ones(8)]), "shape (8,)"),
+    "no images": (torch_file([torch.ones(2, 0, 8)]), "holds no images"),
+    "none": (torch_file([]), "holds a list of 0"),
+    "hidden": (torch_file([torch.ones(2, 257, 1280)]), "looks like hidden states"),
+}
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "ipadpt"])
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_file_is_one_sentence_and_the_next_one_loads(
+    home: Path, case: str, ending: str
+) -> None:
+    write, words = HOSTILE[case]
+    save(PICTURE, "good")
+    write(home / f"bad.{ending}")
+    started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BrokenFile) as refused:
+        load(f"bad.{ending}")
+    said = str(refused.value)
+    assert words in said and said.startswith(f"bad.{ending} ")
+    assert "\n" not in said and said.endswith(".") and str(home) not in said
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - started < 200_000  # KiB
+    assert not os.path.exists("/tmp/ipadapter-was-here")
+    assert same(load("good.safetensors"), PICTURE)
+
+
+def test_a_damaged_byte_leads_to_a_sentence_or_to_embeds(home: Path) -> None:
+    torch.save([torch.rand(2, 1, 64)], home / "a.ipadpt")
+    small = ImageFeatures(torch.rand(1, 64), None, torch.rand(1, 64), None, "ViT-H")
+    save(small, "a")
+    outcomes = {"loaded": 0, "refused": 0}
+    for name in ("a.ipadpt", "a.safetensors"):
+        whole = (home / name).read_bytes()
+        for place in range(0, len(whole), 7):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 + place % 255
+            (home / name).write_bytes(damaged)
+            try:
+                load(name)
+                outcomes["loaded"] += 1
+            except (BrokenFile, WrongEncoder):
+                outcomes["refused"] += 1
+    assert min(outcomes.values()) > 20
+
+
+@pytest.mark.parametrize("name", ["gone.safetensors", "../../secret.safetensors", "", "a\0", "."])
+def test_a_file_that_is_not_there_is_refused_before_the_run(home: Path, name: str) -> None:
+    (home.parents[1] / "secret.safetensors").write_bytes(WHOLE)
+    assert "is not in" in str(LoadEmbeds.validate_inputs(name))
+    assert LoadEmbeds.validate_inputs(negative_file=name) is not True
+    with pytest.raises(MissingModel):
+        load(name)
+
+
+@pytest.mark.parametrize("name", [3, ["a"], {}, True])
+def test_what_is_no_name_is_refused(name: Any) -> None:
+    assert "embeds_file is" in str(LoadEmbeds.validate_inputs(name))
+    with pytest.raises(BadInput, match="embeds_file is"):
+        load(name)
+
+
+def test_a_file_saved_after_the_page_was_loaded_is_accepted() -> None:
+    name = save(PICTURE, "late")
+    assert LoadEmbeds.validate_inputs(name) is True
+    assert LoadEmbeds.validate_inputs(embeds_file=name, negative_file="none") is True
+    assert LoadEmbeds.validate_inputs() is True
+    with pytest.raises(BadInput, match="embeds_file is NoneType"):
+        load(None)
+
+
+def test_a_replaced_file_is_read_again() -> None:
+    name = save(PICTURE)
+    before = LoadEmbeds.fingerprint_inputs(embeds_file=name, entry=0)
+    other = save(OTHER)
+    assert LoadEmbeds.fingerprint_inputs(embeds_file=name, entry=0) == before
+    with_negative = LoadEmbeds.fingerprint_inputs(embeds_file=name, negative_file=other)
+    save(tiny.random_features(1), other, if_exists="replace")
+    assert LoadEmbeds.fingerprint_inputs(embeds_file=name, negative_file=other) != with_negative
+    save(tiny.random_features(1), name, if_exists="replace")
+    assert LoadEmbeds.fingerprint_inputs(embeds_file=name) != before
+    assert LoadEmbeds.fingerprint_inputs(embeds_file=None) == ""
+
+
+def list_of_two() -> list[Tensor]:
+    return [torch.rand(2, 1, 1024), torch.rand(2, 3, 17, 1280)]
+
+
+def test_an_entry_of_several_is_chosen(home: Path) -> None:
+    made = list_of_two()
+    torch.save(made, home / "two.ipadpt")
+    first, second = load("two.ipadpt"), load("two.ipadpt", entry=1)
+    assert torch.equal(first.pooled, made[0][1]) and first.penultimate is None
+    assert torch.equal(second.penultimate, made[1][1]) and second.count == 3
+    text = text_of("two.ipadpt", entry=1)
+    assert "entry 0: pooled 1 x 1024 of ViT-H" in text
+    assert "this is entry 1: penultimate 3 x 17 x 1280 of ViT-H" in text
+    with pytest.raises(BadInput, match=r"entry is 2; two.ipadpt holds entries 0 to 1\."):
+        load("two.ipadpt", entry=2)
+    with pytest.raises(BadInput, match="holds entry 0 alone"):
+        load(save(PICTURE), entry=1)
+    for wrong in (-1, 1.5, "1", float("nan")):
+        with pytest.raises(BadInput, match="entry is"):
+            load("two.ipadpt", entry=wrong)
+    assert same(load("two.ipadpt", entry=None, negative_file=None), first)
+
+
+def test_positive_and_negative_files_of_the_incumbent(home: Path) -> None:
+    positive, negative = torch.rand(2, 17, 1280), torch.rand(1, 17, 1280)
+    torch.save(positive, home / "positive.ipadpt")
+    torch.save(negative, home / "negative.ipadpt")
+    with pytest.raises(WrongEncoder, match="as negative_file, or connect clip_vision"):
+        load("positive.ipadpt")
+    both = load("positive.ipadpt", negative_file="negative.ipadpt")
+    assert torch.equal(both.penultimate, positive)
+    assert torch.equal(both.negative_penultimate, negative)
+    torch.save(torch.rand(2, 1024), home / "pooled.ipadpt")
+    pooled = load("pooled.ipadpt")
+    assert pooled.negative_pooled.shape == (1, 1024) and not pooled.negative_pooled.any()
+    for name, words in (
+        ("pooled.ipadpt", "pooled 1024"),
+        (save(tiny.random_faces(1)), "holds faces"),
+        (save(Regions((Region(PICTURE, None, 1.0),))), "holds regions"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            load("positive.ipadpt", negative_file=name)
+    torch.save(torch.rand(3, 17, 1280), home / "three.ipadpt")
+    with pytest.raises(BadInput, match="3 of 17 x 1280; positive.ipadpt holds 2 of 17 x 1280"):
+        load("positive.ipadpt", negative_file="three.ipadpt")
+    with pytest.raises(BadInput, match="holds a face and negative_file is set"):
+        load(save(tiny.random_faces(1)), negative_file="negative.ipadpt")
+    with pytest.raises(MissingModel):
+        load("positive.ipadpt", negative_file="gone.ipadpt")
+
+
+def test_faces_of_diffusers(home: Path) -> None:
+    face = torch.nn.functional.normalize(torch.rand(2, 512), dim=-1)
+    torch.save([torch.stack([torch.zeros(2, 512), face])[:, :, None]], home / "face.ipadpt")
+    back = load("face.ipadpt")
+    assert isinstance(back, FaceFeatures) and torch.equal(back.identity, face)
+    assert "2 faces of face.ipadpt" in text_of("face.ipadpt")
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Pictures in each run of any encoder."""
+    counts: list[int] = []
+    original = comfy.clip_vision.ClipVisionModel.encode_image
+
+    def counted(self: Any, image: Tensor, *args: Any, **kwargs: Any) -> Any:
+        counts.append(len(image))
+        return original(self, image, *args, **kwargs)
+
+    monkeypatch.setattr(comfy.clip_vision.ClipVisionModel, "encode_image", counted)
+    return counts
+
+
+def test_the_encoder_does_not_run_with_loaded_embeds(
+    home: Path, tmp_path: Path, runs: list[int]
+) -> None:
+    encoder = encoders.make_pair(tmp_path).ours
+    embeds = encode(encoder, encoders.reference_of(encoders.picture(60, 80)))
+    assert runs and embeds.encoder == fingerprint(encoder) != ""
+    runs.clear()
+    name = save(embeds)
+    assert same(load(name), embeds) and same(load(name, clip_vision=encoder), embeds)
+    assert runs == []
+    torch.save(embeds.penultimate, home / "positive.ipadpt")
+    filled = load("positive.ipadpt", clip_vision=encoder)
+    assert torch.equal(filled.negative_penultimate, embeds.negative_penultimate)
+    assert not torch.equal(filled.negative_penultimate, embeds.penultimate)
+
+
+def finetuned(encoder: Any) -> Any:
+    with torch.no_grad():
+        for weight in encoder.model.parameters():
+            weight.mul_(1.01)
+    return encoder
+
+
+def test_another_encoder_is_refused_without_running_it(
+    home: Path, tmp_path: Path, runs: list[int]
+) -> None:
+    encoder = encoders.make_pair(tmp_path).ours
+    own = encode(encoder, encoders.reference_of(encoders.picture(60, 80)))
+    runs.clear()
+    name, wide = save(own), save(PICTURE, "wide")
+    with pytest.raises(WrongEncoder, match="ViT-H with 1024 wide pooled.*gives 32 wide ones"):
+        load(wide, clip_vision=encoder)
+    face = save(tiny.random_faces(1, crops=True))
+    with pytest.raises(WrongEncoder, match="gives 32 wide"):
+        load(face, clip_vision=encoder)
+    with pytest.raises(WrongEncoder, match="gives 32 wide"):
+        load(save(Regions((Region(PICTURE, None, 1.0),)), "regions"), clip_vision=encoder)
+    unknown = save(replace(own, encoder=""), "unknown")
+    assert same(
+        load(unknown, clip_vision=finetuned(encoders.make_pair(tmp_path).ours)), load(unknown)
+    )
+    with pytest.raises(WrongEncoder, match="shapes are the same and their weights are not"):
+        load(name, clip_vision=finetuned(encoders.make_pair(tmp_path).ours))
+    assert runs == []
+    torch.save(torch.rand(1, 26, encoders.WIDTH), home / "long.ipadpt")
+    with pytest.raises(WrongEncoder, match=r"26 x 48 hidden states; .* gives 17 x 48"):
+        load("long.ipadpt", clip_vision=encoder)
+    for thing in (object(), "clip"):
+        with pytest.raises(BadInput, match="clip_vision is a"):
+            load("long.ipadpt", clip_vision=thing)
+
+
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    twin, folder = tiny.twins("sd1"), tmp_path_factory.mktemp("adapters")
+    kinds = ("standard", "plus", "FaceID", "FaceID plus", "FaceID portrait unnormed")
+    return {
+        kind: tiny.load_tensors(folder, tiny.adapter_tensors(twin, kind), kind) for kind in kinds
+    }
+
+
+def saved(home: Path, name: str) -> list[Tensor]:
+    return torch.load(home / name, weights_only=True)
+
+
+def test_adapters_decide_what_an_ipadpt_holds(home: Path, adapters: dict[str, Any]) -> None:
+    both = {"adapter0": adapters["plus"], "adapter3": adapters["standard"]}
+    shared = saved(home, save(PICTURE, "a", file_format="ipadpt", adapters=both))
+    assert [tuple(one.shape) for one in shared] == [(2, 2, 17, 1280), (2, 2, 1024)]
+    assert torch.equal(shared[0][1], PICTURE.penultimate) and not shared[1][0].any()
+    assert torch.equal(shared[0][0], PICTURE.negative_penultimate.expand(2, -1, -1))
+    face = tiny.random_faces(1)
+    many = {"embeds1": PICTURE, "embeds10": OTHER, "embeds2": face}
+    readers = {"adapter2": adapters["FaceID"], "adapter10": adapters["plus"]}
+    readers |= {"adapter1": adapters["standard"]}
+    each = saved(home, save(many, "b", file_format="ipadpt", adapters=readers))
+    assert [tuple(one.shape) for one in each] == [(2, 2, 1024), (2, 1, 512), (2, 2, 17, 1280)]
+    assert torch.equal(each[2][1], OTHER.penultimate)
+    assert torch.allclose(each[1][1].norm(dim=-1), torch.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("embeds", "inputs", "words"),
+    [
+        ({"embeds0": PICTURE, "embeds1": OTHER}, {}, "2 embeds are connected"),
+        ({}, {}, "no embeds are connected"),
+        ({"embeds0": None}, {}, "no embeds are connected"),
+        (PICTURE, {"file_format": "ipadpt"}, "two sorts of features"),
+        (Regions((Region(PICTURE, None, 1.0),)), {"file_format": "ipadpt"}, "are regions"),
+        (tiny.random_faces(1), {"file_format": "ipadpt"}, "Connect the adapter"),
+        ({"embeds0": "text"}, {}, "embeds0 is str 'text'"),
+        (PICTURE, {"adapters": {"adapter0": PICTURE}}, "adapter0 is ImageFeatures"),
+        (PICTURE, {"adapters": 3}, "adapter0, adapter1"),
+        (PICTURE, {"file_format": "bin"}, "file_format is 'bin'"),
+        (PICTURE, {"if_exists": None}, "if_exists is 'None'"),
+    ],
+)
+def test_what_cannot_be_saved_is_said_and_nothing_is_written(
+    home: Path, embeds: Any, inputs: Any, words: str
+) -> None:
+    with pytest.raises(BadInput, match=words):
+        save(embeds, **inputs)
+    assert not list(home.iterdir())
+
+
+def test_one_link_instead_of_many_is_a_sentence() -> None:
+    with pytest.raises(BadInput, match="is one link"):
+        SaveEmbeds.execute(embeds=PICTURE)
+
+
+def test_embeds_for_another_adapter_are_not_saved(home: Path, adapters: dict[str, Any]) -> None:
+    pooled = replace(PICTURE, penultimate=None, negative_penultimate=None)
+    for kind, embeds, words in (
+        ("plus", pooled, "no penultimate"),
+        ("FaceID", PICTURE, "hold no face"),
+        ("FaceID plus", tiny.random_faces(1), "no picture of it"),
+        ("standard", Regions((Region(tiny.random_faces(1), None, 1.0),)), "no picture"),
+    ):
+        with pytest.raises(WrongEncoder, match=words):
+            save(embeds, adapters={"adapter0": adapters[kind]})
+    with pytest.raises(BadInput, match="adapter1 is connected and embeds1 is not"):
+        readers = {"adapter0": adapters["plus"], "adapter1": adapters["plus"]}
+        save({"embeds0": PICTURE, "embeds2": OTHER}, file_format="ipadpt", adapters=readers)
+    with pytest.raises(BadInput, match="FaceID plus adapter, for which diffusers"):
+        crops = tiny.random_faces(1, crops=True)
+        save(crops, file_format="ipadpt", adapters={"adapter0": adapters["FaceID plus"]})
+    assert not list(home.iterdir())
+    assert save(PICTURE, adapters={"adapter0": adapters["plus"], "adapter1": adapters["standard"]})
+
+
+def test_a_file_of_one_sort_meets_an_adapter_of_the_other(
+    home: Path, adapters: dict[str, Any]
+) -> None:
+    model = tiny.twins("sd1").model
+    for entry, (kind, words) in enumerate((("plus", "no penultimate"), ("standard", "no pooled"))):
+        torch.save(list_of_two(), home / "two.ipadpt")
+        embeds = load("two.ipadpt", entry=entry)
+        with pytest.raises(WrongEncoder, match=f"ViT-H with {words} features") as refused:
+            apply(model, adapters[kind], embeds, Settings())
+        assert "\n" not in str(refused.value)
+        apply(model, adapters["standard" if kind == "plus" else "plus"], embeds, Settings())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_file_in_half_precision_is_heard(
+    home: Path, adapters: dict[str, Any], dtype: torch.dtype
+) -> None:
+    twin = tiny.twins("sd1")
+    call = tiny.make_call(twin)
+    names = ("pooled", "penultimate", "negative_pooled", "negative_penultimate")
+    half = replace(PICTURE, **{name: getattr(PICTURE, name).to(dtype) for name in names})
+    loaded = load(save(half))
+    assert loaded.pooled.dtype is dtype
+    outs = [
+        tiny.run_comfy(apply(twin.model, adapters["plus"], one, Settings()), call)
+        for one in (loaded, PICTURE)
+    ]
+    assert tiny.relative(*outs) < 0.05
+    assert tiny.relative(outs[1], tiny.run_comfy(twin.model, call)) > 0.01

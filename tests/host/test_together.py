@@ -1,0 +1,277 @@
+"""Whether model, encoder and adapter go together is told from their headers, before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import comfy.supported_models
+import folder_paths
+import pytest
+import tiny
+import torch
+from checkpoints import load_table
+from live_nodes import tiny_flux
+from pack.ip_models.errors import WrongBase, WrongEncoder
+from pack.ip_models.features import ImageFeatures, inputs, name_encoder
+from pack.ip_models.published import Choice
+from pack.nodes.host import folders, match
+from pack.nodes.host.apply import Settings, apply
+from pack.nodes.host.backbones import attention_layers
+from pack.nodes.host.bases import read_base
+from pack.nodes.host.together import Combination, Source, problems
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+from test_match import PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
+
+SCALE = 10  # the tiny UNets are a tenth as wide as the published ones
+PREFIX = "model.diffusion_model."
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folders with a base model of each family, and nothing else."""
+    table = {}
+    for name in (folders.ADAPTERS, folders.ENCODERS, "checkpoints", "diffusion_models"):
+        (tmp_path / name).mkdir()
+        table[name] = ([str(tmp_path / name)], set(folder_paths.supported_pt_extensions))
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", table)
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    for family in ("sd1", "sdxl"):
+        shapes = {f"{PREFIX}{key}": shape for key, shape in unet_shapes(family).items()}
+        write_sparse(tmp_path / "checkpoints" / f"{family}.safetensors", shapes)
+    return tmp_path
+
+
+def unet_shapes(family: str, scale: int = SCALE) -> dict[str, tuple[int, ...]]:
+    """Names of the host's own UNet and the widths of the published one."""
+    return {
+        key: (shape[0] * scale, shape[1] * (1 if "to_k" in key else scale))
+        for key, shape in own_shapes(family).items()
+        if key.endswith(("attn2.to_k.weight", "attn2.to_q.weight"))
+    }
+
+
+@cache
+def own_shapes(family: str) -> dict[str, tuple[int, ...]]:
+    state = tiny.twins(family).model.model.diffusion_model.state_dict()
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("layout", ["checkpoint", "unet", "diffusers"])
+def test_a_file_tells_the_layers_its_model_will_have(
+    models: Path, family: str, layout: str
+) -> None:
+    twin = tiny.twins(family)
+    own = twin.model.model.diffusion_model.state_dict()
+    state: Mapping[str, torch.Tensor] = {
+        "checkpoint": {f"{PREFIX}{key}": value for key, value in own.items()}
+        | {"control_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": torch.ones(2)},
+        "unet": own,
+        "diffusers": twin.unet.state_dict(),
+    }[layout]
+    path = models / "base.safetensors"
+    save_file({key: value.clone().contiguous() for key, value in state.items()}, path)
+    base = read_base(str(path))
+    assert base is not None
+    assert list(base.layers) == attention_layers(twin.model)
+
+
+def test_kolors_is_told_by_its_projection_of_text(models: Path) -> None:
+    shapes = unet_shapes("sdxl") | {"encoder_hid_proj.weight": (2048, 4096)}
+    write_sparse(models / "diffusion_models" / "kolors.safetensors", shapes)
+    put_adapter(models, "XL plus", "plus.safetensors")
+    put_adapter(models, "Kolors", "kolors plus.bin")
+    given = Combination(adapter="plus.safetensors", unet="kolors.safetensors")
+    assert "this MODEL is Kolors" in problems(given)[0]
+    assert problems(Combination(adapter="kolors plus.bin", unet="kolors.safetensors")) == []
+
+
+def test_a_model_without_cross_attention_is_named_as_at_a_run(models: Path) -> None:
+    flux = tiny_flux()
+    state = flux.model.diffusion_model.state_dict()
+    path = models / "diffusion_models" / "flux.safetensors"
+    save_file({key: value.clone().contiguous() for key, value in state.items()}, path)
+    with pytest.raises(WrongBase) as caught:
+        attention_layers(flux)
+    assert problems(Combination(unet="flux.safetensors")) == [str(caught.value)]
+    assert problems(Combination(unet="flux.safetensors", kind="plus", adapter="auto")) == [
+        str(caught.value)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["standard", "plus", "XL standard"])
+@pytest.mark.parametrize("encoder", ["H", "G", "L"])
+def test_the_sentences_are_those_of_a_run(models: Path, kind: str, encoder: str) -> None:
+    spec = match.read_file_spec(str(put_adapter(models, kind, "a.safetensors")))
+    put_encoder(models, encoder, "e.safetensors")
+    pooled, width = {"H": (1024, 1280), "G": (1280, 1664), "L": (768, 1024)}[encoder]
+    features = wide_features(pooled, width)
+    refused: list[str] = []
+    try:
+        inputs(features, spec, "a.safetensors", match.encoder_hint(spec))
+    except WrongEncoder as error:
+        refused.append(str(error))
+    assert problems(Combination("a.safetensors", "e.safetensors", embeds=Source.IMAGE)) == refused
+    assert bool(refused) == (encoder != "H")
+
+
+def wide_features(pooled: int, penultimate: int) -> ImageFeatures:
+    rows = torch.zeros(1, 3, penultimate)
+    zero = torch.zeros(1, pooled)
+    return ImageFeatures(zero, rows, zero, rows, name_encoder(pooled, penultimate))
+
+
+def test_an_adapter_for_another_base_is_refused_as_apply_does(models: Path) -> None:
+    tensors = tiny.adapter_tensors(tiny.twins("sdxl"), "plus")
+    adapter = tiny.load_tensors(models / folders.ADAPTERS, tensors, "xl")
+    with pytest.raises(WrongBase) as caught:
+        apply(tiny.twins("sd1").model, adapter, tiny.random_features(1), Settings())
+    write_sparse(models / "diffusion_models" / "sd1.safetensors", unet_shapes("sd1", 1))
+    given = Combination(adapter=adapter.name, unet="sd1.safetensors")
+    assert problems(given) == [str(caught.value)]
+
+
+CASES: dict[str, tuple[Combination, list[str]]] = {
+    "all is well": (
+        Combination("plus.safetensors", "h.safetensors", "sd1.safetensors", embeds=Source.IMAGE),
+        [],
+    ),
+    "nothing is known": (Combination(), []),
+    "nothing is there": (Combination("gone", "gone", "gone", "gone", embeds=Source.IMAGE), []),
+    "another family": (
+        Combination("plus.safetensors", "h.safetensors", "sdxl.safetensors"),
+        ["plus.safetensors is an adapter for SD1.5; this MODEL is SDXL"],
+    ),
+    "two things at once": (
+        Combination("plus.safetensors", "g.safetensors", "sdxl.safetensors", embeds=Source.IMAGE),
+        ["this MODEL is SDXL", "the embeds come from ViT-bigG with 1664 wide"],
+    ),
+    "another encoder": (
+        Combination("plus.safetensors", "g.safetensors"),
+        ["needs ViT-H with 1280 wide ones. Encode with h.safetensors, which is in"],
+    ),
+    "no face": (
+        Combination("faceid.bin", "h.safetensors", embeds=Source.IMAGE),
+        ["come from ViT-H and hold no face; faceid.bin needs a face. Connect Encode Face"],
+    ),
+    "a face alone for what needs its picture": (
+        Combination("faceid-plus.bin", embeds=Source.FACE),
+        ["needs clip_vision ViT-H on Encode Face too"],
+    ),
+    "a face alone for what needs a picture": (
+        Combination("plus.safetensors", embeds=Source.FACE),
+        ["plus.safetensors needs clip_vision ViT-H on Encode Face too"],
+    ),
+    "a face for FaceID": (Combination("faceid.bin", embeds=Source.FACE), []),
+    "a face and the wrong encoder": (
+        Combination("faceid-plus.bin", "g.safetensors", embeds=Source.FACE_AND_IMAGE),
+        ["ViT-bigG"],
+    ),
+    "no encoder": (Combination(encoder="page.safetensors"), ["is a web page"]),
+    "an adapter as encoder": (Combination(encoder="swapped.safetensors"), ["no CLIP image encod"]),
+    "an encoder alone": (Combination(encoder="h.safetensors"), []),
+    "a broken adapter, of which its loader speaks": (
+        Combination("page.safetensors", "h.safetensors", "sd1.safetensors"),
+        [],
+    ),
+    "a checkpoint that is a web page": (
+        Combination("plus.safetensors", "h.safetensors", "page.safetensors"),
+        [],
+    ),
+    "found by kind": (
+        Combination("auto", "auto", "sd1.safetensors", kind=Choice.PLUS.value),
+        [],
+    ),
+    "no adapter of that kind": (
+        Combination("auto", "auto", "sdxl.safetensors", kind=Choice.PLUS.value),
+        ["a plus adapter for SDXL is needed. Put https://"],
+    ),
+    "no encoder for what was found": (
+        Combination("auto", "auto", "sd1.safetensors", kind=Choice.VIT_G.value),
+        [],
+    ),
+    "a file of another family by hand": (
+        Combination("plus.safetensors", "auto", "sdxl.safetensors", kind=Choice.PLUS.value),
+        ["plus.safetensors is an adapter for SD1.5; this MODEL is SDXL"],
+    ),
+    "an encoder that does not go with it by hand": (
+        Combination("auto", "g.safetensors", "sd1.safetensors", kind=Choice.PLUS.value),
+        ["needs ViT-H"],
+    ),
+    "no model yet": (Combination("auto", "auto", kind=Choice.PLUS.value), []),
+    "no encoder for FaceID": (
+        Combination("auto", "auto", "sd1.safetensors", kind=Choice.FACEID.value),
+        [],
+    ),
+}
+
+
+@pytest.fixture
+def stocked(models: Path) -> Path:
+    for kind, name in (
+        ("plus", "plus.safetensors"),
+        ("ViT-G", "vit-g.safetensors"),
+        ("FaceID", "faceid.bin"),
+        ("FaceID plus", "faceid-plus.bin"),
+    ):
+        put_adapter(models, kind, name)
+    put_encoder(models, "H", "h.safetensors")
+    put_encoder(models, "G", "g.safetensors")
+    for folder in (folders.ADAPTERS, folders.ENCODERS, "checkpoints"):
+        (models / folder / "page.safetensors").write_bytes(PAGE)
+    write_sparse(
+        models / folders.ENCODERS / "swapped.safetensors", load_table("ip-adapter_sd15").tensors
+    )
+    return models
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_said_of_a_combination(stocked: Path, case: str) -> None:
+    given, words = CASES[case]
+    said = problems(given)
+    assert len(said) == len(words), said
+    for sentence, part in zip(said, words, strict=True):
+        assert part in sentence
+        assert sentence.endswith(".") and "\n" not in sentence
+
+
+def test_a_missing_encoder_is_said_before_a_run(stocked: Path) -> None:
+    (stocked / folders.ENCODERS / "g.safetensors").unlink()
+    given = Combination("auto", "auto", "sd1.safetensors", kind=Choice.VIT_G.value)
+    assert "ViT-bigG is needed. Put https://" in problems(given)[0]
+
+
+def test_packed_weights_are_no_reason_for_a_warning(stocked: Path) -> None:
+    packed = {key: (shape[0] * shape[1] // 2, 1) for key, shape in unet_shapes("sdxl").items()}
+    write_sparse(stocked / "diffusion_models" / "nf4.safetensors", packed)
+    assert problems(Combination("plus.safetensors", unet="nf4.safetensors")) == []
+
+
+def test_nothing_outside_the_folders_is_read(stocked: Path) -> None:
+    outside = encoder_shapes("G")
+    write_sparse(stocked / "secret.safetensors", outside)
+    for name in ("../secret.safetensors", str(stocked / "secret.safetensors"), "..\\secret", "\0"):
+        given = Combination(name, name, name, name, embeds=Source.IMAGE)
+        assert problems(given) == []
+        said = problems(Combination(encoder=name))
+        assert "is not in" in said[0] and "ViT" not in said[0]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"kind": "nonsense"}, {"embeds": "nonsense"}, {"adapter": "x" * 5000}, {"other": "1"}],
+)
+def test_a_strange_query_leads_to_no_error(query: Mapping[str, str]) -> None:
+    assert problems(Combination.read(query)) == []
+
+
+def test_a_query_is_read_by_name() -> None:
+    query = {"adapter": "a", "encoder": "e", "unet": "u", "kind": "plus", "embeds": "image"}
+    expected = Combination("a", "e", "", "u", "plus", Source.IMAGE)
+    assert Combination.read(query) == expected
+
+
+def test_the_class_names_are_those_of_the_host() -> None:
+    assert comfy.supported_models.Flux.__name__ == type(tiny_flux().model).__name__

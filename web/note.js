@@ -1,0 +1,136 @@
+// @ts-check
+/** Lines of text on a node, below its widgets; never saved. */
+
+const LINE_HEIGHT = 18;
+const PADDING = 8;
+const LETTER = 6.2; // width of one, on average
+/** From this number of lines on a text is a report, which gets more room; the rest is scrolled. */
+const REPORT = 12;
+const PAGE = { width: 520, lines: 30 };
+const NOTE = { width: 0, lines: 16 };
+
+/**
+ * @param {any} node
+ * @param {string} kind what the text is: "about", "warning"
+ * @param {string[]} lines
+ */
+export function show(node, kind, lines) {
+  const widget = find(node, kind) ?? make(node, kind);
+  widget.element.replaceChildren(
+    ...lines.map((line) => {
+      const row = document.createElement("div");
+      row.textContent = line;
+      return row;
+    }),
+  );
+  const room = lines.length < REPORT ? NOTE : PAGE;
+  const most = room.lines * LINE_HEIGHT + PADDING;
+  // A node of Nodes 2.0 would grow with its text; one on the canvas is as large as it was drawn.
+  const grows = /** @type {any} */ (globalThis).LiteGraph?.vueNodesMode;
+  widget.element.style.maxHeight = grows ? `${most}px` : "";
+  const width = Math.max(node.size[0], room.width);
+  widget.wanted = Math.min(most, rows(lines, width) * LINE_HEIGHT + PADDING);
+  grow(node, width);
+  afterLayout(() => {
+    mount(node, kind, widget.element);
+    const { scrollHeight, clientHeight } = widget.element;
+    if (clientHeight === 0 || scrollHeight <= clientHeight + 1) return;
+    widget.wanted = Math.min(most, widget.wanted + scrollHeight - clientHeight);
+    grow(node, width);
+  });
+}
+
+/**
+ * @param {any} node
+ * @param {number} least
+ */
+function grow(node, least) {
+  const [width, height] = node.computeSize();
+  node.setSize([Math.max(node.size[0], width, least), Math.max(node.size[1], height)]);
+  node.setDirtyCanvas(true, true);
+}
+
+/**
+ * Take the text away, and the room it took.
+ * @param {any} node
+ * @param {string} kind
+ */
+export function hide(node, kind) {
+  const widget = find(node, kind);
+  if (!widget) return;
+  const before = node.computeSize()[1];
+  node.removeWidget(widget);
+  const [width, height] = node.computeSize();
+  node.setSize([Math.max(node.size[0], width), Math.max(node.size[1] - before + height, height)]);
+  node.setDirtyCanvas(true, true);
+}
+
+/**
+ * @param {any} node
+ * @param {string} kind
+ */
+function find(node, kind) {
+  const name = `ipadapter_${kind}`;
+  return node.widgets?.find((/** @type {any} */ widget) => widget.name === name);
+}
+
+/**
+ * @param {any} node
+ * @param {string} kind
+ */
+function make(node, kind) {
+  const element = document.createElement("div");
+  element.setAttribute("role", "status");
+  element.dataset.ipadapter = kind;
+  Object.assign(element.style, {
+    font: "12px/18px sans-serif",
+    padding: "4px 6px",
+    color: "var(--descrip-text, var(--input-text))",
+    background: "var(--comfy-input-bg)",
+    borderRadius: "4px",
+    overflowWrap: "anywhere",
+    userSelect: "text",
+    boxSizing: "border-box",
+    overflow: "auto",
+  });
+  if (kind === "warning") {
+    element.style.color = "var(--input-text)";
+    element.style.borderLeft = "3px solid #e0a000";
+  }
+  const name = `ipadapter_${kind}`;
+  // Last in the list and never saved: a hole in widgets_values would shift the values behind it.
+  const widget = node.addDOMWidget(name, name, element, {
+    serialize: false,
+    hideOnZoom: false,
+    getMinHeight: () => widget.wanted ?? LINE_HEIGHT + PADDING,
+  });
+  widget.serialize = false;
+  return widget;
+}
+
+/**
+ * Lines on the screen, as far as their number can be told before they are there.
+ * @param {string[]} lines
+ * @param {number} width of the node
+ */
+function rows(lines, width) {
+  const letters = Math.max(20, Math.floor((width - 40) / LETTER));
+  return lines.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / letters)), 0);
+}
+
+/** @param {() => void} act */
+function afterLayout(act) {
+  requestAnimationFrame(() => requestAnimationFrame(act));
+}
+
+/**
+ * After an undo, Nodes 2.0 keeps showing the element of the node that was replaced.
+ * @param {any} node
+ * @param {string} kind
+ * @param {HTMLElement} element
+ */
+function mount(node, kind, element) {
+  if (element.isConnected) return;
+  const stale = `[data-node-id="${node.id}"] [data-ipadapter="${kind}"]`;
+  document.querySelector(stale)?.replaceWith(element);
+}

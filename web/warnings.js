@@ -1,0 +1,84 @@
+// @ts-check
+/** Warns on a node, before a run, when model, encoder and adapter do not go together. */
+
+// @ts-ignore: served by the host
+import { api } from "../../scripts/api.js";
+// @ts-ignore: served by the host
+import { app } from "../../scripts/app.js";
+import { combinations } from "./compat.js";
+import { hide, show } from "./note.js";
+
+const KIND = "warning";
+
+/** What each node was last asked about. @type {WeakMap<any, string>} */
+const asked = new WeakMap();
+/** Answers of the server. @type {Map<string, Promise<string[]>>} */
+const answers = new Map();
+let due = false;
+
+/** Look at the graph once in the next frame, however much changes until then. */
+function checkSoon() {
+  if (due) return;
+  due = true;
+  requestAnimationFrame(() => {
+    due = false;
+    for (const [node, known] of combinations(wholeGraph())) check(node, known);
+  });
+}
+
+/** The graph with all subgraphs, undefined until there is one. */
+function wholeGraph() {
+  return app.isGraphReady === false ? undefined : (app.rootGraph ?? app.graph);
+}
+
+/**
+ * @param {any} node
+ * @param {Record<string, string>[]} known
+ */
+async function check(node, known) {
+  const queries = known.map((one) => new URLSearchParams(one).toString());
+  const question = queries.join(" ");
+  if (asked.get(node) === question) return;
+  asked.set(node, question);
+  const lines = [...new Set((await Promise.all(queries.map(ask))).flat())];
+  if (asked.get(node) !== question) return; // something else is connected meanwhile
+  if (lines.length > 0) show(node, KIND, lines.map((line) => `⚠ ${line}`));
+  else hide(node, KIND);
+}
+
+/**
+ * @param {string} query
+ * @returns {Promise<string[]>}
+ */
+function ask(query) {
+  const known = answers.get(query) ?? fetchAnswer(query);
+  answers.set(query, known);
+  return known;
+}
+
+/** @param {string} query */
+async function fetchAnswer(query) {
+  try {
+    const reply = await api.fetchApi(`/ipadapter/check?${query}`);
+    return reply.ok ? (await reply.json()).text : [];
+  } catch {
+    answers.delete(query); // the server is away; the next change asks again
+    return [];
+  }
+}
+
+app.registerExtension({
+  name: "ipadapter.warnings",
+  setup() {
+    api.addEventListener("graphChanged", checkSoon);
+    // In Nodes 2.0 the host notices what was chosen in a list only with the event after it.
+    window.addEventListener("click", checkSoon, true);
+  },
+  afterConfigureGraph: checkSoon,
+  /** R was pressed: other files may be there. */
+  refreshComboInNodes() {
+    answers.clear();
+    for (const [node] of combinations(wholeGraph())) asked.delete(node);
+    checkSoon();
+  },
+});
