@@ -36,6 +36,12 @@ NO_VENV = (
     "this Python cannot make virtual environments. Install the missing part "
     "(Debian, Ubuntu: apt install python3-venv) and run the command again"
 )
+BROWSERS = (
+    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "C:/Program Files/Google/Chrome/Application/chrome.exe",
+)
+NO_BROWSER = "no Chromium: install it (Debian: apt install chromium) or set $CHROMIUM to one"
 
 
 class Problem(Exception):
@@ -75,6 +81,7 @@ def bench(arguments: list[str]) -> int:
 def test(arguments: list[str]) -> int:
     left_out: dict[str, str] = {}
     comfyui = find_comfyui() or clone_or_do_without(left_out)
+    browser_or_do_without(left_out)
     python = environment(comfyui)
     checks: dict[str, list[str | Path]] = {
         "ruff": [python, "-m", "ruff", "check"],
@@ -107,6 +114,24 @@ def clone_or_do_without(left_out: dict[str, str]) -> Path | None:
             raise
         left_out["host"] = f"no ComfyUI: {problem}"
         return None
+
+
+def browser_or_do_without(left_out: dict[str, str]) -> None:
+    """The editor is tested in a real browser; only on a build server there must be one."""
+    if find_browser() is None:
+        if os.environ.get("CI"):
+            raise Problem(f"{NO_BROWSER}, so that tests/browser can run")
+        left_out["browser"] = NO_BROWSER
+
+
+def find_browser() -> str | None:
+    """A Chromium on this machine, or None."""
+    named = os.environ.get("CHROMIUM")
+    if named and shutil.which(named) is None:
+        raise Problem(
+            f"$CHROMIUM is {named}, which is no program. Set it to a Chromium or unset it"
+        )
+    return named or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def web_tests() -> list[Path]:

@@ -26,6 +26,10 @@ if "pack" not in sys.modules:
     alias.__path__ = [str(ROOT)]
     sys.modules["pack"] = alias
 
+from pack.dev import find_browser  # noqa: E402
+
+BROWSER = find_browser()
+
 collect_ignore: list[str] = []
 if HAS_HOST:
     sys.path.insert(0, str(HOST))
@@ -36,9 +40,15 @@ if HAS_HOST:
     comfy.cli_args.args.base_directory = tempfile.mkdtemp(prefix="ipadapter-tests-")
 else:
     collect_ignore.append("host")
+if not (HAS_HOST and BROWSER):
+    collect_ignore.append("browser")
 
 
-def pytest_report_header() -> str:
+def pytest_report_header() -> list[str]:
+    return [comfyui_header(), f"browser: {BROWSER or 'none; browser tests are left out'}"]
+
+
+def comfyui_header() -> str:
     if not HAS_HOST:
         return f"ComfyUI: none at {HOST}; host tests are left out"
     spec = importlib.util.spec_from_file_location("comfyui_version", HOST / "comfyui_version.py")

@@ -7,6 +7,8 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { show } from "./note.js";
 import { REPORTING, aboutLines } from "./about_text.js";
+import { addWeightEditor } from "./layer_weights.js";
+import { addSchedulePicture } from "./schedule_view.js";
 
 const KIND = "about";
 
@@ -52,6 +54,8 @@ app.registerExtension({
   name: "ipadapter.about",
   /** @param {any} node */
   nodeCreated(node) {
+    if (node.comfyClass === "IPABlockWeights") addWeightEditor(node);
+    if (node.comfyClass === "IPASchedule") addSchedulePicture(node);
     if (!REPORTING.has(node.comfyClass)) return;
     const original = node.onExecuted;
     /** @param {any} output */

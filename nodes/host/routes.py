@@ -1,4 +1,4 @@
-"""What the editor asks for before anything runs: what files are, and what is missing."""
+"""What the editor asks for before anything runs: files, what is missing, what presets do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 from aiohttp import web
 
+from ...ip_models import outline
 from ...ip_models.errors import IPAdapterError
 from ...ip_models.spec import require_supported
 from . import diagnosis, folders
@@ -22,6 +23,7 @@ def register() -> None:
     instance = getattr(server, "instance", None)
     if instance is not None:
         instance.routes.get("/ipadapter/about")(_about)
+        instance.routes.get("/ipadapter/presets")(_presets)
         instance.routes.get("/ipadapter/doctor")(_doctor)
         instance.routes.get("/ipadapter/check")(_check)
 
@@ -30,6 +32,20 @@ async def _about(request: web.Request) -> web.Response:
     # Off the event loop: an old .bin may take a moment to open.
     text = await asyncio.to_thread(describe, request.query.get("file", ""))
     return web.json_response({"text": [text]})
+
+
+async def _presets(request: web.Request) -> web.Response:
+    """?composition=1&boost=1 gives the factors of every preset, and the parts they are for."""
+    try:
+        knobs = [float(request.query.get(knob, 1)) for knob in ("composition", "boost")]
+        presets = outline.presets_heard(*knobs)
+    except (IPAdapterError, ValueError) as error:
+        return web.json_response({"error": str(error)}, status=400)
+    families = {
+        family: {"side": outline.side(family), "parts": outline.parts(family)}
+        for family in outline.FAMILIES
+    }
+    return web.json_response({"families": families, "presets": presets})
 
 
 async def _doctor(request: web.Request) -> web.Response:

@@ -18,6 +18,10 @@ from pack import dev
 GIT = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org"]
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
+needs_programs = pytest.mark.skipif(
+    os.name == "nt", reason="programs are files with a suffix there"
+)
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -156,6 +160,50 @@ class TestCloning:
         monkeypatch.setenv("CI", "true")
         with pytest.raises(dev.Problem):
             dev.clone_or_do_without({})
+
+
+class TestBrowser:
+    @pytest.fixture(autouse=True)
+    def bare(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A folder of programs with nothing in it, and no other."""
+        folder = tmp_path / "programs"
+        folder.mkdir()
+        monkeypatch.setenv("PATH", str(folder))
+        monkeypatch.delenv("CHROMIUM", raising=False)
+        monkeypatch.setattr(dev, "BROWSERS", ("chromium", "google-chrome"))
+        return folder
+
+    @staticmethod
+    def install(program: Path) -> str:
+        shutil.copy(sys.executable, program)
+        return str(program)
+
+    @needs_programs
+    def test_the_first_there_is_and_the_variable_before_it(
+        self, bare: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert dev.find_browser() is None
+        chrome = self.install(bare / "google-chrome")
+        assert dev.find_browser() == chrome
+        chromium = self.install(bare / "chromium")
+        assert dev.find_browser() == chromium
+        monkeypatch.setenv("CHROMIUM", chrome)
+        assert dev.find_browser() == chrome
+
+    def test_a_wrong_variable_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CHROMIUM", "nowhere/chromium")
+        with pytest.raises(dev.Problem, match="nowhere/chromium"):
+            dev.find_browser()
+
+    def test_tests_do_without_one_but_not_on_a_build_server(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        left_out: dict[str, str] = {}
+        dev.browser_or_do_without(left_out)
+        assert "no Chromium" in left_out["browser"]
+        monkeypatch.setenv("CI", "true")
+        with pytest.raises(dev.Problem, match="no Chromium"):
+            dev.browser_or_do_without({})
 
 
 class TestEnvironment:

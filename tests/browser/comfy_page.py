@@ -1,0 +1,155 @@
+"""ComfyUI's page in a real browser, and what a user does there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from live import Client
+from playwright.sync_api import Browser, Locator, Page
+
+Graph = dict[str, Any]
+LOCAL = ("127.0.0.1", "localhost")
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Notification.ShowVersionUpdates": False,
+    "Comfy.Release.Status": "skipped",
+    "Comfy.Workflow.Persist": False,
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Workflow.WarnBlueprintOverwrite": False,
+}
+FRAMES = """async () => {
+  for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
+}"""
+ADD = """async ([type, widgets]) => {
+  const node = window.LiteGraph.createNode(type);
+  window.app.canvas.graph.add(node);
+  for (const [name, value] of Object.entries(widgets)) {
+    const widget = node.widgets.find((each) => each.name === name);
+    widget.value = value;
+    widget.callback?.(value);
+  }
+  return String(node.id);
+}"""
+WIDGETS = """(id) => {
+  const node = window.app.canvas.graph.getNodeById(id);
+  return Object.fromEntries(
+    node.widgets.filter((each) => each.serialize !== false).map((each) => [each.name, each.value]));
+}"""
+SET = """([id, name, value]) => {
+  const node = window.app.canvas.graph.getNodeById(id);
+  const widget = node.widgets.find((each) => each.name === name);
+  widget.value = value;
+  widget.callback?.(value);
+}"""
+CLEAR = """async () => {
+  const empty = { version: 0.4, nodes: [], links: [], last_node_id: 0, last_link_id: 0 };
+  const { activeWorkflow } = window.app.extensionManager.workflow;
+  await window.app.loadGraphData(empty, true, true, activeWorkflow);
+  const ds = window.app.canvas.ds;
+  ds.scale = 1;
+  ds.offset = [240, 120];
+  window.app.canvas.setDirty(true, true);
+}"""
+
+
+class ComfyPage:
+    """One tab; everything it complains about and every foreign address it asks for is noted.
+
+    Attributes:
+        vue: whether nodes are drawn by Vue ("Nodes 2.0") and not on the canvas.
+    """
+
+    def __init__(self, client: Client, browser: Browser, vue: bool) -> None:
+        self.vue = vue
+        self.complaints: list[str] = []
+        settings = SETTINGS | {"Comfy.VueNodes.Enabled": vue}
+        assert client.post("/settings", settings)[0] == 200
+        context = browser.new_context(viewport={"width": 1400, "height": 900}, has_touch=True)
+        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=client.address)
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(10_000)
+        self.page.route(lambda url: not self._is_local(url), self._foreign)
+        self.page.goto(client.address, wait_until="domcontentloaded")
+        ready = (
+            "() => window.app?.extensionManager && (window.app.isGraphReady ?? window.app.graph)"
+        )
+        self.page.wait_for_function(ready, timeout=60_000)
+        self.page.wait_for_function("() => !window.app.extensionManager.spinner")
+        # The host's own first graph names models of its own; what it asks for is not ours.
+        self.clear()
+        self.complaints.clear()
+        self.page.on("console", self._said)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+
+    def _is_local(self, url: str) -> bool:
+        return any(url.startswith(f"http://{host}:") for host in LOCAL) or not url.startswith(
+            "http"
+        )
+
+    def _foreign(self, route: Any) -> None:
+        self.complaints.append(f"foreign address: {route.request.url}")
+        route.fulfill(status=200, content_type="application/json", body="[]")
+
+    def _said(self, message: Any) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
+
+    def settle(self) -> None:
+        """Let the frames pass in which the host redraws."""
+        self.page.evaluate(FRAMES)
+
+    def clear(self) -> None:
+        self.page.evaluate(CLEAR)
+        self.settle()
+
+    def add(self, kind: str, **widgets: Any) -> str:
+        node = self.page.evaluate(ADD, [kind, widgets])
+        self.capture()
+        self.settle()
+        # For 50 ms the host counts what follows to the same step of undo.
+        self.page.wait_for_timeout(80)
+        return node
+
+    def capture(self) -> None:
+        """Begin a step of undo here, as a click of the user would."""
+        self.page.evaluate(
+            """() => {
+              const tracker = window.app.extensionManager.workflow.activeWorkflow.changeTracker;
+              (tracker.captureCanvasState ?? tracker.checkState).call(tracker);
+            }"""
+        )
+
+    def widgets(self, node: str) -> dict[str, Any]:
+        return self.page.evaluate(WIDGETS, node)
+
+    def set(self, node: str, name: str, value: Any) -> None:
+        self.page.evaluate(SET, [node, name, value])
+        self.settle()
+
+    def saved(self) -> Graph:
+        return json.loads(self.page.evaluate("() => JSON.stringify(window.app.graph.serialize())"))
+
+    def load(self, graph: Graph) -> None:
+        self.page.evaluate("(graph) => window.app.loadGraphData(graph)", graph)
+        self.settle()
+
+    def prompt(self) -> dict[str, Any]:
+        """What would be sent to the server, by node."""
+        return self.page.evaluate("async () => (await window.app.graphToPrompt()).output")
+
+    def press(self, keys: str) -> None:
+        self.page.keyboard.press(keys)
+        self.settle()
+
+    def drag(self, start: tuple[float, float], to: tuple[float, float]) -> None:
+        mouse = self.page.mouse
+        mouse.move(*start)
+        mouse.down()
+        mouse.move((start[0] + to[0]) / 2, (start[1] + to[1]) / 2, steps=2)
+        mouse.move(*to)
+        mouse.up()
+        self.settle()
+
+    def shown(self, selector: str) -> Locator:
+        return self.page.locator(selector).locator("visible=true")

@@ -1,0 +1,50 @@
+"""One server and one browser for all browser tests, a tab for each way of drawing nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import live
+import pytest
+from comfy_page import ComfyPage
+from conftest import BROWSER
+from live import Client
+from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from playwright.sync_api import Browser, sync_playwright
+
+OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+
+
+@pytest.fixture(scope="session")
+def editor_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    base = tmp_path_factory.mktemp("editor")
+    (base / "models" / "ipadapter").mkdir(parents=True)
+    write_tiny_adapter(base / "models" / "ipadapter" / "tiny.safetensors")
+    with live.running(base, base / "models") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session", params=[False, True], ids=["canvas", "vue"])
+def tab(
+    request: pytest.FixtureRequest, editor_server: Client, browser: Browser
+) -> Iterator[ComfyPage]:
+    tab = ComfyPage(editor_server, browser, vue=request.param)
+    yield tab
+    tab.page.context.close()
+
+
+@pytest.fixture
+def comfy(tab: ComfyPage) -> Iterator[ComfyPage]:
+    """An empty graph; afterwards nothing may have been complained about."""
+    tab.clear()
+    tab.complaints.clear()
+    yield tab
+    assert tab.complaints == []

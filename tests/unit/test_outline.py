@@ -1,0 +1,61 @@
+"""The parts the editor draws, against the published tables; what rules make of them."""
+
+from __future__ import annotations
+
+import pytest
+from checkpoints import HIDDEN_SD1, HIDDEN_SDXL
+from pack.ip_models import outline
+from pack.ip_models.errors import BadInput
+from pack.ip_models.layers import LayerAddress, checkpoint_order, transformers
+from pack.ip_models.presets import PRESETS, preset
+
+# Side of the latent at each transformer, worked out by hand: it halves at every level.
+SIDES = {
+    "SD1.5": [64, 64, 32, 32, 16, 16, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64],
+    "SDXL": [64, 64, 32, 32, 32, 32, 32, 32, 64, 64, 64],
+}
+NAMES = {
+    "SD1.5": "0 0 1 1 2 2 mid 1 1 1 2 2 2 3 3 3",
+    "SDXL": "1 1 2 2 mid 0 0 0 1 1 1",
+}
+
+
+HIDDEN = {"SD1.5": HIDDEN_SD1, "SDXL": HIDDEN_SDXL}
+WIDTH = {8: 320, 16: 640, 32: 1280, 64: 1280}
+
+
+@pytest.mark.parametrize("family", outline.FAMILIES)
+def test_the_layers_are_those_of_the_published_files(family: str) -> None:
+    wide: dict[LayerAddress, int] = {}
+    stacks = transformers(outline.layers_of(family)).values()
+    for part, stack in zip(outline.parts(family), stacks, strict=True):
+        assert part["layers"] == len(stack)
+        wide |= dict.fromkeys(stack, WIDTH[part["pixels"]])
+    assert [wide[layer] for layer in checkpoint_order(wide)] == list(HIDDEN[family])
+
+
+@pytest.mark.parametrize("family", outline.FAMILIES)
+def test_parts_are_named_and_sized(family: str) -> None:
+    parts = outline.parts(family)
+    assert [outline.side(family) // part["pixels"] for part in parts] == SIDES[family]
+    assert [part["name"].split("_")[-1] for part in parts] == NAMES[family].split()
+    kinds = [part["block"] for part in parts]
+    assert kinds == sorted(kinds, key=["input", "middle", "output"].index)
+
+
+@pytest.mark.parametrize("family", outline.FAMILIES)
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_is_told_of_a_preset_is_what_it_does(family: str, name: str) -> None:
+    told = outline.presets_heard(0.5, 2.0)[name][family]
+    layers = outline.layers_of(family)
+    gains = preset(name, 0.5, 2.0).gains(layers, 0, 1)
+    assert [factor for stack in told["factors"] for factor in stack] == [g.factor for g in gains]
+    spread = [
+        flip for flip, stack in zip(told["flipped"], told["factors"], strict=True) for _ in stack
+    ]
+    assert spread == [gain.flipped for gain in gains]
+
+
+def test_a_knob_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(BadInput):
+        outline.presets_heard(float("nan"), 1.0)

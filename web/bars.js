@@ -1,0 +1,160 @@
+// @ts-check
+/** Arithmetic of the bars: which there are, what one of them changes, where a value stands. */
+
+import { factorAt } from "./ramp.js";
+
+/**
+ * @typedef {import("./weight_text.js").Part} Part
+ * @typedef {object} Bar
+ * @property {number} number of the transformer
+ * @property {number | null} layer of it, or null for all of them
+ * @property {number} value of a bar for layers that differ, their mean
+ * @property {[number, number] | null} range least and greatest where the layers differ
+ * @property {boolean} flipped whether it pushes away from the reference
+ */
+
+export const STEP = 0.05;
+export const FINE_STEP = 0.01;
+export const COARSE_STEP = 0.25;
+/** As far as dragging and the arrow keys go; the text knows no such limit. */
+export const REACH = 5;
+/** A whole picture's worth: what a bar is reset to. */
+export const NEUTRAL = 1;
+
+/**
+ * @param {number[][]} factors by transformer and layer
+ * @param {boolean[]} flipped by transformer
+ * @param {number | null} detail the transformer whose layers are wanted, or null for transformers
+ * @returns {Bar[]}
+ */
+export function barsOf(factors, flipped, detail) {
+  if (detail !== null) {
+    return factors[detail].map((value, layer) => {
+      return { number: detail, layer, value, range: null, flipped: flipped[detail] };
+    });
+  }
+  return factors.map((layers, number) => {
+    const least = Math.min(...layers);
+    const greatest = Math.max(...layers);
+    const range = /** @type {[number, number] | null} */ (least < greatest ? [least, greatest] : null);
+    const mean = layers.reduce((sum, factor) => sum + factor, 0) / layers.length;
+    return { number, layer: null, value: range ? mean : least, range, flipped: flipped[number] };
+  });
+}
+
+/**
+ * The factors with other values for some bars.
+ * @param {number[][]} factors
+ * @param {Bar[]} bars
+ * @param {number[]} values one for each bar
+ */
+export function withValues(factors, bars, values) {
+  const changed = factors.map((layers) => [...layers]);
+  bars.forEach(({ number, layer }, i) => {
+    if (layer === null) changed[number].fill(values[i]);
+    else changed[number][layer] = values[i];
+  });
+  return changed;
+}
+
+/**
+ * @param {number} value
+ * @param {number} step
+ */
+export function snapped(value, step) {
+  const reached = Math.min(Math.max(value, -REACH), REACH);
+  return tidy(Math.round(reached / step) * step);
+}
+
+/**
+ * Without the last digits of binary arithmetic, and without a zero below zero.
+ * @param {number} value
+ */
+export function tidy(value) {
+  return Number(value.toFixed(4)) + 0;
+}
+
+/**
+ * Least and greatest value of the picture, which has room for what is usual and for all there is.
+ * @param {number[]} values
+ * @returns {[number, number]}
+ */
+export function axisOf(values) {
+  const least = Math.min(-0.5, ...values);
+  const greatest = Math.max(1.5, ...values);
+  return [Math.floor(least * 2) / 2, Math.ceil(greatest * 2) / 2];
+}
+
+/**
+ * Place of a value as a share of the height, from the top.
+ * @param {number} value
+ * @param {[number, number]} axis
+ */
+export function placeOf(value, [least, greatest]) {
+  return (greatest - value) / (greatest - least);
+}
+
+/**
+ * @param {number} place share of the height, from the top; beyond 0 and 1 outside of the picture
+ * @param {[number, number]} axis
+ */
+export function valueAt(place, [least, greatest]) {
+  return greatest - place * (greatest - least);
+}
+
+/** @type {[string, (values: number[]) => number[]][]} */
+const FILLS = [
+  ["All 1", (values) => values.map(() => 1)],
+  ["All 0", (values) => values.map(() => 0)],
+  ["Line from first to last", along("linear")],
+  ["Ease in from first to last", along("ease_in")],
+  ["Ease out from first to last", along("ease_out")],
+  ["Ease in and out from first to last", along("ease_in_out")],
+  ["Reverse the order", (values) => [...values].reverse()],
+  ["1 minus each", (values) => values.map((value) => 1 - value)],
+];
+export const FILL_NAMES = FILLS.map(([name]) => name);
+
+/** @param {string} curve */
+function along(curve) {
+  return (/** @type {number[]} */ values) => {
+    const ramp = { start: values[0], end: values[values.length - 1], curve, values: [] };
+    return values.map((_, i) => factorAt(ramp, i, values.length));
+  };
+}
+
+/**
+ * @param {string} name one of FILL_NAMES
+ * @param {number[]} values
+ */
+export function filled(name, values) {
+  const fill = FILLS.find(([each]) => each === name)?.[1] ?? ((same) => same);
+  return fill(values).map(tidy);
+}
+
+/**
+ * Bars side by side that share block and resolution.
+ * @param {Bar[]} bars
+ * @param {Part[]} parts
+ */
+export function groupsOf(bars, parts) {
+  /** @type {{ part: Part, bars: Bar[] }[]} */
+  const groups = [];
+  for (const bar of bars) {
+    const part = parts[bar.number];
+    const last = groups.at(-1);
+    if (last?.part.name === part.name) last.bars.push(bar);
+    else groups.push({ part, bars: [bar] });
+  }
+  return groups;
+}
+
+/** @param {Bar} bar */
+export function nameOf({ number, layer }) {
+  return layer === null ? `${number}` : `${number}.${layer}`;
+}
+
+/** @param {number} value */
+export function shownValue(value) {
+  return `${tidy(value)}`;
+}
