@@ -44,10 +44,10 @@ class MergeEmbeds(io.ComfyNode):
                     options=[method.value for method in Combine],
                     default=Combine.CONCAT.value,
                     tooltip="concat: all references side by side. add: their sum. subtract: the "
-                    "first image minus the mean of all others. average: their mean. norm average: their "
-                    "mean after each value is divided by its size over all references. max, min: "
-                    "the largest or smallest of each value. Regions can only be joined by concat, "
-                    "and keep their masks.",
+                    "first image minus the mean of all others. average: their mean. norm average: "
+                    "their mean after each value is divided by its size over all references. max, "
+                    "min: the largest or smallest of each value. Regions can only be joined by "
+                    "concat, and keep their masks.",
                 ),
                 io.String.Input(
                     "weights",
