@@ -68,16 +68,16 @@ def save(data: bytes, name: object, file_format: FileFormat, if_exists: IfExists
         BadInput: the name is not one, is taken, or nothing can be written there.
     """
     *parents, stem = safe_parts(name, folders.EMBEDS_ENDINGS)
-    home = _writable()
+    home, over = _writable(), if_exists is IfExists.REPLACE
     for listed in _candidates(os.path.join(*parents, stem), f".{file_format.value}", if_exists):
         path = os.path.join(home, listed)
         _require_inside(path, home)
         there = _existing(listed)
-        if there is None or (if_exists is IfExists.REPLACE and there == path):
-            if not _holds(path, data):
-                _write(path, data)
-            folders.forget(folders.EMBEDS)
-            return listed
+        if there is None or (over and there == path):
+            if _holds(path, data) or _write(path, data, over):
+                folders.forget(folders.EMBEDS)
+                return listed
+            there = path  # another server that saves here was faster
         if if_exists is IfExists.KEEP_BOTH and _holds(there, data):
             return listed
         if if_exists is not IfExists.KEEP_BOTH:
@@ -147,18 +147,24 @@ def _holds(path: str, data: bytes) -> bool:
         return False
 
 
-def _write(path: str, data: bytes) -> None:
+def _write(path: str, data: bytes, over: bool) -> bool:
     parent = os.path.dirname(path)
     try:
         os.makedirs(parent, exist_ok=True)
         _sweep(parent)
-        write_whole(path, data)
+        return write_whole(path, data, over)
     except OSError as error:
         raise _unwritable(path, len(data), error) from error
 
 
-def write_whole(path: str, data: bytes) -> None:
+def write_whole(path: str, data: bytes, over: bool = True) -> bool:
     """Put a file in its place when all of it is on the disk, and nothing there before.
+
+    Args:
+        over: whether it may take the place of a file that is there.
+
+    Returns:
+        Whether it is in its place, which without `over` another may have taken at any moment.
 
     Raises:
         OSError: it cannot be written; what was there is as it was.
@@ -170,12 +176,35 @@ def write_whole(path: str, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:  # a stop by the user as well
+        if over:
+            os.replace(part, path)
+        elif not _publish(part, path):
+            return False
+    finally:  # after a stop by the user as well
         with suppress(OSError):
             os.unlink(part)
-        raise
     _sync_folder(parent)
+    return True
+
+
+def _publish(part: str, path: str) -> bool:
+    """Give a file its name in one step, unless the name is taken."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without links, for which each system has an error of its own
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        try:
+            os.replace(part, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(path)  # empty, and ours
+            raise
+    return True
 
 
 def _sync_folder(path: str) -> None:

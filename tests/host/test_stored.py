@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import pickle
 import resource
 import signal
 import struct
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from pack.ip_models.errors import BadInput, BrokenFile, MissingModel, WrongEncod
 from pack.ip_models.features import FaceFeatures, ImageFeatures, Region, Regions
 from pack.nodes.host import embeds_store, folders
 from pack.nodes.host.apply import Settings, apply
+from pack.nodes.host.embeds_store import FileFormat, IfExists
 from pack.nodes.host.encoder_identity import fingerprint
 from pack.nodes.host.vision import encode
 from pack.nodes.stored import LoadEmbeds, SaveEmbeds
@@ -138,6 +142,37 @@ def test_replace_and_stop() -> None:
     assert same(load(name), PICTURE)
     assert save(OTHER, if_exists="replace") == name
     assert same(load(name), OTHER) and not same(load(name), PICTURE)
+
+
+def without_links(*_: Any, **__: Any) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("if_exists", [IfExists.KEEP_BOTH, IfExists.STOP])
+def test_two_servers_that_save_one_name_at_once_lose_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch, if_exists: IfExists, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", without_links)
+    start = threading.Barrier(2)
+
+    def save_one(number: int, data: bytes) -> str:
+        start.wait()
+        try:
+            return embeds_store.save(data, f"a{number}", FileFormat.IPADPT, if_exists)
+        except BadInput as error:
+            assert "exists already" in str(error)
+            return ""
+
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(30):
+            written = (b"one" * 99, b"two" * 99)
+            names = list(pool.map(save_one, (number, number), written))
+            held = {name: data for name, data in zip(names, written, strict=True) if name}
+            assert len(held) == (2 if if_exists is IfExists.KEEP_BOTH else 1)
+            assert all((home / name).read_bytes() == data for name, data in held.items())
+    assert parts(home) == []
 
 
 def test_a_typed_ending_is_not_doubled() -> None:
