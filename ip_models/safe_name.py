@@ -11,7 +11,8 @@ _FORBIDDEN = '<>:"|?*'
 _DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
     f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"
 }
-_UNSEEN = ("Cc", "Cs", "Zl", "Zp")  # control characters, half letters, ends of lines
+# Control characters, marks without a width or for the direction, half letters, ends of lines.
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def safe_parts(name: object, endings: tuple[str, ...]) -> tuple[str, ...]:
@@ -29,9 +30,11 @@ def safe_parts(name: object, endings: tuple[str, ...]) -> tuple[str, ...]:
     for ending in endings:
         if name.lower().endswith(ending):
             name = name[: -len(ending)]
+            if not name:
+                raise _refused(f"name is {ending!r} alone", "a name in front of it is needed")
             break
     parts = tuple(name.replace("\\", "/").split("/"))
-    if name[:1] in "/\\" or name[1:2] == ":":
+    if name.startswith(("/", "\\")) or name[1:2] == ":":
         raise _refused(f"name is {_shown(name)}", "it starts in the folder of the embeds")
     for part in parts:
         reason = _trouble(part)
@@ -46,7 +49,7 @@ def _trouble(part: str) -> str:
     if part == "..":
         return "a name cannot lead out of the folder of the embeds by .."
     if any(unicodedata.category(letter) in _UNSEEN for letter in part):
-        return "a name cannot hold control characters"
+        return "a name cannot hold control characters and others that nobody sees"
     if set(part) & set(_FORBIDDEN):
         return f"a name cannot hold any of {' '.join(_FORBIDDEN)}"
     if part.startswith("."):

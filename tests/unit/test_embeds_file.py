@@ -321,6 +321,7 @@ BAD_NAMES += [
     ".safetensors",
     "a .ipadpt",
 ]
+BAD_NAMES += ["anna\u202egnp", "an\u200bna", "\ufeffanna", "an\u00adna", ".ipadpt", "a/.ipadpt"]
 BAD_NAMES += [f"a{letter}b" for letter in '<>:"|?*']
 
 
@@ -331,3 +332,8 @@ def test_names_that_are_refused(name: Any) -> None:
     said = str(refused.value)
     assert said.startswith("name is ") and "\n" not in said and len(said) < 300
     said.encode()
+
+
+def test_a_name_that_is_only_an_ending_is_named() -> None:
+    with pytest.raises(BadInput, match=r"^name is '\.ipadpt' alone; a name in front of it"):
+        safe_parts(".ipadpt", (".safetensors", ".ipadpt"))
