@@ -340,19 +340,38 @@ def encode(flight: Flight, encoder: str, images: list[Path], name: str) -> str:
 def pictures(server: Server, job: Job, folder: Path | None) -> list[str]:
     """Names of the pictures a job has saved; with a folder, those of the copies in it."""
     names: list[str] = []
-    for output in job.entry.get("outputs", {}).values():
-        for saved in output.get("images", ()):
-            if saved.get("type") != "output":
+    for key, output in job.entry.get("outputs", {}).items():
+        for saved in output.get("images") or ():
+            # Previews are of type "temp" and go with the server; other packs put texts here.
+            if not isinstance(saved, dict) or saved.get("type") != "output":
                 continue
-            names.append("/".join(filter(None, (saved.get("subfolder"), saved["filename"]))))
+            name = "/".join(filter(None, (saved.get("subfolder"), saved["filename"])))
             if folder is not None:
-                target = folder / f"{job.number:04d}_{os.path.basename(saved['filename'])}"
+                copy = f"{job.number:04d}_{key}_{saved['filename']}"
                 try:
-                    target.write_bytes(server.call(f"/view?{urllib.parse.urlencode(saved)}"))
+                    content = server.call(f"/view?{urllib.parse.urlencode(saved)}")
+                    name = str(keep(content, folder, copy))
                 except Refused as error:
-                    job.problem = f"{names[-1]} was made and cannot be fetched: {error}"
-                names[-1] = str(target)
+                    job.problem = f"{name} was made and cannot be fetched: {error}"
+            names.append(name)
+    if not names and job.problem is None:
+        job.problem = "ran and saved no picture; a SaveImage node is needed in the workflow"
     return names
+
+
+def keep(content: bytes, folder: Path, name: str) -> Path:
+    """Write a file under a name like this that is free; what is there already stays as it is."""
+    stem, ending = os.path.splitext(re.sub(r"[^\w.-]", "_", name))
+    number, more = 1, ""
+    while True:
+        path = folder / f"{stem[:60]}{more}{ending[:10]}"  # 255 bytes at most, in any script
+        try:
+            with path.open("xb") as file:
+                file.write(content)
+            return path
+        except FileExistsError:
+            number += 1
+            more = f"_{number}"
 
 
 @dataclass
@@ -409,7 +428,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--steps", type=int, default=20, help="steps of the sampler")
     add("--size", default="512x512", help="width x height in pixels")
     add("--seed", type=int, default=0, help="of the first picture; each has the next one")
-    add("--output", type=Path, help="folder to fetch the pictures into")
+    add("--output", type=Path, help="folder to fetch the pictures into, beside what is there")
     add("--in-flight", type=int, default=4, help="prompts on the server at a time")
     add("--patience", type=float, default=120, help="seconds to wait for a silent server")
     return parser

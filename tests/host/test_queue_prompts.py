@@ -256,6 +256,57 @@ def test_what_fails_is_said_and_the_others_go_on(client: Client, tmp_path: Path)
     assert done.stderr.splitlines()[-1] == "2/3 done, 1 failed"
 
 
+def test_no_copy_takes_the_place_of_another_file(client: Client, tmp_path: Path) -> None:
+    graph: dict[str, Any] = {}
+    for value, folder in ((0.0, "a"), (1.0, "b")):  # one/x and o_e/x are one name on a disk
+        graph[f"grey {folder}"] = node("IPATestTensor", shape="{prompt}", value=value)
+        saving = {
+            "images": [f"grey {folder}", 0],
+            "filename_prefix": f"{folder}{{embeds}}/x{{seed}}",
+        }
+        graph[f"o{'/' if value else '_'}e"] = node("SaveImage", **saving)
+    out, prompts = tmp_path / "out", write_prompts(tmp_path, "1x8x8x3", "2x9x9x3")
+    options = ("--embeds", "two", "--workflow", write_graph(tmp_path, graph), "--output", out)
+    first = run(client.address, *options, "--prompts", prompts)
+    assert first.returncode == 0, first.stderr
+    names = [Path(name) for name in first.stdout.splitlines()]
+    assert len(set(names)) == 6 and set(names) == set(out.iterdir())
+    before = {name: name.read_bytes() for name in names}
+    looks = [Image.open(name) for name in names]
+    assert sorted((look.width, look.getpixel((0, 0))) for look in looks) == sorted(
+        (width, (level,) * 3) for width in (8, 9, 9) for level in (0, 255)
+    )
+    again = run(client.address, *options, "--prompts", prompts)
+    assert again.returncode == 0, again.stderr
+    assert len({*first.stdout.splitlines(), *again.stdout.splitlines()}) == 12
+    assert {name: name.read_bytes() for name in names} == before
+
+
+def test_the_longest_name_a_server_can_give_is_kept(client: Client, tmp_path: Path) -> None:
+    graph = {
+        "grey": node("IPATestTensor", shape="{prompt}", value=0.5),
+        "save": node("SaveImage", images=["grey", 0], filename_prefix="猫" * 80 + "{embeds}{seed}"),
+    }
+    options = ("--embeds", "a", "--workflow", write_graph(tmp_path, graph), "--output", tmp_path)
+    done = run(client.address, *options, "--prompts", write_prompts(tmp_path, "1x8x8x3", "1x9x9x3"))
+    assert done.returncode == 0, done.stderr
+    assert len({Path(name).read_bytes() for name in done.stdout.splitlines()}) == 2
+
+
+def test_a_prompt_that_saves_nothing_has_failed(client: Client, tmp_path: Path) -> None:
+    graph = {
+        "grey": node("IPATestTensor", shape="{prompt}", value=0.5),
+        "look": node("PreviewImage", images=["grey", 0]),
+        "unused": node("EmptyLatentImage", width=64, height="{seed}", batch_size="{embeds}"),
+    }
+    options = ("--embeds", "a", "--workflow", write_graph(tmp_path, graph))
+    done = run(client.address, *options, "--prompts", write_prompts(tmp_path, "1x8x8x3", "1x9x9x3"))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "prompt 2 (1x9x9x3): ran and saved no picture; a SaveImage node is needed" in done.stderr
+    assert done.stderr.splitlines()[-1] == "0/2 done, 2 failed"
+
+
 def test_a_prompt_that_is_refused_is_not_asked_again(line: Line, tmp_path: Path) -> None:
     workflow = write_workflow(tmp_path)
     options = ("--adapter", "none.safetensors", "--embeds", "none", "--count", 2, "--in-flight", 1)
