@@ -2,8 +2,8 @@
 
 diffusers: a list with one tensor for each adapter, (2k, n, width) or (2k, n, sequence, width); k
 negative rows, then k positive ones, for k pictures at once. Without guidance the negative ones are
-missing. ComfyUI_IPAdapter_plus: one bare tensor of positive rows, (n, width) or
-(n, sequence, width), with the negative ones in a second file.
+missing, which cannot be seen if k is even. ComfyUI_IPAdapter_plus: one bare tensor of positive
+rows, (n, width) or (n, sequence, width), with the negative ones in a second file.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class Entry(NamedTuple):
         """One line for people, e.g. "pooled 1 x 1024 of ViT-H"."""
         size = " x ".join(map(str, self.positive.shape))
         lacks = ", without negative" if self.negative is None else ""
+        if self.negative is not None and torch.equal(self.negative, self.positive):
+            lacks = ", the negative equals the positive"
         return f"{self.feature.value} {size} of {self.source}{lacks}"
 
     def features(self, name: str) -> Features:
@@ -116,30 +118,53 @@ def write(features: Features, spec: AdapterSpec | None, adapter: str, hint: str)
             "an .ipadpt holds one sort of features for each adapter",
             _SAFETENSORS,
         )
-    pair = _only_pair(features) if spec is None else inputs(features, spec, adapter, hint)[0]
+    if spec is None:
+        feature, pair = _only_pair(features)
+    else:
+        feature, pair = spec.feature, inputs(features, spec, adapter, hint)[0]
     if not bool(torch.isfinite(pair).all()):
         raise BadInput(
             "the embeds hold values that are not finite", "numbers are needed", "Encode again"
         )
-    return pair.flip(0).detach().cpu().contiguous()
+    made = pair.flip(0).detach().cpu().contiguous()
+    made = made if made.dtype in DTYPES else made.float()
+    _require_readable(made, feature)
+    return made
 
 
-def _only_pair(features: Features) -> Tensor:
+def _require_readable(made: Tensor, feature: Feature) -> None:
+    """Refuse what would come back as something else."""
+    try:
+        (entry,) = read([made], "the file", made.nbytes)
+    except BrokenFile as error:
+        found = f"the embeds could not be read again: {error.found}"
+        raise BadInput(found, error.needed, _SAFETENSORS) from error
+    if entry.feature is not feature:
+        other = "a face" if entry.feature is Feature.IDENTITY else f"{entry.feature.value} ones"
+        raise BadInput(
+            f"the embeds hold {feature.value} features, {_size(made[1])}",
+            f"an .ipadpt cannot tell them from {other}",
+            _SAFETENSORS,
+        )
+
+
+def _only_pair(features: Features) -> tuple[Feature, Tensor]:
     needed = "an .ipadpt holds one sort of features for each adapter"
     if isinstance(features, FaceFeatures):
         lengths = features.identity.norm(dim=-1)
         if features.crops is None and bool((lengths - 1).abs().lt(1e-3).all()):
-            return torch.stack((features.identity, torch.zeros_like(features.identity)))
+            pair = torch.stack((features.identity, torch.zeros_like(features.identity)))
+            return Feature.IDENTITY, pair
         raise BadInput(
             f"the embeds hold a face of {features.source}, which adapters read in two forms",
             needed,
             "Connect the adapter that the file is for",
         )
-    pairs = [
-        pair for sort in (Feature.POOLED, Feature.PENULTIMATE) if (pair := features.pair(sort))
-    ]
+    sorts = (Feature.POOLED, Feature.PENULTIMATE)
+    pairs = [(sort, pair) for sort in sorts if (pair := features.pair(sort))]
     if len(pairs) == 1:
-        return torch.stack(pairs[0])
+        sort, pair = pairs[0]
+        return sort, torch.stack(pair)
     raise BadInput(
         f"the embeds hold {'two sorts' if pairs else 'no whole pair'} of features of "
         f"{features.source}",
@@ -196,22 +221,28 @@ def _listed(rows: Tensor, name: str, number: int) -> Entry:
     if rows.ndim == 2:
         what = f"has {where} of shape {shape}"
         raise _broken(name, what, "(2, images, width) or (2, images, tokens, width) is needed")
-    if rows.ndim == 3 and rows.shape[1] in _HIDDEN_LENGTHS:
+    if rows.ndim == 3 and rows.shape[1] in _HIDDEN_LENGTHS and len(rows) % 2:
         what = f"has {where} of shape {shape}, which looks like hidden states of single images"
         raise _broken(name, what, "(2, images, tokens, width) is needed")
-    negative, positive = _halves(rows, name, where)
     if rows.ndim == 4 and rows.shape[2] == 1:  # as diffusers' guide has it for faces
-        positive = positive[:, 0]
-        negative = None if negative is None else negative[:, 0]
+        rows = rows[:, :, 0]
     feature = Feature.PENULTIMATE
-    if positive.ndim == 2:
+    if rows.ndim == 3:
         feature = Feature.IDENTITY if rows.shape[-1] == IDENTITY_WIDTH else Feature.POOLED
+    negative, positive = _halves(rows, feature, name, where)
     return Entry(feature, _single(positive), None if negative is None else _single(negative))
 
 
-def _halves(rows: Tensor, name: str, where: str) -> tuple[Tensor | None, Tensor]:
-    """One negative, if there is any, and one positive of the rows for k pictures."""
-    if _alike(rows):  # made without guidance: the positive one for each of k pictures
+def _halves(rows: Tensor, feature: Feature, name: str, where: str) -> tuple[Tensor | None, Tensor]:
+    """One negative, if there is any, and one positive of the rows for k pictures.
+
+    Equal rows of an even number are a pair whose negative equals its positive, which is what
+    somebody who gave the reference as the negative picture too has saved. Made without guidance
+    for an even k they look the same; read as a pair they load without an encoder too, and a
+    negative_file takes the place of that negative. A face is never its own negative.
+    """
+    alone = len(rows) % 2 == 1 or feature is Feature.IDENTITY
+    if alone and _alike(rows):  # made without guidance: the positive one for each of k pictures
         return None, rows[0]
     half = len(rows) // 2
     if len(rows) % 2 or not _alike(rows[:half]) or not _alike(rows[half:]):

@@ -426,7 +426,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "rank": (torch_file([torch.ones(8)]), "shape (8,)"),
     "no images": (torch_file([torch.ones(2, 0, 8)]), "holds no images"),
     "none": (torch_file([]), "holds a list of 0"),
-    "hidden": (torch_file([torch.ones(2, 257, 1280)]), "looks like hidden states"),
+    "hidden": (torch_file([torch.ones(1, 257, 1280)]), "looks like hidden states"),
 }
 
 

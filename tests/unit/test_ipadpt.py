@@ -68,12 +68,36 @@ def test_rows_of_k_pictures_are_taken_once() -> None:
     assert torch.equal(entry.negative, negative[0]) and torch.equal(entry.positive, positive[0])
 
 
-@pytest.mark.parametrize("pictures", [1, 2, 3])
+@pytest.mark.parametrize("pictures", [1, 3])
 def test_without_guidance_there_is_no_negative(pictures: int) -> None:
     positive = rows(1, 3, 257, 1280)
     (entry,) = ipadpt.read([positive.repeat(pictures, 1, 1, 1)], "a", LARGE)
     assert entry.negative is None and torch.equal(entry.positive, positive[0])
     assert "without negative" in entry.describe()
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("shape", [(3, 257, 1280), (3, 1024)])
+def test_equal_rows_of_an_even_number_are_a_pair(count: int, shape: tuple[int, ...]) -> None:
+    positive = rows(1, *shape)
+    (entry,) = ipadpt.read([positive.expand(count, *shape).clone()], "a", LARGE)
+    assert entry.negative is not None and torch.equal(entry.negative, positive[0])
+    assert torch.equal(entry.positive, positive[0])
+    assert "the negative equals the positive" in entry.describe()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_a_face_is_never_its_own_negative(count: int) -> None:
+    face = rows(1, 3, 512)
+    (entry,) = ipadpt.read([face.repeat(count, 1, 1)], "a", LARGE)
+    assert entry.negative is None and isinstance(entry.features("a"), FaceFeatures)
+
+
+@pytest.mark.parametrize("images", [257, 577, 729, 1025])
+def test_as_many_references_as_an_encoder_has_patches(images: int) -> None:
+    made = rows(2, images, 24)
+    (entry,) = ipadpt.read([made], "a", LARGE)
+    assert entry.feature is Feature.POOLED and torch.equal(entry.positive, made[1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -135,8 +159,8 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "no bare images": (rows(0, 1024), "no images"),
     "nan": ([torch.full((2, 1, 8), math.nan)], "not finite"),
     "infinite": ([rows(2, 1, 8), torch.full((2, 1, 8), math.inf)], "in entry 1 that are not"),
-    "hidden states": ([rows(2, 257, 1280)], "looks like hidden states"),
-    "large hidden states": ([rows(2, 1025, 16)], "looks like hidden states"),
+    "hidden states": ([rows(1, 257, 1280)], "looks like hidden states"),
+    "large hidden states": ([rows(3, 1025, 16)], "looks like hidden states"),
     "three rows": ([rows(3, 1, 8)], "3 rows that differ"),
     "four rows": ([rows(4, 1, 8)], "4 rows that differ"),
 }
@@ -197,6 +221,22 @@ def test_what_is_written_is_read_again(reader: AdapterSpec) -> None:
     assert again is not None and all(map(torch.equal, again, pair))
 
 
+@pytest.mark.parametrize("count", [1, 3, 257])
+@pytest.mark.parametrize("reader", [None, STANDARD, PLUS], ids=["none", "standard", "plus"])
+def test_a_negative_that_equals_the_positive_comes_back(
+    reader: AdapterSpec | None, count: int
+) -> None:
+    one = rows(count, 1024)
+    hidden = rows(count, 5, 1280) if reader is PLUS else None
+    made = ipadpt.write(ImageFeatures(one, hidden, one, hidden, "ViT-H"), reader, "a", "")
+    (entry,) = ipadpt.read(through_a_file(made), "a", LARGE)
+    back = entry.features("a")
+    assert isinstance(back, ImageFeatures)
+    pair = back.pair(Feature.PENULTIMATE if reader is PLUS else Feature.POOLED)
+    wanted = one if hidden is None else hidden
+    assert pair is not None and all(torch.equal(half, wanted) for half in pair)
+
+
 def test_an_adapter_decides_how_a_face_is_written() -> None:
     face = FaceFeatures(rows(2, 512) * 20, picture(), "buffalo_l")
     normed = ipadpt.write(face, FACEID, "a", "")
@@ -223,6 +263,12 @@ def test_one_sort_of_features_needs_no_adapter() -> None:
         (FaceFeatures(rows(1, 512), picture(1), "buffalo_l"), FACEID_PLUS, "FaceID plus"),
         (FaceFeatures(torch.zeros(0, 512), None, "buffalo_l"), FACEID, "hold nobody"),
         (ImageFeatures(rows(1, 8), None, None, None, "ViT-H"), None, "no whole pair"),
+        (ImageFeatures(rows(1, 512), None, rows(1, 512), None, "ViT-B"), None, "from a face"),
+        (
+            ImageFeatures(None, rows(1, 1, 8), None, rows(1, 1, 8), "ViT-H"),
+            None,
+            "features, 1 x 1 x 8; an .ipadpt cannot tell them from pooled ones",
+        ),
         (ImageFeatures(rows(1, 8) / 0, None, rows(1, 8), None, "ViT-H"), None, "not finite"),
     ],
 )
