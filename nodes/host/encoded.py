@@ -2,8 +2,8 @@
 
 Rows die with the encoder they come from, which is how they follow the host: it lets go of encoders
 when RAM runs short and when it is asked to free memory. Besides, there are never more than a bound,
-and none while RAM is short. A row is what the encoder gave for the picture in its batch then;
-another batch may round the last bit differently.
+and an encoding that finds RAM short drops them all. A row is what the encoder gave for the picture
+in its batch then; another batch may round the last bit differently.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ...ip_models.tiles import Rows
-from .encoder_identity import fingerprint
+from .encoder_identity import is_patched, state_of
 
 MOST_BYTES = 256 * 2**20
 _LEAST_FREE = 2**30
@@ -66,8 +66,8 @@ class RowCache:
             while self.bytes > self.most_bytes:
                 self._drop(next(iter(self._rows)))
 
-    def forget(self, encoder: str) -> None:
-        """Drop the rows of one encoder."""
+    def forget(self, encoder: int) -> None:
+        """Drop the rows of one state of an encoder."""
         with self._lock:
             for key in list(self._rows):
                 if key[0] == encoder:
@@ -86,7 +86,7 @@ class RowCache:
 
 
 seen = RowCache()
-_watched: weakref.WeakSet[Any] = weakref.WeakSet()
+_watched: weakref.WeakKeyDictionary[torch.nn.Module, int] = weakref.WeakKeyDictionary()
 
 
 def signature(clip_vision: Any, size: int) -> Key | None:
@@ -94,28 +94,37 @@ def signature(clip_vision: Any, size: int) -> Key | None:
 
     None for an encoder that others have changed in ways that cannot be compared.
     """
-    name, patcher = fingerprint(clip_vision), getattr(clip_vision, "patcher", None)
-    changes = ("patches", "object_patches", "injections", "weight_wrapper_patches")
+    model = getattr(clip_vision, "model", None)
     if (
-        not name
+        not isinstance(model, torch.nn.Module)
+        or is_patched(clip_vision)
         or "encode_image" in vars(clip_vision)
-        or "forward" in vars(clip_vision.model)
-        or any(getattr(patcher, change, None) for change in changes)
+        or "forward" in vars(model)
     ):
         return None
-    if clip_vision.model not in _watched:
-        _watched.add(clip_vision.model)
-        weakref.finalize(clip_vision.model, seen.forget, name).atexit = False
+    number = state_of(model).number
+    _watch(model, number)
     return (
-        name,
+        number,
         type(clip_vision).encode_image,
-        type(clip_vision.model),
-        frozenset(weight.dtype for weight in clip_vision.model.parameters()),
+        type(model),
+        frozenset(weight.dtype for weight in model.parameters()),
         str(getattr(clip_vision, "load_device", "")),
         tuple(clip_vision.image_mean),
         tuple(getattr(clip_vision, "image_std", ())),
         size,
     )
+
+
+def _watch(model: torch.nn.Module, number: int) -> None:
+    """Forget its rows when it dies, and at once those of the weights that it had before."""
+    last = _watched.get(model)
+    if last == number:
+        return
+    if last is not None:
+        seen.forget(last)
+    _watched[model] = number
+    weakref.finalize(model, seen.forget, number).atexit = False
 
 
 def digest(picture: Tensor) -> bytes:

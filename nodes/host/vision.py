@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from ...ip_models.features import ImageFeatures, name_encoder
 from ...ip_models.image import Fit, blend_with, require_images
 from ...ip_models.tiles import Rows, TileMerge, Tiling
 from .apply import require
-from .encoded import signature
+from .encoded import Key, seen, signature
 from .encoder_identity import fingerprint
 from .encoder_run import Manner, Runner, run
 from .encoder_size import MOST_SIZE, at_size
@@ -67,9 +66,6 @@ class Reference:
             yield f"encoder input {self.size} x {self.size}"
 
 
-_empty: WeakKeyDictionary[Any, dict[tuple[Unconditional, int], Tensor]] = WeakKeyDictionary()
-
-
 def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
     """Encode references and what stands for "no reference".
 
@@ -95,7 +91,7 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
         else:
             negative_pooled = None if pooled is None else torch.zeros_like(pooled[:1])
             progress.step()
-            empty = _encode_empty(clip_vision, encoder, reference.unconditional)
+            empty = _encode_empty(encoder, reference.unconditional, look).to(hidden.device)
     width = None if pooled is None else pooled.shape[-1]
     return ImageFeatures(
         pooled=pooled,
@@ -146,13 +142,17 @@ def _require_encoder(clip_vision: Any) -> None:
         )
 
 
-def _encode_empty(clip_vision: Any, encoder: Any, unconditional: Unconditional) -> Tensor:
-    """(1, sequence, width): penultimate feature of "no picture", once for each encoder."""
-    known, size = _empty.setdefault(clip_vision, {}), int(encoder.image_size)
-    if (unconditional, size) not in known:
-        if unconditional is Unconditional.ZERO_PIXELS:
-            encoder = copy.copy(encoder)  # zero must still be zero after normalisation
-            vars(encoder).pop("encode_image", None)  # another pack's wrapper knows the original
-            encoder.image_mean, encoder.image_std = [0.0] * 3, [1.0] * 3
-        known[unconditional, size] = run(encoder, torch.zeros(1, size, size, 3))[1]
-    return known[unconditional, size]
+def _encode_empty(encoder: Any, unconditional: Unconditional, look: Key | None) -> Tensor:
+    """(1, sequence, width): penultimate feature of "no picture", remembered as pictures are."""
+    key, size = None if look is None else (*look, unconditional), int(encoder.image_size)
+    known = None if key is None else seen.get(key)
+    if known is not None:
+        return known[1].clone()
+    if unconditional is Unconditional.ZERO_PIXELS:
+        encoder = copy.copy(encoder)  # zero must still be zero after normalisation
+        vars(encoder).pop("encode_image", None)  # another pack's wrapper knows the original
+        encoder.image_mean, encoder.image_std = [0.0] * 3, [1.0] * 3
+    _, hidden = run(encoder, torch.zeros(1, size, size, 3))
+    if key is not None:
+        seen.put(key, (None, hidden))
+    return hidden

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import comfy.clip_model
@@ -26,6 +28,7 @@ from encoders import (
     WIDTH,
     Pair,
     batch,
+    comfy_encoder,
     make_pair,
     make_siglip,
     negative_of,
@@ -40,6 +43,7 @@ from pack.ip_models.tiles import TileMerge, Tiling
 from pack.nodes.encode import EncodeImage
 from pack.nodes.host import encoded, encoder_size
 from pack.nodes.host.encoded import RowCache, seen
+from pack.nodes.host.encoder_identity import fingerprint
 from pack.nodes.host.vision import Unconditional, encode
 from PIL import Image
 from torch import Tensor
@@ -352,12 +356,12 @@ def test_the_length_of_a_run_can_be_chosen(pair: Pair, runs: list[int]) -> None:
         seen.clear()
         runs.clear()
         features = encode(pair.ours, reference_of(*pictures, at_once=at_once))
-        assert runs == expected
+        assert runs == [*expected, 1]  # and no picture
         assert tiny.relative(features.penultimate, usual.penultimate) < 1e-6
     seen.clear()
     runs.clear()
     encode(pair.ours, reference_of(pictures[0], at_once=5, tiling=Tiling(3)))
-    assert runs == [1, 5, 4]
+    assert runs == [1, 5, 4, 1]
     for wrong in (-1, 257, 1.5, None, "8"):
         with pytest.raises(BadInput, match="batch_size is|a whole number"):
             encode(pair.ours, reference_of(pictures[0], at_once=wrong))
@@ -417,12 +421,72 @@ def test_other_pixels_fits_masks_sizes_and_encoders_are_encoded(
 
 
 def test_precisions_do_not_share_rows(tmp_path: Path) -> None:
+    encoder = make_pair(tmp_path).ours
+    half = encoded.signature(encoder, SIZE)
+    assert half == encoded.signature(encoder, SIZE) is not None
+    encoder.model.float()
+    single = encoded.signature(encoder, SIZE)
+    assert single is not None and single != half
+
+
+def unread(encoder: Any) -> tuple[Tensor, int]:
+    """A weight, and which of its values the fingerprint does not read."""
+    weight = encoder.model.visual_projection.weight
+    for place in range(weight.numel()):
+        other = copy.deepcopy(encoder.model)
+        other.visual_projection.weight.view(-1)[place] += 1
+        if fingerprint(SimpleNamespace(model=other)) == fingerprint(encoder):
+            return weight, place
+    raise AssertionError("every value is read")
+
+
+def test_weights_that_differ_anywhere_do_not_share_rows(tmp_path: Path, runs: list[int]) -> None:
+    source = reference_of(picture(60, 80))
     one, other = make_pair(tmp_path).ours, make_pair(tmp_path).ours
-    looks = [encoded.signature(encoder, SIZE) for encoder in (one, other)]
-    assert looks[0] == looks[1] is not None
-    other.model.float()
-    single = encoded.signature(other, SIZE)
-    assert single is not None and single[0] == looks[0][0] and single != looks[0]
+    weight, place = unread(other)
+    weight.view(-1)[place] += 1
+    assert fingerprint(one) == fingerprint(other)
+    first, runs[:] = encode(one, source), []
+    assert tiny.relative(pooled_of(encode(other, source)), pooled_of(first)) > EFFECT
+    assert runs == [1, 1]
+    weight.view(-1)[place] -= 1  # in place, after it was seen
+    assert tiny.relative(pooled_of(encode(other, source)), pooled_of(first)) < TOLERANCE
+    assert runs == [1, 1, 1, 1] and len(seen) == 4
+
+
+def test_the_same_weights_configured_otherwise_do_not_share_rows(
+    tmp_path: Path, runs: list[int]
+) -> None:
+    source, pair = reference_of(picture(60, 80)), make_pair(tmp_path)
+    first, state = encode(pair.ours, source), pair.theirs.state_dict()
+    for change in (
+        {"hidden_act": "gelu"},
+        {"num_attention_heads": 4},
+    ):
+        config = {**CONFIG, "projection_dim": POOLED, "model_type": "clip_vision_model", **change}
+        other = comfy_encoder(tmp_path, config, state)
+        runs.clear()
+        features = encode(other, source)
+        assert runs == [1, 1] and fingerprint(other) == fingerprint(pair.ours)
+        assert tiny.relative(pooled_of(features), pooled_of(first)) > 1e-3
+
+
+def test_no_picture_is_as_fresh_as_the_pictures(tmp_path: Path, runs: list[int]) -> None:
+    encoder, source = make_pair(tmp_path).ours, reference_of(picture(60, 80))
+    before = encode(encoder, source).negative_penultimate
+    key = "vision_model.encoder.layers.0.mlp.fc1.weight"
+    weight = encoder.model.state_dict()[key]
+    encoder.patcher.add_patches({key: (torch.ones_like(weight),)}, 0.5)
+    after = encode(encoder, source).negative_penultimate
+    assert runs == [1] * 4 and tiny.relative(after, before) > EFFECT
+    plain = make_pair(tmp_path).ours
+    plain.model.get_parameter(key).add_(0.5)
+    assert tiny.relative(after, encode(plain, source).negative_penultimate) < TOLERANCE
+    after.zero_()
+    runs.clear()
+    assert encode(plain, source).negative_penultimate.any() and runs == []
+    encode(plain, source).negative_penultimate.zero_()
+    assert encode(plain, source).negative_penultimate.any() and runs == []
 
 
 def test_an_encoder_that_others_changed_is_not_remembered(tmp_path: Path, runs: list[int]) -> None:
@@ -520,13 +584,13 @@ def test_a_batch_that_does_not_fit_pushes_nothing_out(
     pair: Pair, runs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = (POOLED + TOKENS * WIDTH) * 4
-    monkeypatch.setattr(seen, "most_bytes", 4 * row)
+    monkeypatch.setattr(seen, "most_bytes", 5 * row)
     encode(pair.ours, reference_of(picture(20, 20)))
-    encode(pair.ours, reference_of(*(picture(20, 20, seed) for seed in range(1, 6))))
-    assert len(seen) == 1
+    encode(pair.ours, reference_of(*(picture(20, 20, seed) for seed in range(1, 7))))
+    assert len(seen) == 2
     runs.clear()
     encode(pair.ours, reference_of(picture(20, 20)))
-    assert runs == [] and seen.bytes == row
+    assert runs == [] and seen.bytes == row + TOKENS * WIDTH * 4  # and no picture
 
 
 @pytest.mark.parametrize("share", [0, 20])
@@ -536,7 +600,7 @@ def test_nothing_is_kept_while_ram_is_short(
     """Less than a gigabyte in a small machine, than a twentieth in a large one."""
     source = reference_of(picture(60, 80))
     first = encode(pair.ours, source)
-    assert len(seen) == 1
+    assert len(seen) == 2
     total = 2**40 if share else 2**33
     free = total // share - 1 if share else 2**30 - 1
     with monkeypatch.context() as short:
@@ -544,10 +608,10 @@ def test_nothing_is_kept_while_ram_is_short(
         short.setattr(comfy.model_management, "get_free_memory", lambda _device: free)
         runs.clear()
         again = encode(pair.ours, source)
-        assert runs == [1] and len(seen) == 0 and seen.bytes == 0
+        assert runs == [1, 1] and len(seen) == 0 and seen.bytes == 0
         assert equal(again, first)
     encode(pair.ours, source)
-    assert len(seen) == 1
+    assert len(seen) == 2
 
 
 def test_rows_die_with_their_encoder(pair: Pair, tmp_path: Path) -> None:
@@ -555,11 +619,11 @@ def test_rows_die_with_their_encoder(pair: Pair, tmp_path: Path) -> None:
     encoder.model.visual_projection.weight[0, 0] += 1
     encode(pair.ours, reference_of(picture(60, 80)))
     encode(encoder, reference_of(picture(60, 80)))
-    assert len(seen) == 2
+    assert len(seen) == 4
     del encoder
     comfy.model_management.cleanup_models()
     gc.collect()
-    assert len(seen) == 1 and seen.bytes == (POOLED + TOKENS * WIDTH) * 4
+    assert len(seen) == 2 and seen.bytes == (POOLED + 2 * TOKENS * WIDTH) * 4
 
 
 def test_the_node_passes_its_numbers_on_and_says_what_it_did(pair: Pair) -> None:

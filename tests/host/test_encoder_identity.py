@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -65,6 +67,50 @@ def test_the_weights_are_read_once_and_the_encoder_is_not_kept(
     del encoder
     gc.collect()
     assert gone() is None
+
+
+def test_written_weights_are_read_again() -> None:
+    encoder = Encoder(network())
+    before = fingerprint(encoder)
+    with torch.no_grad():
+        encoder.model[1].bias[3] += 1
+    assert fingerprint(encoder) != before
+    with torch.inference_mode():
+        uncounted = Encoder(network())
+        assert fingerprint(uncounted) == fingerprint(uncounted) == before
+
+
+@pytest.mark.parametrize("shape", [(1280, 1280), (5120, 1280), (1024, 3, 14, 14), (257, 1280)])
+def test_values_are_read_in_all_parts_of_a_matrix(shape: tuple[int, ...]) -> None:
+    length, places = math.prod(shape), encoder_identity._places(shape)
+    assert len(set(places.tolist())) == 256 and places.min() >= 0 and places.max() < length
+    row = length // shape[0]
+    for part, whole in ((places % row, row), (places // row, shape[0])):
+        counts = torch.histc(part.double(), 8, 0, whole)
+        assert counts.min() > 24  # 32 is even
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 30, 256])
+def test_all_values_of_a_short_tensor_are_read(length: int) -> None:
+    assert sorted(encoder_identity._places((length,)).tolist()) == list(range(length))
+
+
+def test_weights_that_were_rounded_more_coarsely_are_not_compared() -> None:
+    coarse = network().bfloat16()
+    assert fingerprint(Encoder(coarse)) == ""
+    assert fingerprint(Encoder(coarse.half())) == ""  # as the host reads such a file
+    partly = network()
+    partly[0].weight.data = partly[0].weight.data.to(torch.float8_e4m3fn)  # pyright: ignore
+    assert fingerprint(Encoder(partly)) == ""
+
+
+def test_a_patched_encoder_is_not_compared() -> None:
+    encoder: Any = Encoder(network())
+    encoder.patcher = SimpleNamespace(patches={}, object_patches={})
+    assert fingerprint(encoder) == fingerprint(Encoder(network()))
+    for change in ("patches", "object_patches"):
+        encoder.patcher = SimpleNamespace(**{change: {"1.bias": ()}})
+        assert fingerprint(encoder) == ""
 
 
 @pytest.mark.parametrize("thing", [None, object(), Encoder(None), Encoder("weights")])

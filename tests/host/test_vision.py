@@ -37,7 +37,8 @@ from encoders import (
 from pack.ip_models.errors import BadInput
 from pack.ip_models.features import select
 from pack.ip_models.image import Fit
-from pack.nodes.host import encoder_run, vision
+from pack.nodes.host import encoder_run
+from pack.nodes.host.encoded import seen
 from pack.nodes.host.vision import Reference, Unconditional, encode
 from PIL import Image
 from torch import Tensor
@@ -172,13 +173,13 @@ def test_the_empty_encoding_is_made_once_for_each_encoder(tmp_path: Path, calls:
 def test_the_empty_encoding_is_freed_with_its_encoder(tmp_path: Path) -> None:
     encoder = make_pair(tmp_path).ours
     features = encode(encoder, reference_of(picture(60, 80)))
-    known, alive = len(vision._empty), weakref.ref(encoder)
-    assert encoder in vision._empty
+    known, alive = len(seen), weakref.ref(encoder)
+    assert known >= 2
     del encoder
     comfy.model_management.cleanup_models()
     gc.collect()
     assert alive() is None
-    assert len(vision._empty) == known - 1
+    assert len(seen) == known - 2
     assert features.negative_penultimate.any()
 
 
