@@ -20,7 +20,7 @@ from ...ip_models.errors import BrokenFile
 
 _SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
 _LARGEST_HEADER = 100_000_000
-_LARGEST_LABELLED = _LARGEST_PICKLE = 2**20  # where a file has a few tensors only
+LARGEST_LABELLED = _LARGEST_PICKLE = 2**20  # where a file has a few tensors only
 NEEDED = "a whole .safetensors or .bin model file is needed"
 AGAIN = "Download it again"
 _TORCH_MAGIC = (b"PK\x03\x04", b"\x80")  # zip, and the pickle of torch before 1.6
@@ -111,7 +111,7 @@ def read_labelled(path: str, label: str) -> tuple[dict[str, torch.Tensor], str]:
     """
     with open(path, "rb") as file:
         length = _header_size(file.read(8))
-    if length > _LARGEST_LABELLED:
+    if length > LARGEST_LABELLED:
         raise _broken(path, f"is not an embeds file, its header has {length} bytes")
     _safetensors_header(path)
     try:

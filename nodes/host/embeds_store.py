@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import time
 import uuid
@@ -16,11 +17,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ...ip_models import embeds_file
-from ...ip_models.errors import BadInput
+from ...ip_models import embeds_file, ipadpt
+from ...ip_models.errors import BadInput, BrokenFile
 from ...ip_models.features import Features, Regions
 from ...ip_models.safe_name import safe_parts
-from . import folders
+from . import checkpoint, folders
 
 _PART = ".ipadapter-part"  # the ending of a file that is being written, which no list shows
 _OLD = 3600.0  # seconds after which such a file belongs to nobody any more
@@ -45,17 +46,53 @@ def as_safetensors(embeds: Features | Regions) -> bytes:
     """A file of the pack's own format; the same embeds always give the same bytes.
 
     Raises:
-        BadInput: the embeds hold nobody, or values that are not finite.
+        BadInput: the embeds hold nobody, values that are not finite, or what no loader takes.
     """
     tensors, text = embeds_file.pack(embeds)
-    return safetensors.torch.save(tensors, {embeds_file.KEY: text})
+    data = safetensors.torch.save(tensors, {embeds_file.KEY: text})
+    header = int.from_bytes(data[:8], "little")
+    if header > checkpoint.LARGEST_LABELLED:
+        raise BadInput(
+            f"the embeds take {header} bytes to describe",
+            f"at most {checkpoint.LARGEST_LABELLED} can be read again",
+            "Save fewer regions in one file",
+        )
+    label = json.loads(data[8 : 8 + header])["__metadata__"][embeds_file.KEY]
+    try:
+        back = embeds_file.pack(embeds_file.unpack(safetensors.torch.load(data), label, "the file"))
+    except BrokenFile as error:
+        raise _unreadable(error.found) from error
+    same = back[0].keys() == tensors.keys() and json.loads(back[1]) == json.loads(text)
+    if not same or not all(torch.equal(back[0][key], rows) for key, rows in tensors.items()):
+        raise _unreadable("they come back changed")
+    return data
 
 
 def as_ipadpt(entries: list[Tensor]) -> bytes:
-    """A file that diffusers takes as `ip_adapter_image_embeds`."""
+    """A file that diffusers takes as `ip_adapter_image_embeds`.
+
+    Raises:
+        BadInput: it could not be read again.
+    """
     buffer = io.BytesIO()
     torch.save(entries, buffer)
-    return buffer.getvalue()
+    data = buffer.getvalue()
+    back = torch.load(io.BytesIO(data), weights_only=True)
+    try:
+        found = ipadpt.read(back, "the file", len(data))
+    except BrokenFile as error:
+        raise _unreadable(error.found) from error
+    if len(found) != len(entries) or not all(map(torch.equal, back, entries)):
+        raise _unreadable("they come back changed")
+    return data
+
+
+def _unreadable(reason: str) -> BadInput:
+    return BadInput(
+        f"the embeds could not be read again ({reason})",
+        "a file with the very same embeds is needed",
+        "Encode the reference again",
+    )
 
 
 def save(data: bytes, name: object, file_format: FileFormat, if_exists: IfExists) -> str:
