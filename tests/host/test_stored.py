@@ -686,12 +686,13 @@ def test_what_cannot_be_saved_is_said_and_nothing_is_written(
 
 def test_what_no_loader_takes_is_not_written(home: Path) -> None:
     small = ImageFeatures(torch.rand(1, 4), None, torch.rand(1, 4), None, "ViT-H")
+    talk = {f"recogniser {number}": "why" * 160 for number in range(2200)}
     uneven = replace(small, negative_pooled=torch.rand(3, 4))
     for embeds, words in (
         (uneven, "could not be read again .the file holds 3 negative_pooled features for 1"),
         (Regions((Region(small, torch.rand(8), 1.0),)), "a mask nobody can use"),
         (Regions((Region(small, None, True),)), "without a scale"),
-        (Regions((Region(small, None, 1.0),) * 3000), "Save fewer regions in one file"),
+        (FaceFeatures(torch.rand(1, 512), None, "a", talk), "Save fewer regions in one file"),
     ):
         with pytest.raises(BadInput, match=words):
             save(embeds)
