@@ -485,6 +485,18 @@ def make_jobs(args: argparse.Namespace, graph: Graph, prompts: list[str], embeds
     ]
 
 
+def check_differ(parser: argparse.ArgumentParser, jobs: list[Job]) -> None:
+    """End with a sentence if a graph comes twice: a server makes the picture only once."""
+    seen: dict[str, int] = {}
+    for job in jobs:
+        first = seen.setdefault(json.dumps(job.graph), job.number)
+        if first != job.number:
+            parser.error(
+                f"prompts {first} and {job.number} come out identical, which gives one picture; "
+                'put "{seed}" into the workflow, or ask for fewer prompts with --count'
+            )
+
+
 def main() -> int:
     parser = make_parser()
     args = parser.parse_args()
@@ -495,6 +507,7 @@ def main() -> int:
     except (OSError, ValueError, TypeError) as error:
         parser.error(str(error))
     check(parser, args, graph)
+    check_differ(parser, make_jobs(args, graph, prompts, args.embeds or ""))
     address = args.server if "://" in args.server else f"http://{args.server}"
     flight = Flight(Server(address.rstrip("/"), args.patience), args.in_flight)
     tally = Tally(len(prompts))

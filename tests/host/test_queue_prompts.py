@@ -409,3 +409,14 @@ def test_a_picture_that_is_not_there_ends_the_run(client: Client, tmp_path: Path
     assert "Traceback" not in done.stderr
     done = run(client.address, "--image", SCRIPT, *options)
     assert done.returncode == 1 and "LoadImage" in done.stderr
+
+
+def test_prompts_that_come_out_identical_are_told_before_anything_is_sent(tmp_path: Path) -> None:
+    graph = {"a": node("SaveImage", filename_prefix="{prompt} {embeds}")}
+    options = ("--embeds", "a", "--workflow", write_graph(tmp_path, graph), "--patience", 0)
+    prompts = ("--prompts", write_prompts(tmp_path, "one", "two", "three"))
+    done = run("127.0.0.1:9", *options, *prompts, "--count", 5)
+    assert done.returncode == 2
+    assert "prompts 1 and 4 come out identical" in done.stderr and '"{seed}"' in done.stderr
+    done = run("127.0.0.1:9", *options, *prompts)
+    assert done.returncode == 1 and "http://127.0.0.1:9 does not answer" in done.stderr
