@@ -84,6 +84,21 @@ class SaveEmbeds(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(
+        cls,
+        name: str | None = "reference",
+        file_format: str | None = FileFormat.SAFETENSORS.value,
+        if_exists: str | None = IfExists.KEEP_BOTH.value,
+        **_: Any,
+    ) -> object:
+        """Without it the host would not save again when somebody has deleted the file."""
+        try:
+            kind = chosen("file_format", file_format, FileFormat)
+            return embeds_store.state(name, kind, chosen("if_exists", if_exists, IfExists))
+        except BadInput:  # or a link, which is known only when the node runs
+            return float("nan")
+
+    @classmethod
     def execute(
         cls,
         embeds: dict[str, Any],

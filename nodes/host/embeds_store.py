@@ -98,8 +98,8 @@ def _unreadable(reason: str) -> BadInput:
 def save(data: bytes, name: object, file_format: FileFormat, if_exists: IfExists) -> str:
     """Write a file and say under which name it is listed.
 
-    A file that holds the same already is left alone, so that a prompt that is queued again and
-    again does not fill the disk.
+    A file that holds the same already is left alone, whatever `if_exists` is, so that a prompt
+    that is queued again and again neither fills the disk nor stops.
 
     Raises:
         BadInput: the name is not one, is taken, or nothing can be written there.
@@ -115,11 +115,29 @@ def save(data: bytes, name: object, file_format: FileFormat, if_exists: IfExists
                 folders.forget(folders.EMBEDS)
                 return listed
             there = path  # another server that saves here was faster
-        if if_exists is IfExists.KEEP_BOTH and _holds(there, data):
+        if if_exists is not IfExists.REPLACE and _holds(there, data):
             return listed
         if if_exists is not IfExists.KEEP_BOTH:
             raise _taken(listed, there, if_exists)
     raise AssertionError("names never end")
+
+
+def state(name: object, file_format: FileFormat, if_exists: IfExists) -> str:
+    """Changes when a file that saving under the name would look at changes or is gone.
+
+    Raises:
+        BadInput: the name is not one.
+    """
+    *parents, stem = safe_parts(name, folders.EMBEDS_ENDINGS)
+    seen: list[str] = []
+    with suppress(OSError):  # it has just gone
+        for listed in _candidates(os.path.join(*parents, stem), f".{file_format.value}", if_exists):
+            path = _existing(listed)
+            if path is None:
+                break
+            stat = os.stat(path)
+            seen.append(f"{path}:{stat.st_mtime_ns}:{stat.st_size}")
+    return ";".join(seen)
 
 
 def _candidates(stem: str, ending: str, if_exists: IfExists) -> Iterator[str]:
@@ -131,7 +149,7 @@ def _candidates(stem: str, ending: str, if_exists: IfExists) -> Iterator[str]:
 def _taken(listed: str, there: str, if_exists: IfExists) -> BadInput:
     if if_exists is IfExists.STOP:
         return BadInput(
-            f"{listed} exists already and if_exists is stop",
+            f"{listed} exists already with something else in it and if_exists is stop",
             "a name that is free is needed",
             "Type another name, or set if_exists to keep both or replace",
         )

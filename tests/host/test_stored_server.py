@@ -191,6 +191,7 @@ def test_hostile_files_are_sentences_and_the_server_goes_on(
 def test_what_is_wrong_with_saving_is_a_sentence_and_writes_nothing(
     client: Client, ref: str
 ) -> None:
+    (folder(client) / "taken.safetensors").write_bytes(b"something else")
     before = sorted(client.base.rglob("*.safetensors"))
     three = {f"adapters.adapter{number}": ["adapter", 0] for number in range(3)}
     two = {"embeds.embeds1": ["load", 0]}
@@ -200,10 +201,10 @@ def test_what_is_wrong_with_saving_is_a_sentence_and_writes_nothing(
         ({"name": "nul"}, "device on Windows"),
         ({"name": ""}, "name is empty"),
         ({"file_format": "ipadpt"}, "two sorts of features"),
+        ({"name": "taken", "if_exists": "stop"}, "taken.safetensors exists already with something"),
         (two, "2 embeds are connected"),
         ({**three, **two, "file_format": "ipadpt"}, "adapter2 is connected"),
         ({"adapters.adapter0": "tiny"}, "adapter0 is str 'tiny'"),
-        ({"if_exists": "stop"}, f"{ref} exists already"),
     ):
         assert words in refused(client, reading(ref, **inputs)), inputs
     assert sorted(client.base.rglob("*.safetensors")) == before
@@ -234,3 +235,20 @@ def test_a_name_that_is_null_is_a_sentence(client: Client) -> None:
         assert "BadInput: embeds_file is NoneType" in live.failure(entry)
     else:
         assert "embeds_file" in str(answer["node_errors"])
+
+
+def test_a_deleted_file_is_saved_again_although_the_host_remembers(tmp_path: Path) -> None:
+    with live.running(tmp_path, tmp_path / "shared models") as client:
+        rows = torch.rand(2, 1, 1024)
+        torch.save([rows], folder(client) / "source.ipadpt")
+        prompt = reading("source.ipadpt", if_exists="stop")
+        for _ in range(3):
+            assert saved(client, prompt) == "ref.safetensors"
+        (folder(client) / "ref.safetensors").unlink()
+        entry = client.run(prompt)
+        assert entry["status"]["status_str"] == "success"
+        assert (folder(client) / "ref.safetensors").is_file()
+        cached = dict(client.run(prompt)["status"]["messages"])["execution_cached"]["nodes"]
+        assert "load" in cached
+        cached = dict(client.run(prompt)["status"]["messages"])["execution_cached"]["nodes"]
+        assert {"load", "save"} <= {*cached}
