@@ -32,6 +32,7 @@ class Fit(str, Enum):
 # Where the crop sits along an axis, in thousandths of the slack; the middle if not listed.
 _ACROSS = {Fit.CROP_LEFT: 0, Fit.CROP_RIGHT: 1000}
 _LONGEST = 1000  # beyond that the resized picture would take gigabytes
+_LARGE = 4096  # side up to which a square is made whatever is in it
 _DOWN = {Fit.CROP_TOP: 0, Fit.CROP_BOTTOM: 1000}
 
 
@@ -74,11 +75,26 @@ def fit_images(images: Tensor, size: int, fit: Fit, pad_colour: tuple[float, ...
 
     Alpha is dropped, grey becomes RGB, as PIL's `convert("RGB")` does. `pad_colour` is in 0..1.
     """
+    return fit_bytes(images, size, fit, pad_colour).float() / 255
+
+
+def fit_bytes(images: Tensor, size: int, fit: Fit, pad_colour: tuple[float, ...]) -> Tensor:
+    """The same in 8 bits."""
     colour = tuple(round(channel * 255) for channel in pad_colour)
     rgb = to_bytes(images)
     squares = [fit_one(Image.fromarray(one.numpy()), size, fit, colour) for one in rgb]
-    stacked = torch.from_numpy(numpy.stack([numpy.asarray(square) for square in squares]))
-    return stacked.float() / 255
+    return torch.from_numpy(numpy.stack([numpy.asarray(square) for square in squares]))
+
+
+def square_side(size: tuple[int, int], fit: Fit, needed: int) -> int:
+    """Side of the square that shows a picture pixel for pixel, but for long and large ones.
+
+    Those would take many times their own memory; there it is 4096, or as large as is needed.
+    """
+    if fit not in (Fit.PAD, Fit.SQUASH):
+        return min(size)
+    side = max(size)
+    return side if side <= 4 * min(size) else min(side, max(_LARGE, needed))
 
 
 def to_bytes(images: Tensor) -> Tensor:
@@ -90,7 +106,7 @@ def to_bytes(images: Tensor) -> Tensor:
 def fit_one(image: Image.Image, size: int, fit: Fit, colour: tuple[int, ...]) -> Image.Image:
     """One picture as a square of `size`; `colour` in 0..255 is for bars."""
     if fit is Fit.PAD:
-        image = _padded(image, colour)
+        image = _padded(image, colour, size)
     if fit in (Fit.PAD, Fit.SQUASH):
         return image.resize((size, size), Image.Resampling.BICUBIC)
     image = cover(image, size)
@@ -106,8 +122,11 @@ def cover(image: Image.Image, size: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def _padded(image: Image.Image, colour: tuple[int, ...]) -> Image.Image:
-    side = max(image.size)
+def _padded(image: Image.Image, colour: tuple[int, ...], size: int) -> Image.Image:
+    long, side = max(image.size), square_side(image.size, Fit.PAD, size)
+    if side < long:
+        width, height = (max(round(one * side / long), 1) for one in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
     canvas = Image.new("RGB", (side, side), colour)  # pyright: ignore[reportArgumentType]
     canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return canvas

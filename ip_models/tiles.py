@@ -77,8 +77,8 @@ class Tiling:
 
 
 def cut(square: Tensor, boxes: Iterable[Box], size: int) -> Tensor:
-    """(side, side, 3) on the 8-bit grid -> (tiles, size, size, 3), with the filter of `image`."""
-    picture = Image.fromarray((square * 255).round().to(torch.uint8).numpy())
+    """(side, side, 3) of 8 bits -> (tiles, size, size, 3) in 0..1, with the filter of `image`."""
+    picture = Image.fromarray(square.numpy())
     tiles = [_resized(picture, box, size) for box in boxes]
     return torch.from_numpy(numpy.stack([numpy.asarray(tile) for tile in tiles])).float() / 255
 

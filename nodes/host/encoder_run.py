@@ -11,7 +11,7 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
-from ...ip_models.image import Fit, fit_images
+from ...ip_models.image import Fit, fit_bytes, fit_images, square_side
 from ...ip_models.tiles import Rows, TileMerge, Tiling, cut, merge_tiles
 from .encoded import Key, bytes_of, digest, ram_is_short, seen
 from .progress import Progress
@@ -106,9 +106,9 @@ class Runner:
         yield from (known[key] for key in keys)
 
     def _tiles(self, image: Tensor, count: int) -> Rows:
-        manner, size = self._manner, image.shape[:2]
-        side = max(size) if manner.fit in (Fit.PAD, Fit.SQUASH) else min(size)
-        square = fit_images(image[None], side, manner.fit, self._colour)[0]
+        manner, (height, width) = self._manner, image.shape[:2]
+        side = square_side((width, height), manner.fit, manner.tiling.count * self._size)
+        square = fit_bytes(image[None], side, manner.fit, self._colour)[0]
         if self._look is None:
             return merge_tiles(self._run_tiles(square), manner.tiling)
         key = (*self._look, manner.tiling.count, manner.tiling.overlap, digest(square))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,19 @@ def test_tiles_are_cut_from_the_fitted_square_at_its_own_resolution(pair: Pair, 
     small = fit_images(batch(source), DOUBLE - 20, fit, tuple(pair.ours.image_mean))[0]
     _, other = of_tiles(pair, (small * 255).round().to(torch.uint8), 2)
     assert tiny.relative(features.penultimate[1:], other) > EFFECT
+
+
+@pytest.mark.parametrize("fit", [Fit.PAD, Fit.SQUASH])
+@pytest.mark.parametrize("count", [1, 2])
+def test_long_pictures_do_not_take_gigabytes(pair: Pair, fit: Fit, count: int) -> None:
+    source = reference_of(picture(8, 8000), fit=fit, tiling=Tiling(count))
+    tracemalloc.start()
+    try:
+        features = encode(pair.ours, source)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert features.count == count and peak < 3 * 4096**2 * 2.5  # torch's own is not counted
 
 
 def test_a_mask_hides_its_part_from_the_tiles_too(pair: Pair) -> None:

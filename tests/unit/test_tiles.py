@@ -10,6 +10,7 @@ import pytest
 import torch
 from pack.ip_models.bounds import chosen, whole, within
 from pack.ip_models.errors import BadInput
+from pack.ip_models.image import Fit, fit_images, square_side
 from pack.ip_models.tiles import TileMerge, Tiling, cut, merge_tiles
 from PIL import Image
 from torch import Tensor
@@ -85,7 +86,7 @@ def test_tokens_that_are_all_alike_stay_so() -> None:
 
 
 def noise(side: int) -> Tensor:
-    return torch.randint(0, 256, (side, side, 3)).float() / 255
+    return torch.randint(0, 256, (side, side, 3), dtype=torch.uint8)
 
 
 def test_tiles_without_overlap_are_the_parts_of_the_picture() -> None:
@@ -94,14 +95,14 @@ def test_tiles_without_overlap_are_the_parts_of_the_picture() -> None:
     for number, tile in enumerate(tiles):
         row, column = divmod(number, 3)
         part = square[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
-        assert torch.equal(tile, part)
+        assert torch.equal(tile, part / 255)
 
 
 def test_overlapping_tiles_share_that_much_and_reach_the_edges() -> None:
     square = noise(30)
     tiles = cut(square, Tiling(2, 0.5).boxes, 20).unflatten(0, (2, 2))
-    assert torch.equal(tiles[0, 0], square[:20, :20])
-    assert torch.equal(tiles[1, 1], square[10:, 10:])
+    assert torch.equal(tiles[0, 0], square[:20, :20] / 255)
+    assert torch.equal(tiles[1, 1], square[10:, 10:] / 255)
     assert torch.equal(tiles[0, 0][:, 10:], tiles[0, 1][:, :10])
     for count in range(2, 17):
         for overlap in (0.0, 0.07, 0.25, 0.5):
@@ -114,10 +115,42 @@ def test_overlapping_tiles_share_that_much_and_reach_the_edges() -> None:
 def test_tiles_are_resized_with_the_filter_of_whole_pictures() -> None:
     square = noise(30)
     tile = cut(square, Tiling(2).boxes, 56)[3]
-    opened = Image.fromarray((square * 255).round().to(torch.uint8).numpy())
+    opened = Image.fromarray(square.numpy())
     box = (15, 15, 30, 30)
     expected = numpy.asarray(opened.resize((56, 56), Image.Resampling.BICUBIC, box=box))
     assert torch.equal(tile, torch.from_numpy(expected.copy()).float() / 255)
+
+
+@pytest.mark.parametrize(
+    ("size", "needed", "side"),
+    [
+        ((3000, 4000), 448, 4000),
+        ((4096, 300), 448, 4096),
+        ((9000, 6000), 448, 9000),  # no more than the picture takes already
+        ((8000, 8), 448, 4096),
+        ((30, 30000), 7168, 7168),
+        ((5000, 50), 7168, 5000),
+    ],
+)
+def test_the_square_of_a_long_picture_is_not_many_times_the_picture(
+    size: tuple[int, int], needed: int, side: int
+) -> None:
+    for fit in (Fit.PAD, Fit.SQUASH):
+        assert square_side(size, fit, needed) == side
+    for fit in set(Fit) - {Fit.PAD, Fit.SQUASH}:
+        assert square_side(size, fit, needed) == min(size)
+
+
+@pytest.mark.parametrize("size", [(20, 5000), (5000, 40)])
+def test_a_long_picture_is_shrunk_before_it_is_padded(size: tuple[int, int]) -> None:
+    picture, colour = torch.rand(*size, 3).round(), (0.2, 0.4, 0.6)
+    canvas = torch.tensor(colour).expand(5000, 5000, 3).clone()
+    top, left = ((5000 - one) // 2 for one in size)
+    canvas[top : top + size[0], left : left + size[1]] = picture
+    expected = fit_images(canvas[None], 224, Fit.SQUASH, colour)
+    squares = fit_images(picture[None], 224, Fit.PAD, colour)
+    assert (squares - expected).abs().max() < 8 / 255
+    assert (squares - torch.tensor(colour)).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("side", [1, 2, 5, 37])
