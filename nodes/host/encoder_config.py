@@ -122,6 +122,12 @@ def _vision(folder: str, model_type: str, settings: dict[str, Any]) -> Any:
         raise _unusable(folder, f"config.json has {odd[0]} = {values[odd[0]]!r}")
     if values["num_hidden_layers"] < 2 or values["image_size"] < values["patch_size"]:
         raise _unusable(folder, "config.json has one layer or a picture smaller than a patch")
+    size, heads, small = values["hidden_size"], values["num_attention_heads"], vision.layer_norm_eps
+    if size % heads:
+        what = f"config.json has num_attention_heads = {heads}, which does not divide {size}"
+        raise _unusable(folder, what)
+    if type(small) not in (int, float) or not 0 <= small < 1:
+        raise _unusable(folder, f"config.json has layer_norm_eps = {small!r:.60}")
     if vision.num_channels != 3:
         raise _unusable(folder, f"config.json has num_channels = {vision.num_channels!r}")
     return vision

@@ -136,6 +136,7 @@ def load(path: str) -> FolderEncoder:
     if start is None:
         raise _broken(path, f"holds no {_PATCHES}")
     prefix = start.removesuffix(_PATCHES)
+    _require_sizes(path, config, shapes, prefix)
     with torch.device("meta"):
         network = config.build(with_head=f"{prefix}head.probe" in shapes)
         projection = _projection(shapes)
@@ -149,6 +150,21 @@ def load(path: str) -> FolderEncoder:
     encoder = FolderEncoder(config, Tower(_with_host_layers(network), projection))
     progress.step()
     return encoder
+
+
+def _require_sizes(
+    path: str, config: EncoderConfig, shapes: Mapping[str, Any], prefix: str
+) -> None:
+    """Before a network is built, which takes for ever if config.json wants millions of layers."""
+    start = f"{prefix}{_LAYERS}"
+    own = (key.removeprefix(start) for key in shapes if key.startswith(start))
+    layers, wanted = len({key.split(".")[0] for key in own}), config.vision.num_hidden_layers
+    if layers != wanted:
+        raise _broken(path, f"holds {layers} layers and its config.json says {wanted}")
+    width, size = shapes[prefix + _PATCHES].shape[:1], config.vision.hidden_size
+    if width != (size,):
+        shown = " x ".join(map(str, shapes[prefix + _PATCHES].shape))
+        raise _broken(path, f"holds {_PATCHES} as {shown} and its config.json is for {size} wide")
 
 
 def _weight_files(path: str) -> list[str]:

@@ -373,6 +373,13 @@ def test_lost_and_odd_files_are_named_in_a_sentence(models: Path) -> None:
         assert "\n" not in text and text.endswith(".") and ";" in text and len(text) < 500
 
 
+def test_heads_that_do_not_divide_the_width_are_named(models: Path) -> None:
+    path = save(siglip(), models)
+    edit(path / "config.json", num_attention_heads=5)
+    with pytest.raises(BrokenFile, match="num_attention_heads = 5, which does not divide 48"):
+        match.load_encoder(str(path))
+
+
 def rewrite(path: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
     tensors = load_file(path / WEIGHTS)
     change(tensors)
@@ -409,6 +416,7 @@ def cut(path: Path) -> None:
 
 
 LAYER = "vision_model.encoder.layers.3.mlp.fc1.weight"
+EXTRA = "vision_model.encoder.layers.3.mlp.fc3.weight"
 SPOILED: list[tuple[Callable[[Path], Any], str]] = [
     (lambda path: (path / "config.json").unlink(), "config.json cannot be read"),
     (text_in("config.json", "{"), "config.json cannot be read"),
@@ -428,8 +436,15 @@ SPOILED: list[tuple[Callable[[Path], Any], str]] = [
     (config(num_hidden_layers=1), "one layer"),
     (config(num_channels=4), "num_channels = 4"),
     (config(image_size=56), "wants floating point of 17 x 48"),
-    (config(num_hidden_layers=5), "encoder.layers.4.layer_norm1.bias (16 tensors are missing)"),
-    (config(num_hidden_layers=3), "which its config.json knows nothing of"),
+    (config(num_hidden_layers=5), "holds 4 layers and its config.json says 5"),
+    (config(num_hidden_layers=3), "holds 4 layers and its config.json says 3"),
+    (config(num_hidden_layers=10**8), "holds 4 layers and its config.json says 100000000"),
+    (config(hidden_size=96), "patch_embedding.weight as 48 x 3 x 14 x 14"),
+    (config(hidden_size=10**12), "its config.json is for 1000000000000 wide"),
+    (config(layer_norm_eps=float("nan")), "layer_norm_eps = nan"),
+    (config(layer_norm_eps=float("inf")), "layer_norm_eps = inf"),
+    (config(layer_norm_eps=-1e-5), "layer_norm_eps = -1e-05"),
+    (lambda path: rewrite(path, lambda t: t.update({EXTRA: t[LAYER].clone()})), "knows nothing of"),
     (lambda path: rewrite(path, lambda t: t.pop(LAYER)), f"holds no {LAYER} (1 tensors"),
     (lambda path: rewrite(path, lambda t: t.update({LAYER: t[LAYER].int()})), "as torch.int32"),
     (lambda path: rewrite(path, lambda t: t.clear()), "holds no embeddings.patch_embedding"),
