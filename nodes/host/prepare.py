@@ -11,7 +11,7 @@ from torch import Tensor
 from ...ip_models.bounds import whole
 from ...ip_models.errors import BadInput
 from ...ip_models.faces import FaceChoice, choose, find_faces, tried
-from ...ip_models.image import blend_with, require_images, resize_mask, to_bytes
+from ...ip_models.image import blend_with, hidden_line, require_images, resize_mask, to_bytes
 from ...ip_models.noise import Recipe, noisy
 from ...ip_models.prepare import (
     CLIP_MEAN,
@@ -79,10 +79,11 @@ def prepare_images(
     if not images.is_floating_point():
         images = images.float()
     engine = _engine(wanted, face_models)
-    seen, covers = images, None
+    seen, covers, hidden = images, None, ""
     if mask is not None:
         require("mask", mask, Tensor, "a MASK")
         seen = blend_with(images, mask, wanted.colour)
+        hidden = hidden_line(mask, len(images))
         planes = resize_mask(mask, images)
         covers = to_bytes(planes[..., None])[..., 0].expand(len(images), -1, -1)
     pictures = to_bytes(seen)
@@ -97,7 +98,8 @@ def prepare_images(
             masks.append(prepare_mask(covers[i].contiguous(), wanted, centre))
     made = torch.stack(squares).float() / 255
     cut = torch.stack(masks).float() / 255 if masks else torch.ones(made.shape[:3])
-    return Prepared(made, cut, _describe(images, made, wanted, clip_vision))
+    text = _describe(images, made, wanted, clip_vision)
+    return Prepared(made, cut, f"{text}\n{hidden}" if hidden else text)
 
 
 def make_noise(images: Any, size: int, recipe: Recipe) -> Tensor:

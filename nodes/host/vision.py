@@ -14,7 +14,7 @@ from torch import Tensor
 from ...ip_models.bounds import whole
 from ...ip_models.errors import BadInput
 from ...ip_models.features import ImageFeatures, name_encoder
-from ...ip_models.image import Fit, blend_with, require_images
+from ...ip_models.image import Fit, blend_with, hidden_line, require_images
 from ...ip_models.tiles import Rows, TileMerge, Tiling
 from .apply import require
 from .encoded import Key, seen, signature
@@ -64,6 +64,9 @@ class Reference:
             yield f"{count} x {count} tiles, overlap {self.tiling.overlap:g}, {merge.value}{how}"
         if self.size:
             yield f"encoder input {self.size} x {self.size}"
+        hidden = "" if self.mask is None else hidden_line(self.mask, len(self.images))
+        if hidden:
+            yield hidden
 
 
 def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:

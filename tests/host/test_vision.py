@@ -37,9 +37,11 @@ from encoders import (
 from pack.ip_models.errors import BadInput
 from pack.ip_models.features import select
 from pack.ip_models.image import Fit
+from pack.nodes.encode import EncodeImage
 from pack.nodes.host import encoder_run
 from pack.nodes.host.encoded import seen
 from pack.nodes.host.vision import Reference, Unconditional, encode
+from pack.nodes.prepare import PrepareImage
 from PIL import Image
 from torch import Tensor
 
@@ -214,6 +216,48 @@ def test_a_white_mask_shows_everything_and_a_black_one_nothing(pair: Pair) -> No
     _, hidden = pair.of_picture(torch.tensor(mean, dtype=torch.uint8).expand(9, 9, 3).contiguous())
     assert tiny.relative(black.penultimate, hidden) < TOLERANCE
     assert tiny.relative(black.penultimate, whole.penultimate) > EFFECT
+
+
+@pytest.mark.parametrize(
+    ("black", "words"),
+    [
+        ([], None),
+        ([0], "the mask hides the whole of image 1; white is the part to look at"),
+        ([0, 2], "the mask hides the whole of images 1, 3; white is the part to look at"),
+        ([0, 1, 2], "the mask hides the whole of every image; white is the part to look at"),
+    ],
+)
+def test_a_mask_that_hides_whole_pictures_is_named(
+    pair: Pair, black: list[int], words: str | None
+) -> None:
+    """As LoadImage gives with an opaque picture: 64 x 64, black."""
+    images, masks = batch(*(picture(60, 80, seed) for seed in range(3))), torch.zeros(3, 64, 64)
+    for i in set(range(3)) - set(black):
+        masks[i, 5, 5] = 0.5
+    for node in (
+        EncodeImage.execute(pair.ours, images, mask=masks),
+        PrepareImage.execute(images, mask=masks),
+    ):
+        ui = node.ui if isinstance(node.ui, dict) else node.ui.as_dict()
+        lines = ui["text"][0].splitlines()
+        assert [line for line in lines if "mask" in line] == ([words] if words else [])
+
+
+def test_one_mask_for_all_pictures_is_named_too(pair: Pair) -> None:
+    images = batch(*(picture(60, 80, seed) for seed in range(12)))
+    plane = torch.zeros(64, 64)
+    for mask, count, words in (
+        (plane, 12, "of every image;"),
+        (plane[None], 1, "of image 1;"),
+        (torch.eye(12)[:, :, None], 12, None),
+        (
+            torch.eye(12)[11].expand(1, 1, 12).movedim(2, 0),
+            12,
+            "images 1, 2, 3, 4, 5, 6, 7, 8 and others;",
+        ),
+    ):
+        lines = list(Reference(images[:count], Fit.PAD, mask=mask).lines)
+        assert [words in line for line in lines] == ([True] if words else [])
 
 
 def test_the_half_that_a_mask_hides_does_not_matter(pair: Pair) -> None:
