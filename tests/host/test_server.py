@@ -157,7 +157,7 @@ def test_regions_reach_the_picture(client: Client) -> None:
     whole = regional(masks=())
     assert client.picture(whole) == client.picture(graph(scale=0.8))
     entry = client.run(regional())
-    assert "scale 0.8, mask (1, 60, 40)" in entry["outputs"]["regions"]["text"][0]
+    assert "scale 0.8, mask 40 x 60" in entry["outputs"]["regions"]["text"][0]
 
 
 def test_binding_to_both_prompts_is_applying(client: Client) -> None:
