@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
+import comfy.model_management
 import comfy.utils
 import safetensors
 import safetensors.torch
@@ -119,12 +120,26 @@ def read_labelled(path: str, label: str) -> tuple[dict[str, torch.Tensor], str]:
             text, keys = (file.metadata() or {}).get(label), list(file.keys())
             if text is None:
                 raise _broken(path, f"is not an embeds file, {_contents(keys)}")
+            _require_room(path)
             # Copies, for a file that is mapped into memory cannot be replaced on Windows.
             return {key: file.get_tensor(key).clone() for key in keys}, text
     except BrokenFile:
         raise
     except (safetensors.SafetensorError, *_UNREADABLE) as error:
         raise _broken(path, "has a header that does not describe its data") from error
+
+
+def _require_room(path: str) -> None:
+    """Refuse a file that would fill the memory, whose holes take no room on the disk."""
+    size = os.path.getsize(path)
+    free = int(comfy.model_management.get_free_memory(torch.device("cpu")))
+    if size > free / 3:  # it is there twice while it is read, and something has to be left
+        needed, there = (f"{count / 2**30:.1f} GB" for count in (3 * size, free))
+        raise BrokenFile(
+            f"{os.path.basename(path)} needs {needed} of memory to be read",
+            f"{there} are free",
+            "Choose another file, or close other programs",
+        )
 
 
 def _contents(keys: list[str]) -> str:
@@ -138,21 +153,27 @@ def read_list(path: str) -> object:
     Raises:
         BrokenFile: the file is not whole, holds code, or unpacks to more than it is.
     """
-    size = os.path.getsize(path)
     with open(path, "rb") as file:
         if file.read(2) != b"PK":
             raise _broken(path, "is a bare pickle, which may hold code")
+    members = _members(path)
+    described = [one.file_size for one in members if one.filename.endswith("data.pkl")]
+    if max(described, default=0) > _LARGEST_PICKLE:
+        raise _broken(path, f"has a description of {max(described)} bytes, embeds need far less")
+    _require_room(path)
+    return _torch_load(path, "cpu")
+
+
+def _members(path: str) -> list[zipfile.ZipInfo]:
+    """What is in a file of torch's, which stores and does not pack."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except _UNREADABLE as error:
         raise _broken(path, "is cut off or damaged") from error
-    if sum(member.file_size for member in members) > size:  # torch stores and does not pack
+    if sum(member.file_size for member in members) > os.path.getsize(path):
         raise _broken(path, "is a packed archive that torch has not written")
-    described = [one.file_size for one in members if one.filename.endswith("data.pkl")]
-    if max(described, default=0) > _LARGEST_PICKLE:
-        raise _broken(path, f"has a description of {max(described)} bytes, embeds need far less")
-    return _torch_load(path, "cpu")
+    return members
 
 
 def _broken(path: str, what: str, action: str = AGAIN) -> BrokenFile:
@@ -233,6 +254,10 @@ def _torch_load(path: str, device: str) -> object:
 
 
 def _load_torch(path: str, device: str) -> Mapping[str, Any]:
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"PK"
+    if zipped:
+        _members(path)
     loaded = _torch_load(path, device)
     if not isinstance(loaded, Mapping):
         raise _broken(path, f"holds a {type(loaded).__name__} instead of named tensors")

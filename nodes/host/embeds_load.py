@@ -231,15 +231,15 @@ def _require_encoder(features: ImageFeatures, wanted: Wanted) -> None:
         rows = features.pooled if feature is Feature.POOLED else features.penultimate
         if rows is not None and key in weights and len(weights[key]) != rows.shape[-1]:
             raise WrongEncoder(
-                f"{wanted.file} comes from {features.source} with {rows.shape[-1]} wide "
-                f"{feature.value} features",
+                f"{wanted.file} holds {rows.shape[-1]} wide {feature.value} features of "
+                f"{features.source}",
                 f"the connected clip_vision gives {len(weights[key])} wide ones",
                 action,
             )
     if mark and features.encoder:
         raise WrongEncoder(
-            f"{wanted.file} comes from another {features.source} than the connected one",
-            "their shapes are the same and their weights are not",
+            f"{wanted.file} was made with {features.source} of other weights",
+            "the shapes of the connected clip_vision are the same and its weights are not",
             action,
         )
 

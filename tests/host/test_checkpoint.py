@@ -44,6 +44,18 @@ def safetensors_file(header: Any, data: bytes = b"", length: int | None = None) 
     return struct.pack("<Q", len(text)) + text + data
 
 
+def packed(content: Any) -> bytes:
+    """The same archive deflated: little on the disk, much in memory."""
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(torch_file(content))) as whole,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for member in whole.infolist():
+            archive.writestr(member.filename, whole.read(member))
+    return buffer.getvalue()
+
+
 def plain_zip() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -75,6 +87,10 @@ BROKEN = {
     "a header of 10 GB": (struct.pack("<Q", 10 * 2**30) + b'{"a":1}', "is no model file"),
     "a header of 99 MB": (struct.pack("<Q", 99_000_000) + b'{"a":1}', "header alone has 99000000"),
     "a torch file cut off": (torch_file(NESTED)[:-200], "is cut off or damaged"),
+    "bomb": (
+        packed({"image_proj": {"proj.weight": torch.zeros(2**20)}}),
+        "is a packed archive that torch has not written",
+    ),
     "another zip file": (plain_zip(), "is cut off or damaged"),
     "a pickle": (pickle.dumps({"a": 1}), "holds code or objects other than tensors"),
     "a list of tensors": (torch_file([torch.ones(2)]), "holds a list instead of named tensors"),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import comfy.clip_vision
+import comfy.model_management
 import encoders
 import folder_paths
 import pytest
@@ -482,6 +483,43 @@ def test_a_hostile_file_is_one_sentence_and_the_next_one_loads(
     assert same(load("good.safetensors"), PICTURE)
 
 
+def sparse(path: Path, rows: int, wide: int = 1024) -> None:
+    """A whole file of zeros that takes no room on the disk."""
+    size = 4 * rows * wide
+    part = {"sort": "image", "source": "a", "encoder": "", "references": rows}
+    plan = {"version": 1, "regions": False, "parts": [part | {"shapes": {"pooled": [rows, wide]}}]}
+    table = {"0.pooled": {"dtype": "F32", "shape": [rows, wide], "data_offsets": [0, size]}}
+    path.write_bytes(header(table | {"__metadata__": {embeds_file.KEY: json.dumps(plan)}}))
+    os.truncate(path, path.stat().st_size + size)
+
+
+def test_a_file_that_would_fill_the_memory_is_refused_before_it_is_read(home: Path) -> None:
+    free = comfy.model_management.get_free_memory(torch.device("cpu"))
+    sparse(home / "large.safetensors", int(0.6 * free) // 4096)
+    assert (home / "large.safetensors").stat().st_blocks * 512 < 2**20
+    started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(
+        BrokenFile, match=r"large.safetensors needs .* GB of memory to be read; .* GB are free"
+    ):
+        load("large.safetensors")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - started < 200_000  # KiB
+    sparse(home / "small.safetensors", 100)
+    assert load("small.safetensors").count == 100
+
+
+def test_a_list_that_would_fill_the_memory_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save([torch.rand(2, 1, 64)], home / "a.ipadpt")
+    size = (home / "a.ipadpt").stat().st_size
+    free = {"is": 3 * size}
+    monkeypatch.setattr(comfy.model_management, "get_free_memory", lambda *_: free["is"])
+    assert load("a.ipadpt").count == 1
+    free["is"] -= 1
+    with pytest.raises(BrokenFile, match=r"a.ipadpt needs 0.0 GB of memory"):
+        load("a.ipadpt")
+
+
 def test_a_damaged_byte_leads_to_a_sentence_or_to_embeds(home: Path) -> None:
     torch.save([torch.rand(2, 1, 64)], home / "a.ipadpt")
     small = ImageFeatures(torch.rand(1, 64), None, torch.rand(1, 64), None, "ViT-H")
@@ -635,6 +673,18 @@ def finetuned(encoder: Any) -> Any:
     return encoder
 
 
+def halved(encoder: Any) -> Any:
+    """In a precision that cannot be compared with the file's."""
+    encoder.model.to(torch.bfloat16)
+    return encoder
+
+
+def patched(encoder: Any) -> Any:
+    key = next(iter(encoder.patcher.model.state_dict()))
+    encoder.patcher.add_patches({key: (torch.ones(1),)})
+    return encoder
+
+
 def test_another_encoder_is_refused_without_running_it(
     home: Path, tmp_path: Path, runs: list[int]
 ) -> None:
@@ -642,7 +692,9 @@ def test_another_encoder_is_refused_without_running_it(
     own = encode(encoder, encoders.reference_of(encoders.picture(60, 80)))
     runs.clear()
     name, wide = save(own), save(PICTURE, "wide")
-    with pytest.raises(WrongEncoder, match="ViT-H with 1024 wide pooled.*gives 32 wide ones"):
+    with pytest.raises(
+        WrongEncoder, match="1024 wide pooled features of ViT-H; .*gives 32 wide ones"
+    ):
         load(wide, clip_vision=encoder)
     face = save(tiny.random_faces(1, crops=True))
     with pytest.raises(WrongEncoder, match="gives 32 wide"):
@@ -653,8 +705,14 @@ def test_another_encoder_is_refused_without_running_it(
     assert same(
         load(unknown, clip_vision=finetuned(encoders.make_pair(tmp_path).ours)), load(unknown)
     )
-    with pytest.raises(WrongEncoder, match="shapes are the same and their weights are not"):
+    with pytest.raises(WrongEncoder, match="of other weights; the shapes of the connected"):
         load(name, clip_vision=finetuned(encoders.make_pair(tmp_path).ours))
+    for change in (halved, patched):
+        changed = change(encoders.make_pair(tmp_path).ours)
+        assert fingerprint(changed) == ""
+        assert same(load(name, clip_vision=changed), load(name))
+        with pytest.raises(WrongEncoder, match="gives 32 wide"):
+            load(wide, clip_vision=changed)
     assert runs == []
     torch.save(torch.rand(1, 26, encoders.WIDTH), home / "long.ipadpt")
     with pytest.raises(WrongEncoder, match=r"26 x 48 hidden states; .* gives 17 x 48"):
