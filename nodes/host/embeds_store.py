@@ -149,7 +149,7 @@ def _candidates(stem: str, ending: str, if_exists: IfExists) -> Iterator[str]:
 def _taken(listed: str, there: str, if_exists: IfExists) -> BadInput:
     if if_exists is IfExists.STOP:
         return BadInput(
-            f"{listed} exists already with something else in it and if_exists is stop",
+            f"{listed} exists already and if_exists is stop",
             "a name that is free is needed",
             "Type another name, or set if_exists to keep both or replace",
         )

@@ -201,7 +201,7 @@ def test_what_is_wrong_with_saving_is_a_sentence_and_writes_nothing(
         ({"name": "nul"}, "device on Windows"),
         ({"name": ""}, "name is empty"),
         ({"file_format": "ipadpt"}, "two sorts of features"),
-        ({"name": "taken", "if_exists": "stop"}, "taken.safetensors exists already with something"),
+        ({"name": "taken", "if_exists": "stop"}, "taken.safetensors exists already"),
         (two, "2 embeds are connected"),
         ({**three, **two, "file_format": "ipadpt"}, "adapter2 is connected"),
         ({"adapters.adapter0": "tiny"}, "adapter0 is str 'tiny'"),
