@@ -168,9 +168,9 @@ class Server:
                 # A bare 500 comes from a request that ComfyUI trips over, the others from a proxy.
                 mine = error.code < 500 and error.code != 429
                 if mine or (error.code == 500 and attempt == 3):
-                    raise Refused(refusal(error.read(), f"{error.code} {error.reason}")) from None
+                    raise Refused(refusal(error, f"{error.code} {error.reason}")) from None
                 problem = f"it answers {error.code} {error.reason}"
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 problem = str(getattr(error, "reason", error)) or type(error).__name__
             self.outages += 1
             pause = min(2 ** (attempt - 2), 15)
@@ -181,11 +181,14 @@ class Server:
             if arrived():
                 return b""
 
-    def json(self, path: str, body: Any = None, **options: Any) -> Any:
-        answer = self.call(path, body, **options)
+    def json(
+        self, path: str, body: Any = None, read: Callable[[Any], Any] = lambda it: it, **how: Any
+    ) -> Any:
+        """What `read` finds in an answer; something else than ComfyUI may have sent it."""
+        answer = self.call(path, body, **how)
         try:
-            return json.loads(answer or b"null")
-        except ValueError:
+            return read(json.loads(answer or b"null"))
+        except (ValueError, LookupError, TypeError, AttributeError):
             raise Refused(f"{self.address}{path} does not answer as a ComfyUI server") from None
 
     def upload(self, path: Path) -> str:
@@ -198,8 +201,7 @@ class Server:
         )
         body = head.encode() + path.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
         kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        saved = self.json("/upload/image", body, headers=kind)
-        return "/".join(filter(None, (saved.get("subfolder"), saved["name"])))
+        return self.json("/upload/image", body, lambda saved: located(saved, "name"), headers=kind)
 
     def queue(self, graph: Graph, prompt_id: str) -> None:
         """Queue a graph under an id of ours, by which it is found even if the answer is lost."""
@@ -213,25 +215,30 @@ class Server:
 
     def waiting(self) -> set[str]:
         """Ids of all prompts that wait or run."""
-        queue = self.json("/queue")
-        return {item[1] for item in [*queue["queue_running"], *queue["queue_pending"]]}
+        kinds = ("queue_running", "queue_pending")
+        return self.json("/queue", read=lambda queue: {one[1] for k in kinds for one in queue[k]})
 
     def finished(self, prompt_id: str) -> Any:
         """The history's entry of a prompt, None before its end."""
-        return self.json(f"/history/{prompt_id}").get(prompt_id)
+        return self.json(f"/history/{prompt_id}", read=lambda history: history.get(prompt_id))
 
 
-def refusal(answer: bytes, otherwise: str) -> str:
+def located(saved: dict[str, Any], key: str) -> str:
+    """Name of a picture on the server, with its folder."""
+    return "/".join(filter(None, (saved.get("subfolder"), saved[key])))
+
+
+def refusal(answer: urllib.error.HTTPError, otherwise: str) -> str:
     """Why the server does not take a prompt, in its own words."""
     try:
-        content = json.loads(answer)
+        content = json.load(answer)
         faults = [
             f"{fault['class_type']}: {one['message']} ({one.get('details', '')})"
             for fault in (content.get("node_errors") or {}).values()
             for one in fault["errors"]
         ]
         return "; ".join(faults) or content["error"]["message"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, http.client.HTTPException):
         return f"the server answers {otherwise}"
 
 
@@ -345,7 +352,7 @@ def pictures(server: Server, job: Job, folder: Path | None) -> list[str]:
             # Previews are of type "temp" and go with the server; other packs put texts here.
             if not isinstance(saved, dict) or saved.get("type") != "output":
                 continue
-            name = "/".join(filter(None, (saved.get("subfolder"), saved["filename"])))
+            name = located(saved, "filename")
             if folder is not None:
                 copy = f"{job.number:04d}_{key}_{saved['filename']}"
                 try:
@@ -457,6 +464,24 @@ def read_workflow(path: Path | None) -> Graph:
     return graph
 
 
+def read_address(text: str) -> str:
+    """The address of a server as it is put before a path; no mistake in it is worth a retry."""
+    text = text.strip()
+    address = text if "://" in text else f"http://{text}"
+    form = r"(?i)https?://([\w.-]+|\[[^\s\]]+\])(:\d+)?(/[\w.~%/-]*)?"
+    try:
+        parts = urllib.parse.urlsplit(address)
+        (parts.hostname or "").encode("idna")
+        fine = re.fullmatch(form, address) and parts.port != 0 and parts.path.isascii()
+    except ValueError:
+        fine = False
+    if not fine:
+        raise ValueError(
+            f"--server {text!r} is no address of a server; one like http://127.0.0.1:8188 is needed"
+        )
+    return address.rstrip("/")
+
+
 def check(parser: argparse.ArgumentParser, args: argparse.Namespace, graph: Graph) -> None:
     """End with a sentence if an option is missing or odd."""
     if re.fullmatch(r"\d+x\d+", args.size) is None:
@@ -501,6 +526,7 @@ def main() -> int:
     parser = make_parser()
     args = parser.parse_args()
     try:
+        address = read_address(args.server)
         graph, prompts = read_workflow(args.workflow), read_prompts(args.prompts, args.count)
         if args.output is not None:
             args.output.mkdir(parents=True, exist_ok=True)
@@ -508,8 +534,7 @@ def main() -> int:
         parser.error(str(error))
     check(parser, args, graph)
     check_differ(parser, make_jobs(args, graph, prompts, args.embeds or ""))
-    address = args.server if "://" in args.server else f"http://{args.server}"
-    flight = Flight(Server(address.rstrip("/"), args.patience), args.in_flight)
+    flight = Flight(Server(address, args.patience), args.in_flight)
     tally = Tally(len(prompts))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # that is how services are stopped
     try:

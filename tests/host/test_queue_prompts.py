@@ -376,6 +376,69 @@ def test_a_silent_server_is_waited_for_and_then_given_up(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    "server",
+    (
+        *("", " ", "http://", "http://[::1", "http://h:port", "http://h:", "http://h:0", "h:65536"),
+        *("http://a b", "ftp://x", "http:/h", "http://:8188", "::1:8188", "http://me:secret@h"),
+        *("http://h/?a=b", "http://h/#a", "http://h/\u00e9", "http://a..b", "http://" + "a" * 64),
+    ),
+)
+def test_an_address_that_can_never_answer_is_told_at_once(server: str) -> None:
+    done = run(server, "--embeds", "a", "--checkpoint", "c", "--adapter", "a", "--patience", 0)
+    assert done.returncode == 2
+    assert f"--server {server.strip()!r} is no address" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_addresses_as_people_write_them(line: Line, tmp_path: Path) -> None:
+    options = ("--embeds", "a", "--workflow", write_tensors(tmp_path), "--patience", 0)
+    options += ("--prompts", write_prompts(tmp_path, "1x8x8x3"))
+    port = line.address.rpartition(":")[2]
+    for server in (f" {line.address}/ ", f"HTTP://localhost:{port}", f"127.0.0.1:{port}"):
+        done = run(server, *options)
+        assert done.returncode == 0, done.stderr
+    assert line.forwarded == 3
+    for server in ("[::1]:1", "http://[::1]:1/comfy", "b\u00fccher.invalid", "my_host.invalid:80"):
+        done = run(server, *options)
+        assert done.returncode == 1 and " does not answer: " in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("answer", ("{}", "[]", "null", '{"name": "x"}', '{"name": 3}', "3", "<a>"))
+@pytest.mark.parametrize("options", (("--embeds", "a"), ("--image", PHOTO, "--encoder", "e")))
+def test_another_server_at_that_address_is_told(
+    answer: str, options: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = Line("http://nowhere.invalid")
+    monkeypatch.setattr(other, "forward", lambda *_: (200, answer.encode()))
+    done = run(other.address, "--workflow", write_tensors(tmp_path), "--count", 1, *options)
+    other.http.shutdown()
+    other.http.server_close()
+    assert done.returncode == 1
+    assert "does not answer as a ComfyUI server" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_refusal_that_breaks_off_is_a_refusal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    other = Line("http://nowhere.invalid")
+    monkeypatch.setattr(other, "answer", lambda request, *_: break_off(request))
+    monkeypatch.setattr(other, "forward", lambda *_: (400, b""))
+    options = ("--embeds", "a", "--workflow", write_tensors(tmp_path), "--count", 1)
+    done = run(other.address, *options)
+    other.http.shutdown()
+    other.http.server_close()
+    assert done.returncode == 1
+    assert "the server answers 400 Bad Request" in done.stderr and "Traceback" not in done.stderr
+
+
+def break_off(request: Any) -> None:
+    request.send_response(400)
+    request.send_header("Content-Length", "100")
+    request.end_headers()
+    request.wfile.write(b'{"error"')
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ([], "--image and --encoder are needed, or --embeds"),
