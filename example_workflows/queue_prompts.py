@@ -331,13 +331,21 @@ class Flight:
         return True
 
 
-def encode(flight: Flight, encoder: str, images: list[Path], name: str) -> str:
+def default_name(image: Path) -> str:
+    """A name for embeds that any disk can hold, after a picture with any name."""
+    name = "_".join(re.findall(r"\w+", image.stem))[:50] or "reference"
+    device = re.fullmatch(r"(?i)con|prn|aux|nul|(com|lpt).", name)  # no names on Windows
+    return f"{name}_" if device else name
+
+
+def encode(flight: Flight, encoder: str, images: list[Path], name: str | None) -> str:
     """Run the encoder on the server and save what it says; the name of the saved embeds.
 
     Raises:
         Refused: the server does not take the pictures, or a node fails.
     """
-    graph = encoding(encoder, [flight.server.upload(image) for image in images], name)
+    uploaded = [flight.server.upload(image) for image in images]
+    graph = encoding(encoder, uploaded, name or default_name(images[0]))
     (job,) = flight.run([Job(0, "encoding", graph)])
     if job.problem is not None:
         raise Refused(job.problem)
@@ -399,21 +407,15 @@ class Tally:
             self.failed += 1
             say(f"prompt {job.number} ({job.text:.40}): {job.problem}")
         each = (time.monotonic() - self.begun) / (self.done + self.failed)
-        progress(f"{self}, {each:.1f} s each")
+        say(f"{self}, {each:.1f} s each", end="")
 
     def __str__(self) -> str:
         return f"{self.done}/{self.total} done, {self.failed} failed"
 
 
-def progress(text: str) -> None:
-    """One line that changes on a terminal, one line after the other in a log."""
-    sys.stderr.write(f"\r{text}\x1b[K" if sys.stderr.isatty() else f"{text}\n")
-    sys.stderr.flush()
-
-
-def say(text: str) -> None:
-    """A line that stays."""
-    sys.stderr.write(f"\r{text}\x1b[K\n" if sys.stderr.isatty() else f"{text}\n")
+def say(text: str, end: str = "\n") -> None:
+    """A line in a log; on a terminal the next one takes its place if it has no end."""
+    sys.stderr.write(f"\r{text}\x1b[K{end}" if sys.stderr.isatty() else f"{text}\n")
     sys.stderr.flush()
 
 
@@ -538,8 +540,7 @@ def main() -> int:
     tally = Tally(len(prompts))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # that is how services are stopped
     try:
-        name, images = args.name, args.image
-        embeds = args.embeds or encode(flight, args.encoder, images, name or images[0].stem)
+        embeds = args.embeds or encode(flight, args.encoder, args.image, args.name)
         say(f"the embeds are {embeds}")
         tally.begun = time.monotonic()
         for job in flight.run(make_jobs(args, graph, prompts, embeds)):

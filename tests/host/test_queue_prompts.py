@@ -419,7 +419,9 @@ def test_another_server_at_that_address_is_told(
     assert "Traceback" not in done.stderr
 
 
-def test_a_refusal_that_breaks_off_is_a_refusal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_refusal_that_breaks_off_is_a_refusal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     other = Line("http://nowhere.invalid")
     monkeypatch.setattr(other, "answer", lambda request, *_: break_off(request))
     monkeypatch.setattr(other, "forward", lambda *_: (400, b""))
@@ -483,3 +485,19 @@ def test_prompts_that_come_out_identical_are_told_before_anything_is_sent(tmp_pa
     assert "prompts 1 and 4 come out identical" in done.stderr and '"{seed}"' in done.stderr
     done = run("127.0.0.1:9", *options, *prompts)
     assert done.returncode == 1 and "http://127.0.0.1:9 does not answer" in done.stderr
+
+
+def test_embeds_are_named_after_a_picture_with_any_name(client: Client, tmp_path: Path) -> None:
+    names = {".hid.jpg": "hid", "my pic: a..jpg": "my_pic_a", "....png": "reference"}
+    names |= {
+        "CON.jpg": "CON_",
+        "lpt\u00b9.jpg": "lpt\u00b9_",
+        "\u732b" * 80 + ".jpg": "\u732b" * 50,
+    }
+    options = ("--encoder", "tiny-clip", "--workflow", write_tensors(tmp_path))
+    options += ("--prompts", write_prompts(tmp_path, "1x8x8x3"))
+    for number, (name, saved) in enumerate(names.items()):
+        Image.new("RGB", (30, 30), (number, 0, 0)).save(tmp_path / name, "PNG")
+        done = run(client.address, "--image", tmp_path / name, *options)
+        assert done.returncode == 0, done.stderr
+        assert re.search(rf"the embeds are {saved}(_\d{{5}})?\.safetensors\n", done.stderr)
