@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from .host import DEMO, open_host
+from .loop import Job
 
 STEPS = {"base": 2400, "vae": 1500, "encoder": 2500, "standard": 1500, "plus": 1500}
 
@@ -23,38 +24,44 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
     parser.add_argument("part", choices=[*STEPS, "all"])
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--minutes", type=float, help="end after so long in any case")
+    parser.add_argument("--onward", action="store_true", help="begin with the weights in demo/")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     open_host()
     state = Path(os.environ.get("TOY_STATE") or Path(tempfile.gettempdir()) / "toy_state")
-    state.mkdir(parents=True, exist_ok=True)
     weights = DEMO / "weights"
-    weights.mkdir(exist_ok=True)
+    for folder in (state, weights):
+        folder.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for part in STEPS if options.part == "all" else [options.part]:
-        run(part, state, weights, options.steps or STEPS[part])
+        run(
+            part,
+            Job(
+                state,
+                weights,
+                device,
+                options.steps or STEPS[part],
+                options.minutes,
+                options.onward,
+            ),
+        )
     return 0
 
 
-def run(part: str, state: Path, weights: Path, steps: int) -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    target = weights / f"{part}.safetensors"
-    if part == "base":
-        from .base import train_base
+def run(part: str, job: Job) -> None:
+    from . import adapters, base, decoder, encoder
 
-        train_base(state, target, steps, device)
-    elif part == "vae":
-        from .decoder import train_decoder
-
-        train_decoder(state, target, steps, device)
-    elif part == "encoder":
-        from .encoder import train_encoder
-
-        train_encoder(state, target, steps, device)
+    trainings = {
+        "base": base.train_base,
+        "vae": decoder.train_decoder,
+        "encoder": encoder.train_encoder,
+    }
+    if part in trainings:
+        trainings[part](job)
     else:
-        from .adapters import train_adapter
-
-        train_adapter(part, state, weights, steps, device)
+        adapters.train_adapter(part, job)
 
 
 if __name__ == "__main__":

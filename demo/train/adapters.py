@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,11 +20,11 @@ from . import diffusion
 from .drawings import WORDS, draw, random_styles
 from .encoder import features, normalise
 from .host import PACK
-from .loop import Plan, train
+from .loop import Job, train
 
 BATCH = 16
 RATE = 1.5e-3
-COUNT = 12_000
+COUNT = 8_000
 _CHUNK = 48
 _HALF = 64
 _WORDLESS = 0.08
@@ -53,15 +52,16 @@ class Pairs:
     nothing: Tensor
 
 
-def train_adapter(kind: str, folder: Path, weights: Path, steps: int, device: torch.device) -> None:
+def train_adapter(kind: str, job: Job) -> None:
     from toy_nodes import models
 
-    patcher, words = models.load_base(weights / "base.safetensors")
-    unet = patcher.model.diffusion_model.to(device).requires_grad_(False)
-    words, sampling = words.to(device), patcher.model.model_sampling.to(device)
-    pairs = cached_pairs(folder / "pairs.pt", weights, device)
+    patcher, words = models.load_base(job.target("base"))
+    unet = patcher.model.diffusion_model.to(job.device).requires_grad_(False)
+    words, sampling = words.to(job.device), patcher.model.model_sampling.to(job.device)
+    pairs = cached_pairs(job)
     addresses, adapter = build_adapter(kind, patcher, pairs)
-    adapter.to(device)
+    job.begin(f"adapter_{kind}", adapter)
+    adapter.to(job.device)
     positive = pairs.pooled if kind == "standard" else pairs.penultimate
     negative = torch.zeros_like(pairs.pooled[:1]) if kind == "standard" else pairs.nothing
 
@@ -72,20 +72,18 @@ def train_adapter(kind: str, folder: Path, weights: Path, steps: int, device: to
         said[torch.rand(BATCH, generator=generator) < _WORDLESS] = len(WORDS)
         seen = positive[rows].float()
         seen[torch.rand(BATCH, generator=generator) < _DROPPED] = negative.float()
-        tokens = adapter.tokens(seen.to(device))
+        tokens = adapter.tokens(seen.to(job.device))
         patches = {
             a: hear(m, tokens) for a, m in zip(addresses, adapter.ip_adapter.values(), strict=True)
         }
         batch = diffusion.noised(
-            pairs.latents[rows].float().to(device), sampling, generator, early=True
+            pairs.latents[rows].float().to(job.device), sampling, generator, early=True
         )
         options = {"patches_replace": {"attn2": patches}}
-        return diffusion.loss(unet, batch, words[said.to(device)], transformer_options=options)
+        return diffusion.loss(unet, batch, words[said.to(job.device)], transformer_options=options)
 
-    averaged = train(
-        adapter, loss_of, Plan(kind, steps, RATE, folder / f"{kind}.pt", average=0.995)
-    )
-    target = weights / f"adapter_{kind}.safetensors"
+    averaged = train(adapter, loss_of, job.plan(kind, RATE, average=0.995))
+    target = job.target(f"adapter_{kind}")
     save_file({k: v.half().cpu().contiguous() for k, v in averaged.state_dict().items()}, target)
 
 
@@ -163,15 +161,16 @@ def _projection_shapes(kind: str, pairs: Pairs, context: int) -> dict[str, tuple
 
 
 @torch.no_grad()
-def cached_pairs(path: Path, weights: Path, device: torch.device) -> Pairs:
+def cached_pairs(job: Job) -> Pairs:
     """Pictures and what the encoder says about their references; drawn and encoded once."""
+    path = job.state / "pairs.pt"
     if path.is_file():
         return Pairs(**torch.load(path, weights_only=True))
     from toy_nodes import models
     from toy_nodes.vae import to_latents
 
-    encoder = models.load_encoder(weights / "encoder.safetensors")
-    vision = encoder.model.to(device)
+    encoder = models.load_encoder(job.target("encoder"))
+    vision = encoder.model.float().to(job.device)
     generator = torch.Generator().manual_seed(2)
     parts: list[tuple[Tensor, ...]] = []
     for start in range(0, COUNT, _CHUNK):
@@ -179,12 +178,12 @@ def cached_pairs(path: Path, weights: Path, device: torch.device) -> Pairs:
         words, others = torch.randint(len(WORDS), (2, count), generator=generator)
         styles = random_styles(count, generator)
         latents = to_latents(draw(words, styles, generator, _HALF), _HALF // 16)
-        reference = draw(others, styles, generator).to(device)
+        reference = draw(others, styles, generator).to(job.device)
         about = [f.cpu() for f in features(vision, normalise(reference, encoder))]
         parts.append((latents.half(), words, *(f.half() for f in about)))
     latents, words, pooled, penultimate = (torch.cat(column) for column in zip(*parts, strict=True))
     size = encoder.image_size
-    _, nothing = features(vision, torch.zeros(1, 3, size, size, device=device))
+    _, nothing = features(vision, torch.zeros(1, 3, size, size, device=job.device))
     kept = {
         "latents": latents,
         "words": words,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from . import diffusion
 from .drawings import WORDS, draw, random_styles
-from .loop import Plan, train
+from .loop import Job, train
 
 BATCH = 16
 COUNT = 48_000
@@ -29,27 +29,28 @@ class Base(nn.Module):
         self.words = nn.Parameter(torch.randn(len(WORDS) + 1, tokens, width))
 
 
-def train_base(folder: Path, target: Path, steps: int, device: torch.device) -> None:
+def train_base(job: Job) -> None:
     from toy_nodes import models
 
-    model = models.build_base(device)
-    base = Base(model.diffusion_model, models.WORD_TOKENS, models.CONTEXT).to(device)
+    model = models.build_base(job.device)
+    base = Base(model.diffusion_model, models.WORD_TOKENS, models.CONTEXT).to(job.device)
     base.requires_grad_(True)
     diffusion.initialise(base.unet)
     diffusion.silence_ends(base.unet)
-    latents, words = cached_latents(folder / "latents.pt")
+    job.begin("base", base, prefix="unet.")
+    latents, words = cached_latents(job.state / "latents.pt")
 
     def loss_of(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
         rows = torch.randint(len(latents), (BATCH,), generator=generator)
         said = words[rows].clone()
         said[torch.rand(BATCH, generator=generator) < _WORDLESS] = len(WORDS)
-        x = latents[rows].float().to(device)
+        x = latents[rows].float().to(job.device)
         batch = diffusion.noised(x, model.model_sampling, generator)
-        return diffusion.loss(base.unet, batch, base.words[said.to(device)])
+        return diffusion.loss(base.unet, batch, base.words[said.to(job.device)])
 
-    averaged = train(base, loss_of, Plan("base", steps, RATE, folder / "base.pt"))
-    save_base(averaged, target)
+    averaged = train(base, loss_of, job.plan("base", RATE, average=0.998))
+    save_base(averaged, job.target("base"))
 
 
 def save_base(base: nn.Module, target: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -11,19 +9,20 @@ from torch.nn import functional
 
 from . import diffusion
 from .drawings import WORDS, draw, random_styles
-from .loop import Plan, train
+from .loop import Job, train
 
 BATCH = 12
 RATE = 2e-3
 _BLUR = 0.06  # latents out of a sampler are never as clean as those of a drawing
 
 
-def train_decoder(folder: Path, target: Path, steps: int, device: torch.device) -> None:
+def train_decoder(job: Job) -> None:
     from toy_nodes.vae import ToyVAE, to_latents
 
-    vae = ToyVAE().to(device)
+    vae = ToyVAE().to(job.device)
     diffusion.initialise(vae)
     torch.nn.init.zeros_(vae.leave.weight)
+    job.begin("vae", vae)
 
     def loss_of(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
@@ -31,8 +30,9 @@ def train_decoder(folder: Path, target: Path, steps: int, device: torch.device) 
         pictures = draw(words, random_styles(BATCH, generator), generator)
         latents = to_latents(pictures)
         latents = latents + _BLUR * torch.randn(latents.shape, generator=generator)
-        seen = vae.decode(latents.to(device)) / 2 + 0.5
-        return functional.l1_loss(seen, pictures.to(device))
+        seen = vae.decode(latents.to(job.device)) / 2 + 0.5
+        return functional.l1_loss(seen, pictures.to(job.device))
 
-    averaged = train(vae, loss_of, Plan("vae", steps, RATE, folder / "vae.pt", average=0.995))
-    save_file({k: v.half().cpu().contiguous() for k, v in averaged.state_dict().items()}, target)
+    averaged = train(vae, loss_of, job.plan("vae", RATE, average=0.995))
+    tensors = averaged.state_dict()
+    save_file({k: v.half().cpu().contiguous() for k, v in tensors.items()}, job.target("vae"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn import functional
 
 from . import diffusion
 from .drawings import BACKGROUNDS, TEXTURES, WORDS, draw, random_styles
-from .loop import Plan, train
+from .loop import Job, train
 
 BATCH = 24
 RATE = 1e-3
@@ -64,35 +63,39 @@ def normalise(pictures: Tensor, encoder: Any) -> Tensor:
     return (levels - mean) / spread
 
 
-def train_encoder(folder: Path, target: Path, steps: int, device: torch.device) -> None:
+def train_encoder(job: Job) -> None:
     from toy_nodes import models
 
     encoder = models.build_encoder()
+    encoder.model.float()  # the host may have chosen half precision, in which nothing is learned
     settings = models.VISION_CONFIG
     pupil = Pupil(encoder.model, int(settings["hidden_size"]), int(settings["projection_dim"]))
-    pupil.to(device).requires_grad_(True)
+    pupil.to(job.device).requires_grad_(True)
     diffusion.initialise(pupil)
-    nn.init.normal_(encoder.model.vision_model.embeddings.class_embedding, std=0.02)
+    nn.init.normal_(encoder.model.vision_model.embeddings.class_embedding, std=0.5)
+    job.begin("encoder", pupil, prefix="vision.")
 
     def loss_of(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
         words = torch.randint(len(WORDS), (BATCH,), generator=generator)
         styles = random_styles(BATCH, generator)
-        pictures = draw(words, styles, generator).to(device)
+        pictures = draw(words, styles, generator).to(job.device)
         about, patches = pupil(normalise(pictures, encoder))
         size = int(settings["patch_size"])
         means = functional.avg_pool2d(pictures, size).flatten(2).transpose(1, 2)
         answers = {"word": words, "texture": styles.texture, "background": styles.background}
         total = 10 * functional.mse_loss(patches, means)
-        total = total + 10 * _colour_loss(about[:, :_COLOURS].unflatten(1, (4, 3)), styles, device)
+        total = total + 10 * _colour_loss(
+            about[:, :_COLOURS].unflatten(1, (4, 3)), styles, job.device
+        )
         rest = about[:, _COLOURS:].split(list(_ANSWERS.values()), 1)
         for given, right in zip(rest, answers.values(), strict=True):
-            total = total + 0.3 * functional.cross_entropy(given, right.to(device))
+            total = total + 0.3 * functional.cross_entropy(given, right.to(job.device))
         return total
 
-    averaged = train(pupil, loss_of, Plan("encoder", steps, RATE, folder / "encoder.pt", 0.995))
+    averaged = train(pupil, loss_of, job.plan("encoder", RATE, average=0.995))
     tensors = averaged.get_submodule("vision").state_dict()
-    save_file({k: v.half().cpu().contiguous() for k, v in tensors.items()}, target)
+    save_file({k: v.half().cpu().contiguous() for k, v in tensors.items()}, job.target("encoder"))
 
 
 def _colour_loss(said: Tensor, styles: Any, device: torch.device) -> Tensor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 _WARM_UP = 100
@@ -25,6 +26,7 @@ class Plan:
     Attributes:
         state: where the checkpoint of an unfinished training is kept.
         average: how slowly the averaged weights follow.
+        minutes: end after so long in any case, on a busy machine.
     """
 
     name: str
@@ -32,6 +34,45 @@ class Plan:
     rate: float
     state: Path
     average: float = 0.998
+    minutes: float | None = None
+
+
+@dataclass
+class Job:
+    """What a part is trained with.
+
+    Attributes:
+        state: folder for what is not finished and what is computed once.
+        weights: folder for the results.
+        onward: begin with the weights that are there and not with random ones.
+    """
+
+    state: Path
+    weights: Path
+    device: torch.device
+    steps: int
+    minutes: float | None = None
+    onward: bool = False
+
+    def plan(self, name: str, rate: float, average: float) -> Plan:
+        return Plan(name, self.steps, rate, self.state / f"{name}.pt", average, self.minutes)
+
+    def target(self, name: str) -> Path:
+        return self.weights / f"{name}.safetensors"
+
+    def begin(self, name: str, module: nn.Module, prefix: str = "") -> None:
+        """Take the weights that are there, if that is wanted.
+
+        Args:
+            prefix: in front of those keys of the module that lack it in the file.
+        """
+        if not self.onward or not self.target(name).is_file():
+            return
+        kept = {key: value.float() for key, value in load_file(self.target(name)).items()}
+        own = module.state_dict()
+        named = {key if key in own else prefix + key: value for key, value in kept.items()}
+        module.load_state_dict(own | named)
+        print(f"{name} begins with the weights that are there", flush=True)
 
 
 def train(module: nn.Module, loss_of: Callable[[int], Tensor], plan: Plan) -> nn.Module:
@@ -51,9 +92,10 @@ def train(module: nn.Module, loss_of: Callable[[int], Tensor], plan: Plan) -> nn
     first = _resume(plan, module, averaged, optimizer)
     saved = said = time.monotonic()
     total = 0.0
+    clock = _Clock(first / plan.steps, time.monotonic(), plan)
     for step in range(first, plan.steps):
         for group in optimizer.param_groups:
-            group["lr"] = plan.rate * _pace(step, plan.steps)
+            group["lr"] = plan.rate * _pace(step, clock.done(step))
         loss = loss_of(step)
         loss.backward()
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
@@ -71,15 +113,33 @@ def train(module: nn.Module, loss_of: Callable[[int], Tensor], plan: Plan) -> nn
                 flush=True,
             )
             said, total = now, 0.0
-        if time.monotonic() - saved > _SAVE_EVERY or step + 1 == plan.steps:
+        over = clock.done(step + 1) >= 1
+        if time.monotonic() - saved > _SAVE_EVERY or over:
             _save(plan, module, averaged, optimizer, step + 1)
             saved = time.monotonic()
+        if over:
+            break
     return averaged
 
 
-def _pace(step: int, steps: int) -> float:
+@dataclass
+class _Clock:
+    """How much of a training is done, by steps or, if that is limited, by time."""
+
+    at_start: float
+    started: float
+    plan: Plan
+
+    def done(self, step: int) -> float:
+        if self.plan.minutes is None:
+            return step / self.plan.steps
+        passed = (time.monotonic() - self.started) / 60 / self.plan.minutes
+        return min(1.0, self.at_start + (1 - self.at_start) * passed)
+
+
+def _pace(step: int, done: float) -> float:
     warm = min(1.0, (step + 1) / _WARM_UP)
-    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
+    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 @torch.no_grad()
