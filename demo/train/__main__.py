@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from .host import DEMO, open_host
+from .host import DEMO, keep_memory, open_host
 from .loop import Job
 
 STEPS = {"base": 2400, "vae": 1500, "encoder": 2500, "standard": 1500, "plus": 1500}
@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_memory()
     open_host()
     state = Path(os.environ.get("TOY_STATE") or Path(tempfile.gettempdir()) / "toy_state")
     weights = DEMO / "weights"

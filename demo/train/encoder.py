@@ -96,6 +96,7 @@ def train_encoder(job: Job) -> None:
     averaged = train(pupil, loss_of, job.plan("encoder", RATE, average=0.995))
     tensors = averaged.get_submodule("vision").state_dict()
     save_file({k: v.half().cpu().contiguous() for k, v in tensors.items()}, job.target("encoder"))
+    (job.state / "pairs.pt").unlink(missing_ok=True)  # what the encoder said before
 
 
 def _colour_loss(said: Tensor, styles: Any, device: torch.device) -> Tensor:
