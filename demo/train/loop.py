@@ -1,0 +1,179 @@
+"""One loop for all trainings: warm-up, averaged weights, progress, going on after a stop."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+_WARM_UP = 100
+_SAVE_EVERY = 120.0  # seconds
+_SAY_EVERY = 50  # steps
+_FOLLOW_EVERY = 4  # steps, because it takes time
+
+
+@dataclass
+class Plan:
+    """How long and how fast to train.
+
+    Attributes:
+        state: where the checkpoint of an unfinished training is kept.
+        average: how slowly the averaged weights follow.
+        minutes: end after so long in any case, on a busy machine.
+    """
+
+    name: str
+    steps: int
+    rate: float
+    state: Path
+    average: float = 0.998
+    minutes: float | None = None
+
+
+@dataclass
+class Job:
+    """What a part is trained with.
+
+    Attributes:
+        state: folder for what is not finished and what is computed once.
+        weights: folder for the results.
+        onward: begin with the weights that are there and not with random ones.
+    """
+
+    state: Path
+    weights: Path
+    device: torch.device
+    steps: int
+    minutes: float | None = None
+    onward: bool = False
+
+    def plan(self, name: str, rate: float, average: float) -> Plan:
+        return Plan(name, self.steps, rate, self.state / f"{name}.pt", average, self.minutes)
+
+    def target(self, name: str) -> Path:
+        return self.weights / f"{name}.safetensors"
+
+    def begin(self, name: str, module: nn.Module, prefix: str = "") -> None:
+        """Take the weights that are there, if that is wanted.
+
+        Args:
+            prefix: in front of those keys of the module that lack it in the file.
+        """
+        if not self.onward or not self.target(name).is_file():
+            return
+        kept = {key: value.float() for key, value in load_file(self.target(name)).items()}
+        own = module.state_dict()
+        named = {key if key in own else prefix + key: value for key, value in kept.items()}
+        module.load_state_dict(own | named)
+        print(f"{name} begins with the weights that are there", flush=True)
+
+
+def train(module: nn.Module, loss_of: Callable[[int], Tensor], plan: Plan) -> nn.Module:
+    """Train until `plan.steps` and return a copy with averaged weights.
+
+    Args:
+        loss_of: the loss of one batch; it is told the number of the step, to seed its noise.
+    """
+    averaged = copy.deepcopy(module).requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        [p for p in module.parameters() if p.requires_grad],
+        plan.rate,
+        (0.9, 0.99),
+        weight_decay=0.01,
+        fused=True,
+    )
+    first = _resume(plan, module, averaged, optimizer)
+    saved = said = time.monotonic()
+    total = 0.0
+    clock = _Clock(first / plan.steps, time.monotonic(), plan)
+    for step in range(first, plan.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = plan.rate * _pace(step, clock.done(step))
+        loss = loss_of(step)
+        loss.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % _FOLLOW_EVERY == 0:
+            _follow(averaged, module, min(plan.average, (1 + step) / (10 + step)) ** _FOLLOW_EVERY)
+        total += float(loss.detach())
+        if (step + 1) % _SAY_EVERY == 0:
+            now = time.monotonic()
+            left = (plan.steps - step - 1) * (now - said) / _SAY_EVERY
+            mean = total / _SAY_EVERY
+            print(
+                f"{plan.name} {step + 1}/{plan.steps} loss {mean:.4f}, {left / 60:.1f} min left",
+                flush=True,
+            )
+            said, total = now, 0.0
+        over = clock.done(step + 1) >= 1
+        if time.monotonic() - saved > _SAVE_EVERY or over:
+            _save(plan, module, averaged, optimizer, step + 1)
+            saved = time.monotonic()
+        if over:
+            break
+    return averaged
+
+
+@dataclass
+class _Clock:
+    """How much of a training is done, by steps or, if that is limited, by time."""
+
+    at_start: float
+    started: float
+    plan: Plan
+
+    def done(self, step: int) -> float:
+        if self.plan.minutes is None:
+            return step / self.plan.steps
+        passed = (time.monotonic() - self.started) / 60 / self.plan.minutes
+        return min(1.0, self.at_start + (1 - self.at_start) * passed)
+
+
+def _pace(step: int, done: float) -> float:
+    warm = min(1.0, (step + 1) / _WARM_UP)
+    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+@torch.no_grad()
+def _follow(averaged: nn.Module, module: nn.Module, keep: float) -> None:
+    mine, theirs = list(averaged.parameters()), list(module.parameters())
+    torch._foreach_lerp_(mine, theirs, 1 - keep)
+
+
+def _resume(
+    plan: Plan, module: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer
+) -> int:
+    if not plan.state.is_file():
+        return 0
+    state = torch.load(plan.state, weights_only=True)
+    module.load_state_dict(state["module"])
+    averaged.load_state_dict(state["averaged"])
+    optimizer.load_state_dict(state["optimizer"])
+    print(f"{plan.name} goes on at step {state['step']}", flush=True)
+    return int(state["step"])
+
+
+def _save(
+    plan: Plan,
+    module: nn.Module,
+    averaged: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+) -> None:
+    partial = plan.state.with_suffix(".part")
+    state = {
+        "module": module.state_dict(),
+        "averaged": averaged.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+    }
+    torch.save(state, partial)
+    partial.replace(plan.state)
