@@ -352,6 +352,8 @@ def test_ctrl_c_leaves_nothing_in_the_queue(client: Client, tmp_path: Path) -> N
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell starts what runs in its background with Ctrl-C switched off.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     end = time.monotonic() + 60
     while len(client.get("/queue")["queue_pending"]) < 4 and time.monotonic() < end:
