@@ -84,19 +84,10 @@ class SaveEmbeds(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(
-        cls,
-        name: str | None = "reference",
-        file_format: str | None = FileFormat.SAFETENSORS.value,
-        if_exists: str | None = IfExists.KEEP_BOTH.value,
-        **_: Any,
-    ) -> object:
-        """Without it the host would not save again when somebody has deleted the file."""
-        try:
-            kind = chosen("file_format", file_format, FileFormat)
-            return embeds_store.state(name, kind, chosen("if_exists", if_exists, IfExists))
-        except BadInput:  # or a link, which is known only when the node runs
-            return float("nan")
+    def fingerprint_inputs(cls, **_: Any) -> float:
+        # Looks each time, for the file may have been deleted, and a host that remembers the node
+        # does not tell a client the name (ComfyUI 0.17). What is there already is not written.
+        return float("nan")
 
     @classmethod
     def execute(

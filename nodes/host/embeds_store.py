@@ -122,24 +122,6 @@ def save(data: bytes, name: object, file_format: FileFormat, if_exists: IfExists
     raise AssertionError("names never end")
 
 
-def state(name: object, file_format: FileFormat, if_exists: IfExists) -> str:
-    """Changes when a file that saving under the name would look at changes or is gone.
-
-    Raises:
-        BadInput: the name is not one.
-    """
-    *parents, stem = safe_parts(name, folders.EMBEDS_ENDINGS)
-    seen: list[str] = []
-    with suppress(OSError):  # it has just gone
-        for listed in _candidates(os.path.join(*parents, stem), f".{file_format.value}", if_exists):
-            path = _existing(listed)
-            if path is None:
-                break
-            stat = os.stat(path)
-            seen.append(f"{path}:{stat.st_mtime_ns}:{stat.st_size}")
-    return ";".join(seen)
-
-
 def _candidates(stem: str, ending: str, if_exists: IfExists) -> Iterator[str]:
     yield stem + ending
     if if_exists is IfExists.KEEP_BOTH:
