@@ -14,7 +14,7 @@ from ..ip_models.masks import require_mask
 from ..ip_models.number_list import parse_numbers
 from ..ip_models.report import describe
 from .host.apply import require
-from .sockets import CATEGORY, Embeds
+from .sockets import CATEGORY, Embeds, by_number
 
 _MOST_EMBEDS = 50
 
@@ -64,7 +64,7 @@ class MergeEmbeds(io.ComfyNode):
 
     @classmethod
     def execute(cls, embeds: dict[str, Any], method: str, weights: str = "") -> io.NodeOutput:
-        parts = list(_by_number(embeds, "embeds").values())
+        parts = list(by_number(embeds, "embeds").values())
         for part in parts:
             require("embeds", part, Features | Regions, "Encode Image, Encode Face or Regions")
         merged = combine(parts, parse_weights(weights, len(parts)), Combine(method))
@@ -131,8 +131,8 @@ def pair_regions(embeds: dict[str, Any], masks: dict[str, Any], scales: str) -> 
     Raises:
         BadInput: a mask has no embeds, embeds are regions already, or the scales are wrong.
     """
-    references = _by_number(embeds, "embeds")
-    planes = _by_number(masks, "mask")
+    references = by_number(embeds, "embeds")
+    planes = by_number(masks, "mask")
     if not references:
         raise BadInput("no embeds are connected", "regions need one or more", "Connect embeds")
     for number in planes:
@@ -160,18 +160,6 @@ def pair_regions(embeds: dict[str, Any], masks: dict[str, Any], scales: str) -> 
             for number, scale in zip(references, loudness, strict=True)
         )
     )
-
-
-def _by_number(inputs: dict[str, Any], prefix: str) -> dict[int, Any]:
-    """Connected inputs of an Autogrow by the number in their name."""
-    if not isinstance(inputs, dict):
-        raise BadInput(
-            f"{prefix} is one link",
-            f"inputs called {prefix}0, {prefix}1 and so on are needed",
-            f"Write the link as {prefix}0",
-        )
-    numbers = {int(name.removeprefix(prefix)): value for name, value in inputs.items()}
-    return {number: numbers[number] for number in sorted(numbers) if numbers[number] is not None}
 
 
 def parse_weights(text: str, count: int, name: str = "weights") -> list[float]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
+from ..ip_models.errors import BadInput
 from ..ip_models.keyvalue import KvScaling
 from ..ip_models.masks import MaskRule
 from ..ip_models.prompt import BatchMode
@@ -123,3 +126,19 @@ def percent_input(name: str, default: float, what: str) -> io.Float.Input:
         step=0.01,
         tooltip=f"Part of the run, from 0 (first step) to 1 (last step), at which {what}.",
     )
+
+
+def by_number(inputs: object, prefix: str) -> dict[int, Any]:
+    """What is connected to an Autogrow, by the number in the name of the input, in order.
+
+    Raises:
+        BadInput: it is one link instead of inputs with numbers.
+    """
+    if not isinstance(inputs, dict):
+        raise BadInput(
+            f"{prefix} is one link",
+            f"inputs called {prefix}0, {prefix}1 and so on are needed",
+            f"Write the link as {prefix}0",
+        )
+    numbers = {int(str(name).removeprefix(prefix)): value for name, value in inputs.items()}
+    return {number: numbers[number] for number in sorted(numbers) if numbers[number] is not None}

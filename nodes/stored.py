@@ -16,7 +16,7 @@ from .host.apply import require
 from .host.embeds_load import Wanted, load
 from .host.embeds_store import FileFormat, IfExists
 from .host.loaded import ANY_ENCODER, LoadedAdapter
-from .sockets import CATEGORY, Adapter, Embeds
+from .sockets import CATEGORY, Adapter, Embeds, by_number
 
 _MOST, _MOST_ENTRIES = 50, 49
 _NONE = "none"
@@ -119,16 +119,10 @@ def connected(prefix: str, links: object, kind: Any, source: str) -> dict[int, A
     Raises:
         BadInput: it is one link, or something of another kind is connected.
     """
-    if not isinstance(links, dict):
-        raise BadInput(
-            f"what should be {prefix}0, {prefix}1 and so on is one link",
-            "inputs with numbers are needed",
-            f"Write the link as {prefix}0",
-        )
-    there = {name: link for name, link in links.items() if link is not None}
-    for name, link in there.items():
-        require(str(name), link, kind, source)
-    return dict(sorted((int(str(name).removeprefix(prefix)), link) for name, link in there.items()))
+    numbered = by_number(links, prefix)
+    for number, link in numbered.items():
+        require(f"{prefix}{number}", link, kind, source)
+    return numbered
 
 
 def only(parts: dict[int, Any], readers: dict[int, LoadedAdapter]) -> Features | Regions:
