@@ -14,7 +14,7 @@ from ..ip_models.masks import require_mask
 from ..ip_models.number_list import parse_numbers
 from ..ip_models.report import describe
 from .host.apply import require
-from .sockets import CATEGORY, Embeds, by_number
+from .sockets import CATEGORY, RESENT, Embeds, by_number
 
 _MOST_EMBEDS = 50
 
@@ -26,6 +26,7 @@ class MergeEmbeds(io.ComfyNode):
             node_id="IPAMergeEmbeds",
             display_name="Merge Embeds",
             category=CATEGORY,
+            **RESENT,
             description="Joins references of one encoder: concat hears all of them at once, the "
             "other methods mix them into a single reference.",
             search_aliases=["ipadapter", "IPAdapterCombineEmbeds", "combine embeds"],
@@ -79,6 +80,7 @@ class RegionsOfEmbeds(io.ComfyNode):
             node_id="IPARegions",
             display_name="Regions (IP-Adapter)",
             category=CATEGORY,
+            **RESENT,
             description="Gives each reference a part of the picture of its own. Each is heard by "
             "itself, so that two full masks are twice as loud as one.",
             search_aliases=["ipadapter", "regional", "IPAdapterRegionalConditioning", "masks"],

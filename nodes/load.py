@@ -14,7 +14,7 @@ from .host import folders, match
 from .host.backbones import attention_layers
 from .host.encoder_text import describe_encoder, describe_memory
 from .host.loaded import LoadedAdapter, load
-from .sockets import CATEGORY, Adapter
+from .sockets import CATEGORY, RESENT, Adapter
 
 _AUTO = "auto"
 
@@ -39,6 +39,7 @@ class LoadAdapter(io.ComfyNode):
             node_id="IPALoadAdapter",
             display_name="Load IP-Adapter",
             category=CATEGORY,
+            **RESENT,
             description="Loads an IP-Adapter file and shows what it was recognised as: base model, "
             "kind, tokens and the image encoder it needs. The name of the file does not matter.",
             search_aliases=["ipadapter", "ip adapter", "IPAdapterModelLoader", "image prompt"],
@@ -85,6 +86,7 @@ class LoadForModel(io.ComfyNode):
             node_id="IPALoadForModel",
             display_name="Load IP-Adapter for Model",
             category=CATEGORY,
+            **RESENT,
             description="Finds, by content, the adapter of the wanted kind that fits the MODEL and "
             "the image encoder that fits the adapter, and loads both. For FaceID without plus no "
             "encoder is needed and none comes out.",
@@ -157,6 +159,7 @@ class LoadEncoder(io.ComfyNode):
             node_id="IPALoadEncoder",
             display_name="Load Image Encoder (IP-Adapter)",
             category=CATEGORY,
+            **RESENT,
             description="Loads an image encoder and shows its size and features. A file is read by "
             "ComfyUI; the folder of a CLIP or SigLIP from Hugging Face goes through transformers, "
             "for other input sizes and for SigLIP's pooled feature.",

@@ -16,7 +16,7 @@ from .host.apply import require
 from .host.embeds_load import Wanted, load
 from .host.embeds_store import FileFormat, IfExists
 from .host.loaded import ANY_ENCODER, LoadedAdapter
-from .sockets import CATEGORY, Adapter, Embeds, by_number
+from .sockets import CATEGORY, RESENT, Adapter, Embeds, by_number
 
 _MOST, _MOST_ENTRIES = 50, 49
 _NONE = "none"
@@ -182,6 +182,7 @@ class LoadEmbeds(io.ComfyNode):
             node_id="IPALoadEmbeds",
             display_name="Load Embeds (IP-Adapter)",
             category=CATEGORY,
+            **RESENT,
             description="Loads embeds that were saved here, by diffusers or by "
             "ComfyUI_IPAdapter_plus (.ipadpt). Neither the picture nor the encoder is needed.",
             search_aliases=["ipadapter", "IPAdapterLoadEmbeds", "ipadpt"],

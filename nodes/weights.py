@@ -14,7 +14,7 @@ from ..ip_models.schedule import Curve, Ramp
 from ..ip_models.weights import EVERYWHERE
 from ..ip_models.weights import Weights as LayerWeights
 from .host.apply import require
-from .sockets import CATEGORY, Weights
+from .sockets import CATEGORY, RESENT, Weights
 
 _CUSTOM = "custom"
 _STEPS, _FRAMES = "steps", "frames"
@@ -97,6 +97,7 @@ class Schedule(io.ComfyNode):
             node_id="IPASchedule",
             display_name="Schedule (IP-Adapter)",
             category=CATEGORY,
+            **RESENT,
             description="Lets the scale of a reference change over the steps of a run or over the "
             "frames of a video. Chain two for both, or with Block Weights.",
             search_aliases=["ipadapter", "IPAdapterWeights", "weight schedule", "frames"],
