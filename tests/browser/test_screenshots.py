@@ -19,7 +19,7 @@ import pytest
 from comfy_page import ComfyPage
 from conftest import ROOT
 from live import Client
-from PIL import Image, ImageStat
+from PIL import Image, ImageDraw, ImageStat
 from playwright.sync_api import Browser, expect
 from test_saved_embeds import RUN, connect
 
@@ -171,6 +171,15 @@ def prepare_image(comfy: ComfyPage) -> None:
     comfy.page.wait_for_function(LOADED)
 
 
+def preview_mask(comfy: ComfyPage) -> None:
+    mask = comfy.add("LoadImageMask", image="mask.png", channel="red")
+    node = comfy.add("IPAPreviewMask")
+    connect(comfy, mask, node, "mask")
+    assert comfy.page.evaluate(RUN) == "success"
+    place(comfy, {mask: (0, 0, 300), node: (360, 0, 460)})
+    comfy.page.wait_for_function(LOADED)
+
+
 def doctor(comfy: ComfyPage) -> None:
     node = comfy.add("IPADoctor")
     assert comfy.page.evaluate(RUN) == "success"
@@ -185,6 +194,7 @@ SCENES = {
     "schedule": Scene(schedule, True, ("steps",)),
     "warning": Scene(warning, False, ("is an adapter for SDXL", "this MODEL is SD1.5")),
     "doctor": Scene(doctor, False, ("Adapters in", "plus face"), zoom=1.0),
+    "preview_mask": Scene(preview_mask, True, ("SD1.5",)),
     "prepare_image": Scene(prepare_image, True, ("224",)),
 }
 
@@ -199,6 +209,9 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     base = tmp_path_factory.mktemp("pictures")
     published.write(base / "models")
     with live.running(base, base / "models") as client:
+        mask = Image.new("L", (512, 512))
+        ImageDraw.Draw(mask).ellipse((90, 60, 330, 400), fill=255)
+        mask.save(base / "input" / "mask.png")
         yield client
 
 
