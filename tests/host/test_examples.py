@@ -68,7 +68,7 @@ def test_an_example_tells_what_it_is(name: str) -> None:
     nodes = workflow(name)["nodes"]
     (note,) = [node for node in nodes if node["type"] == "MarkdownNote"]
     text = note["widgets_values"][0]
-    assert len(text) > 400 and "**Run.**" in text or "**Run " in text
+    assert len(text) > 400 and "**Run.**" in text
     for model in (m for node in nodes for m in node["properties"].get("models", [])):
         assert model["url"] in text and f"`models/{model['directory']}`" in text
     thumbnail = EXAMPLES / f"{name}.jpg"
@@ -101,9 +101,7 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 
 def _inside(outer: tuple[float, ...], box: tuple[float, ...]) -> bool:
-    return (
-        outer[0] <= box[0] and outer[1] <= box[1] and box[2] <= outer[2] and box[3] <= outer[3]
-    )
+    return outer[0] <= box[0] and outer[1] <= box[1] and box[2] <= outer[2] and box[3] <= outer[3]
 
 
 def test_what_is_shipped_is_used_and_small() -> None:
