@@ -60,8 +60,12 @@ def opened(comfy: ComfyPage, editor_server: Client, models: None) -> Iterator[Co
     remove_inputs(editor_server)
 
 
+def brought(server: Client) -> list[Path]:
+    return sorted((server.base / "input").glob("ipadapter_*"))
+
+
 def remove_inputs(server: Client) -> None:
-    for path in (server.base / "input").glob("ipadapter_*"):
+    for path in brought(server):
         path.unlink()
 
 
@@ -86,8 +90,8 @@ def test_an_example_opens_and_is_sent_as_it_is(
     opened.load(saved)
     assert opened.page.get_by_text(COMPLAINT).count() == 0
     inputs = saved["extra"].get("ipadapter_inputs", [])
-    there = {path.name: path.read_bytes() for path in (editor_server.base / "input").iterdir()}
-    assert [each for each in inputs if there.get(each) != (INPUTS / each).read_bytes()] == []
+    there = {path.name: path.read_bytes() for path in brought(editor_server)}
+    assert there == {each: (INPUTS / each).read_bytes() for each in inputs}
     files = dict(opened.page.evaluate(FILES))
     assert set(inputs) <= files.keys()
     assert all(files.values()), files
@@ -116,10 +120,8 @@ def test_a_picture_of_the_users_is_left_alone(opened: ComfyPage, editor_server: 
     before = own.read_bytes()
     opened.load(workflow("image_to_image"))
     assert own.read_bytes() == before
-    assert sorted(path.name for path in own.parent.glob("ipadapter_*")) == [
-        "ipadapter_example_house.jpg",
-        "ipadapter_example_waves.jpg",
-    ]
+    names = ["ipadapter_example_house.jpg", "ipadapter_example_waves.jpg"]
+    assert [path.name for path in brought(editor_server)] == names
 
 
 def test_only_what_is_named_by_a_loader_and_shipped_is_fetched(
@@ -132,8 +134,7 @@ def test_only_what_is_named_by_a_loader_and_shipped_is_fetched(
         3,
     ]
     opened.load(saved)
-    brought = sorted(path.name for path in (editor_server.base / "input").glob("ipadapter_*"))
-    assert brought == ["ipadapter_reference.jpg"]
+    assert [path.name for path in brought(editor_server)] == ["ipadapter_reference.jpg"]
 
 
 def test_the_list_of_templates_has_them_with_their_pictures(editor_server: Client) -> None:
