@@ -12,9 +12,10 @@ ANY = ""
 RANDOM_WEIGHTS = "random weights (demo)"
 RANDOM_SDXL = "random weights, SDXL (demo)"
 SDXL_BASE = "sd_xl_base_1.0.safetensors"
-# Where the values of a node have width and height, and where the number of steps.
+# Where the values of a node have width and height, the number of steps and that of frames.
 SIZES = {"EmptyLatentImage": (0, 1), "ImageScale": (1, 2)}
 STEPS = {"KSampler": 2}
+FRAMES = {"ImageFromBatch": 1}
 # Latents of a whole number of the UNet's coarsest cells.
 PIXELS = 64
 
@@ -36,14 +37,18 @@ class Models:
             loader that is not listed stays as it is and has to find its file.
         size: shorter side of the pictures in pixels; None leaves them as they are.
         steps: of each sampler; None leaves them as they are.
+        frames: that are taken of a video; None leaves them as they are.
     """
 
     loaders: Mapping[str, Mapping[str, Loader]]
     size: int | None = None
     steps: int | None = None
+    frames: int | None = None
 
 
-def random_models(size: int, adapter: str | None = None, steps: int | None = None) -> Models:
+def random_models(
+    size: int, adapter: str | None = None, steps: int | None = None, frames: int | None = None
+) -> Models:
     """The stand-ins of `tiny_nodes`, and the adapter file for them where there is one only."""
     loaders = {
         "CheckpointLoaderSimple": {
@@ -55,7 +60,7 @@ def random_models(size: int, adapter: str | None = None, steps: int | None = Non
     }
     if adapter is not None:
         loaders["IPALoadAdapter"] = {ANY: Loader("IPALoadAdapter", (adapter,))}
-    return Models(loaders, size, steps)
+    return Models(loaders, size, steps, frames)
 
 
 def real_models(checkpoint: str, adapter: str, encoder: str, size: int) -> Models:
@@ -74,12 +79,10 @@ def fitted(workflow: Json, models: Models) -> Json:
     for node in workflow["nodes"]:
         kind, values = node["type"], node.get("widgets_values") or []
         if kind in SIZES and models.size is not None:
-            width, height = SIZES[kind]
-            scale = models.size / min(values[width], values[height])
-            for place in (width, height):
-                values[place] = max(PIXELS, round(values[place] * scale / PIXELS) * PIXELS)
-        if kind in STEPS and models.steps is not None:
-            values[STEPS[kind]] = models.steps
+            _scale(values, SIZES[kind], models.size)
+        for places, number in ((STEPS, models.steps), (FRAMES, models.frames)):
+            if kind in places and number is not None:
+                values[places[kind]] = number
         if loader := _stand_in(models, kind, values):
             # What the published file's name says is lost, so is where to get it.
             node["properties"].pop("models", None)
@@ -87,6 +90,12 @@ def fitted(workflow: Json, models: Models) -> Json:
             node["type"], node["widgets_values"] = loader.node, list(loader.values)
             _rename_inputs(node)
     return workflow
+
+
+def _scale(values: list[Any], places: tuple[int, int], size: int) -> None:
+    scale = size / min(values[place] for place in places)
+    for place in places:
+        values[place] = max(PIXELS, round(values[place] * scale / PIXELS) * PIXELS)
 
 
 def _stand_in(models: Models, kind: str, values: list[Any]) -> Loader | None:

@@ -80,6 +80,7 @@ DRAWN_FACES = (
     "The people here are drawings, and the face models look for real faces: **put your own photos "
     "in first.**"
 )
+LICENCE = "The face models and the FaceID adapters are for non-commercial research only."
 
 
 class Out(NamedTuple):
@@ -171,7 +172,9 @@ class Sketch:
         values = {"upscale_method": "lanczos", "width": side, "height": side, "crop": "center"}
         return Out(self.add("ImageScale", REFERENCES, image=image, **values), 0)
 
-    def sampled(self, model: Out, prompts: tuple[Out, Out], latent: Out, vae: Out, **more: Any) -> Out:
+    def sampled(
+        self, model: Out, prompts: tuple[Out, Out], latent: Out, vae: Out, **more: Any
+    ) -> Out:
         values = {
             "seed": 42,
             "control_after_generate": "fixed",
@@ -194,7 +197,15 @@ class Sketch:
         files = {file: None for node in self.nodes for file in node.files}
         rows = [f"| {_link(file)} | `models/{file.directory}` |" for file in files]
         table = ["| file | put it into |", "|---|---|", *rows]
-        lines = [f"## {self.title}", "", what, "", "**1. Download these files** (once):", "", *table]
+        lines = [
+            f"## {self.title}",
+            "",
+            what,
+            "",
+            "**1. Download these files** (once):",
+            "",
+            *table,
+        ]
         lines += ["", "Press **R** afterwards, so that the lists show them.", ""]
         lines += [f"**{number}.** {step}\n" for number, step in enumerate(steps, start=2)]
         self.text = "\n".join(lines)
@@ -344,7 +355,7 @@ def two_faces_with_masks(g: Sketch) -> None:
         "Two people in one picture, each in a place of their own: a mask for each face.",
         f"{DRAWN_FACES} A mask is a picture of any size, white where the person is to be.",
         "**Run.** Change *scales* of *Regions* first: a number for each person. The prompt should "
-        "say that there are two people, and where.",
+        f"say that there are two people, and where. {LICENCE}",
     )
 
 
@@ -361,7 +372,7 @@ def faceid(g: Sketch) -> None:
         "or clothes. No image encoder is needed.",
         f"{DRAWN_FACES} Several photos of one person, as a batch, are better than one.",
         "**Run.** Change *scale* first. *face_lora_strength* of *Apply IP-Adapter* is for the LoRA "
-        "inside the file: less of it gives the prompt more room.",
+        f"inside the file: less of it gives the prompt more room. {LICENCE}",
     )
 
 
@@ -369,9 +380,7 @@ def plus_face(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(PLUS_FACE), g.encoder()
     photo = Out(g.picture(PERSON_B, "Photo of a person"), 0)
-    crop = g.add(
-        "IPAPrepareImage", REFERENCES, image=photo, clip_vision=encoder, fit="crop top"
-    )
+    crop = g.add("IPAPrepareImage", REFERENCES, image=photo, clip_vision=encoder, fit="crop top")
     g.add("PreviewImage", REFERENCES, "What the encoder sees", images=Out(crop, 0))
     embeds = g.encoded(encoder, Out(crop, 0))
     heard = g.applied(model, adapter, embeds, 0.8)

@@ -166,8 +166,12 @@ DRAWINGS = {
     "ipadapter_example_house.jpg": house,
     "ipadapter_example_waves.jpg": waves,
     "ipadapter_example_room.png": room,
-    "ipadapter_example_person_a.jpg": lambda: face("#9db9d6", "#eebd94", "#4a2c1a", "#2f6f6a", True),
-    "ipadapter_example_person_b.jpg": lambda: face("#b9cfd9", "#b97a50", "#1c1a1a", "#8c3b4a", False),
+    "ipadapter_example_person_a.jpg": lambda: face(
+        "#9db9d6", "#eebd94", "#4a2c1a", "#2f6f6a", True
+    ),
+    "ipadapter_example_person_b.jpg": lambda: face(
+        "#b9cfd9", "#b97a50", "#1c1a1a", "#8c3b4a", False
+    ),
     "ipadapter_example_mask_left.png": lambda: half(True),
     "ipadapter_example_mask_right.png": lambda: half(False),
 }

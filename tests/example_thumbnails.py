@@ -109,17 +109,26 @@ CARDS: dict[str, Callable[[], Image.Image]] = {
         "both,\none\nlouder",
     ),
     "style_only": lambda: _card(
-        "Style only (SDXL)", ((WAVES, "style"),), ("Encode", "Block Weights", APPLY), "its hand,\nyour\nsubject"
+        "Style only (SDXL)",
+        ((WAVES, "style"),),
+        ("Encode", "Block Weights", APPLY),
+        "its hand,\nyour\nsubject",
     ),
     "layout_only": lambda: _card(
-        "Layout only", ((HOUSE, "layout"),), ("Encode", "composition", APPLY), "its places,\nyour\nthings"
+        "Layout only",
+        ((HOUSE, "layout"),),
+        ("Encode", "composition", APPLY),
+        "its places,\nyour\nthings",
     ),
     "two_faces_with_masks": lambda: _two_faces(),
     "faceid": lambda: _card(
         "FaceID", ((PERSON_A, "your photo"),), ("Face Models", "Encode Face", APPLY), "who\nit is"
     ),
     "plus_face": lambda: _card(
-        "Plus Face", ((PERSON_B, "your photo"),), ("Prepare", "Encode", APPLY), "the face\nas it\nlooks"
+        "Plus Face",
+        ((PERSON_B, "your photo"),),
+        ("Prepare", "Encode", APPLY),
+        "the face\nas it\nlooks",
     ),
     "controlnet": lambda: _card(
         "ControlNet",
@@ -129,7 +138,10 @@ CARDS: dict[str, Callable[[], Image.Image]] = {
     ),
     "lcm": lambda: _card("LCM", ((CAT, "photo"),), ("LCM LoRA", "Encode", APPLY), "6 steps"),
     "video": lambda: _card(
-        "Video", ((BALL, "frames"), (WAVES, "look")), ("Encode", "Schedule", APPLY), "frame\nby\nframe"
+        "Video",
+        ((BALL, "frames"), (WAVES, "look")),
+        ("Encode", "Schedule", APPLY),
+        "frame\nby\nframe",
     ),
     "save_embeds": lambda: _card(
         "Save embeds", ((CAT, ""), (WAVES, "")), ("Encode", "Merge", "Save"), "a file\nto keep"

@@ -85,7 +85,7 @@ app.registerExtension({
       try {
         const there = await listed(loader);
         for (const name of names) {
-          if (!there.includes(name) && !brought.has(name)) await bring(name);
+          if (!there.includes(name)) await bring(name);
           brought.add(name);
         }
       } catch (error) {
