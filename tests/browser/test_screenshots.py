@@ -176,7 +176,7 @@ def preview_mask(comfy: ComfyPage) -> None:
     node = comfy.add("IPAPreviewMask")
     connect(comfy, mask, node, "mask")
     assert comfy.page.evaluate(RUN) == "success"
-    place(comfy, {mask: (0, 0, 300), node: (360, 0, 460)})
+    place(comfy, {mask: (0, 0, 320), node: (380, 0, 640)})
     comfy.page.wait_for_function(LOADED)
 
 
