@@ -78,6 +78,8 @@ def fitted(workflow: Json, models: Models) -> Json:
     workflow = copy.deepcopy(workflow)
     for node in workflow["nodes"]:
         kind, values = node["type"], node.get("widgets_values") or []
+        # The same values once more, by name; they would be the old ones.
+        node.pop("widgets_values_named", None)
         if kind in SIZES and models.size is not None:
             _scale(values, SIZES[kind], models.size)
         for places, number in ((STEPS, models.steps), (FRAMES, models.frames)):
@@ -86,7 +88,6 @@ def fitted(workflow: Json, models: Models) -> Json:
         if loader := _stand_in(models, kind, values):
             # What the published file's name says is lost, so is where to get it.
             node["properties"].pop("models", None)
-            node.pop("widgets_values_named", None)
             node["type"], node["widgets_values"] = loader.node, list(loader.values)
             _rename_inputs(node)
     return workflow
