@@ -1,16 +1,23 @@
-"""What Encode Image and Encode Face show on request is what arrives at the networks."""
+"""What Encode Image and Encode Face show on request is what arrives at the networks.
+
+And what nodes show is there again when they need not run again.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import face_packs
 import folder_paths
+import help_pages
 import numpy
 import pytest
 import torch
+from comfy_api.latest import io
+from conftest import ROOT
 from encoders import SIZE, Pair, batch, make_pair, make_siglip, picture
 from pack.ip_models.image import Fit
 from pack.nodes.encode import EncodeImage
@@ -216,3 +223,14 @@ def test_faces_are_not_shown_unasked_and_nobody_is_not_shown(faces: Any) -> None
     assert set(EncodeFace.execute(faces, photos(10)).ui) == {"text"}
     nobody = EncodeFace.execute(faces, photos(-1), on_no_face="pass", preview=True)
     assert set(nobody.ui) == {"text"} and nobody.args[2] is False
+
+
+def test_whatever_shows_something_is_asked_to_show_it_again() -> None:
+    if "has_intermediate_output" not in io.Schema.__dataclass_fields__:
+        pytest.skip("hosts before 0.19 do not know it")
+    listed = (ROOT / "web" / "about_text.js").read_text("utf-8")
+    names = {"IPANoiseImage", *re.findall(r'"(IPA\w+)"', listed)}
+    assert len(names) > 12
+    for name in names:
+        info = help_pages.schemas()[name]
+        assert info["output_node"] or info["has_intermediate_output"], name
