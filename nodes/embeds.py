@@ -25,10 +25,16 @@ class MergeEmbeds(io.ComfyNode):
         return io.Schema(
             node_id="IPAMergeEmbeds",
             display_name="Merge Embeds",
-            category=CATEGORY,
+            category=f"{CATEGORY}/embeds",
             description="Joins references of one encoder: concat hears all of them at once, the "
             "other methods mix them into a single reference.",
-            search_aliases=["ipadapter", "IPAdapterCombineEmbeds", "combine embeds"],
+            search_aliases=[
+                "merge ipadapter embeds",
+                "ip adapter",
+                "combine embeds",
+                "IPAdapter Advanced",
+                "IPAdapter Combine Embeds",
+            ],
             inputs=[
                 io.Autogrow.Input(
                     "embeds",
@@ -78,10 +84,19 @@ class RegionsOfEmbeds(io.ComfyNode):
         return io.Schema(
             node_id="IPARegions",
             display_name="Regions (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/embeds",
             description="Gives each reference a part of the picture of its own. Each is heard by "
             "itself, so that two full masks are twice as loud as one.",
-            search_aliases=["ipadapter", "regional", "IPAdapterRegionalConditioning", "masks"],
+            search_aliases=[
+                "regional",
+                "masks",
+                "IPAdapter Tiled",
+                "IPAdapterTiled",
+                "IPAdapter Tiled Batch",
+                "IPAdapter from Params",
+                "IPAdapter Regional Conditioning",
+                "IPAdapter Combine Params",
+            ],
             inputs=[
                 io.Autogrow.Input(
                     "embeds",
