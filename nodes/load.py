@@ -172,7 +172,12 @@ class LoadEncoder(io.ComfyNode):
             description="Loads an image encoder and shows its size and features. A file is read by "
             "ComfyUI; the folder of a CLIP or SigLIP from Hugging Face goes through transformers, "
             "for other input sizes and for SigLIP's pooled feature.",
-            search_aliases=["clip vision loader", "CLIPVisionLoader", "siglip"],
+            search_aliases=[
+                "ipadapter image encoder",
+                "clip vision loader",
+                "CLIPVisionLoader",
+                "siglip",
+            ],
             inputs=[
                 io.Combo.Input(
                     "encoder_file",
