@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packed import packed
 
 yaml = pytest.importorskip("yaml")
 
@@ -121,16 +121,6 @@ def test_a_tag_is_published_only_when_all_is_named(tmp_path: Path) -> None:
     edit(tmp_path, "pyproject.toml", r'^PublisherId = ".*"', 'PublisherId = ""')
     found = release.problems(f"v{version}", tmp_path)
     assert len(found) == 2 and "Unreleased" in found[0] and "PublisherId" in found[1]
-
-
-def packed() -> list[str]:
-    """What `comfy node pack` takes: what git tracks without what .comfyignore names."""
-    listed = ["git", "-C", str(ROOT), "ls-files"]
-    every = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split("\n")
-    left_out = subprocess.run(
-        [*listed, "-ci", "--exclude-from=.comfyignore"], capture_output=True, text=True, check=True
-    ).stdout.split("\n")
-    return sorted(set(every) - set(left_out))
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
