@@ -25,11 +25,17 @@ class MergeEmbeds(io.ComfyNode):
         return io.Schema(
             node_id="IPAMergeEmbeds",
             display_name="Merge Embeds",
-            category=CATEGORY,
+            category=f"{CATEGORY}/embeds",
             **RESENT,
             description="Joins references of one encoder: concat hears all of them at once, the "
             "other methods mix them into a single reference.",
-            search_aliases=["ipadapter", "IPAdapterCombineEmbeds", "combine embeds"],
+            search_aliases=[
+                "merge ipadapter embeds",
+                "ip adapter",
+                "combine embeds",
+                "IPAdapter Advanced",
+                "IPAdapter Combine Embeds",
+            ],
             inputs=[
                 io.Autogrow.Input(
                     "embeds",
@@ -79,11 +85,20 @@ class RegionsOfEmbeds(io.ComfyNode):
         return io.Schema(
             node_id="IPARegions",
             display_name="Regions (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/embeds",
             **RESENT,
             description="Gives each reference a part of the picture of its own. Each is heard by "
             "itself, so that two full masks are twice as loud as one.",
-            search_aliases=["ipadapter", "regional", "IPAdapterRegionalConditioning", "masks"],
+            search_aliases=[
+                "regional",
+                "masks",
+                "IPAdapter Tiled",
+                "IPAdapterTiled",
+                "IPAdapter Tiled Batch",
+                "IPAdapter from Params",
+                "IPAdapter Regional Conditioning",
+                "IPAdapter Combine Params",
+            ],
             inputs=[
                 io.Autogrow.Input(
                     "embeds",

@@ -23,11 +23,23 @@ class EncodeImage(io.ComfyNode):
         return io.Schema(
             node_id="IPAEncodeImage",
             display_name="Encode Image (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/embeds",
             **RESENT,
             description="Encodes reference images. The embeds serve every adapter made for this "
             "encoder; a batch of images is several references heard together.",
-            search_aliases=["ipadapter", "IPAdapterEncoder", "clip vision encode", "image prompt"],
+            search_aliases=[
+                "ipadapter",
+                "clip vision encode",
+                "image prompt",
+                "IPAdapter Advanced",
+                "IPAdapter Batch (Adv.)",
+                "IPAdapter Tiled",
+                "IPAdapterTiled",
+                "IPAdapter Tiled Batch",
+                "IPAdapter ClipVision Enhancer",
+                "IPAdapter ClipVision Enhancer Batch",
+                "IPAdapter Encoder",
+            ],
             inputs=[
                 io.ClipVision.Input("clip_vision", tooltip="The encoder the adapter asks for."),
                 io.Image.Input("image", tooltip="One reference, or a batch of several."),

@@ -19,12 +19,19 @@ class LoadFaceModels(io.ComfyNode):
         return io.Schema(
             node_id="IPALoadFaceModels",
             display_name="Load Face Models (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/loaders",
             **RESENT,
             description="Loads the face detector and recogniser of a pack in models/insightface. "
             "Nothing has to be installed for it and nothing is downloaded. InsightFace's packs are "
             "for non-commercial research only.",
-            search_aliases=["ipadapter", "IPAdapterInsightFaceLoader", "insightface", "FaceID"],
+            search_aliases=[
+                "insightface",
+                "IPAdapter FaceID",
+                "IPAdapter FaceID Kolors",
+                "IPAdapter FaceID Batch",
+                "IPAdapter Unified Loader FaceID",
+                "IPAdapter InsightFace Loader",
+            ],
             inputs=[
                 io.Combo.Input(
                     "pack",
@@ -66,11 +73,18 @@ class EncodeFace(io.ComfyNode):
         return io.Schema(
             node_id="IPAEncodeFace",
             display_name="Encode Face (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/embeds",
             **RESENT,
             description="Finds a face in each photo and reads whose it is, for FaceID adapters. "
             "Several photos of one person are heard together.",
-            search_aliases=["ipadapter", "IPAdapterFaceID", "FaceID", "face", "portrait"],
+            search_aliases=[
+                "FaceID",
+                "face",
+                "portrait",
+                "IPAdapter FaceID",
+                "IPAdapter FaceID Kolors",
+                "IPAdapter FaceID Batch",
+            ],
             inputs=[
                 io.MultiType.Input(
                     "face_models",

@@ -31,7 +31,7 @@ class PreviewMask(io.ComfyNode):
         return io.Schema(
             node_id="IPAPreviewMask",
             display_name="Preview Mask (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/image",
             description="Shows how much of the reference each part of the picture will hear: the "
             "mask on the grid of each layer, as attention uses it. Says where a small mask is "
             "almost lost. Works alone.",

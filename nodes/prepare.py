@@ -21,11 +21,11 @@ class PrepareImage(io.ComfyNode):
         return io.Schema(
             node_id="IPAPrepareImage",
             display_name="Prepare Image (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/image",
             **RESENT,
             description="Makes images square the way you want and shows exactly what the encoder "
             "will see. Encode Image changes no pixel of the result.",
-            search_aliases=["ipadapter", "PrepImageForClipVision", "crop", "pad", "sharpen"],
+            search_aliases=["crop", "pad", "sharpen", "Prep Image For ClipVision"],
             inputs=[
                 io.Image.Input("image", tooltip="One reference, or a batch of several."),
                 io.ClipVision.Input(
@@ -133,11 +133,11 @@ class NoiseImage(io.ComfyNode):
         return io.Schema(
             node_id="IPANoiseImage",
             display_name="Noise Image (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/image",
             **RESENT,
             description="Noise, or an image with noise in it, for negative_image of Encode Image: "
             "the picture stays away from mush and grain, or from the image.",
-            search_aliases=["ipadapter", "IPAdapterNoise", "negative image"],
+            search_aliases=["IPAdapterNoise", "negative image", "IPAdapter Noise"],
             inputs=[
                 io.Image.Input(
                     "image",

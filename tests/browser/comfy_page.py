@@ -88,7 +88,7 @@ class ComfyPage:
             "() => window.app?.extensionManager && (window.app.isGraphReady ?? window.app.graph)"
         )
         self.page.wait_for_function(ready, timeout=180_000)
-        self.page.wait_for_function("() => !window.app.extensionManager.spinner")
+        self.page.wait_for_function("() => !window.app.extensionManager.spinner", timeout=180_000)
         # The host's own first graph names models of its own; what it asks for is not ours.
         self.clear()
         self.complaints.clear()
