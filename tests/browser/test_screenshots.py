@@ -21,7 +21,6 @@ from conftest import ROOT
 from live import Client
 from PIL import Image, ImageDraw, ImageStat
 from playwright.sync_api import Browser, expect
-from test_saved_embeds import RUN, connect
 
 KEPT = ROOT / ".github" / "pictures"
 WANTED = bool(os.environ.get("IPADAPTER_PICTURES"))
@@ -110,7 +109,7 @@ def first_use(comfy: ComfyPage) -> None:
         (encode, apply, "embeds"),
         (apply, sampler, "model"),
     ):
-        connect(comfy, source, target, name)
+        comfy.connect(source, target, name)
     place(
         comfy,
         {
@@ -130,8 +129,8 @@ def warning(comfy: ComfyPage) -> None:
     checkpoint = comfy.add("CheckpointLoaderSimple", ckpt_name=published.CHECKPOINT_SD1)
     adapter = comfy.add("IPALoadAdapter", adapter_file="ip-adapter_sdxl_vit-h.safetensors")
     apply = comfy.add("IPAApply")
-    connect(comfy, checkpoint, apply, "model")
-    connect(comfy, adapter, apply, "adapter")
+    comfy.connect(checkpoint, apply, "model")
+    comfy.connect(adapter, apply, "adapter")
     place(comfy, {checkpoint: (0, 0, 380), adapter: (0, 170, 380), apply: (440, 0, 420)})
     comfy.page.locator("body").dispatch_event("click")
     expect(comfy.shown('[data-ipadapter="warning"]')).to_have_count(1)
@@ -163,9 +162,9 @@ def prepare_image(comfy: ComfyPage) -> None:
     photo = comfy.add("LoadImage", image="reference.jpg")
     node = comfy.add("IPAPrepareImage", fit="pad", pad_with="blur", sharpening=0.3)
     end = comfy.add("PreviewImage")
-    connect(comfy, photo, node, "image")
-    connect(comfy, node, end, "images")
-    assert comfy.page.evaluate(RUN) == "success"
+    comfy.connect(photo, node, "image")
+    comfy.connect(node, end, "images")
+    comfy.run()
     comfy.page.evaluate(REMOVE, end)
     place(comfy, {photo: (0, 0, 360), node: (440, 0, 360)})
     comfy.page.wait_for_function(LOADED)
@@ -174,15 +173,15 @@ def prepare_image(comfy: ComfyPage) -> None:
 def preview_mask(comfy: ComfyPage) -> None:
     mask = comfy.add("LoadImageMask", image="mask.png", channel="red")
     node = comfy.add("IPAPreviewMask")
-    connect(comfy, mask, node, "mask")
-    assert comfy.page.evaluate(RUN) == "success"
+    comfy.connect(mask, node, "mask")
+    comfy.run()
     place(comfy, {mask: (0, 0, 320), node: (380, 0, 640)})
     comfy.page.wait_for_function(LOADED)
 
 
 def doctor(comfy: ComfyPage) -> None:
     node = comfy.add("IPADoctor")
-    assert comfy.page.evaluate(RUN) == "success"
+    comfy.run()
     expect(comfy.shown('[data-ipadapter="about"]')).to_have_count(1)
     place(comfy, {node: (0, 0, 900, 1100)})
 
