@@ -4,7 +4,7 @@ python dev.py demo [--once] [--port N]   start ComfyUI with the pack and make a 
 python dev.py test [pytest arguments]    lint, types, Python tests, browser-code tests
 python dev.py bench [arguments]          speed and memory against the unpatched model
 
-All that is needed is Python 3.10 or newer and git. ComfyUI is looked for in $COMFYUI_PATH, around
+All that is needed is Python 3.11 or newer and git. ComfyUI is looked for in $COMFYUI_PATH, around
 the pack when that sits in custom_nodes, and in ~/comfy/ComfyUI; else it is cloned, from
 $COMFYUI_REPOSITORY if that is set. What is installed goes into a cache folder ($IPADAPTER_CACHE).
 """
@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+OLDEST_PYTHON = (3, 11)
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 COMFYUI_TAG = "v0.33.0"
 COMFYUI_SOURCE = "https://github.com/comfyanonymous/ComfyUI"
@@ -55,6 +56,12 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments in (["-h"], ["--help"]) else 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if sys.version_info < OLDEST_PYTHON:
+            found, needed = (".".join(map(str, v[:2])) for v in (sys.version_info, OLDEST_PYTHON))
+            raise Problem(
+                f"this is Python {found}; the packages that the tests compare with need {needed} "
+                "or newer. Run the command with such a one (the nodes themselves run from 3.10 on)"
+            )
         return commands[arguments[0]](arguments[1:])
     except Problem as problem:
         say(f"dev.py: {problem}.")
