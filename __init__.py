@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from pathlib import Path
 from typing import Any
 
 WEB_DIRECTORY = "./web"
@@ -11,4 +14,11 @@ async def comfy_entrypoint() -> Any:
     # Imported here so that pytest, which imports the root package, needs no ComfyUI.
     from .nodes import IPAdapterExtension
 
+    folder = Path(__file__).parent.name
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", folder):
+        logging.getLogger(__name__).warning(
+            "The folder of this pack is named %r; ComfyUI cannot serve its editor and its examples "
+            "from there. Rename it to Latin letters, digits, - _ and ., e.g. ip-adapter-nodes.",
+            folder,
+        )
     return IPAdapterExtension()

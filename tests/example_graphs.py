@@ -460,7 +460,10 @@ def video(g: Sketch) -> None:
     source = g.scaled(Out(part, 0))
     embeds = [
         g.encoded(encoder, Out(g.picture(file, title), 0))
-        for file, title in ((CAT, "Reference of the first half"), (WAVES, "of the second half"))
+        for file, title in (
+            (CAT, "Reference of the first half"),
+            (WAVES, "Reference of the second half"),
+        )
     ]
     wires = {"embeds.embeds0": embeds[0], "embeds.embeds1": embeds[1]}
     merged = g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat")

@@ -37,7 +37,7 @@ HEIGHTS = {
     "IPALoadAdapter": 220,
     "IPALoadFaceModels": 260,
     "IPALoadEmbeds": 260,
-    "IPAEncodeImage": 380,
+    "IPAEncodeImage": 450,
     "IPAEncodeFace": 260,
     "IPAMergeEmbeds": 260,
     "IPARegions": 300,

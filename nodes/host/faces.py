@@ -96,7 +96,8 @@ def encode_faces(face_models: Any, photos: Photos, clip_vision: Any = None) -> E
         if faces:
             raise NoSuchFace(i, len(pictures), len(faces), photos.index)
         height, width = picture.shape[:2]
-        missing.append(NoFace(i, len(pictures), (width, height), tried(engine)))
+        skipped = photos.on_no_face is OnNoFace.SKIP
+        missing.append(NoFace(i, len(pictures), (width, height), tried(engine), skipped))
         if photos.on_no_face is OnNoFace.ERROR:
             raise missing[0]
     if not found and photos.on_no_face is OnNoFace.SKIP:

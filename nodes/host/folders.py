@@ -104,7 +104,7 @@ def resolve(folder: str, name: str) -> str:
         raise MissingModel(
             f"{name!r} is not in {where(folder)}, which hold {found}",
             "the file must be there under this name",
-            "Choose a file from the list, or put it there and refresh the node",
+            f"{'Choose a file from the list, or put' if count else 'Put'} it there and press R",
         )
     return path
 

@@ -45,7 +45,7 @@ def view_mask(mask: Any, rule: MaskRule, canvas: Canvas) -> tuple[Tensor, str]:
         BadInput: an input cannot be used.
         WrongBase: the MODEL has no layers that could hear a reference.
     """
-    require("mask", mask, Tensor, "a MASK")
+    require("mask", mask, Tensor, "a node with a MASK")
     size = _latent_size(canvas)
     if canvas.model is None:
         depths, whose = outline.depths(_FAMILY), _FAMILY
@@ -63,7 +63,7 @@ def _latent_size(canvas: Canvas) -> tuple[int, int]:
         sides = (("height", canvas.height), ("width", canvas.width))
         height, width = (whole(name, side, LEAST_SIDE, MOST_SIDE) for name, side in sides)
         return height // _PIXELS, width // _PIXELS
-    require("latent", canvas.latent, dict, "a LATENT")
+    require("latent", canvas.latent, dict, "a node with a LATENT")
     samples = cast("dict[str, Any]", canvas.latent).get("samples")
     if isinstance(samples, Tensor) and samples.ndim in (4, 5) and samples.numel():
         return int(samples.shape[-2]), int(samples.shape[-1])

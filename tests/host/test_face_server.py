@@ -171,7 +171,10 @@ def face_of_something_else() -> Prompt:
 
 WRONG: dict[str, tuple[Prompt, list[str]]] = {
     "nobody": (face_graph(photo="nobody.png"), ["NoFace", "image 1 of 1", "640 x 640", "128"]),
-    "nobody to skip": (face_graph(photo="nobody.png", on_no_face="skip"), ["NoFace", "image 1"]),
+    "nobody to skip": (
+        face_graph(photo="nobody.png", on_no_face="skip"),
+        ["NoFace", "image 1", "on_no_face to pass"],
+    ),
     "no such face": (
         face_graph(photo="two.png", face="left to right", face_index=5),
         ["NoSuchFace", "image 1 of 1 shows 2 faces", "face_index is 5", "1 is the last"],

@@ -245,7 +245,17 @@ def test_a_name_that_is_no_file_of_the_folder_is_refused(models: Path, name: str
     text = str(refused.value)
     assert repr(name) in text and "which hold 1 other file" in text
     assert str(models / "ipadapter") in text
-    assert text.endswith(".") and "\n" not in text
+    assert text.endswith("Choose a file from the list, or put it there and press R.")
+    assert "\n" not in text
+
+
+def test_an_empty_folder_has_no_list_to_choose_from(models: Path) -> None:
+    folders.register()
+    (models / "ipadapter").mkdir(exist_ok=True)
+    with pytest.raises(
+        MissingModel, match="which hold no other files; .* Put it there and press R"
+    ):
+        folders.resolve(KEY, "a.bin")
 
 
 def test_an_absolute_name_is_refused(models: Path) -> None:

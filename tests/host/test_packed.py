@@ -60,4 +60,5 @@ def test_languages_and_examples_are_there(client: Client) -> None:
 
 def test_tests_and_training_are_not_in_it(client: Client) -> None:
     pack = Path(client.base) / "custom_nodes" / "ip-adapter-nodes"
-    assert not [name for name in ("tests", "demo", ".github", ".ci") if (pack / name).exists()]
+    assert not [name for name in ("tests", "demo", "dev.py", ".ci") if (pack / name).exists()]
+    assert [path.name for path in (pack / ".github").iterdir()] == ["pictures"]  # README shows them
