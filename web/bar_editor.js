@@ -28,8 +28,7 @@ import { answerClipboard, copyText, pastedText } from "./weight_clipboard.js";
  *
  * @typedef {object} Owner what becomes of what the user does
  * @property {(factors: number[][]) => void} change
- * @property {() => void} begin a drag begins
- * @property {() => void} cancel what was dragged is to be as before
+ * @property {() => void} cancel what was changed since the last finish is to be as before
  * @property {() => void} finish a change is complete
  * @property {(family: string) => void} choose
  * @property {(place: Place | null) => void} visit the keyboard has come to a bar, or has left
@@ -91,9 +90,6 @@ export class BarEditor {
       });
     });
     root.addEventListener("keydown", (event) => this.pressKey(event));
-    root.addEventListener("keyup", (event) => {
-      if (this.indexOf(event) >= 0) this.owner.finish();
-    });
     root.addEventListener("copy", (event) => this.onClipboard(event));
     root.addEventListener("paste", (event) => this.onClipboard(event));
   }
@@ -226,7 +222,6 @@ export class BarEditor {
     if (!this.drag.moved) {
       if (Math.hypot(event.clientX - this.drag.x, event.clientY - this.drag.y) < DRAG_PIXELS) return;
       this.drag.moved = true;
-      this.owner.begin();
     }
     // Places on the screen, so that the canvas may be zoomed and moved in any way.
     const { top, height } = this.elements[this.chosen].getBoundingClientRect();

@@ -12,6 +12,7 @@ import { addSchedulePicture } from "./schedule_view.js";
 import "./example_inputs.js";
 
 const KIND = "about";
+const LOADER = "IPALoadAdapter";
 
 /** Nodes in any graph that say what the chosen file is. @type {Set<any>} */
 const loaders = new Set();
@@ -60,6 +61,23 @@ function describeOnChoice(node) {
   describeChoice(node);
 }
 
+/**
+ * Show again what the host still knows of the last run: undo, redo and a change of the workflow's
+ * tab make the nodes anew.
+ */
+function showAgain() {
+  const root = app.rootGraph ?? app.graph;
+  for (const graph of [root, ...(root?.subgraphs?.values() ?? [])]) {
+    for (const node of graph?.nodes ?? []) {
+      // The loader's text is that of its file, which it asks for itself.
+      if (!REPORTING.has(node.comfyClass) || node.comfyClass === LOADER) continue;
+      const known = app.nodeOutputs?.[graph === root ? `${node.id}` : `${graph.id}:${node.id}`];
+      const lines = aboutLines(known);
+      if (lines.length > 0) show(node, KIND, lines);
+    }
+  }
+}
+
 app.registerExtension({
   name: "ipadapter.about",
   /** @param {any} node */
@@ -76,8 +94,12 @@ app.registerExtension({
       // What was saved is to be had in Load Embeds at once, without a key to press.
       if (output?.ipadapter_embeds) app.refreshComboInNodes?.();
     };
-    if (node.comfyClass === "IPALoadAdapter") describeOnChoice(node);
+    if (node.comfyClass === LOADER) describeOnChoice(node);
   },
+  /** Undo and redo leave the outputs where they are. */
+  afterConfigureGraph: showAgain,
+  /** Another tab's outputs come after its graph. */
+  onNodeOutputsUpdated: showAgain,
   /** R was pressed: another file may have the name by now. */
   refreshComboInNodes() {
     for (const node of loaders) describeChoice(node);

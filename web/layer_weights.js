@@ -71,7 +71,7 @@ class Binding {
     this.tables = null;
     this.asked = 0;
     this.lost = false;
-    /** @type {{ preset: string, weights: string } | null} */
+    /** @type {{ preset: string, weights: string } | null} before a change that is not complete */
     this.before = null;
     this.editor = new BarEditor(this);
   }
@@ -194,6 +194,7 @@ class Binding {
    * @param {string} weights
    */
   write(preset, weights) {
+    this.before ??= { preset: this.preset(), weights: this.text() };
     for (const [name, value] of [["preset", preset], ["weights", weights]]) {
       const widget = this.widget(name);
       if (widget.value === value) continue;
@@ -204,20 +205,21 @@ class Binding {
     this.node.setDirtyCanvas(true, true);
   }
 
-  begin() {
-    this.before = { preset: this.preset(), weights: this.text() };
-  }
-
   cancel() {
     if (this.before) this.write(this.before.preset, this.before.weights);
+    this.before = null;
   }
 
   finish() {
-    remember();
+    const { before } = this;
+    this.before = null;
+    // Undo itself changes the order of nodes: a step without a change would take redo away.
+    if (before && (before.preset !== this.preset() || before.weights !== this.text())) remember();
   }
 
   /** @param {string} family */
   choose(family) {
+    if (this.node.properties?.[VIEW] === family) return;
     this.node.setProperty(VIEW, family);
     this.paint();
     remember();

@@ -64,6 +64,17 @@ CLEAR = """async () => {
   ds.offset = [240, 120];
   window.app.canvas.setDirty(true, true);
 }"""
+ELSEWHERE = """async () => {
+  const { workflow, command } = window.app.extensionManager;
+  const here = workflow.activeWorkflow;
+  await command.execute("Comfy.NewBlankWorkflow");
+  if (workflow.activeWorkflow === here) throw new Error("no other workflow was opened");
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const texts = document.querySelectorAll("[data-ipadapter='about']").length;
+  await command.execute("Workspace.CloseWorkflow");
+  if (workflow.activeWorkflow !== here) throw new Error("the first workflow is not back");
+  return texts;
+}"""
 
 
 class ComfyPage:
@@ -161,6 +172,13 @@ class ComfyPage:
     def prompt(self) -> dict[str, Any]:
         """What would be sent to the server, by node."""
         return self.page.evaluate("async () => (await window.app.graphToPrompt()).output")
+
+    def look_elsewhere(self) -> int:
+        """Open an empty workflow in a tab of its own, close it and be back; the texts it showed."""
+        texts = self.page.evaluate(ELSEWHERE)
+        self.settle()
+        self.page.wait_for_timeout(300)
+        return texts
 
     def press(self, keys: str) -> None:
         self.page.keyboard.press(keys)

@@ -67,6 +67,42 @@ def factors(name: str, family: str = "SD1.5") -> list[float]:
     return [layers[0] for layers in heard(preset(name), family)["factors"]]
 
 
+class Second(Editor):
+    """The lower of two block-weight editors, that of a pasted copy."""
+
+    def __init__(self, comfy: ComfyPage, node: str) -> None:
+        self.comfy, self.node = comfy, node
+        editors = comfy.shown(EDITOR)
+        expect(editors).to_have_count(2)
+        self.root = editors.nth(1)
+
+
+def beside_another(comfy: ComfyPage) -> Second:
+    first = comfy.add("IPABlockWeights", preset="custom", weights="1:1")
+    paste = """(id) => {
+      const { app } = window;
+      app.canvas.copyToClipboard([app.graph.getNodeById(id)]);
+      app.canvas.pasteFromClipboard({ position: [480, 20] });
+      return String(app.graph.nodes.at(-1).id);
+    }"""
+    copy = comfy.page.evaluate(paste, first)
+    comfy.capture()
+    comfy.settle()
+    comfy.page.wait_for_timeout(80)
+    return Second(comfy, copy)
+
+
+def hold(comfy: ComfyPage, *keys: str) -> None:
+    """Press keys as hands do, which let go of them after what they do is done."""
+    for key in keys:
+        comfy.page.keyboard.down(key)
+    comfy.page.wait_for_timeout(300)
+    for key in reversed(keys):
+        comfy.page.keyboard.up(key)
+    comfy.settle()
+    comfy.page.wait_for_timeout(80)
+
+
 @pytest.fixture
 def editor(comfy: ComfyPage) -> Editor:
     return Editor(comfy, comfy.add("IPABlockWeights"))
@@ -578,6 +614,50 @@ def test_the_keyboard_stays_where_it_was_through_undo(comfy: ComfyPage) -> None:
     expect(editor.bar(1)).to_have_attribute("aria-valuenow", "1")
     expect(editor.bar(1)).to_be_focused()
     assert len(editor.values()) == 10
+
+
+def test_undo_and_redo_by_keys_that_are_let_go_of_on_a_bar(comfy: ComfyPage) -> None:
+    second = beside_another(comfy)
+    second.bar(2).focus()
+    comfy.press("ArrowUp")
+    changed, raised = second.text(), second.values()[2]
+    for _ in range(2):
+        hold(comfy, "Control", "z")
+        expect(second.bar(2)).to_have_attribute("aria-valuenow", "0")
+        expect(second.bar(2)).to_be_focused()
+        hold(comfy, "Control", "y")
+        expect(second.bar(2)).to_have_attribute("aria-valuenow", f"{raised:g}")
+        expect(second.bar(2)).to_be_focused()
+    assert second.text() == changed
+
+
+def test_what_does_not_change_a_bar_takes_redo_away_from_nobody(comfy: ComfyPage) -> None:
+    second = beside_another(comfy)
+    second.bar(2).focus()
+    comfy.press("ArrowUp")
+    hold(comfy, "Control", "z")
+    expect(second.bar(2)).to_have_attribute("aria-valuenow", "0")
+    expect(second.bar(2)).to_be_focused()
+    comfy.press("ArrowLeft")
+    second.bar(0).focus()
+    assert second.values()[0] == 0
+    second.root.get_by_label("Weight of the chosen bar").fill("0")
+    comfy.press("Enter")
+    expect(second.bar(0)).to_be_focused()
+    hold(comfy, "Control", "y")
+    expect(second.bar(2)).not_to_have_attribute("aria-valuenow", "0")
+
+
+def test_undo_and_redo_after_another_workflow_was_looked_at(comfy: ComfyPage) -> None:
+    second = beside_another(comfy)
+    comfy.look_elsewhere()
+    second.bar(2).focus()
+    comfy.press("ArrowUp")
+    hold(comfy, "Control", "z")
+    expect(second.bar(2)).to_have_attribute("aria-valuenow", "0")
+    expect(second.bar(2)).to_be_focused()
+    hold(comfy, "Control", "y")
+    expect(second.bar(2)).not_to_have_attribute("aria-valuenow", "0")
 
 
 def test_a_keyboard_that_has_left_is_not_called_back(editor: Editor) -> None:

@@ -90,6 +90,59 @@ def test_what_the_encoder_sees_is_shown_on_request(comfy: ComfyPage) -> None:
     expect(text).not_to_contain_text("the encoder sees")
 
 
+def test_text_comes_back_with_its_picture_through_undo_and_redo(comfy: ComfyPage) -> None:
+    prepare, _ = encoding(comfy)
+    comfy.run()
+    await_pictures(comfy, prepare)
+    told = about(comfy, "1 picture of 451 x").inner_text()
+    expect(comfy.shown(ABOUT)).to_have_count(3, timeout=30_000)
+    comfy.add("IPABlockWeights")
+    for keys, weights in (("Control+z", 0), ("Control+y", 1), ("Control+z", 0)):
+        comfy.press(keys)
+        expect(comfy.shown('[data-ipadapter="block-weights"]')).to_have_count(weights)
+        await_pictures(comfy, prepare)
+        text = about(comfy, "1 picture of 451 x")
+        assert text.inner_text() == told
+        require_whole(text)
+        expect(comfy.shown(ABOUT)).to_have_count(3)
+
+
+def test_text_stays_in_its_workflow(comfy: ComfyPage) -> None:
+    prepare, _ = encoding(comfy)
+    comfy.run()
+    await_pictures(comfy, prepare)
+    told = about(comfy, "1 picture of 451 x").inner_text()
+    expect(comfy.shown(ABOUT)).to_have_count(3, timeout=30_000)
+    assert comfy.look_elsewhere() == 0
+    await_pictures(comfy, prepare)
+    text = about(comfy, "1 picture of 451 x")
+    assert text.inner_text() == told
+    require_whole(text)
+    expect(comfy.shown(ABOUT)).to_have_count(3)
+
+
+def test_text_inside_a_subgraph_comes_back(comfy: ComfyPage) -> None:
+    mask = comfy.add("SolidMask", value=0.7, width=40, height=30)
+    preview = comfy.add("IPAPreviewMask", width=520, height=392)
+    comfy.connect(mask, preview, "mask")
+    convert = """async (ids) => {
+      const { canvas } = window.app;
+      const nodes = ids.map((id) => canvas.graph.getNodeById(id));
+      const { subgraph } = canvas.graph.convertToSubgraph(new Set(nodes));
+      canvas.setGraph(subgraph);
+    }"""
+    comfy.page.evaluate(convert, [mask, preview])
+    comfy.capture()
+    comfy.settle()
+    comfy.page.wait_for_timeout(80)
+    comfy.run()
+    told = about(comfy, "65 x 49, 5 layers").inner_text()
+    comfy.add("IPABlockWeights")
+    comfy.press("Control+z")
+    expect(comfy.shown('[data-ipadapter="block-weights"]')).to_have_count(0)
+    assert about(comfy, "65 x 49, 5 layers").inner_text() == told
+
+
 @pytest.mark.skipif(not RESENDS, reason="hosts before 0.19 do not send again what nodes show")
 def test_text_and_pictures_are_back_after_the_page_was_loaded_anew(comfy: ComfyPage) -> None:
     prepare, encode = encoding(comfy)
