@@ -1,7 +1,7 @@
 """`python -m train PART [--steps N]` in demo/: trains a part of the toy models, or all of them.
 
 Leaves the weights in demo/weights and goes on where an earlier run was stopped. $TOY_STATE names
-the folder for what is not finished.
+the folder for what is not finished, $TOY_WEIGHTS another one for the weights.
 """
 
 from __future__ import annotations
@@ -17,14 +17,21 @@ import torch
 from .host import DEMO, keep_memory, open_host
 from .loop import Job
 
-STEPS = {"base": 2400, "vae": 1500, "encoder": 2500, "standard": 1500, "plus": 1500}
+STEPS = {
+    "base": 5200,
+    "captions": 2400,
+    "vae": 1500,
+    "encoder": 2500,
+    "standard": 3000,
+    "plus": 3000,
+    "judge": 900,
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
     parser.add_argument("part", choices=[*STEPS, "all"])
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--minutes", type=float, help="end after so long in any case")
     parser.add_argument("--onward", action="store_true", help="begin with the weights in demo/")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
@@ -32,32 +39,24 @@ def main() -> int:
     keep_memory()
     open_host()
     state = Path(os.environ.get("TOY_STATE") or Path(tempfile.gettempdir()) / "toy_state")
-    weights = DEMO / "weights"
+    weights = Path(os.environ.get("TOY_WEIGHTS") or DEMO / "toy_nodes" / "weights")
     for folder in (state, weights):
         folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for part in STEPS if options.part == "all" else [options.part]:
-        run(
-            part,
-            Job(
-                state,
-                weights,
-                device,
-                options.steps or STEPS[part],
-                options.minutes,
-                options.onward,
-            ),
-        )
+        run(part, Job(state, weights, device, options.steps or STEPS[part], options.onward))
     return 0
 
 
 def run(part: str, job: Job) -> None:
-    from . import adapters, base, decoder, encoder
+    from . import adapters, base, decoder, encoder, judge
 
     trainings = {
         "base": base.train_base,
+        "captions": base.train_captions,
         "vae": decoder.train_decoder,
         "encoder": encoder.train_encoder,
+        "judge": judge.train_judge,
     }
     if part in trainings:
         trainings[part](job)
