@@ -236,7 +236,7 @@ def test_every_rank_of_a_mask_is_shown() -> None:
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
-        ({"mask": None}, "mask is NoneType 'None'; a link from a MASK is needed"),
+        ({"mask": None}, "mask is NoneType 'None'; a link from a node with a MASK is needed"),
         ({"mask": torch.ones(8)}, "mask has shape (8,)"),
         ({"mask": torch.ones(1, 0, 8)}, "is empty or holds values that are not finite"),
         ({"mask": torch.full((4, 4), float("nan"))}, "not finite"),
@@ -248,7 +248,7 @@ def test_every_rank_of_a_mask_is_shown() -> None:
         ({"height": "tall"}, "height is 'tall'"),
         ({"width": 100.5}, "width is 100.5; a whole number is needed"),
         ({"width": float("nan")}, "width is 'nan'"),
-        ({"latent": 4}, "latent is int '4'; a link from a LATENT"),
+        ({"latent": 4}, "latent is int '4'; a link from a node with a LATENT"),
         ({"latent": {}}, "latent holds none; samples of shape"),
         ({"latent": {"samples": "x"}}, "latent holds none"),
         ({"latent": {"samples": torch.zeros(4, 8)}}, "samples of shape (4, 8)"),

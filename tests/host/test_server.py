@@ -299,7 +299,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
             "bad": node("IPATestTensor", shape="1x8x8", value=0.5),
             "preview": node("IPAPreviewMask", mask=["bad", 1], latent=3),
         },
-        ["BadInput", "latent is int '3'", "Connect a LATENT"],
+        ["BadInput", "latent is int '3'", "Connect a node with a LATENT"],
     ),
     "window": (
         changed(apply={"start_percent": 0.8, "end_percent": 0.2}),

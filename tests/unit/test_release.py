@@ -134,4 +134,7 @@ def test_the_archive_holds_what_a_user_needs_and_nothing_else() -> None:
         *("__init__.py", "pyproject.toml", "requirements.txt", "requirements-faceid.txt"),
         *("README.md", "CHANGELOG.md", "LICENSE", "NOTICE"),
         *("example_workflows", "ip_models", "locales", "nodes", "web"),
+        ".github",
     }
+    pictures = {name for name in files if name.startswith(".github/")}
+    assert pictures == {name for name in pictures if name.startswith(".github/pictures/")}
