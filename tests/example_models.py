@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
 
 import checkpoints
@@ -26,6 +24,7 @@ from example_graphs import (
     File,
 )
 from safetensors.torch import save_file
+from sparse_files import write_sparse
 
 PUBLISHED_TO_TINY = 10
 WIDTHS = tuple(width // PUBLISHED_TO_TINY for width in checkpoints.HIDDEN_SD1)
@@ -48,7 +47,7 @@ def write_models(folder: Path) -> None:
     """Every file that an example names, in the folders of ComfyUI's `models`."""
     _write_adapters(folder)
     for file, shapes in PLACEHOLDERS.items():
-        _write_placeholder(_path(folder, file), shapes)
+        write_sparse(_path(folder, file), shapes)
     save_file(_lora(), _path(folder, LCM))
     pack = folder / "insightface" / "models" / "buffalo_l"
     _skin_detector(pack / "det_10g.onnx")
@@ -78,18 +77,6 @@ def _write_adapters(folder: Path) -> None:
 def _text_wide() -> dict[str, int]:
     """The resampler of FaceID plus is as wide as the text."""
     return {"dim": 768, "heads": 12}
-
-
-def _write_placeholder(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
-    """A safetensors file whose data is a hole."""
-    header, end = {}, 0
-    for key, shape in shapes.items():
-        start, end = end, end + 2 * int(numpy.prod(shape))
-        header[key] = {"dtype": "F16", "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + end)
 
 
 def _lora() -> dict[str, torch.Tensor]:

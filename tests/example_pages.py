@@ -175,16 +175,14 @@ def built(page: Any, sketch: Sketch) -> dict[str, Any]:
 
 def main() -> None:
     import live
-    from comfy_page import ComfyPage
-    from conftest import BROWSER
+    from comfy_page import ComfyPage, launch
     from playwright.sync_api import sync_playwright
 
-    options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         base = Path(folder)
         (base / "models").mkdir()
         with live.running(base, base / "models") as client:
-            browser = playwright.chromium.launch(executable_path=BROWSER, args=options)
+            browser = launch(playwright)
             tab = ComfyPage(client, browser, vue=False)
             for sketch in sketches():
                 workflow = built(tab.page, sketch)

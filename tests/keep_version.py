@@ -218,19 +218,17 @@ def is_released(version: str, changelog: Path = ROOT / "CHANGELOG.md") -> bool:
 def write(folder: Path) -> None:
     import live
     from append_only import kept
-    from comfy_page import ComfyPage
-    from conftest import BROWSER
+    from comfy_page import ComfyPage, launch
     from help_pages import schemas
     from playwright.sync_api import sync_playwright
 
     files = {"nodes.json": {node: kept(info) for node, info in schemas().items()}}
-    options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
     with (
         tempfile.TemporaryDirectory() as base,
         running_with_files(live, Path(base)) as client,
         sync_playwright() as playwright,
     ):
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=options)
+        browser = launch(playwright)
         page = ComfyPage(client, browser, vue=False)
         for name, (workflow, prompt) in built(page, sorted(files["nodes.json"])).items():
             files |= {f"{name}.json": workflow, f"{name}.prompt.json": prompt}

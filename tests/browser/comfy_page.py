@@ -6,8 +6,9 @@ import json
 import re
 from typing import Any
 
+from conftest import BROWSER
 from live import Client
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, Playwright
 
 Graph = dict[str, Any]
 LOCAL = ("127.0.0.1", "localhost")
@@ -76,6 +77,14 @@ ELSEWHERE = """async () => {
   if (workflow.activeWorkflow !== here) throw new Error("the first workflow is not back");
   return texts;
 }"""
+
+
+OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+
+
+def launch(playwright: Playwright) -> Browser:
+    """A Chromium that runs for root and in a container too."""
+    return playwright.chromium.launch(executable_path=BROWSER, args=OPTIONS)
 
 
 class ComfyPage:

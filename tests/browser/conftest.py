@@ -10,13 +10,10 @@ from collections.abc import Iterator
 
 import live
 import pytest
-from comfy_page import ComfyPage
-from conftest import BROWSER
+from comfy_page import ComfyPage, launch
 from live import Client
 from pack.demo.tiny_nodes.adapter import write_tiny_adapter
 from playwright.sync_api import Browser, sync_playwright
-
-OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +30,7 @@ def editor_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=OPTIONS)
+        browser = launch(playwright)
         yield browser
         browser.close()
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 
 from checkpoints import HIDDEN_SD1, HIDDEN_SDXL, load_table
+from sparse_files import write_sparse
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -45,25 +43,11 @@ def write(models: Path) -> None:
         (CHECKPOINT_SD1, _BLOCKS_SD1, HIDDEN_SD1, 768),
         (CHECKPOINT_SDXL, _BLOCKS_SDXL, HIDDEN_SDXL, 2048),
     ):
-        sparse(models / "checkpoints" / name, _unet(blocks, hidden, context))
-    sparse(models / "clip_vision" / VIT_H, _vit_h())
+        write_sparse(models / "checkpoints" / name, _unet(blocks, hidden, context))
+    write_sparse(models / "clip_vision" / VIT_H, _vit_h())
     for name in ADAPTERS:
         table = load_table(name)
-        sparse(models / "ipadapter" / f"{name}.safetensors", table.tensors)
-
-
-def sparse(path: Path, shapes: Shapes) -> None:
-    """A safetensors file of full size whose data are a hole in the disk."""
-    header: dict[str, object] = {}
-    place = 0
-    for key, shape in shapes.items():
-        end = place + 2 * math.prod(shape)
-        header[key] = {"dtype": "F16", "shape": list(shape), "data_offsets": [place, end]}
-        place = end
-    text = json.dumps(header).encode()
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + place)
+        write_sparse(models / "ipadapter" / f"{name}.safetensors", table.tensors)
 
 
 def _unet(blocks: Mapping[str, int], hidden: tuple[int, ...], context: int) -> Shapes:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import struct
 import subprocess
 import sys
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import HOST, ROOT
 from PIL import Image
+from sparse_files import write_sparse
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -52,19 +51,6 @@ VIT_L: Shapes = {
     "visual_projection.weight": (768, 1024),
     "vision_model.post_layernorm.weight": (1024,),
 }
-
-
-def write_header(path: Path, shapes: Shapes) -> None:
-    """A safetensors file whose data is a hole: real shapes, no disk space."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header, end = {}, 0
-    for key, shape in shapes.items():
-        start, end = end, end + 2 * prod(shape)
-        header[key] = {"dtype": "F16", "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + end)
 
 
 def run_demo_script(script: str, cache: Path, *arguments: str | Path) -> Any:
@@ -109,12 +95,12 @@ def test_once_makes_a_picture_and_stops(tmp_path: Path) -> None:
 
 def test_real_models_are_found_by_content(tmp_path: Path) -> None:
     models = tmp_path / "models"
-    write_header(models / "checkpoints" / "a UNet without a VAE.safetensors", UNET)
-    write_header(models / "checkpoints" / "sub" / "any name.safetensors", CHECKPOINT)
-    write_header(models / "ipadapter" / "b.safetensors", ADAPTER)
+    write_sparse(models / "checkpoints" / "a UNet without a VAE.safetensors", UNET)
+    write_sparse(models / "checkpoints" / "sub" / "any name.safetensors", CHECKPOINT)
+    write_sparse(models / "ipadapter" / "b.safetensors", ADAPTER)
     (models / "ipadapter" / "a.safetensors").write_text("<!DOCTYPE html>")
-    write_header(models / "clip_vision" / "a ViT-L.safetensors", VIT_L)
-    write_header(models / "clip_vision" / "c.safetensors", VIT_H)
+    write_sparse(models / "clip_vision" / "a ViT-L.safetensors", VIT_L)
+    write_sparse(models / "clip_vision" / "c.safetensors", VIT_H)
     found = prepare(tmp_path)
     assert not found["random"]
     assert Path(found["checkpoint"]) == Path("sub", "any name.safetensors")
@@ -127,7 +113,7 @@ def test_an_incomplete_set_means_random_weights(missing: str, tmp_path: Path) ->
     complete = {"checkpoints": CHECKPOINT, "ipadapter": ADAPTER, "clip_vision": VIT_H}
     for kind, shapes in complete.items():
         if kind != missing:
-            write_header(tmp_path / "models" / kind / "a.safetensors", shapes)
+            write_sparse(tmp_path / "models" / kind / "a.safetensors", shapes)
     answer = prepare(tmp_path)
     assert answer["random"]
     assert (tmp_path / "base" / "models" / "ipadapter" / answer["adapter"]).is_file()

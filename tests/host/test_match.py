@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +21,7 @@ from pack.nodes.host.apply import Settings, apply
 from pack.nodes.host.backbones import AttentionLayer
 from pack.nodes.host.loaded import read_file_spec
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+from sparse_files import write_sparse
 from torch import Tensor
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -64,21 +62,6 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", table)
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     return tmp_path
-
-
-def write_sparse(path: Path, shapes: Shapes) -> Path:
-    """A safetensors file of full size whose data are a hole in the disk."""
-    header: dict[str, object] = {}
-    place = 0
-    for key, shape in shapes.items():
-        end = place + 2 * math.prod(shape)
-        header[key] = {"dtype": "F16", "shape": list(shape), "data_offsets": [place, end]}
-        place = end
-    text = json.dumps(header).encode()
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + place)
-    return path
 
 
 def put_adapter(models: Path, kind: str, name: str) -> Path:
