@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from . import diffusion
+from .attention import attend
 from .drawings import WORDS, draw, random_styles
 from .encoder import features, normalise
 from .host import pack
@@ -82,25 +81,17 @@ def train_adapter(kind: str, job: Job) -> None:
         return diffusion.loss(unet, batch, words[said.to(job.device)], transformer_options=options)
 
     averaged = train(adapter, loss_of, job.plan(kind, RATE, average=0.995))
-    target = job.target(f"adapter_{kind}")
-    save_file({k: v.half().cpu().contiguous() for k, v in averaged.state_dict().items()}, target)
+    job.keep(f"adapter_{kind}", averaged.state_dict())
 
 
 def hear(maps: Any, tokens: Tensor) -> Callable[..., Tensor]:
     """Attention of one layer to the words and, beside it, to the image tokens."""
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, extra: Any) -> Tensor:
+    def both(q: Tensor, k: Tensor, v: Tensor, extra: Any) -> Tensor:
         heads = extra["n_heads"]
-        return _attention(q, k, v, heads) + _attention(
-            q, maps.to_k_ip(tokens), maps.to_v_ip(tokens), heads
-        )
+        return attend(q, k, v, heads) + attend(q, maps.to_k_ip(tokens), maps.to_v_ip(tokens), heads)
 
-    return attend
-
-
-def _attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    parts = [t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v)]
-    return functional.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+    return both
 
 
 def build_adapter(kind: str, patcher: Any, pairs: Pairs) -> tuple[Sequence[Any], Any]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -78,13 +77,12 @@ def train_base(job: Job) -> None:
         return diffusion.loss(base.unet, batch, base.words[said])
 
     averaged = train(base, loss_of, job.plan("base", RATE, average=0.998))
-    save_base(averaged.state_dict(), job.target("base"))
+    keep_base(averaged, job)
 
 
 def train_captions(job: Job) -> None:
     base, sampling = new_base(job)
-    kept = {key: value.float() for key, value in load_file(job.target("base")).items()}
-    base.load_state_dict({key if key == "words" else f"unet.{key}": kept[key] for key in kept})
+    job.resume("base", base, prefix="unet.")
     captioned = Captioned(base).to(job.device)
     nn.init.normal_(captioned.say.weight)
     drawn = cached_drawings(job.state / "drawn.pt")
@@ -104,9 +102,7 @@ def train_captions(job: Job) -> None:
         return diffusion.loss(base.unet, batch, context)
 
     averaged = train(captioned, loss_of, job.plan("captions", RATE, average=0.998))
-    tensors = averaged.state_dict()
-    tensors = {k.removeprefix("base."): v for k, v in tensors.items() if k.startswith("base.")}
-    save_base(tensors, job.target("base"))
+    keep_base(averaged.get_submodule("base"), job)
 
 
 def new_base(job: Job) -> tuple[Base, Any]:
@@ -157,9 +153,9 @@ def attention_addresses(unet: nn.Module) -> list[Any]:
     return [address for name, _ in unet.named_modules() if (address := parse(name))]
 
 
-def save_base(tensors: dict[str, Tensor], target: Path) -> None:
-    named = {key.removeprefix("unet."): value for key, value in tensors.items()}
-    save_file({key: value.half().cpu().contiguous() for key, value in named.items()}, target)
+def keep_base(base: nn.Module, job: Job) -> None:
+    tensors = base.state_dict()
+    job.keep("base", {key.removeprefix("unet."): value for key, value in tensors.items()})
 
 
 def cached_drawings(path: Path) -> Drawn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -34,5 +33,4 @@ def train_decoder(job: Job) -> None:
         return functional.l1_loss(seen, pictures.to(job.device))
 
     averaged = train(vae, loss_of, job.plan("vae", RATE, average=0.995))
-    tensors = averaged.state_dict()
-    save_file({k: v.half().cpu().contiguous() for k, v in tensors.items()}, job.target("vae"))
+    job.keep("vae", averaged.state_dict())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from . import diffusion
+from .attention import attend
 from .drawings import BACKGROUNDS, TEXTURES, WORDS, draw, random_styles
 from .loop import Job, train
 
@@ -50,8 +50,7 @@ def features(vision: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Any = None, **_: Any) -> Tensor:
-    parts = [t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v)]
-    return functional.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+    return attend(q, k, v, heads)
 
 
 def normalise(pictures: Tensor, encoder: Any) -> Tensor:
@@ -94,8 +93,7 @@ def train_encoder(job: Job) -> None:
         return total
 
     averaged = train(pupil, loss_of, job.plan("encoder", RATE, average=0.995))
-    tensors = averaged.get_submodule("vision").state_dict()
-    save_file({k: v.half().cpu().contiguous() for k, v in tensors.items()}, job.target("encoder"))
+    job.keep("encoder", averaged.get_submodule("vision").state_dict())
     (job.state / "pairs.pt").unlink(missing_ok=True)  # what the encoder said before
 
 

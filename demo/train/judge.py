@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -57,8 +57,7 @@ def train_judge(job: Job) -> None:
         )
 
     averaged = train(judge, loss_of, job.plan("judge", RATE, average=0.99))
-    tensors = averaged.state_dict()
-    save_file({k: v.half().cpu().contiguous() for k, v in tensors.items()}, job.target("judge"))
+    job.keep("judge", averaged.state_dict())
 
 
 def load_judge(path: Path = DEMO / "toy_nodes" / "weights" / "judge.safetensors") -> Judge:

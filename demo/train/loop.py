@@ -6,12 +6,12 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -65,13 +65,21 @@ class Job:
         Args:
             prefix: in front of those keys of the module that lack it in the file.
         """
-        if not self.onward or not self.target(name).is_file():
-            return
+        if self.onward and self.target(name).is_file():
+            self.resume(name, module, prefix)
+            print(f"{name} begins with the weights that are there", flush=True)
+
+    def resume(self, name: str, module: nn.Module, prefix: str = "") -> None:
+        """Take the weights that are there; see `begin`."""
         kept = {key: value.float() for key, value in load_file(self.target(name)).items()}
         own = module.state_dict()
         named = {key if key in own else prefix + key: value for key, value in kept.items()}
         module.load_state_dict(own | named)
-        print(f"{name} begins with the weights that are there", flush=True)
+
+    def keep(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Write a result, in half precision."""
+        halves = {key: value.half().cpu().contiguous() for key, value in tensors.items()}
+        save_file(halves, self.target(name))
 
 
 def train(module: nn.Module, loss_of: Callable[[int], Tensor], plan: Plan) -> nn.Module:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .attention import attend
+
 GRID = 16
 
 
@@ -33,16 +35,13 @@ def hear_sides(first: Tensor, tokens: int, addresses: Sequence[Any]) -> dict[str
         tokens: of each caption; those of the first side come before.
     """
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, extra: Any) -> Tensor:
+    def on_its_side(q: Tensor, k: Tensor, v: Tensor, extra: Any) -> Tensor:
         edge = round(q.shape[1] ** 0.5)
         here = functional.adaptive_avg_pool2d(first[:, None].float(), edge).flatten(1) >= 0.5
         heard = torch.ones(len(q), q.shape[1], k.shape[1], dtype=torch.bool, device=q.device)
         heard[..., -2 * tokens : -tokens] = here[..., None]
         heard[..., -tokens:] = ~here[..., None]
-        heads = extra["n_heads"]
-        parts = [t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v)]
-        seen = functional.scaled_dot_product_attention(*parts, attn_mask=heard[:, None])
-        return seen.transpose(1, 2).flatten(2)
+        return attend(q, k, v, extra["n_heads"], heard)
 
-    patches: dict[Any, Callable[..., Tensor]] = dict.fromkeys(addresses, attend)
+    patches: dict[Any, Callable[..., Tensor]] = dict.fromkeys(addresses, on_its_side)
     return {"patches_replace": {"attn2": patches}}
