@@ -19,7 +19,7 @@ from .loop import Job
 
 STEPS = {
     "base": 5200,
-    "captions": 2400,
+    "captions": 3600,
     "vae": 1500,
     "encoder": 2500,
     "standard": 3000,

@@ -1,9 +1,9 @@
 """Trains the UNet and the words: word -> shape, everything else by chance or by a caption.
 
-First with words alone; then half of the time with a caption of colours and textures beside the
-word, in turns with two captions for two parts of a picture. The layers that listen to the prompt
-have to carry colours for an adapter to be heard, and to each place its own for a mask to hold;
-words alone never ask that of them. The captions are not kept.
+First with words alone; then in turns with a caption of colours and textures beside the word, and
+with one or two captions for the two parts of a picture. The layers that listen to the prompt have
+to carry colours for an adapter to be heard, and to each place its own for a mask to hold; words
+alone never ask that of them. The captions are not kept.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ COUNT = 48_000
 _CHUNK = 48
 _HALF = 64  # edge of the drawings; to the latents it makes no difference
 _WORDLESS = 0.12  # part of the pictures that are seen without their word
+_UNTOLD = 0.5  # part of the pictures in two styles of which only one side is told
 RATE = 1e-3
 _CAPTION = 12 + len(TEXTURES) + len(BACKGROUNDS)
 
@@ -92,13 +93,14 @@ def train_captions(job: Job) -> None:
 
     def loss_of(step: int) -> Tensor:
         seed = step + 500_000
-        if step % 4 == 3:
+        if step % 3 == 2:
             said, batch, captions, first = two_styles(drawn, rows_of, seed, sampling, job.device)
-            options = hear_sides(first, captioned.tokens, addresses)
+            told = torch.rand(BATCH, generator=torch.Generator().manual_seed(seed)) >= _UNTOLD
+            options = hear_sides(first, told.to(job.device), captioned.tokens, addresses)
             context = captioned(said, *captions)
             return diffusion.loss(base.unet, batch, context, transformer_options=options)
         said, batch, caption = some_drawings(drawn, seed, sampling, job.device)
-        context = captioned(said, caption) if step % 2 else captioned(said)
+        context = captioned(said, caption) if step % 3 else captioned(said)
         return diffusion.loss(base.unet, batch, context)
 
     averaged = train(captioned, loss_of, job.plan("captions", RATE, average=0.998))

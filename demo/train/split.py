@@ -1,4 +1,4 @@
-"""Pictures in two styles side by side, each told by a caption that is heard on its side only."""
+"""Pictures in two styles side by side, told by captions that are heard on their sides only."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ def joined(one: Tensor, other: Tensor, first: Tensor) -> Tensor:
     return torch.where(first[:, None], one, other)
 
 
-def hear_sides(first: Tensor, tokens: int, addresses: Sequence[Any]) -> dict[str, Any]:
+def hear_sides(
+    first: Tensor, told: Tensor, tokens: int, addresses: Sequence[Any]
+) -> dict[str, Any]:
     """Transformer options with which the last tokens are heard on the second side only.
 
     Args:
         first: from `side_of`.
+        told: (n,), whether the second side hears its caption, and not only the word.
         tokens: of each caption; those of the first side come before.
     """
 
@@ -40,7 +43,7 @@ def hear_sides(first: Tensor, tokens: int, addresses: Sequence[Any]) -> dict[str
         here = functional.adaptive_avg_pool2d(first[:, None].float(), edge).flatten(1) >= 0.5
         heard = torch.ones(len(q), q.shape[1], k.shape[1], dtype=torch.bool, device=q.device)
         heard[..., -2 * tokens : -tokens] = here[..., None]
-        heard[..., -tokens:] = ~here[..., None]
+        heard[..., -tokens:] = (~here & told[:, None])[..., None]
         return attend(q, k, v, extra["n_heads"], heard)
 
     patches: dict[Any, Callable[..., Tensor]] = dict.fromkeys(addresses, on_its_side)
