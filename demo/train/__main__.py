@@ -17,7 +17,14 @@ import torch
 from .host import DEMO, keep_memory, open_host
 from .loop import Job
 
-STEPS = {"base": 2400, "vae": 1500, "encoder": 2500, "standard": 1500, "plus": 1500}
+STEPS = {
+    "base": 6000,
+    "vae": 1500,
+    "encoder": 2500,
+    "standard": 2500,
+    "plus": 2500,
+    "judge": 900,
+}
 
 
 def main() -> int:
@@ -52,12 +59,13 @@ def main() -> int:
 
 
 def run(part: str, job: Job) -> None:
-    from . import adapters, base, decoder, encoder
+    from . import adapters, base, decoder, encoder, judge
 
     trainings = {
         "base": base.train_base,
         "vae": decoder.train_decoder,
         "encoder": encoder.train_encoder,
+        "judge": judge.train_judge,
     }
     if part in trainings:
         trainings[part](job)

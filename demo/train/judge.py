@@ -1,24 +1,27 @@
-"""A small classifier of the drawn shapes, which judges what the toy models make."""
+"""A small classifier that learned from drawings and judges what the toy models make."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .diffusion import initialise
-from .drawings import WORDS, draw, random_styles
-from .loop import Plan, train
+from .drawings import TEXTURES, WORDS, draw, random_styles
+from .host import DEMO
+from .loop import Job, train
 
 BATCH = 48
-STEPS = 700
+RATE = 2e-3
 _SIZE = 64
+_GRAIN = 0.04  # noise on the drawings it learns from
 
 
 class Judge(nn.Module):
-    """Pictures (n, 3, height, width) in 0..1 -> (n, words)."""
+    """Pictures (n, 3, height, width) in 0..1 -> (n, words) and (n, textures)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,38 +29,51 @@ class Judge(nn.Module):
         self.steps = nn.ModuleList(
             nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False)
         )
-        self.last = nn.Linear(64 * 16, len(WORDS))
+        self.last = nn.Linear(64 * 16, len(WORDS) + len(TEXTURES))
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         x = functional.interpolate(pictures, size=(_SIZE, _SIZE), mode="area") * 2 - 1
         for step in self.steps:
             x = functional.max_pool2d(functional.relu(step(x)), 2)
-        return self.last(x.flatten(1))
+        words, textures = self.last(x.flatten(1)).split([len(WORDS), len(TEXTURES)], 1)
+        return words, textures
 
 
-def trained_judge(folder: Path) -> Judge:
-    """Trained once and kept; about a minute."""
+def train_judge(job: Job) -> None:
     judge = Judge()
-    kept = folder / "judge_done.pt"
-    if kept.is_file():
-        judge.load_state_dict(torch.load(kept, weights_only=True))
-        return judge.eval()
     initialise(judge)
+    job.begin("judge", judge)
+    judge.to(job.device)
 
     def loss_of(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step + 50_000)
         words = torch.randint(len(WORDS), (BATCH,), generator=generator)
-        pictures = draw(words, random_styles(BATCH, generator), generator, _SIZE)
-        pictures = pictures + 0.03 * torch.randn(pictures.shape, generator=generator)
-        return functional.cross_entropy(judge(pictures), words)
+        styles = random_styles(BATCH, generator)
+        pictures = draw(words, styles, generator, _SIZE)
+        pictures = pictures + _GRAIN * torch.randn(pictures.shape, generator=generator)
+        said, textures = judge(pictures.to(job.device))
+        return functional.cross_entropy(said, words.to(job.device)) + functional.cross_entropy(
+            textures, styles.texture.to(job.device)
+        )
 
-    averaged = train(judge, loss_of, Plan("judge", STEPS, 2e-3, folder / "judge.pt", 0.99))
-    torch.save(averaged.state_dict(), kept)
-    judge.load_state_dict(averaged.state_dict())
-    return judge.eval()
+    averaged = train(judge, loss_of, job.plan("judge", RATE, average=0.99))
+    tensors = averaged.state_dict()
+    save_file({k: v.half().cpu().contiguous() for k, v in tensors.items()}, job.target("judge"))
 
 
-@torch.no_grad()
-def agreement(judge: Judge, pictures: Tensor, words: Tensor) -> float:
-    """Part of the pictures (n, height, width, 3) that show what their word says."""
-    return float((judge(pictures.movedim(-1, 1)).argmax(1) == words).float().mean())
+def load_judge(path: Path = DEMO / "weights" / "judge.safetensors") -> Judge:
+    judge = Judge()
+    judge.load_state_dict({key: value.float() for key, value in load_file(path).items()})
+    return judge.eval().requires_grad_(False)
+
+
+def word_agreement(judge: Judge, pictures: Tensor, word: int) -> float:
+    """Part of the pictures (n, height, width, 3) that show the word."""
+    said, _ = judge(pictures.movedim(-1, 1))
+    return float((said.argmax(1) == word).float().mean())
+
+
+def texture_agreement(judge: Judge, pictures: Tensor, textures: Tensor) -> float:
+    """Part of the pictures (n, height, width, 3) that show their texture, an index each."""
+    _, said = judge(pictures.movedim(-1, 1))
+    return float((said.argmax(1) == textures).float().mean())

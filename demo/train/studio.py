@@ -13,7 +13,8 @@ from .drawings import WORDS, Style, draw, random_styles
 from .host import DEMO, PACK
 
 STEPS, GUIDANCE = 16, 2.0
-GRID = 16  # latents along an edge
+SIZE = 128  # pixels along an edge
+GRID = SIZE // 8  # latents along an edge
 
 
 def pack(name: str) -> Any:
@@ -86,11 +87,20 @@ class Studio:
         )
 
 
-def references(count: int, seed: int, word: int | None = None) -> tuple[Tensor, Style]:
-    """Drawings (count, height, width, 3) of random words, or of one, and their styles."""
+def references(
+    count: int, seed: int, word: int | None = None, without: int | None = None
+) -> tuple[Tensor, Style]:
+    """Drawings (count, height, width, 3) and their styles.
+
+    Args:
+        word: of all drawings, else random ones.
+        without: a word that none of them shows.
+    """
     generator = torch.Generator().manual_seed(seed)
     styles = random_styles(count, generator)
     words = torch.randint(len(WORDS), (count,), generator=generator)
+    if without is not None:
+        words = (without + 1 + words % (len(WORDS) - 1)) % len(WORDS)
     if word is not None:
         words = torch.full_like(words, word)
     return draw(words, styles, generator).movedim(1, -1).contiguous(), styles
