@@ -31,7 +31,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
     parser.add_argument("part", choices=[*STEPS, "all"])
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--minutes", type=float, help="end after so long in any case")
     parser.add_argument("--onward", action="store_true", help="begin with the weights in demo/")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
@@ -51,7 +50,6 @@ def main() -> int:
                 weights,
                 device,
                 options.steps or STEPS[part],
-                options.minutes,
                 options.onward,
             ),
         )

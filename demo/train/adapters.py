@@ -6,7 +6,6 @@ adapter learns colours, texture and background, and leaves the shape to the word
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from torch.nn import functional
 from . import diffusion
 from .drawings import WORDS, draw, random_styles
 from .encoder import features, normalise
-from .host import PACK
+from .host import pack
 from .loop import Job, train
 
 BATCH = 16
@@ -108,10 +107,10 @@ def build_adapter(kind: str, patcher: Any, pairs: Pairs) -> tuple[Sequence[Any],
     """Addresses of the layers, and the pack's own module of that layout; silent to begin with."""
     from toy_nodes.models import CONTEXT
 
-    module = importlib.import_module(f"{PACK}.ip_models.adapter")
-    recognise = importlib.import_module(f"{PACK}.ip_models.recognise")
-    state_dict = importlib.import_module(f"{PACK}.ip_models.state_dict")
-    backbones = importlib.import_module(f"{PACK}.nodes.host.backbones")
+    module = pack("ip_models.adapter")
+    recognise = pack("ip_models.recognise")
+    state_dict = pack("ip_models.state_dict")
+    backbones = pack("nodes.host.backbones")
     layers = backbones.attention_layers(patcher)
     shapes = _projection_shapes(kind, pairs, CONTEXT)
     for position, layer in enumerate(layers):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import os
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 DEMO = Path(os.path.abspath(__file__)).parents[1]
 ROOT = DEMO.parent
-PACK = "ipadapter_pack"
+_ALIAS = "pack"  # as in the tests, which measure in a process that has the host open
 
 
 def open_host() -> None:
-    """ComfyUI from $COMFYUI_PATH on the CPU, this pack, and `toy_nodes` as modules."""
+    """Make ComfyUI from $COMFYUI_PATH and `toy_nodes` importable, on the GPU if there is one."""
     comfyui = os.environ.get("COMFYUI_PATH") or str(Path.home() / "comfy" / "ComfyUI")
     arguments, sys.argv = sys.argv, [sys.argv[0], "--use-pytorch-cross-attention", *_device()]
     sys.path[:0] = [comfyui, str(DEMO)]
@@ -25,9 +27,14 @@ def open_host() -> None:
     import comfy.cli_args
 
     sys.argv = arguments
-    pack = ModuleType(PACK)
-    pack.__path__ = [str(ROOT)]
-    sys.modules[PACK] = pack
+    alias = ModuleType(_ALIAS)
+    alias.__path__ = [str(ROOT)]
+    sys.modules[_ALIAS] = alias
+
+
+def pack(name: str) -> Any:
+    """A module of this pack, e.g. "nodes.apply"."""
+    return importlib.import_module(f"{_ALIAS}.{name}")
 
 
 def keep_memory() -> None:

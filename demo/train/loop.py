@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from tqdm import tqdm
 
 _WARM_UP = 100
 _SAVE_EVERY = 120.0  # seconds
-_SAY_EVERY = 50  # steps
+_SAY_EVERY = 1.0 if sys.stderr.isatty() else 20.0  # seconds
 _FOLLOW_EVERY = 4  # steps, because it takes time
 
 
@@ -26,7 +28,6 @@ class Plan:
     Attributes:
         state: where the checkpoint of an unfinished training is kept.
         average: how slowly the averaged weights follow.
-        minutes: end after so long in any case, on a busy machine.
     """
 
     name: str
@@ -34,7 +35,6 @@ class Plan:
     rate: float
     state: Path
     average: float = 0.998
-    minutes: float | None = None
 
 
 @dataclass
@@ -51,11 +51,10 @@ class Job:
     weights: Path
     device: torch.device
     steps: int
-    minutes: float | None = None
     onward: bool = False
 
     def plan(self, name: str, rate: float, average: float) -> Plan:
-        return Plan(name, self.steps, rate, self.state / f"{name}.pt", average, self.minutes)
+        return Plan(name, self.steps, rate, self.state / f"{name}.pt", average)
 
     def target(self, name: str) -> Path:
         return self.weights / f"{name}.safetensors"
@@ -90,12 +89,13 @@ def train(module: nn.Module, loss_of: Callable[[int], Tensor], plan: Plan) -> nn
         fused=True,
     )
     first = _resume(plan, module, averaged, optimizer)
-    saved = said = time.monotonic()
-    total = 0.0
-    clock = _Clock(first / plan.steps, time.monotonic(), plan)
-    for step in range(first, plan.steps):
+    saved, recent = time.monotonic(), 0.0
+    steps = tqdm(
+        range(first, plan.steps), plan.name, plan.steps, initial=first, mininterval=_SAY_EVERY
+    )
+    for step in steps:
         for group in optimizer.param_groups:
-            group["lr"] = plan.rate * _pace(step, clock.done(step))
+            group["lr"] = plan.rate * _pace(step, step / plan.steps)
         loss = loss_of(step)
         loss.backward()
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
@@ -103,38 +103,12 @@ def train(module: nn.Module, loss_of: Callable[[int], Tensor], plan: Plan) -> nn
         optimizer.zero_grad()
         if step % _FOLLOW_EVERY == 0:
             _follow(averaged, module, min(plan.average, (1 + step) / (10 + step)) ** _FOLLOW_EVERY)
-        total += float(loss.detach())
-        if (step + 1) % _SAY_EVERY == 0:
-            now = time.monotonic()
-            left = (plan.steps - step - 1) * (now - said) / _SAY_EVERY
-            mean = total / _SAY_EVERY
-            print(
-                f"{plan.name} {step + 1}/{plan.steps} loss {mean:.4f}, {left / 60:.1f} min left",
-                flush=True,
-            )
-            said, total = now, 0.0
-        over = clock.done(step + 1) >= 1
-        if time.monotonic() - saved > _SAVE_EVERY or over:
+        recent += (float(loss.detach()) - recent) / min(step - first + 1, 50)
+        steps.set_postfix_str(f"loss {recent:.4f}", refresh=False)
+        if time.monotonic() - saved > _SAVE_EVERY or step + 1 == plan.steps:
             _save(plan, module, averaged, optimizer, step + 1)
             saved = time.monotonic()
-        if over:
-            break
     return averaged
-
-
-@dataclass
-class _Clock:
-    """How much of a training is done, by steps or, if that is limited, by time."""
-
-    at_start: float
-    started: float
-    plan: Plan
-
-    def done(self, step: int) -> float:
-        if self.plan.minutes is None:
-            return step / self.plan.steps
-        passed = (time.monotonic() - self.started) / 60 / self.plan.minutes
-        return min(1.0, self.at_start + (1 - self.at_start) * passed)
 
 
 def _pace(step: int, done: float) -> float:

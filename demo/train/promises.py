@@ -11,8 +11,9 @@ from torch import Tensor
 
 from .distance import colour_distance
 from .drawings import WORDS
+from .host import pack
 from .judge import Judge, texture_agreement, word_agreement
-from .studio import GRID, SIZE, Studio, pack, references
+from .studio import GRID, SIZE, Studio, references
 
 EACH = "one per picture, loop"
 HALF = SIZE // 2

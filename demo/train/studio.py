@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,11 @@ import torch
 from torch import Tensor
 
 from .drawings import WORDS, Style, draw, random_styles
-from .host import DEMO, PACK
+from .host import DEMO, pack
 
 STEPS, GUIDANCE = 16, 2.0
 SIZE = 128  # pixels along an edge
 GRID = SIZE // 8  # latents along an edge
-
-
-def pack(name: str) -> Any:
-    """A module of the pack, e.g. "nodes.apply"."""
-    return importlib.import_module(f"{PACK}.{name}")
 
 
 class Studio:
