@@ -1,7 +1,7 @@
 """`python -m train PART [--steps N]` in demo/: trains a part of the toy models, or all of them.
 
 Leaves the weights in demo/weights and goes on where an earlier run was stopped. $TOY_STATE names
-the folder for what is not finished.
+the folder for what is not finished, $TOY_WEIGHTS another one for the weights.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .host import DEMO, keep_memory, open_host
 from .loop import Job
 
 STEPS = {
-    "base": 6000,
+    "base": 5200,
     "vae": 1500,
     "encoder": 2500,
-    "standard": 2500,
-    "plus": 2500,
+    "standard": 2000,
+    "plus": 2000,
     "judge": 900,
 }
 
@@ -38,21 +38,12 @@ def main() -> int:
     keep_memory()
     open_host()
     state = Path(os.environ.get("TOY_STATE") or Path(tempfile.gettempdir()) / "toy_state")
-    weights = DEMO / "weights"
+    weights = Path(os.environ.get("TOY_WEIGHTS") or DEMO / "weights")
     for folder in (state, weights):
         folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for part in STEPS if options.part == "all" else [options.part]:
-        run(
-            part,
-            Job(
-                state,
-                weights,
-                device,
-                options.steps or STEPS[part],
-                options.onward,
-            ),
-        )
+        run(part, Job(state, weights, device, options.steps or STEPS[part], options.onward))
     return 0
 
 
