@@ -19,6 +19,7 @@ from .loop import Job
 
 STEPS = {
     "base": 5200,
+    "captions": 1600,
     "vae": 1500,
     "encoder": 2500,
     "standard": 2000,
@@ -52,6 +53,7 @@ def run(part: str, job: Job) -> None:
 
     trainings = {
         "base": base.train_base,
+        "captions": base.train_captions,
         "vae": decoder.train_decoder,
         "encoder": encoder.train_encoder,
         "judge": judge.train_judge,

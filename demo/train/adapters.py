@@ -104,7 +104,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
 
 
 def build_adapter(kind: str, patcher: Any, pairs: Pairs) -> tuple[Sequence[Any], Any]:
-    """Addresses of the layers, and the pack's own module of that layout; silent to begin with."""
+    """Addresses of the layers, and the pack's own module of that layout."""
     from toy_nodes.models import CONTEXT
 
     module = pack("ip_models.adapter")
@@ -122,9 +122,18 @@ def build_adapter(kind: str, patcher: Any, pairs: Pairs) -> tuple[Sequence[Any],
     diffusion.initialise(adapter)
     if kind == "plus":
         nn.init.normal_(adapter.image_proj.latents, std=PLUS_WIDTH**-0.5)
-    for maps in adapter.ip_adapter.values():
-        nn.init.zeros_(maps.to_v_ip.weight)
+    _begin_as_words(adapter, layers, patcher.model.diffusion_model)
     return [layer.address for layer in layers], adapter
+
+
+@torch.no_grad()
+def _begin_as_words(adapter: Any, layers: Sequence[Any], unet: nn.Module) -> None:
+    """Image tokens are heard as words at first, as the authors of IP-Adapter began."""
+    parse = pack("ip_models.layers").parse_address
+    attention: dict[Any, Any] = {parse(name): module for name, module in unet.named_modules()}
+    for layer, maps in zip(layers, adapter.ip_adapter.values(), strict=True):
+        maps.to_k_ip.weight.copy_(attention[layer.address].to_k.weight)
+        maps.to_v_ip.weight.copy_(attention[layer.address].to_v.weight)
 
 
 def _projection_shapes(kind: str, pairs: Pairs, context: int) -> dict[str, tuple[int, ...]]:

@@ -1,15 +1,23 @@
-"""Trains the UNet and the words: word -> shape, everything else by chance."""
+"""Trains the UNet and the words: word -> shape, everything else by chance or by a caption.
+
+First with words alone; then half of the time with a caption of colours and textures beside the
+word. The layers that listen to the prompt have to carry colours for an adapter to be heard, and
+words alone never ask that of them. The captions are not kept.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from . import diffusion
-from .drawings import WORDS, draw, random_styles
+from .drawings import BACKGROUNDS, TEXTURES, WORDS, Style, draw, random_styles
 from .loop import Job, train
 
 BATCH = 16
@@ -18,6 +26,7 @@ _CHUNK = 48
 _HALF = 64  # edge of the drawings; to the latents it makes no difference
 _WORDLESS = 0.12  # part of the pictures that are seen without their word
 RATE = 1e-3
+_CAPTION = 12 + len(TEXTURES) + len(BACKGROUNDS)
 
 
 class Base(nn.Module):
@@ -29,7 +38,67 @@ class Base(nn.Module):
         self.words = nn.Parameter(torch.randn(len(WORDS) + 1, tokens, width))
 
 
+class Captioned(nn.Module):
+    """A base with captions: as many tokens more as a word has."""
+
+    def __init__(self, base: Base) -> None:
+        super().__init__()
+        self.base = base
+        _, self.tokens, width = base.words.shape
+        self.say = nn.Linear(_CAPTION, self.tokens * width)
+
+    def forward(self, said: Tensor, captions: Tensor | None) -> Tensor:
+        """Context of words (n,) and, unless None, captions (n, 19)."""
+        words = self.base.words[said]
+        if captions is None:
+            return words
+        tokens = self.say(captions).unflatten(1, (self.tokens, -1))
+        return torch.cat((words, functional.layer_norm(tokens, tokens.shape[-1:])), 1)
+
+
+@dataclass
+class Drawn:
+    """What the base learns from: latents (n, 4, 16, 16), words (n,), captions (n, 19)."""
+
+    latents: Tensor
+    words: Tensor
+    captions: Tensor
+
+
 def train_base(job: Job) -> None:
+    base, sampling = new_base(job)
+    job.begin("base", base, prefix="unet.")
+    drawn = cached_drawings(job.state / "drawn.pt")
+
+    def loss_of(step: int) -> Tensor:
+        said, batch, _ = some_drawings(drawn, step, sampling, job.device)
+        return diffusion.loss(base.unet, batch, base.words[said])
+
+    averaged = train(base, loss_of, job.plan("base", RATE, average=0.998))
+    save_base(averaged.state_dict(), job.target("base"))
+
+
+def train_captions(job: Job) -> None:
+    base, sampling = new_base(job)
+    kept = {key: value.float() for key, value in load_file(job.target("base")).items()}
+    base.load_state_dict({key if key == "words" else f"unet.{key}": kept[key] for key in kept})
+    captioned = Captioned(base).to(job.device)
+    nn.init.normal_(captioned.say.weight)
+    drawn = cached_drawings(job.state / "drawn.pt")
+
+    def loss_of(step: int) -> Tensor:
+        said, batch, captions = some_drawings(drawn, step + 500_000, sampling, job.device)
+        context = captioned(said, captions if step % 2 else None)
+        return diffusion.loss(base.unet, batch, context)
+
+    averaged = train(captioned, loss_of, job.plan("captions", RATE, average=0.998))
+    tensors = averaged.state_dict()
+    tensors = {k.removeprefix("base."): v for k, v in tensors.items() if k.startswith("base.")}
+    save_base(tensors, job.target("base"))
+
+
+def new_base(job: Job) -> tuple[Base, Any]:
+    """An untrained base, and the noise schedule it is trained with."""
     from toy_nodes import models
 
     model = models.build_base(job.device)
@@ -37,40 +106,53 @@ def train_base(job: Job) -> None:
     base.requires_grad_(True)
     diffusion.initialise(base.unet)
     diffusion.silence_ends(base.unet)
-    job.begin("base", base, prefix="unet.")
-    latents, words = cached_latents(job.state / "latents.pt")
-
-    def loss_of(step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(step)
-        rows = torch.randint(len(latents), (BATCH,), generator=generator)
-        said = words[rows].clone()
-        said[torch.rand(BATCH, generator=generator) < _WORDLESS] = len(WORDS)
-        x = latents[rows].float().to(job.device)
-        batch = diffusion.noised(x, model.model_sampling, generator)
-        return diffusion.loss(base.unet, batch, base.words[said.to(job.device)])
-
-    averaged = train(base, loss_of, job.plan("base", RATE, average=0.998))
-    save_base(averaged, job.target("base"))
+    return base, model.model_sampling
 
 
-def save_base(base: nn.Module, target: Path) -> None:
-    tensors = {key.removeprefix("unet."): value for key, value in base.state_dict().items()}
-    save_file({key: value.half().cpu().contiguous() for key, value in tensors.items()}, target)
+def some_drawings(
+    drawn: Drawn, step: int, sampling: Any, device: torch.device
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], Tensor]:
+    """Words, noised latents and captions of the batch of a step; some without their word."""
+    generator = torch.Generator().manual_seed(step)
+    rows = torch.randint(len(drawn.latents), (BATCH,), generator=generator)
+    said = drawn.words[rows].clone()
+    said[torch.rand(BATCH, generator=generator) < _WORDLESS] = len(WORDS)
+    latents = drawn.latents[rows].float().to(device)
+    batch = diffusion.noised(latents, sampling, generator)
+    return said.to(device), batch, drawn.captions[rows].float().to(device)
 
 
-def cached_latents(path: Path) -> tuple[Tensor, Tensor]:
-    """(COUNT, 4, 16, 16) in half precision and the word of each; drawn once."""
+def save_base(tensors: dict[str, Tensor], target: Path) -> None:
+    named = {key.removeprefix("unet."): value for key, value in tensors.items()}
+    save_file({key: value.half().cpu().contiguous() for key, value in named.items()}, target)
+
+
+def cached_drawings(path: Path) -> Drawn:
+    """Drawn once, kept in half precision."""
     if path.is_file():
-        kept = torch.load(path, weights_only=True)
-        return kept["latents"], kept["words"]
+        return Drawn(**torch.load(path, weights_only=True))
     from toy_nodes.vae import to_latents
 
     generator = torch.Generator().manual_seed(1)
     words = torch.randint(len(WORDS), (COUNT,), generator=generator)
-    parts: list[Tensor] = []
+    latents: list[Tensor] = []
+    captions: list[Tensor] = []
     for some in words.split(_CHUNK):
-        pictures = draw(some, random_styles(len(some), generator), generator, _HALF)
-        parts.append(to_latents(pictures, _HALF // 16).half())
-    latents = torch.cat(parts)
-    torch.save({"latents": latents, "words": words}, path)
-    return latents, words
+        styles = random_styles(len(some), generator)
+        pictures = draw(some, styles, generator, _HALF)
+        latents.append(to_latents(pictures, _HALF // 16).half())
+        captions.append(caption(styles).half())
+    drawn = Drawn(torch.cat(latents), words, torch.cat(captions))
+    torch.save(vars(drawn), path)
+    return drawn
+
+
+def caption(styles: Style) -> Tensor:
+    """(n, 19): the four colours, zero where they are not seen, texture and background."""
+    texture = functional.one_hot(styles.texture, len(TEXTURES)).float()
+    background = functional.one_hot(styles.background, len(BACKGROUNDS)).float()
+    seen = torch.ones(len(texture), 4, 1)
+    seen[:, 1, 0] = 1 - texture[:, 0]
+    seen[:, 3, 0] = 1 - background[:, 0]
+    colours = (styles.colours * 2 - 1) * seen
+    return torch.cat((colours.flatten(1), texture, background), 1)

@@ -37,8 +37,12 @@ class Result:
 
     @property
     def kept(self) -> bool:
-        above = self.least is None or self.value >= self.least
-        return above and (self.most is None or self.value <= self.most)
+        return self.kept_with(0.0)
+
+    def kept_with(self, slack: float) -> bool:
+        """Whether it is kept if the bars are lower by so much of themselves."""
+        above = self.least is None or self.value >= self.least * (1 - slack)
+        return above and (self.most is None or self.value <= self.most * (1 + slack))
 
     def __str__(self) -> str:
         bar = [f"at least {self.least:g}"] if self.least is not None else []
