@@ -20,6 +20,7 @@ from comfy_client import RunFailed, make_picture  # noqa: E402
 from comfy_server import Server, ServerError, choose_port, server_command  # noqa: E402
 from PIL import Image  # noqa: E402
 from prompts import Json, WorkflowError  # noqa: E402
+from stand_ins import Models, fitted, random_models, real_models  # noqa: E402
 
 from dev import Problem, cache, digest, say  # noqa: E402
 
@@ -27,12 +28,7 @@ WORKFLOW = ROOT / "example_workflows" / "first_picture.json"
 PHOTO = "ipadapter_reference.jpg"
 SAVED_AS = "IP-Adapter first picture.json"
 NEEDED_FOLDERS = ("checkpoints", "ipadapter", "clip_vision")
-RANDOM_WEIGHTS = "random weights (demo)"
 RANDOM_SIZE = 256
-DEMO_NODES = {
-    "CheckpointLoaderSimple": "IPADemoCheckpoint",
-    "CLIPVisionLoader": "IPADemoCLIPVision",
-}
 NOT_COPIED = (".git", ".venv", "__pycache__", "node_modules")
 
 
@@ -57,7 +53,7 @@ def show(comfyui: Path, options: argparse.Namespace) -> int:
     base = make_base_folder()
     models_yaml = name_models_of(comfyui, base)
     models = prepare_models(base, models_yaml, *(["--random"] if options.random else []))
-    workflow = fitted(json.loads(WORKFLOW.read_text("utf-8")), models)
+    workflow = fitted(json.loads(WORKFLOW.read_text("utf-8")), models_of(models))
     save_for_editor(workflow, base)
     say(f"Starting ComfyUI from {comfyui} (10 to 60 seconds) ...")
     command = server_command(comfyui, base, models_yaml, port, cpu=not models["gpu"])
@@ -135,23 +131,11 @@ def prepare_models(base: Path, models_yaml: Path, *options: str) -> Json:
     return models
 
 
-def fitted(workflow: Json, models: Json) -> Json:
-    """The workflow with the models that are there."""
-    size = models.get("size", RANDOM_SIZE)
-    values = {
-        "CheckpointLoaderSimple": [models.get("checkpoint", RANDOM_WEIGHTS)],
-        "CLIPVisionLoader": [models.get("encoder", RANDOM_WEIGHTS)],
-        "IPALoadAdapter": [models["adapter"]],
-        "EmptyLatentImage": [size, size, 1],
-    }
-    for node in workflow["nodes"]:
-        kind = node["type"]
-        if kind in values:
-            node["widgets_values"] = values[kind]
-            node["properties"].pop("models", None)
-        if models["random"]:
-            node["type"] = DEMO_NODES.get(kind, kind)
-    return workflow
+def models_of(found: Json) -> Models:
+    """What prepare_models.py has found or made."""
+    if found["random"]:
+        return random_models(RANDOM_SIZE, found["adapter"])
+    return real_models(found["checkpoint"], found["adapter"], found["encoder"], found["size"])
 
 
 def save_for_editor(workflow: Json, base: Path) -> None:

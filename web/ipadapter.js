@@ -9,6 +9,7 @@ import { show } from "./note.js";
 import { REPORTING, aboutLines } from "./about_text.js";
 import { addWeightEditor } from "./layer_weights.js";
 import { addSchedulePicture } from "./schedule_view.js";
+import "./example_inputs.js";
 
 const KIND = "about";
 

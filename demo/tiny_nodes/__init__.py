@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 RANDOM_WEIGHTS = "random weights (demo)"
+RANDOM_SDXL = "random weights, SDXL (demo)"
 
 
 class DemoCheckpoint(io.ComfyNode):
@@ -14,15 +15,17 @@ class DemoCheckpoint(io.ComfyNode):
             node_id="IPADemoCheckpoint",
             display_name="Demo Checkpoint (random weights)",
             category="ipadapter/demo",
-            description="Tiny random stand-in for a Stable Diffusion 1.5 checkpoint.",
-            inputs=[io.Combo.Input("ckpt_name", options=[RANDOM_WEIGHTS])],
+            description="Tiny random stand-in for a checkpoint of Stable Diffusion 1.5 or SDXL.",
+            inputs=[io.Combo.Input("ckpt_name", options=[RANDOM_WEIGHTS, RANDOM_SDXL])],
             outputs=[io.Model.Output(), io.Clip.Output(), io.Vae.Output()],
         )
 
     @classmethod
     def execute(cls, ckpt_name: str) -> io.NodeOutput:
-        from .models import tiny_clip, tiny_unet, tiny_vae
+        from .models import tiny_clip, tiny_sdxl_clip, tiny_sdxl_unet, tiny_unet, tiny_vae
 
+        if ckpt_name == RANDOM_SDXL:
+            return io.NodeOutput(tiny_sdxl_unet(), tiny_sdxl_clip(), tiny_vae())
         return io.NodeOutput(tiny_unet(), tiny_clip(), tiny_vae())
 
 
@@ -45,9 +48,28 @@ class DemoCLIPVision(io.ComfyNode):
         return io.NodeOutput(tiny_clip_vision())
 
 
+class DemoControlNet(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IPADemoControlNet",
+            display_name="Demo ControlNet (random weights)",
+            category="ipadapter/demo",
+            description="Tiny random stand-in for a ControlNet of Stable Diffusion 1.5.",
+            inputs=[io.Combo.Input("control_net_name", options=[RANDOM_WEIGHTS])],
+            outputs=[io.ControlNet.Output()],
+        )
+
+    @classmethod
+    def execute(cls, control_net_name: str) -> io.NodeOutput:
+        from .models import tiny_control_net
+
+        return io.NodeOutput(tiny_control_net())
+
+
 class DemoExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [DemoCheckpoint, DemoCLIPVision]
+        return [DemoCheckpoint, DemoCLIPVision, DemoControlNet]
 
 
 async def comfy_entrypoint() -> DemoExtension:

@@ -8,11 +8,15 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
+import comfy.cldm.cldm
 import comfy.clip_vision
+import comfy.controlnet
 import comfy.model_management
 import comfy.model_patcher
+import comfy.ops
 import comfy.sd
 import comfy.sd1_clip
+import comfy.sdxl_clip
 import comfy.supported_models
 import comfy.taesd.taesd
 import torch
@@ -39,8 +43,20 @@ UNET_CONFIG = {
     "adm_in_channels": None,
 }
 HEADS = 4
+# Likewise that of SDXL, with its 70 layers.
+SDXL_CONFIG = UNET_CONFIG | {
+    "num_res_blocks": [2, 2, 2],
+    "channel_mult": [1, 2, 4],
+    "transformer_depth": [0, 0, 2, 2, 10, 10],
+    "transformer_depth_middle": 10,
+    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+    "context_dim": 2048,
+    "use_linear_in_transformer": True,
+    "num_classes": "sequential",
+    "adm_in_channels": 2816,
+}
 
-TEXT_CONFIG = {"num_hidden_layers": 1, "intermediate_size": 64}
+TEXT_CONFIG = {"intermediate_size": 64}
 
 # Widths and tokens of ViT-H, so that a published SD1.5 adapter fits without change.
 VISION_CONFIG = {
@@ -59,8 +75,16 @@ VISION_CONFIG = {
 
 def tiny_unet(seed: int = 0) -> comfy.model_patcher.ModelPatcher:
     """A MODEL with the 16 cross-attention layers of Stable Diffusion 1.5, a tenth as wide."""
-    config = comfy.supported_models.SD15(dict(UNET_CONFIG))
-    config.unet_config["num_heads"] = HEADS
+    return _unet(comfy.supported_models.SD15(dict(UNET_CONFIG)), seed)
+
+
+def tiny_sdxl_unet(seed: int = 0) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL with the 70 cross-attention layers of SDXL, a tenth as wide."""
+    return _unet(comfy.supported_models.SDXL(dict(SDXL_CONFIG)), seed)
+
+
+def _unet(config: Any, seed: int) -> comfy.model_patcher.ModelPatcher:
+    config.unet_config |= {"num_heads": HEADS, "num_head_channels": -1}
     config.set_inference_dtype(torch.float32, None)
     offload = comfy.model_management.unet_offload_device()
     model = config.get_model({}, "", device=offload)
@@ -74,12 +98,19 @@ def tiny_unet(seed: int = 0) -> comfy.model_patcher.ModelPatcher:
 
 def tiny_clip(seed: int = 0) -> comfy.sd.CLIP:
     """A CLIP with the real tokenizer and a text model of one narrow layer, 768 wide at the end."""
-    target = SimpleNamespace(
-        params={},
-        clip=comfy.sd1_clip.SD1ClipModel,
-        tokenizer=comfy.sd1_clip.SD1Tokenizer,
-    )
-    clip = comfy.sd.CLIP(target, model_options={"clip_l_model_config": TEXT_CONFIG})
+    return _clip(comfy.sd1_clip.SD1ClipModel, comfy.sd1_clip.SD1Tokenizer, seed)
+
+
+def tiny_sdxl_clip(seed: int = 0) -> comfy.sd.CLIP:
+    """A CLIP with SDXL's two text models, each of three narrow layers, 2048 wide together."""
+    return _clip(comfy.sdxl_clip.SDXLClipModel, comfy.sdxl_clip.SDXLTokenizer, seed, layers=3)
+
+
+def _clip(model: Any, tokenizer: Any, seed: int, layers: int = 1) -> comfy.sd.CLIP:
+    target = SimpleNamespace(params={}, clip=model, tokenizer=tokenizer)
+    config = TEXT_CONFIG | {"num_hidden_layers": layers}
+    options = {f"clip_{name}_model_config": config for name in "lg"}
+    clip = comfy.sd.CLIP(target, model_options=options)
     randomise(clip.cond_stage_model, seed)
     return clip
 
@@ -104,6 +135,22 @@ def tiny_clip_vision(seed: int = 0) -> comfy.clip_vision.ClipVisionModel:
         encoder = comfy.clip_vision.ClipVisionModel(str(config))
     randomise(encoder.model, seed)
     return encoder
+
+
+def tiny_control_net(seed: int = 1) -> comfy.controlnet.ControlNet:
+    """A CONTROL_NET that goes with `tiny_unet`, with no convolution at zero any more."""
+    config = {name: value for name, value in UNET_CONFIG.items() if name != "out_channels"}
+    network = comfy.cldm.cldm.ControlNet(
+        hint_channels=3,
+        num_heads=HEADS,
+        dtype=torch.float32,
+        operations=comfy.ops.manual_cast,
+        **config,
+    )
+    randomise(network, seed)
+    return comfy.controlnet.ControlNet(
+        network.eval(), load_device=comfy.model_management.get_torch_device()
+    )
 
 
 def randomise(module: nn.Module, seed: int) -> None:

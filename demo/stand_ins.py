@@ -1,0 +1,99 @@
+"""Fits a workflow that names published files to the models that are there instead."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+ANY = ""
+RANDOM_WEIGHTS = "random weights (demo)"
+RANDOM_SDXL = "random weights, SDXL (demo)"
+SDXL_BASE = "sd_xl_base_1.0.safetensors"
+# Where the values of a node have width and height, and where the number of steps.
+SIZES = {"EmptyLatentImage": (0, 1), "ImageScale": (1, 2)}
+STEPS = {"KSampler": 2}
+# Latents of a whole number of the UNet's coarsest cells.
+PIXELS = 64
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A node that takes the place of a loader, with the same outputs, and its widget values."""
+
+    node: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Models:
+    """What a workflow is run with.
+
+    Attributes:
+        loaders: by type of loader, then by the file that it names, `ANY` for every other one; a
+            loader that is not listed stays as it is and has to find its file.
+        size: shorter side of the pictures in pixels; None leaves them as they are.
+        steps: of each sampler; None leaves them as they are.
+    """
+
+    loaders: Mapping[str, Mapping[str, Loader]]
+    size: int | None = None
+    steps: int | None = None
+
+
+def random_models(size: int, adapter: str | None = None, steps: int | None = None) -> Models:
+    """The stand-ins of `tiny_nodes`, and the adapter file for them where there is one only."""
+    loaders = {
+        "CheckpointLoaderSimple": {
+            SDXL_BASE: Loader("IPADemoCheckpoint", (RANDOM_SDXL,)),
+            ANY: Loader("IPADemoCheckpoint", (RANDOM_WEIGHTS,)),
+        },
+        "CLIPVisionLoader": {ANY: Loader("IPADemoCLIPVision", (RANDOM_WEIGHTS,))},
+        "ControlNetLoader": {ANY: Loader("IPADemoControlNet", (RANDOM_WEIGHTS,))},
+    }
+    if adapter is not None:
+        loaders["IPALoadAdapter"] = {ANY: Loader("IPALoadAdapter", (adapter,))}
+    return Models(loaders, size, steps)
+
+
+def real_models(checkpoint: str, adapter: str, encoder: str, size: int) -> Models:
+    """Files that were found, whatever they are called."""
+    files = {
+        "CheckpointLoaderSimple": checkpoint,
+        "CLIPVisionLoader": encoder,
+        "IPALoadAdapter": adapter,
+    }
+    return Models({kind: {ANY: Loader(kind, (file,))} for kind, file in files.items()}, size)
+
+
+def fitted(workflow: Json, models: Models) -> Json:
+    """The workflow with the models that are there, of their size; its own values elsewhere."""
+    workflow = copy.deepcopy(workflow)
+    for node in workflow["nodes"]:
+        kind, values = node["type"], node.get("widgets_values") or []
+        if kind in SIZES and models.size is not None:
+            width, height = SIZES[kind]
+            scale = models.size / min(values[width], values[height])
+            for place in (width, height):
+                values[place] = max(PIXELS, round(values[place] * scale / PIXELS) * PIXELS)
+        if kind in STEPS and models.steps is not None:
+            values[STEPS[kind]] = models.steps
+        if loader := _stand_in(models, kind, values):
+            # What the published file's name says is lost, so is where to get it.
+            node["properties"].pop("models", None)
+            node.pop("widgets_values_named", None)
+            node["type"], node["widgets_values"] = loader.node, list(loader.values)
+            _rename_inputs(node)
+    return workflow
+
+
+def _stand_in(models: Models, kind: str, values: list[Any]) -> Loader | None:
+    files = models.loaders.get(kind)
+    return files.get(values[0], files.get(ANY)) if files else None
+
+
+def _rename_inputs(node: Json) -> None:
+    """Sockets of the loader's own widgets; those of the stand-in may be called otherwise."""
+    node["inputs"] = [slot for slot in node.get("inputs") or [] if slot.get("link") is not None]

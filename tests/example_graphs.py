@@ -1,0 +1,559 @@
+"""What the example workflows are: their nodes, wires, files and words, without any geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+HUB = "https://huggingface.co"
+H94, FACEID = f"{HUB}/h94/IP-Adapter/resolve/main", f"{HUB}/h94/IP-Adapter-FaceID/resolve/main"
+MODELS, REFERENCES, ENCODE = "Models", "Pictures", "Encode"
+ADAPTER, PROMPT, PICTURE = "IP-Adapter", "Prompt", "Run"
+GROUPS = (MODELS, REFERENCES, ENCODE, ADAPTER, PROMPT, PICTURE)
+NEGATIVE = "monochrome, lowres, bad anatomy, worst quality, low quality"
+
+
+class File(NamedTuple):
+    """A published model file; `name` is what it has to be called here."""
+
+    name: str
+    directory: str
+    url: str
+
+
+def _adapter(url: str) -> File:
+    return File(url.rsplit("/", 1)[1], "ipadapter", url)
+
+
+SD15_NAME = "v1-5-pruned-emaonly-fp16.safetensors"
+SD15 = File(
+    SD15_NAME,
+    "checkpoints",
+    f"{HUB}/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/{SD15_NAME}",
+)
+SDXL = File(
+    "sd_xl_base_1.0.safetensors",
+    "checkpoints",
+    f"{HUB}/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors",
+)
+VIT_H = File(
+    "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",
+    "clip_vision",
+    f"{H94}/models/image_encoder/model.safetensors",
+)
+STANDARD = _adapter(f"{H94}/models/ip-adapter_sd15.safetensors")
+PLUS = _adapter(f"{H94}/models/ip-adapter-plus_sd15.safetensors")
+PLUS_FACE = _adapter(f"{H94}/models/ip-adapter-plus-face_sd15.safetensors")
+STANDARD_SDXL = _adapter(f"{H94}/sdxl_models/ip-adapter_sdxl_vit-h.safetensors")
+COMPOSITION = _adapter(
+    f"{HUB}/ostris/ip-composition-adapter/resolve/main/ip_plus_composition_sd15.safetensors"
+)
+FACE = _adapter(f"{FACEID}/ip-adapter-faceid_sd15.bin")
+FACE_PLUS = _adapter(f"{FACEID}/ip-adapter-faceid-plusv2_sd15.bin")
+FACE_PACK = File(
+    "buffalo_l.zip",
+    "insightface/models/buffalo_l",
+    "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip",
+)
+CANNY = File(
+    "control_v11p_sd15_canny_fp16.safetensors",
+    "controlnet",
+    f"{HUB}/comfyanonymous/ControlNet-v1-1_fp16_safetensors/resolve/main/"
+    "control_v11p_sd15_canny_fp16.safetensors",
+)
+LCM = File(
+    "lcm-lora-sdv1-5.safetensors",
+    "loras",
+    f"{HUB}/latent-consistency/lcm-lora-sdv1-5/resolve/main/pytorch_lora_weights.safetensors",
+)
+
+CAT, HOUSE, WAVES = (
+    "ipadapter_reference.jpg",
+    "ipadapter_example_house.jpg",
+    "ipadapter_example_waves.jpg",
+)
+ROOM, BALL = "ipadapter_example_room.png", "ipadapter_example_ball.mp4"
+PERSON_A, PERSON_B = "ipadapter_example_person_a.jpg", "ipadapter_example_person_b.jpg"
+MASK_LEFT, MASK_RIGHT = "ipadapter_example_mask_left.png", "ipadapter_example_mask_right.png"
+DRAWN_FACES = (
+    "The people here are drawings, and the face models look for real faces: **put your own photos "
+    "in first.**"
+)
+LICENCE = "The face models and the FaceID adapters are for non-commercial research only."
+
+
+class Out(NamedTuple):
+    """An output of a node."""
+
+    node: int
+    slot: int
+
+
+@dataclass
+class Node:
+    """A node as it is made in the editor.
+
+    Attributes:
+        widgets: values by name; what is left out keeps its default.
+        wires: outputs by the input that they go to.
+    """
+
+    kind: str
+    group: str
+    title: str | None
+    widgets: dict[str, Any]
+    wires: dict[str, Out]
+    files: tuple[File, ...]
+    size: tuple[int, int] | None
+
+
+@dataclass
+class Sketch:
+    """One example workflow in the making."""
+
+    name: str
+    title: str
+    inputs: list[str] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    text: str = ""
+
+    def add(
+        self,
+        kind: str,
+        group: str,
+        title: str | None = None,
+        files: tuple[File, ...] = (),
+        size: tuple[int, int] | None = None,
+        **inputs: Any,
+    ) -> int:
+        """Add a node; an `Out` among its inputs is wired, any other value is typed in."""
+        wires = {name: value for name, value in inputs.items() if isinstance(value, Out)}
+        widgets = {name: value for name, value in inputs.items() if name not in wires}
+        self.nodes.append(Node(kind, group, title, widgets, wires, files, size))
+        return len(self.nodes) - 1
+
+    def checkpoint(self, file: File = SD15) -> tuple[Out, Out, Out]:
+        made = self.add("CheckpointLoaderSimple", MODELS, files=(file,), ckpt_name=file.name)
+        return Out(made, 0), Out(made, 1), Out(made, 2)
+
+    def adapter(self, file: File) -> Out:
+        made = self.add("IPALoadAdapter", MODELS, files=(file,), adapter_file=file.name)
+        return Out(made, 0)
+
+    def encoder(self) -> Out:
+        made = self.add("CLIPVisionLoader", MODELS, files=(VIT_H,), clip_name=VIT_H.name)
+        return Out(made, 0)
+
+    def picture(self, file: str, title: str, group: str = REFERENCES) -> int:
+        self.inputs.append(file)
+        return self.add("LoadImage", group, title, image=file)
+
+    def encoded(self, encoder: Out, image: Out, **more: Any) -> Out:
+        made = self.add("IPAEncodeImage", ENCODE, clip_vision=encoder, image=image, **more)
+        return Out(made, 0)
+
+    def applied(self, model: Out, adapter: Out, embeds: Out, scale: float, **more: Any) -> Out:
+        parts = {"model": model, "adapter": adapter, "embeds": embeds}
+        return Out(self.add("IPAApply", ADAPTER, **parts, scale=scale, **more), 0)
+
+    def prompts(self, clip: Out, positive: str, negative: str = NEGATIVE) -> tuple[Out, Out]:
+        made = [
+            self.add("CLIPTextEncode", PROMPT, title, clip=clip, text=text)
+            for title, text in (("Positive prompt", positive), ("Negative prompt", negative))
+        ]
+        return Out(made[0], 0), Out(made[1], 0)
+
+    def empty(self, side: int = 512) -> Out:
+        made = self.add("EmptyLatentImage", PROMPT, width=side, height=side, batch_size=1)
+        return Out(made, 0)
+
+    def scaled(self, image: Out, side: int = 512) -> Out:
+        values = {"upscale_method": "lanczos", "width": side, "height": side, "crop": "center"}
+        return Out(self.add("ImageScale", REFERENCES, image=image, **values), 0)
+
+    def sampled(
+        self, model: Out, prompts: tuple[Out, Out], latent: Out, vae: Out, **more: Any
+    ) -> Out:
+        values = {
+            "seed": 42,
+            "control_after_generate": "fixed",
+            "steps": 20,
+            "cfg": 7.0,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "denoise": 1.0,
+        }
+        wires = {"model": model, "positive": prompts[0], "negative": prompts[1]}
+        sampler = self.add("KSampler", PICTURE, **wires, latent_image=latent, **values | more)
+        return Out(self.add("VAEDecode", PICTURE, samples=Out(sampler, 0), vae=vae), 0)
+
+    def saved(self, images: Out) -> None:
+        self.add("SaveImage", PICTURE, images=images, filename_prefix=f"ipadapter/{self.name}")
+
+    def note(self, *parts: str) -> None:
+        """What it shows, then what to do once the files are there."""
+        what, *steps = parts
+        files = {file: None for node in self.nodes for file in node.files}
+        rows = [f"| {_link(file)} | `models/{file.directory}` |" for file in files]
+        table = ["| file | put it into |", "|---|---|", *rows]
+        lines = [
+            f"## {self.title}",
+            "",
+            what,
+            "",
+            "**1. Download these files** (once):",
+            "",
+            *table,
+        ]
+        lines += ["", "Press **R** afterwards, so that the lists show them.", ""]
+        lines += [f"**{number}.** {step}\n" for number, step in enumerate(steps, start=2)]
+        self.text = "\n".join(lines)
+
+
+def _link(file: File) -> str:
+    published = file.url.rsplit("/", 1)[1]
+    if file is FACE_PACK:
+        return f"[{published}]({file.url}), unpacked; non-commercial research only"
+    if published == file.name:
+        return f"[{file.name}]({file.url})"
+    return f"[{published}]({file.url}), saved as `{file.name}`"
+
+
+def first_picture(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    adapter, encoder = g.adapter(STANDARD), g.encoder()
+    embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference photo"), 0))
+    heard = g.applied(model, adapter, embeds, 0.7)
+    prompts = g.prompts(clip, "a cat wearing a knitted scarf, best quality, high quality")
+    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.note(
+        "The picture is made from a text prompt *and* a reference photo.",
+        "**Choose your photo** in *Reference photo*.",
+        "**Run.** *scale* in *Apply IP-Adapter* says how much the photo counts: 0 not at all, 1 "
+        "fully. Change it first; then the prompt.",
+    )
+
+
+def image_to_image(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    adapter, encoder = g.adapter(PLUS), g.encoder()
+    source = g.scaled(Out(g.picture(HOUSE, "Picture to repaint"), 0))
+    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
+    heard = g.applied(model, adapter, embeds, 0.8)
+    prompts = g.prompts(clip, "a house with a tree on a hill, best quality")
+    latent = Out(g.add("VAEEncode", PROMPT, pixels=source, vae=vae), 0)
+    g.saved(g.sampled(heard, prompts, latent, vae, denoise=0.65))
+    g.note(
+        "A picture is painted anew in the look of another: image to image, with a reference.",
+        "**Choose your pictures**: the one to repaint, and the one whose look you want.",
+        "**Run.** *denoise* in *KSampler* is the first thing to change: 0.3 keeps nearly all of "
+        "the picture, 0.8 keeps only its rough shapes. *scale* in *Apply IP-Adapter* says how "
+        "much of the reference comes in.",
+    )
+
+
+def inpainting(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    adapter, encoder = g.adapter(PLUS), g.encoder()
+    room = g.picture(ROOM, "Picture with a hole")
+    source = g.scaled(Out(room, 0))
+    embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference: what goes into the hole"), 0))
+    heard = g.applied(model, adapter, embeds, 0.9, attn_mask=Out(room, 1))
+    prompts = g.prompts(clip, "a painting of a cat in a wooden picture frame on a wall")
+    encoded = Out(g.add("VAEEncode", PROMPT, pixels=source, vae=vae), 0)
+    latent = g.add("SetLatentNoiseMask", PROMPT, samples=encoded, mask=Out(room, 1))
+    g.saved(g.sampled(heard, prompts, Out(latent, 0), vae))
+    g.note(
+        "Only a part of a picture is painted, and what comes into it is taken from a photo. Here "
+        "the cat goes into the empty frame.",
+        "**Choose your pictures.** Right-click the one with the hole, *Open in MaskEditor*, and "
+        "paint over what is to be made anew. The mask goes to two places: to the latent, so that "
+        "the rest stays, and to *attn_mask*, so that only this part hears the photo.",
+        "**Run.** Both pictures should be square, or the mask will not fit: change *width* and "
+        "*height* of *Upscale Image* otherwise. Change *scale* and the prompt first; a *denoise* "
+        "of 0.7 keeps some of what was under the mask.",
+    )
+
+
+def several_images(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    adapter, encoder = g.adapter(PLUS), g.encoder()
+    cat = g.encoded(encoder, Out(g.picture(CAT, "First reference"), 0))
+    waves = g.encoded(encoder, Out(g.picture(WAVES, "Second reference"), 0))
+    wires = {"embeds.embeds0": cat, "embeds.embeds1": waves}
+    merged = g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat", weights="1, 0.6")
+    heard = g.applied(model, adapter, Out(merged, 0), 0.7)
+    prompts = g.prompts(clip, "a cat, best quality, high quality")
+    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.note(
+        "Two references are heard together, the second one less: a cat, and the colours and lines "
+        "of another picture.",
+        "**Choose your pictures.** More of them: add *Load Image* and *Encode Image* and connect "
+        "to the next input of *Merge Embeds*, up to 50.",
+        "**Run.** Change *weights* of *Merge Embeds* first: a number for each reference, `1, 0.6` "
+        "here. *method* `average` mixes the references into one; `subtract` takes the second away "
+        "from the first.",
+    )
+
+
+def style_only(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint(SDXL)
+    adapter, encoder = g.adapter(STANDARD_SDXL), g.encoder()
+    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: the style"), 0))
+    weights = Out(g.add("IPABlockWeights", ADAPTER, preset="style transfer"), 0)
+    heard = g.applied(model, adapter, embeds, 1.0, block_weights=weights)
+    prompts = g.prompts(clip, "a fox sitting in a forest", "photo, lowres, worst quality")
+    g.saved(g.sampled(heard, prompts, g.empty(1024), vae, cfg=6.0))
+    g.note(
+        "The colours and the hand of a picture, without what is in it. SDXL keeps style in a few "
+        "of its layers, and only these hear the reference.",
+        "**Choose a picture** whose style you want, and write into the prompt what is to be seen.",
+        "**Run.** Change *preset* of *Block Weights* first: `strong style transfer` takes more, "
+        "`style and composition` takes the layout too, `linear` takes everything. The bars show "
+        "what each layer gets, and can be dragged.",
+    )
+
+
+def layout_only(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    adapter, encoder = g.adapter(COMPOSITION), g.encoder()
+    embeds = g.encoded(encoder, Out(g.picture(HOUSE, "Reference: the layout"), 0))
+    heard = g.applied(model, adapter, embeds, 1.0)
+    prompts = g.prompts(clip, "a castle of ice beside a pine, night, moon, oil painting")
+    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.note(
+        "Where things stand, without colours and style: the composition adapter. The prompt says "
+        "what the things are.",
+        "**Choose a picture** whose layout you want, and write another subject into the prompt.",
+        "**Run.** Change *scale* of *Apply IP-Adapter* first; 0.6 to 1 is usual. With "
+        "*end_percent* at 0.6 only the first steps hear the layout, and details are free.",
+    )
+
+
+def _face_models(g: Sketch) -> Out:
+    return Out(g.add("IPALoadFaceModels", MODELS, files=(FACE_PACK,), pack="buffalo_l"), 0)
+
+
+def two_faces_with_masks(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    adapter, encoder, faces = g.adapter(FACE_PLUS), g.encoder(), _face_models(g)
+    wires: dict[str, Any] = {}
+    people = ((PERSON_A, MASK_LEFT, "left"), (PERSON_B, MASK_RIGHT, "right"))
+    for number, (person, mask, side) in enumerate(people):
+        photo = Out(g.picture(person, f"Person on the {side}"), 0)
+        g.inputs.append(mask)
+        where = g.add("LoadImageMask", REFERENCES, f"Where: {side}", image=mask, channel="red")
+        face = {"face_models": faces, "image": photo, "clip_vision": encoder}
+        wires[f"embeds.embeds{number}"] = Out(g.add("IPAEncodeFace", ENCODE, **face), 0)
+        wires[f"masks.mask{number}"] = Out(where, 0)
+    regions = g.add("IPARegions", ENCODE, **wires, scales="0.9, 0.9")
+    heard = g.applied(model, adapter, Out(regions, 0), 1.0)
+    prompts = g.prompts(clip, "photo of two people side by side at a table, looking at the viewer")
+    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.note(
+        "Two people in one picture, each in a place of their own: a mask for each face.",
+        f"{DRAWN_FACES} A mask is a picture of any size, white where the person is to be.",
+        "**Run.** Change *scales* of *Regions* first: a number for each person. The prompt should "
+        f"say that there are two people, and where. {LICENCE}",
+    )
+
+
+def faceid(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    adapter, faces = g.adapter(FACE), _face_models(g)
+    photo = Out(g.picture(PERSON_A, "Photo of a person"), 0)
+    embeds = Out(g.add("IPAEncodeFace", ENCODE, face_models=faces, image=photo), 0)
+    heard = g.applied(model, adapter, embeds, 1.0)
+    prompts = g.prompts(clip, "portrait photo of a woman as an astronaut, natural light")
+    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.note(
+        "A person is known by the face alone: FaceID hears who it is, not the photo's light, pose "
+        "or clothes. No image encoder is needed.",
+        f"{DRAWN_FACES} Several photos of one person, as a batch, are better than one.",
+        "**Run.** Change *scale* first. *face_lora_strength* of *Apply IP-Adapter* is for the LoRA "
+        f"inside the file: less of it gives the prompt more room. {LICENCE}",
+    )
+
+
+def plus_face(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    adapter, encoder = g.adapter(PLUS_FACE), g.encoder()
+    photo = Out(g.picture(PERSON_B, "Photo of a person"), 0)
+    crop = g.add("IPAPrepareImage", REFERENCES, image=photo, clip_vision=encoder, fit="crop top")
+    g.add("PreviewImage", REFERENCES, "What the encoder sees", images=Out(crop, 0))
+    embeds = g.encoded(encoder, Out(crop, 0))
+    heard = g.applied(model, adapter, embeds, 0.8)
+    prompts = g.prompts(clip, "portrait of a man reading in a cafe, best quality")
+    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.note(
+        "A face from a photo, with an adapter that looks at the picture of it. It needs no face "
+        "models, and keeps hair and expression as well.",
+        "**Choose a photo.** The face should fill the square that *What the encoder sees* shows "
+        "after the first run; *fit* of *Prepare Image* moves the square.",
+        "**Run.** Change *scale* first. With *start_percent* at 0.2 the prompt decides about the "
+        "pose before the face is heard.",
+    )
+
+
+def controlnet(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    adapter, encoder = g.adapter(STANDARD), g.encoder()
+    loaded = g.add("ControlNetLoader", MODELS, files=(CANNY,), control_net_name=CANNY.name)
+    shape = g.scaled(Out(g.picture(HOUSE, "Picture whose lines are kept"), 0))
+    lines = g.add("Canny", REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
+    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
+    heard = g.applied(model, adapter, embeds, 0.8)
+    positive, negative = g.prompts(clip, "a house with a tree on a hill, best quality")
+    led = g.add(
+        "ControlNetApplyAdvanced",
+        PROMPT,
+        positive=positive,
+        negative=negative,
+        control_net=Out(loaded, 0),
+        image=Out(lines, 0),
+        strength=0.9,
+    )
+    g.saved(g.sampled(heard, (Out(led, 0), Out(led, 1)), g.empty(), vae))
+    g.note(
+        "The lines come from one picture by ControlNet, the look from another by IP-Adapter.",
+        "**Choose your pictures**: one for the lines, one for the look.",
+        "**Run.** Change *strength* of *Apply ControlNet* against *scale* of *Apply IP-Adapter*: "
+        "the one holds the shape, the other the look. Fewer lines: raise both thresholds of "
+        "*Canny*.",
+    )
+
+
+def lcm(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    lora = g.add(
+        "LoraLoaderModelOnly",
+        MODELS,
+        files=(LCM,),
+        model=model,
+        lora_name=LCM.name,
+        strength_model=1.0,
+    )
+    few = g.add("ModelSamplingDiscrete", MODELS, model=Out(lora, 0), sampling="lcm", zsnr=False)
+    adapter, encoder = g.adapter(STANDARD), g.encoder()
+    embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference photo"), 0))
+    heard = g.applied(Out(few, 0), adapter, embeds, 0.7)
+    prompts = g.prompts(clip, "a cat wearing a knitted scarf, best quality, high quality")
+    fast = {"steps": 6, "cfg": 1.5, "sampler_name": "lcm", "scheduler": "sgm_uniform"}
+    g.saved(g.sampled(heard, prompts, g.empty(), vae, **fast))
+    g.note(
+        "A picture in 6 steps: the LCM LoRA makes the model fast, and the reference is heard as "
+        "always. *Apply IP-Adapter* comes after the LoRA.",
+        "**Choose your photo** in *Reference photo*.",
+        "**Run.** Change *steps* first, 4 to 8. Keep *cfg* between 1 and 2; at 1 there is no "
+        "negative prompt and a run takes half the time.",
+    )
+
+
+def video(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    adapter, encoder = g.adapter(PLUS), g.encoder()
+    g.inputs.append(BALL)
+    film = g.add("LoadVideo", REFERENCES, "Video to repaint", size=(320, 440), file=BALL)
+    frames = g.add("GetVideoComponents", REFERENCES, video=Out(film, 0))
+    part = g.add("ImageFromBatch", REFERENCES, image=Out(frames, 0), batch_index=0, length=16)
+    source = g.scaled(Out(part, 0))
+    embeds = [
+        g.encoded(encoder, Out(g.picture(file, title), 0))
+        for file, title in ((CAT, "Reference of the first half"), (WAVES, "of the second half"))
+    ]
+    wires = {"embeds.embeds0": embeds[0], "embeds.embeds1": embeds[1]}
+    merged = g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat")
+    louder = g.add("IPASchedule", ADAPTER, over="frames", start=0.3, end=1.0, curve="linear")
+    heard = g.applied(
+        model,
+        adapter,
+        Out(merged, 0),
+        0.8,
+        block_weights=Out(louder, 0),
+        batch_mode="one per picture, spread",
+    )
+    prompts = g.prompts(clip, "a ball over green hills, blue sky, best quality")
+    latent = Out(g.add("VAEEncode", PROMPT, pixels=source, vae=vae), 0)
+    images = g.sampled(heard, prompts, latent, vae, denoise=0.5, steps=16)
+    save = {"filename_prefix": "ipadapter/video", "lossless": False, "quality": 90}
+    g.add("SaveAnimatedWEBP", PICTURE, images=images, fps=Out(frames, 2), **save)
+    g.note(
+        "Each frame of a video is painted anew, and each hears a reference of its own: the first "
+        "half one, the second half the other, louder from frame to frame.",
+        "**Choose your video and your pictures.** *length* of *Get Image from Batch* says how "
+        "many frames are taken; all are in memory at once.",
+        "**Run.** Change *denoise* of *KSampler* first. *batch_mode* of *Apply IP-Adapter* spreads "
+        "the references over the frames, and *Schedule* shows how loud each frame hears. Frames "
+        "flicker, because nothing ties them together: with AnimateDiff-Evolved between "
+        "checkpoint and *Apply IP-Adapter* the same workflow is steady.",
+    )
+
+
+def save_embeds(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    adapter, encoder = g.adapter(PLUS), g.encoder()
+    cat = g.encoded(encoder, Out(g.picture(CAT, "First reference"), 0))
+    waves = g.encoded(encoder, Out(g.picture(WAVES, "Second reference"), 0))
+    wires = {"embeds.embeds0": cat, "embeds.embeds1": waves}
+    merged = Out(g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat", weights="1, 0.6"), 0)
+    kept = {"name": "my_reference", "file_format": "safetensors", "if_exists": "replace"}
+    g.add("IPASaveEmbeds", ENCODE, **{"embeds.embeds0": merged}, **kept)
+    heard = g.applied(model, adapter, merged, 0.7)
+    prompts = g.prompts(clip, "a cat, best quality, high quality")
+    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.note(
+        "What the encoder has seen is kept in a small file, `my_reference.safetensors` in "
+        "`models/ipadapter_embeds`. The workflow *load_embeds* uses it without encoder and "
+        "pictures, and so can every other workflow.",
+        "**Choose your pictures** and give them a *name* in *Save Embeds*.",
+        "**Run.** The picture shows what was saved. One file serves every adapter of the same "
+        "encoder. Change *weights* of *Merge Embeds* first; *if_exists* decides about a name that "
+        "is taken.",
+    )
+
+
+def load_embeds(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    adapter = g.adapter(PLUS)
+    embeds = g.add("IPALoadEmbeds", REFERENCES, embeds_file="my_reference.safetensors")
+    heard = g.applied(model, adapter, Out(embeds, 0), 0.7)
+    prompts = g.prompts(clip, "a cat on a beach, best quality, high quality")
+    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.note(
+        "A reference that was saved before is heard again: no image encoder is loaded, and no "
+        "picture is needed.",
+        "**Run the workflow *save_embeds* first**, which makes `my_reference.safetensors`. Then "
+        "choose it in *Load Embeds*; files of diffusers and of ComfyUI_IPAdapter_plus in "
+        "`models/ipadapter_embeds` are listed too.",
+        "**Run.** Change *scale* and the prompt first. Any adapter of the encoder that made the "
+        "file will do, here ViT-H.",
+    )
+
+
+MAKERS: dict[Callable[[Sketch], None], str] = {
+    first_picture: "Your first picture with IP-Adapter",
+    image_to_image: "Image to image with a reference",
+    inpainting: "Inpainting with a reference",
+    several_images: "Several references at once",
+    style_only: "Only the style of a picture (SDXL)",
+    layout_only: "Only the layout of a picture",
+    two_faces_with_masks: "Two faces, each in its place",
+    faceid: "A face by FaceID",
+    plus_face: "A face by Plus Face",
+    controlnet: "With ControlNet",
+    lcm: "Six steps with LCM",
+    video: "A video, frame by frame",
+    save_embeds: "Keep references in a file",
+    load_embeds: "Use references from a file",
+}
+
+
+def sketches() -> list[Sketch]:
+    """All example workflows, in the order in which one would read them."""
+    made: list[Sketch] = []
+    for make, title in MAKERS.items():
+        sketch = Sketch(make.__name__, title)
+        make(sketch)
+        made.append(sketch)
+    return made

@@ -1,0 +1,169 @@
+"""Every example workflow is whole, and runs: its adapter is heard in its pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import example_models
+import live
+import numpy
+import pytest
+from conftest import ROOT
+from example_graphs import sketches
+from live import Client, failure
+from pack.demo.prompts import to_prompt
+from pack.demo.stand_ins import fitted, random_models
+from PIL import Image, ImageSequence
+
+EXAMPLES = ROOT / "example_workflows"
+NAMES = sorted(path.stem for path in EXAMPLES.glob("*.json"))
+# A saved file is there to be loaded only after it was saved.
+IN_ORDER = [*(name for name in NAMES if name != "load_embeds"), "load_embeds"]
+SIDE, STEPS = 128, 2
+INPUT_LOADERS = ("LoadImage", "LoadImageMask", "LoadVideo")
+MODEL_SUFFIXES = (".safetensors", ".bin", ".onnx", ".pt", ".pth", ".ckpt")
+MADE_BY_AN_EXAMPLE = "my_reference.safetensors"
+TITLE = 30
+
+
+def workflow(name: str) -> dict[str, Any]:
+    return json.loads((EXAMPLES / f"{name}.json").read_text("utf-8"))
+
+
+def shipped() -> dict[str, Path]:
+    return {path.name: path for path in (EXAMPLES / "inputs").iterdir()}
+
+
+def test_there_are_enough_of_them_and_all_are_described() -> None:
+    assert len(NAMES) >= 13
+    assert [sketch.name for sketch in sketches() if sketch.name not in NAMES] == []
+    assert set(NAMES) == {sketch.name for sketch in sketches()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_brings_all_that_it_needs(name: str) -> None:
+    nodes = workflow(name)["nodes"]
+    for node in nodes:
+        models = node["properties"].get("models", [])
+        assert all(model["url"].startswith("https://") for model in models)
+        assert all(model["directory"] and model["name"] for model in models)
+        values = node.get("widgets_values") or []
+        files = [v for v in values if isinstance(v, str) and v.endswith(MODEL_SUFFIXES)]
+        if node["type"] == "IPALoadFaceModels":
+            files.append(f"{values[0]}.zip")
+        assert sorted(model["name"] for model in models) == sorted(
+            file for file in files if file != MADE_BY_AN_EXAMPLE
+        )
+    named = {node["widgets_values"][0] for node in nodes if node["type"] in INPUT_LOADERS}
+    assert named <= shipped().keys()
+    assert sorted(named) == workflow(name)["extra"].get("ipadapter_inputs", [])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_tells_what_it_is(name: str) -> None:
+    """The note names every file with its address, and there is a picture for the list."""
+    nodes = workflow(name)["nodes"]
+    (note,) = [node for node in nodes if node["type"] == "MarkdownNote"]
+    text = note["widgets_values"][0]
+    assert len(text) > 400 and "**Run.**" in text
+    for model in (m for node in nodes for m in node["properties"].get("models", [])):
+        assert model["url"] in text and f"`models/{model['directory']}`" in text
+    thumbnail = EXAMPLES / f"{name}.jpg"
+    assert thumbnail.stat().st_size < 40_000
+    with Image.open(thumbnail) as image:
+        assert image.size == (400, 300)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_node_lies_on_another(name: str) -> None:
+    saved = workflow(name)
+    boxes = {node["id"]: _box(node) for node in saved["nodes"]}
+    for one, box in boxes.items():
+        on_it = [other for other, its in boxes.items() if other > one and _overlap(box, its)]
+        assert on_it == [], f"node {one}"
+    for group in saved["groups"]:
+        x, y, width, height = group["bounding"]
+        outer = (x, y, x + width, y + height)
+        for box in boxes.values():
+            assert not _overlap(outer, box) or _inside(outer, box)
+
+
+def _box(node: dict[str, Any]) -> tuple[float, float, float, float]:
+    (x, y), (width, height) = node["pos"], node["size"]
+    return x, y - TITLE, x + width, y + height
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _inside(outer: tuple[float, ...], box: tuple[float, ...]) -> bool:
+    return outer[0] <= box[0] and outer[1] <= box[1] and box[2] <= outer[2] and box[3] <= outer[3]
+
+
+def test_what_is_shipped_is_used_and_small() -> None:
+    used = {name for each in NAMES for name in workflow(each)["extra"].get("ipadapter_inputs", [])}
+    assert used == shipped().keys()
+    assert all(path.stat().st_size < 60_000 for path in shipped().values())
+    assert all((EXAMPLES / f"{name}.json").stat().st_size < 60_000 for name in NAMES)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    base = tmp_path_factory.mktemp("examples")
+    example_models.write_models(base / "models")
+    (base / "input").mkdir()
+    for name, path in shipped().items():
+        (base / "input" / name).write_bytes(path.read_bytes())
+    with live.running(base, base / "models") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def known(server: Client) -> dict[str, Any]:
+    return server.get("/object_info")
+
+
+@pytest.mark.parametrize("name", IN_ORDER)
+def test_the_adapter_of_an_example_is_heard(
+    name: str, server: Client, known: dict[str, Any]
+) -> None:
+    saved = fitted(workflow(name), random_models(SIDE, steps=STEPS))
+    prompt = to_prompt(saved, known)
+    pictures = run(server, prompt)
+    for picture in pictures:
+        assert picture.std() > 4, "the picture is of one colour"
+    silent = run(server, without_adapter(prompt))
+    assert pictures.shape == silent.shape
+    assert numpy.abs(pictures - silent).sum() > 0.01 * silent.sum()
+
+
+def without_adapter(prompt: dict[str, Any]) -> dict[str, Any]:
+    changed = json.loads(json.dumps(prompt))
+    applied = [node for node in changed.values() if node["class_type"] == "IPAApply"]
+    assert applied
+    for node in applied:
+        node["class_type"], node["inputs"] = "IPARemove", {"model": node["inputs"]["model"]}
+    return changed
+
+
+def run(server: Client, prompt: dict[str, Any]) -> numpy.ndarray:
+    """All pictures and frames that a prompt saves."""
+    entry = server.run(prompt)
+    assert entry["status"]["status_str"] == "success", failure(entry)
+    saved = [
+        server.base / "output" / file["subfolder"] / file["filename"]
+        for output in entry["outputs"].values()
+        for file in output.get("images", [])
+        if file["type"] == "output"
+    ]
+    assert saved
+    frames: list[numpy.ndarray] = []
+    for path in saved:
+        with Image.open(path) as image:
+            for frame in ImageSequence.Iterator(image):
+                frames.append(numpy.asarray(frame.convert("RGB"), numpy.float32))
+    return numpy.stack(frames)
