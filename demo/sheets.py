@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from sheet_prompt import Cell, Link, Row, Sampling, SheetPrompt, masks, scales
+from stand_ins import TOY_ADAPTER, TOY_CFG, TOY_SIZE, TOY_STEPS
 
 Json = dict[str, Any]
 
-TOY_ADAPTER = "toy_standard.safetensors"
 TOY_PICTURES = ("toy_reference_a.png", "toy_reference_b.png", "toy_reference_c.png")
 TOY_WORDS = ("star", "heart", "moon")
 TOY_TITLE = (
     "Toy models of 10 million parameters, trained on drawings of 128 pixels: not Stable Diffusion"
 )
-TOY_SAMPLING = Sampling(size=128, steps=16, cfg=2.0)
+TOY_SAMPLING = Sampling(TOY_SIZE, TOY_STEPS, TOY_CFG)
 REAL_PROMPT = "a house in a garden, highly detailed"
 REAL_NEGATIVE = "blurry, low quality"
 

@@ -14,7 +14,10 @@ RANDOM_SDXL = "random weights, SDXL (demo)"
 SDXL_BASE = "sd_xl_base_1.0.safetensors"
 # Where the values of a node have width and height, and where the number of steps.
 SIZES = {"EmptyLatentImage": (0, 1), "ImageScale": (1, 2)}
-STEPS = {"KSampler": 2}
+STEPS, CFG = {"KSampler": 2}, {"KSampler": 3}
+TOY = "toy model (trained on drawings)"
+TOY_ADAPTER = "toy_standard.safetensors"
+TOY_SIZE, TOY_STEPS, TOY_CFG = 128, 16, 2.0
 # Latents of a whole number of the UNet's coarsest cells.
 PIXELS = 64
 
@@ -35,12 +38,23 @@ class Models:
         loaders: by type of loader, then by the file that it names, `ANY` for every other one; a
             loader that is not listed stays as it is and has to find its file.
         size: shorter side of the pictures in pixels; None leaves them as they are.
-        steps: of each sampler; None leaves them as they are.
+        steps, cfg: of each sampler; None leaves them as they are.
     """
 
     loaders: Mapping[str, Mapping[str, Loader]]
     size: int | None = None
     steps: int | None = None
+    cfg: float | None = None
+
+
+def toy_models() -> Models:
+    """The stand-ins of `toy_nodes`, and its adapter under the name that the demo gives it."""
+    loaders = {
+        "CheckpointLoaderSimple": {ANY: Loader("IPAToyCheckpoint", (TOY,))},
+        "CLIPVisionLoader": {ANY: Loader("IPAToyEncoder", (TOY,))},
+        "IPALoadAdapter": {ANY: Loader("IPALoadAdapter", (TOY_ADAPTER,))},
+    }
+    return Models(loaders, TOY_SIZE, TOY_STEPS, TOY_CFG)
 
 
 def random_models(size: int, adapter: str | None = None, steps: int | None = None) -> Models:
@@ -80,6 +94,8 @@ def fitted(workflow: Json, models: Models) -> Json:
                 values[place] = max(PIXELS, round(values[place] * scale / PIXELS) * PIXELS)
         if kind in STEPS and models.steps is not None:
             values[STEPS[kind]] = models.steps
+        if kind in CFG and models.cfg is not None:
+            values[CFG[kind]] = models.cfg
         if loader := _stand_in(models, kind, values):
             # What the published file's name says is lost, so is where to get it.
             node["properties"].pop("models", None)

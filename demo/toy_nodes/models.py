@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .vae import LATENT_TO_RGB, ToyVAE
 
-WEIGHTS = Path(__file__).parents[1] / "weights"
+WEIGHTS = Path(__file__).parent / "weights"
 WORD_TOKENS = 4
 CONTEXT = 768
 

@@ -19,11 +19,11 @@ from .loop import Job
 
 STEPS = {
     "base": 5200,
-    "captions": 1600,
+    "captions": 1200,
     "vae": 1500,
     "encoder": 2500,
-    "standard": 2000,
-    "plus": 2000,
+    "standard": 1500,
+    "plus": 1500,
     "judge": 900,
 }
 
@@ -39,7 +39,7 @@ def main() -> int:
     keep_memory()
     open_host()
     state = Path(os.environ.get("TOY_STATE") or Path(tempfile.gettempdir()) / "toy_state")
-    weights = Path(os.environ.get("TOY_WEIGHTS") or DEMO / "weights")
+    weights = Path(os.environ.get("TOY_WEIGHTS") or DEMO / "toy_nodes" / "weights")
     for folder in (state, weights):
         folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -61,7 +61,7 @@ def train_judge(job: Job) -> None:
     save_file({k: v.half().cpu().contiguous() for k, v in tensors.items()}, job.target("judge"))
 
 
-def load_judge(path: Path = DEMO / "weights" / "judge.safetensors") -> Judge:
+def load_judge(path: Path = DEMO / "toy_nodes" / "weights" / "judge.safetensors") -> Judge:
     judge = Judge()
     judge.load_state_dict({key: value.float() for key, value in load_file(path).items()})
     return judge.eval().requires_grad_(False)

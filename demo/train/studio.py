@@ -19,7 +19,7 @@ GRID = SIZE // 8  # latents along an edge
 class Studio:
     """All toy models, loaded once."""
 
-    def __init__(self, weights: Path = DEMO / "weights") -> None:
+    def __init__(self, weights: Path = DEMO / "toy_nodes" / "weights") -> None:
         from toy_nodes import models
 
         self.weights = weights
