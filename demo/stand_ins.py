@@ -12,11 +12,12 @@ ANY = ""
 RANDOM_WEIGHTS = "random weights (demo)"
 RANDOM_SDXL = "random weights, SDXL (demo)"
 SDXL_BASE = "sd_xl_base_1.0.safetensors"
-# Where the values of a node have width and height, and where the number of steps.
+# Where the values of a node have width and height, the number of steps and that of frames.
 SIZES = {"EmptyLatentImage": (0, 1), "ImageScale": (1, 2)}
 STEPS, CFG = {"KSampler": 2}, {"KSampler": 3}
+FRAMES = {"ImageFromBatch": 1}
 TOY = "toy model (trained on drawings)"
-TOY_ADAPTER = "toy_standard.safetensors"
+TOY_ADAPTER, TOY_PLUS = "toy_standard.safetensors", "toy_plus.safetensors"
 TOY_SIZE, TOY_STEPS, TOY_CFG = 128, 16, 2.0
 # Latents of a whole number of the UNet's coarsest cells.
 PIXELS = 64
@@ -39,25 +40,32 @@ class Models:
             loader that is not listed stays as it is and has to find its file.
         size: shorter side of the pictures in pixels; None leaves them as they are.
         steps, cfg: of each sampler; None leaves them as they are.
+        frames: that are taken of a video; None leaves them as they are.
     """
 
     loaders: Mapping[str, Mapping[str, Loader]]
     size: int | None = None
     steps: int | None = None
     cfg: float | None = None
+    frames: int | None = None
 
 
 def toy_models() -> Models:
-    """The stand-ins of `toy_nodes`, and its adapter under the name that the demo gives it."""
+    """The stand-ins of `toy_nodes`, and its adapters under the names that the demo gives them."""
     loaders = {
         "CheckpointLoaderSimple": {ANY: Loader("IPAToyCheckpoint", (TOY,))},
         "CLIPVisionLoader": {ANY: Loader("IPAToyEncoder", (TOY,))},
-        "IPALoadAdapter": {ANY: Loader("IPALoadAdapter", (TOY_ADAPTER,))},
+        "IPALoadAdapter": {
+            "ip-adapter_sd15.safetensors": Loader("IPALoadAdapter", (TOY_ADAPTER,)),
+            ANY: Loader("IPALoadAdapter", (TOY_PLUS,)),
+        },
     }
     return Models(loaders, TOY_SIZE, TOY_STEPS, TOY_CFG)
 
 
-def random_models(size: int, adapter: str | None = None, steps: int | None = None) -> Models:
+def random_models(
+    size: int, adapter: str | None = None, steps: int | None = None, frames: int | None = None
+) -> Models:
     """The stand-ins of `tiny_nodes`, and the adapter file for them where there is one only."""
     loaders = {
         "CheckpointLoaderSimple": {
@@ -69,7 +77,7 @@ def random_models(size: int, adapter: str | None = None, steps: int | None = Non
     }
     if adapter is not None:
         loaders["IPALoadAdapter"] = {ANY: Loader("IPALoadAdapter", (adapter,))}
-    return Models(loaders, size, steps)
+    return Models(loaders, size, steps, frames=frames)
 
 
 def real_models(checkpoint: str, adapter: str, encoder: str, size: int) -> Models:
@@ -87,22 +95,29 @@ def fitted(workflow: Json, models: Models) -> Json:
     workflow = copy.deepcopy(workflow)
     for node in workflow["nodes"]:
         kind, values = node["type"], node.get("widgets_values") or []
+        # The same values once more, by name; they would be the old ones.
+        node.pop("widgets_values_named", None)
         if kind in SIZES and models.size is not None:
-            width, height = SIZES[kind]
-            scale = models.size / min(values[width], values[height])
-            for place in (width, height):
-                values[place] = max(PIXELS, round(values[place] * scale / PIXELS) * PIXELS)
-        if kind in STEPS and models.steps is not None:
-            values[STEPS[kind]] = models.steps
-        if kind in CFG and models.cfg is not None:
-            values[CFG[kind]] = models.cfg
+            _scale(values, SIZES[kind], models.size)
+        for places, number in (
+            (STEPS, models.steps),
+            (CFG, models.cfg),
+            (FRAMES, models.frames),
+        ):
+            if kind in places and number is not None:
+                values[places[kind]] = number
         if loader := _stand_in(models, kind, values):
             # What the published file's name says is lost, so is where to get it.
             node["properties"].pop("models", None)
-            node.pop("widgets_values_named", None)
             node["type"], node["widgets_values"] = loader.node, list(loader.values)
             _rename_inputs(node)
     return workflow
+
+
+def _scale(values: list[Any], places: tuple[int, int], size: int) -> None:
+    scale = size / min(values[place] for place in places)
+    for place in places:
+        values[place] = max(PIXELS, round(values[place] * scale / PIXELS) * PIXELS)
 
 
 def _stand_in(models: Models, kind: str, values: list[Any]) -> Loader | None:

@@ -91,6 +91,15 @@ def parts(family: str) -> list[Part]:
     return found
 
 
+def depths(family: str) -> list[int]:
+    """For each layer in the order in which they run, how often the latent was halved before it."""
+    return [
+        (part["pixels"] // _LATENT).bit_length() - 1
+        for part in parts(family)
+        for _ in range(part["layers"])
+    ]
+
+
 def heard(rule: BlockRule, family: str, references: int = 1) -> Heard:
     """What a rule makes of the first of so many masked references.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import apply, doctor, embeds, encode, faces, load, prepare, stored, weights
+from . import apply, doctor, embeds, encode, faces, load, masks, prepare, stored, weights
 from .host import folders, routes
 
 
@@ -14,5 +14,6 @@ class IPAdapterExtension(ComfyExtension):
         routes.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        modules = (load, prepare, encode, faces, embeds, stored, weights, apply, doctor)
+        readers = (load, prepare, encode, faces, embeds, stored)
+        modules = (*readers, weights, masks, apply, doctor)
         return [node for module in modules for node in module.NODES]

@@ -33,7 +33,27 @@ class ApplyIPAdapter(io.ComfyNode):
             category=CATEGORY,
             description="Makes a MODEL hear reference images. Apply several in a row for several "
             "adapters; the MODEL that comes in is never changed.",
-            search_aliases=["ipadapter", "ip adapter", "IPAdapterAdvanced", "image prompt"],
+            search_aliases=[
+                "ipadapter",
+                "ip adapter",
+                "image prompt",
+                "IPAdapter Advanced",
+                "IPAdapter Batch (Adv.)",
+                "IPAdapter FaceID",
+                "IPAdapter FaceID Kolors",
+                "IPAdapter FaceID Batch",
+                "IPAdapter Embeds",
+                "IPAdapter Embeds Batch",
+                "IPAdapter Style & Composition SDXL",
+                "SDXL IPAdapter Style & Batch Composition",
+                "IPAdapter Mad Scientist",
+                "IPAdapterMS",
+                "IPAdapter ClipVision Enhancer Batch",
+                "IPAdapter Precise Style Transfer",
+                "IPAdapterPreciseStyleTransferBatch",
+                "IPAdapter Precise Composition",
+                "IPAdapter Precise Composition Batch",
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="SD1.5, SD2, SDXL or Kolors."),
                 Adapter.Input("adapter", tooltip="From Load IP-Adapter."),
@@ -88,7 +108,13 @@ class BindToConditioning(io.ComfyNode):
             description="Makes one prompt hear reference images while the other prompts of the "
             "same run do not, for regional prompting. Use the MODEL and the conditioning that come "
             "out together; bind several in a row for several regions.",
-            search_aliases=["ipadapter", "regional", "IPAdapterRegionalConditioning", "area"],
+            search_aliases=[
+                "regional",
+                "area",
+                "IPAdapter from Params",
+                "IPAdapter Regional Conditioning",
+                "IPAdapter Combine Params",
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="SD1.5, SD2, SDXL or Kolors."),
                 Adapter.Input("adapter", tooltip="From Load IP-Adapter."),
@@ -166,7 +192,7 @@ class RemoveIPAdapter(io.ComfyNode):
             display_name="Remove IP-Adapter",
             category=CATEGORY,
             description="Takes all references off a MODEL; patches of other packs stay.",
-            search_aliases=["ipadapter", "ip adapter"],
+            search_aliases=["remove ipadapter", "reset"],
             inputs=[io.Model.Input("model", tooltip="A MODEL with or without references.")],
             outputs=[io.Model.Output("model", tooltip="The MODEL without references.")],
         )

@@ -21,7 +21,7 @@ class Doctor(io.ComfyNode):
             description="Lists every adapter, image encoder and face pack found, what each was "
             "recognised as, which kinds can be used now, and for the others what is missing, "
             "where to put it and where to get it. Works alone; nothing is downloaded.",
-            search_aliases=["ipadapter", "diagnose", "IPAdapter model not found", "check models"],
+            search_aliases=["diagnose", "check ipadapter models", "model not found"],
             is_output_node=True,
             inputs=[
                 io.Model.Input(

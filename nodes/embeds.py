@@ -14,7 +14,7 @@ from ..ip_models.masks import require_mask
 from ..ip_models.number_list import parse_numbers
 from ..ip_models.report import describe
 from .host.apply import require
-from .sockets import CATEGORY, Embeds, by_number
+from .sockets import CATEGORY, RESENT, Embeds, by_number
 
 _MOST_EMBEDS = 50
 
@@ -25,10 +25,17 @@ class MergeEmbeds(io.ComfyNode):
         return io.Schema(
             node_id="IPAMergeEmbeds",
             display_name="Merge Embeds",
-            category=CATEGORY,
+            category=f"{CATEGORY}/embeds",
+            **RESENT,
             description="Joins references of one encoder: concat hears all of them at once, the "
             "other methods mix them into a single reference.",
-            search_aliases=["ipadapter", "IPAdapterCombineEmbeds", "combine embeds"],
+            search_aliases=[
+                "merge ipadapter embeds",
+                "ip adapter",
+                "combine embeds",
+                "IPAdapter Advanced",
+                "IPAdapter Combine Embeds",
+            ],
             inputs=[
                 io.Autogrow.Input(
                     "embeds",
@@ -78,10 +85,20 @@ class RegionsOfEmbeds(io.ComfyNode):
         return io.Schema(
             node_id="IPARegions",
             display_name="Regions (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/embeds",
+            **RESENT,
             description="Gives each reference a part of the picture of its own. Each is heard by "
             "itself, so that two full masks are twice as loud as one.",
-            search_aliases=["ipadapter", "regional", "IPAdapterRegionalConditioning", "masks"],
+            search_aliases=[
+                "regional",
+                "masks",
+                "IPAdapter Tiled",
+                "IPAdapterTiled",
+                "IPAdapter Tiled Batch",
+                "IPAdapter from Params",
+                "IPAdapter Regional Conditioning",
+                "IPAdapter Combine Params",
+            ],
             inputs=[
                 io.Autogrow.Input(
                     "embeds",

@@ -12,8 +12,9 @@ from ..ip_models.report import describe
 from ..ip_models.tiles import MOST_OVERLAP, MOST_TILES, TileMerge, Tiling
 from .host import vision
 from .host.encoder_size import MOST_SIZE
+from .host.encoder_view import view
 from .host.vision import MOST_AT_ONCE, Reference, Unconditional
-from .sockets import CATEGORY, Embeds
+from .sockets import CATEGORY, RESENT, Embeds
 
 
 class EncodeImage(io.ComfyNode):
@@ -22,10 +23,23 @@ class EncodeImage(io.ComfyNode):
         return io.Schema(
             node_id="IPAEncodeImage",
             display_name="Encode Image (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/embeds",
+            **RESENT,
             description="Encodes reference images. The embeds serve every adapter made for this "
             "encoder; a batch of images is several references heard together.",
-            search_aliases=["ipadapter", "IPAdapterEncoder", "clip vision encode", "image prompt"],
+            search_aliases=[
+                "ipadapter",
+                "clip vision encode",
+                "image prompt",
+                "IPAdapter Advanced",
+                "IPAdapter Batch (Adv.)",
+                "IPAdapter Tiled",
+                "IPAdapterTiled",
+                "IPAdapter Tiled Batch",
+                "IPAdapter ClipVision Enhancer",
+                "IPAdapter ClipVision Enhancer Batch",
+                "IPAdapter Encoder",
+            ],
             inputs=[
                 io.ClipVision.Input("clip_vision", tooltip="The encoder the adapter asks for."),
                 io.Image.Input("image", tooltip="One reference, or a batch of several."),
@@ -120,6 +134,13 @@ class EncodeImage(io.ComfyNode):
                     tooltip="Side in pixels of what the encoder sees, a multiple of its patches; "
                     "0 is its own. For adapters trained at another size, e.g. 448.",
                 ),
+                io.Boolean.Input(
+                    "preview",
+                    default=False,
+                    optional=True,
+                    tooltip="Shows on the node what the encoder sees, pixel for pixel: the images "
+                    "as they are cut and masked, all tiles, the negative image; 64 at most.",
+                ),
             ],
             outputs=[Embeds.Output("embeds", tooltip="For Apply IP-Adapter or Merge Embeds.")],
         )
@@ -139,6 +160,7 @@ class EncodeImage(io.ComfyNode):
         tile_ratio: float = 0.5,
         batch_size: int = 0,
         encoder_size: int = 0,
+        preview: bool = False,
     ) -> io.NodeOutput:
         merge = chosen("tile_merge", tile_merge, TileMerge)
         reference = Reference(
@@ -152,8 +174,13 @@ class EncodeImage(io.ComfyNode):
             size=encoder_size,
         )
         features = vision.encode(clip_vision, reference)
-        lines = [describe(features), *reference.lines]
-        return io.NodeOutput(features, ui=ui.PreviewText("\n".join(lines)))
+        lines, shown = [describe(features), *reference.lines], dict[str, Any]()
+        if preview:
+            seen = view(clip_vision, reference)
+            lines.append(seen.text)
+            shown = ui.PreviewImage(seen.images, cls=cls).as_dict()
+        told = ui.PreviewText("\n".join(lines)).as_dict()
+        return io.NodeOutput(features, ui={**shown, **told})
 
 
 NODES: list[type[io.ComfyNode]] = [EncodeImage]

@@ -9,8 +9,8 @@ from comfy_api.latest import io, ui
 from ..ip_models.faces import FaceChoice
 from .host import face_packs
 from .host.face_engines import EngineChoice, load_engine
-from .host.faces import OnNoFace, Photos, encode_faces
-from .sockets import CATEGORY, Embeds, FaceModels
+from .host.faces import OnNoFace, Photos, encode_faces, views
+from .sockets import CATEGORY, RESENT, Embeds, FaceModels
 
 
 class LoadFaceModels(io.ComfyNode):
@@ -19,11 +19,19 @@ class LoadFaceModels(io.ComfyNode):
         return io.Schema(
             node_id="IPALoadFaceModels",
             display_name="Load Face Models (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/loaders",
+            **RESENT,
             description="Loads the face detector and recogniser of a pack in models/insightface. "
             "Nothing has to be installed for it and nothing is downloaded. InsightFace's packs are "
             "for non-commercial research only.",
-            search_aliases=["ipadapter", "IPAdapterInsightFaceLoader", "insightface", "FaceID"],
+            search_aliases=[
+                "insightface",
+                "IPAdapter FaceID",
+                "IPAdapter FaceID Kolors",
+                "IPAdapter FaceID Batch",
+                "IPAdapter Unified Loader FaceID",
+                "IPAdapter InsightFace Loader",
+            ],
             inputs=[
                 io.Combo.Input(
                     "pack",
@@ -65,10 +73,18 @@ class EncodeFace(io.ComfyNode):
         return io.Schema(
             node_id="IPAEncodeFace",
             display_name="Encode Face (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/embeds",
+            **RESENT,
             description="Finds a face in each photo and reads whose it is, for FaceID adapters. "
             "Several photos of one person are heard together.",
-            search_aliases=["ipadapter", "IPAdapterFaceID", "FaceID", "face", "portrait"],
+            search_aliases=[
+                "FaceID",
+                "face",
+                "portrait",
+                "IPAdapter FaceID",
+                "IPAdapter FaceID Kolors",
+                "IPAdapter FaceID Batch",
+            ],
             inputs=[
                 io.MultiType.Input(
                     "face_models",
@@ -108,6 +124,13 @@ class EncodeFace(io.ComfyNode):
                     optional=True,
                     tooltip="Used with left to right: 0 is the face furthest left.",
                 ),
+                io.Boolean.Input(
+                    "preview",
+                    default=False,
+                    optional=True,
+                    tooltip="Shows on the node what the networks see: each face upright as the "
+                    "recogniser gets it and, with clip_vision, as that gets it; 64 each at most.",
+                ),
             ],
             outputs=[
                 Embeds.Output("embeds", tooltip="For Apply IP-Adapter or Merge Embeds."),
@@ -125,11 +148,18 @@ class EncodeFace(io.ComfyNode):
         face: str = FaceChoice.LARGEST.value,
         on_no_face: str = OnNoFace.ERROR.value,
         face_index: int = 0,
+        preview: bool = False,
     ) -> io.NodeOutput:
         photos = Photos(image, FaceChoice(face), face_index, OnNoFace(on_no_face))
-        features, crops = encode_faces(face_models, photos, clip_vision)
-        text = f"{features.count} of {len(image)} photos with a face"
-        return io.NodeOutput(features, crops, features.count > 0, ui=ui.PreviewText(text))
+        read = encode_faces(face_models, photos, clip_vision)
+        count = read.features.count
+        text = f"{count} of {len(image)} photos with a face"
+        shown: list[Any] = []
+        for pictures in views(read, clip_vision) if preview else ():
+            shown += ui.PreviewImage(pictures, cls=cls).values
+        images = {"images": shown, "animated": (False,)} if shown else {}
+        told = ui.PreviewText(text).as_dict()
+        return io.NodeOutput(read.features, read.crops, count > 0, ui={**images, **told})
 
 
 NODES: list[type[io.ComfyNode]] = [LoadFaceModels, EncodeFace]

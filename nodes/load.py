@@ -14,7 +14,7 @@ from .host import folders, match
 from .host.backbones import attention_layers
 from .host.encoder_text import describe_encoder, describe_memory
 from .host.loaded import LoadedAdapter, load
-from .sockets import CATEGORY, Adapter
+from .sockets import CATEGORY, RESENT, Adapter
 
 _AUTO = "auto"
 
@@ -38,10 +38,17 @@ class LoadAdapter(io.ComfyNode):
         return io.Schema(
             node_id="IPALoadAdapter",
             display_name="Load IP-Adapter",
-            category=CATEGORY,
+            category=f"{CATEGORY}/loaders",
+            **RESENT,
             description="Loads an IP-Adapter file and shows what it was recognised as: base model, "
             "kind, tokens and the image encoder it needs. The name of the file does not matter.",
-            search_aliases=["ipadapter", "ip adapter", "IPAdapterModelLoader", "image prompt"],
+            search_aliases=[
+                "ipadapter",
+                "ip adapter",
+                "image prompt",
+                "IPAdapter Model Loader",
+                "IPAdapter Unified Loader Community",
+            ],
             inputs=[
                 io.Combo.Input(
                     "adapter_file",
@@ -84,11 +91,18 @@ class LoadForModel(io.ComfyNode):
         return io.Schema(
             node_id="IPALoadForModel",
             display_name="Load IP-Adapter for Model",
-            category=CATEGORY,
+            category=f"{CATEGORY}/loaders",
+            **RESENT,
             description="Finds, by content, the adapter of the wanted kind that fits the MODEL and "
             "the image encoder that fits the adapter, and loads both. For FaceID without plus no "
             "encoder is needed and none comes out.",
-            search_aliases=["ipadapter", "IPAdapterUnifiedLoader", "unified loader"],
+            search_aliases=[
+                "ipadapter",
+                "unified loader",
+                "IPAdapter Unified Loader",
+                "IPAdapter Unified Loader FaceID",
+                "IPAdapter Unified Loader Community",
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="The MODEL the adapter is meant for."),
                 io.Combo.Input(
@@ -156,11 +170,17 @@ class LoadEncoder(io.ComfyNode):
         return io.Schema(
             node_id="IPALoadEncoder",
             display_name="Load Image Encoder (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/loaders",
+            **RESENT,
             description="Loads an image encoder and shows its size and features. A file is read by "
             "ComfyUI; the folder of a CLIP or SigLIP from Hugging Face goes through transformers, "
             "for other input sizes and for SigLIP's pooled feature.",
-            search_aliases=["ipadapter", "clip vision loader", "CLIPVisionLoader", "siglip"],
+            search_aliases=[
+                "ipadapter image encoder",
+                "clip vision loader",
+                "CLIPVisionLoader",
+                "siglip",
+            ],
             inputs=[
                 io.Combo.Input(
                     "encoder_file",

@@ -10,7 +10,7 @@ from ..ip_models.bounds import chosen
 from ..ip_models.noise import LARGEST_SEED, MOST_BLUR, SIDE, Noise, Recipe
 from ..ip_models.prepare import Framing, Ground
 from .host.prepare import MOST_NOISE, MOST_SIZE, Wish, make_noise, prepare_images
-from .sockets import CATEGORY, FaceModels
+from .sockets import CATEGORY, RESENT, FaceModels
 
 _GREY = "#808080"
 
@@ -21,10 +21,11 @@ class PrepareImage(io.ComfyNode):
         return io.Schema(
             node_id="IPAPrepareImage",
             display_name="Prepare Image (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/image",
+            **RESENT,
             description="Makes images square the way you want and shows exactly what the encoder "
             "will see. Encode Image changes no pixel of the result.",
-            search_aliases=["ipadapter", "PrepImageForClipVision", "crop", "pad", "sharpen"],
+            search_aliases=["crop", "pad", "sharpen", "Prep Image For ClipVision"],
             inputs=[
                 io.Image.Input("image", tooltip="One reference, or a batch of several."),
                 io.ClipVision.Input(
@@ -132,10 +133,11 @@ class NoiseImage(io.ComfyNode):
         return io.Schema(
             node_id="IPANoiseImage",
             display_name="Noise Image (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/image",
+            **RESENT,
             description="Noise, or an image with noise in it, for negative_image of Encode Image: "
             "the picture stays away from mush and grain, or from the image.",
-            search_aliases=["ipadapter", "IPAdapterNoise", "negative image"],
+            search_aliases=["IPAdapterNoise", "negative image", "IPAdapter Noise"],
             inputs=[
                 io.Image.Input(
                     "image",

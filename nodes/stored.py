@@ -16,7 +16,7 @@ from .host.apply import require
 from .host.embeds_load import Wanted, load
 from .host.embeds_store import FileFormat, IfExists
 from .host.loaded import ANY_ENCODER, LoadedAdapter
-from .sockets import CATEGORY, Adapter, Embeds, by_number
+from .sockets import CATEGORY, RESENT, Adapter, Embeds, by_number
 
 _MOST, _MOST_ENTRIES = 50, 49
 _NONE = "none"
@@ -28,10 +28,10 @@ class SaveEmbeds(io.ComfyNode):
         return io.Schema(
             node_id="IPASaveEmbeds",
             display_name="Save Embeds (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/embeds",
             description="Writes embeds into models/ipadapter_embeds, where Load Embeds lists them "
             "at once. With the file neither the picture nor the encoder is needed any more.",
-            search_aliases=["ipadapter", "IPAdapterSaveEmbeds", "ipadpt"],
+            search_aliases=["ipadpt", "IPAdapter Save Embeds"],
             is_output_node=True,
             inputs=[
                 io.Autogrow.Input(
@@ -181,10 +181,11 @@ class LoadEmbeds(io.ComfyNode):
         return io.Schema(
             node_id="IPALoadEmbeds",
             display_name="Load Embeds (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/embeds",
+            **RESENT,
             description="Loads embeds that were saved here, by diffusers or by "
             "ComfyUI_IPAdapter_plus (.ipadpt). Neither the picture nor the encoder is needed.",
-            search_aliases=["ipadapter", "IPAdapterLoadEmbeds", "ipadpt"],
+            search_aliases=["ipadpt", "IPAdapter Load Embeds"],
             inputs=[
                 io.Combo.Input(
                     "embeds_file",

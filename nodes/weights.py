@@ -14,7 +14,7 @@ from ..ip_models.schedule import Curve, Ramp
 from ..ip_models.weights import EVERYWHERE
 from ..ip_models.weights import Weights as LayerWeights
 from .host.apply import require
-from .sockets import CATEGORY, Weights
+from .sockets import CATEGORY, RESENT, Weights
 
 _CUSTOM = "custom"
 _STEPS, _FRAMES = "steps", "frames"
@@ -33,10 +33,24 @@ class BlockWeights(io.ComfyNode):
         return io.Schema(
             node_id="IPABlockWeights",
             display_name="Block Weights (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/weights",
             description="How loud the reference is in which part of the model: style only, "
             "composition only, or weights of your own. The same node serves SD1.5 and SDXL.",
-            search_aliases=["ipadapter", "weight type", "InstantStyle", "layer weights", "style"],
+            search_aliases=[
+                "weight type",
+                "InstantStyle",
+                "layer weights",
+                "style",
+                "IPAdapter Advanced",
+                "IPAdapter Style & Composition SDXL",
+                "SDXL IPAdapter Style & Batch Composition",
+                "IPAdapter Mad Scientist",
+                "IPAdapterMS",
+                "IPAdapter Precise Style Transfer",
+                "IPAdapterPreciseStyleTransferBatch",
+                "IPAdapter Precise Composition",
+                "IPAdapter Precise Composition Batch",
+            ],
             inputs=[
                 io.Combo.Input(
                     "preset",
@@ -96,10 +110,18 @@ class Schedule(io.ComfyNode):
         return io.Schema(
             node_id="IPASchedule",
             display_name="Schedule (IP-Adapter)",
-            category=CATEGORY,
+            category=f"{CATEGORY}/weights",
+            **RESENT,
             description="Lets the scale of a reference change over the steps of a run or over the "
             "frames of a video. Chain two for both, or with Block Weights.",
-            search_aliases=["ipadapter", "IPAdapterWeights", "weight schedule", "frames"],
+            search_aliases=[
+                "weight schedule",
+                "frames",
+                "IPAdapter Weights",
+                "IPAdapter Combine Weights",
+                "IPAdapter Weights From Strategy",
+                "Prompt Schedule From Weights Strategy",
+            ],
             inputs=[
                 io.Combo.Input(
                     "over",

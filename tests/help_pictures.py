@@ -391,6 +391,34 @@ def bind() -> str:
     return sheet(174, *parts)
 
 
+def preview_mask() -> str:
+    """A ring, and the weights that grids get of it; on the coarsest it is almost lost."""
+    import torch
+    from pack.ip_models.masks import RegionMask
+
+    across = torch.linspace(-1, 1, 64)
+    away = (across[None] ** 2 + across[:, None] ** 2).sqrt()
+    region, like = RegionMask(((away > 0.55) & (away < 0.75)).float()), torch.zeros(1)
+    parts: list[str] = []
+    for i, count in enumerate((64, 16, 8, 2)):
+        x, side = 10 + i * 77, 68 / count
+        parts.append(text(x + 34, 22, "mask" if i == 0 else f"{count} x {count}", 13, at="middle"))
+        parts.append(box(x, 32, 68, 68, "#111"))
+        if i == 0:
+            ring = f'<circle cx="{x + 34}" cy="66" r="22" fill="none" stroke="#fff"'
+            parts.append(f'{ring} stroke-width="7"/>')
+            continue
+        for number, weight in enumerate(region.on(count, count, like).flatten().tolist()):
+            row, column = divmod(number, count)
+            if weight > 0.02:
+                grey = 17 + round(238 * weight)
+                parts.append(
+                    f'<rect x="{x + column * side:g}" y="{32 + row * side:g}" width="{side:g}"'
+                    f' height="{side:g}" fill="rgb({grey},{grey},{grey})"/>'
+                )
+    return sheet(112, *parts)
+
+
 def remove() -> str:
     parts = [node(10, 58, "IPAApply", 76), arrow(88, 73, 108, 73), node(112, 58, "IPARemove", 86)]
     parts += [
@@ -433,6 +461,7 @@ DRAWN: dict[str, Callable[[], str]] = {
     "IPARegions": regions,
     "IPABlockWeights": block_weights,
     "IPASchedule": schedule,
+    "IPAPreviewMask": preview_mask,
     "IPAApply": apply,
     "IPABindToConditioning": bind,
     "IPARemove": remove,

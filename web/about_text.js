@@ -15,6 +15,7 @@ export const REPORTING = new Set([
   "IPASaveEmbeds",
   "IPALoadEmbeds",
   "IPASchedule",
+  "IPAPreviewMask",
   "IPADoctor",
 ]);
 

@@ -13,6 +13,9 @@ import "./example_inputs.js";
 
 const KIND = "about";
 
+/** Nodes in any graph that say what the chosen file is. @type {Set<any>} */
+const loaders = new Set();
+
 /**
  * @param {any} node
  * @param {string} name
@@ -48,6 +51,12 @@ function describeOnChoice(node) {
     describeChoice(this);
     return result;
   };
+  const removed = node.onRemoved;
+  node.onRemoved = function () {
+    loaders.delete(this);
+    return removed?.apply(this, arguments);
+  };
+  loaders.add(node);
   describeChoice(node);
 }
 
@@ -68,5 +77,9 @@ app.registerExtension({
       if (output?.ipadapter_embeds) app.refreshComboInNodes?.();
     };
     if (node.comfyClass === "IPALoadAdapter") describeOnChoice(node);
+  },
+  /** R was pressed: another file may have the name by now. */
+  refreshComboInNodes() {
+    for (const node of loaders) describeChoice(node);
   },
 });

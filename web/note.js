@@ -3,6 +3,7 @@
 
 const LINE_HEIGHT = 18;
 const PADDING = 8;
+const MARGIN = 6; // on the canvas, to each side of the element
 const LETTER = 6.2; // width of one, on average
 /** From this number of lines on a text is a report, which gets more room; the rest is scrolled. */
 const REPORT = 12;
@@ -26,8 +27,7 @@ export function show(node, kind, lines) {
   const room = lines.length < REPORT ? NOTE : PAGE;
   const most = room.lines * LINE_HEIGHT + PADDING;
   // A node of Nodes 2.0 would grow with its text; one on the canvas is as large as it was drawn.
-  const grows = /** @type {any} */ (globalThis).LiteGraph?.vueNodesMode;
-  widget.element.style.maxHeight = grows ? `${most}px` : "";
+  widget.element.style.maxHeight = isVue() ? `${most}px` : "";
   const width = Math.max(node.size[0], room.width);
   widget.wanted = Math.min(most, rows(lines, width) * LINE_HEIGHT + PADDING);
   grow(node, width);
@@ -38,6 +38,10 @@ export function show(node, kind, lines) {
     widget.wanted = Math.min(most, widget.wanted + scrollHeight - clientHeight);
     grow(node, width);
   });
+}
+
+function isVue() {
+  return /** @type {any} */ (globalThis).LiteGraph?.vueNodesMode;
 }
 
 /**
@@ -102,7 +106,9 @@ function make(node, kind) {
   const widget = node.addDOMWidget(name, name, element, {
     serialize: false,
     hideOnZoom: false,
-    getMinHeight: () => widget.wanted ?? LINE_HEIGHT + PADDING,
+    margin: MARGIN,
+    // On the canvas the height is that of the element with its margins.
+    getMinHeight: () => (widget.wanted ?? LINE_HEIGHT + PADDING) + (isVue() ? 0 : 2 * MARGIN),
   });
   widget.serialize = false;
   return widget;

@@ -3,48 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import comfy.model_management
 import torch
 from torch import Tensor
 
-from ...ip_models.image import Fit, fit_bytes, fit_images, square_side
-from ...ip_models.tiles import Rows, TileMerge, Tiling, cut, merge_tiles
+from ...ip_models.squares import Manner, Squares
+from ...ip_models.tiles import Rows, TileMerge, merge_tiles
 from .encoded import Key, bytes_of, digest, ram_is_short, seen
 from .progress import Progress
-
-CHUNK = 8
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How pictures go through an encoder.
-
-    Attributes:
-        tiling: closer looks at parts of each picture.
-        at_once: squares that the encoder gets together, 0 for the usual number.
-    """
-
-    fit: Fit
-    tiling: Tiling = Tiling()
-    at_once: int = 0
-
-    @property
-    def chunk(self) -> int:
-        """Squares that the encoder gets together."""
-        return self.at_once or CHUNK
-
-    @property
-    def tile_steps(self) -> int:
-        """Runs for the tiles of one picture."""
-        return -(-(self.tiling.count**2) // self.chunk) if self.tiling.used else 0
-
-    def steps(self, count: int) -> int:
-        """Runs for whole pictures."""
-        return -(-count // self.chunk)
 
 
 class Runner:
@@ -57,7 +25,7 @@ class Runner:
 
     def __init__(self, encoder: Any, manner: Manner, look: Key | None, progress: Progress) -> None:
         self._encoder, self._manner, self._look = encoder, manner, look
-        self._size, self._colour = int(encoder.image_size), tuple(encoder.image_mean)
+        self._squares = Squares(manner, int(encoder.image_size), tuple(encoder.image_mean))
         self._progress = progress
         ram_is_short()
 
@@ -86,9 +54,8 @@ class Runner:
         return table.rows
 
     def _wholes(self, images: Tensor, count: int) -> Iterator[Rows]:
-        for chunk in images.split(self._manner.chunk):
+        for squares in self._squares.wholes(images):
             self._progress.step()
-            squares = fit_images(chunk, self._size, self._manner.fit, self._colour)
             if self._look is None:
                 yield run(self._encoder, squares)
             else:
@@ -106,9 +73,7 @@ class Runner:
         yield from (known[key] for key in keys)
 
     def _tiles(self, image: Tensor, count: int) -> Rows:
-        manner, (height, width) = self._manner, image.shape[:2]
-        side = square_side((width, height), manner.fit, manner.tiling.count * self._size)
-        square = fit_bytes(image[None], side, manner.fit, self._colour)[0]
+        manner, square = self._manner, self._squares.large(image)
         if self._look is None:
             return merge_tiles(self._run_tiles(square), manner.tiling)
         key = (*self._look, manner.tiling.count, manner.tiling.overlap, digest(square))
@@ -122,10 +87,9 @@ class Runner:
         return known
 
     def _run_tiles(self, square: Tensor) -> Iterator[Rows]:
-        boxes = iter(self._manner.tiling.boxes)
-        while some := list(islice(boxes, self._manner.chunk)):
+        for squares in self._squares.tiles(square):
             self._progress.step()
-            yield run(self._encoder, cut(square, some, self._size))
+            yield run(self._encoder, squares)
 
 
 def run(encoder: Any, squares: Tensor) -> Rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 import torch
@@ -16,6 +16,7 @@ from ...ip_models.faces import Face, FaceChoice, choose, find_faces, tried
 from ...ip_models.features import FaceFeatures, ImageFeatures
 from ...ip_models.image import Fit, require_images
 from .apply import require
+from .encoder_view import MOST_SHOWN, view
 from .face_engines import FaceEngine
 from .face_insightface import InsightfaceEngine
 from .face_packs import Recogniser, warn_of
@@ -51,19 +52,27 @@ class Photos:
     on_no_face: OnNoFace = OnNoFace.ERROR
 
 
+class EncodedFaces(NamedTuple):
+    """Faces that were read.
+
+    Attributes:
+        crops: as an encoder sees them, (n, size, size, 3) in 0..1; one black picture for nobody.
+        upright: as the recogniser sees them, the same at its size; none for nobody.
+    """
+
+    features: FaceFeatures
+    crops: Tensor
+    upright: Tensor
+
+
 def engine_of(face_models: Any) -> FaceEngine:
     """This pack's own engine, or one around the object of another pack."""
     own = all(hasattr(face_models, name) for name in ("embed", "crop_size", "fixed_size"))
     return face_models if own else InsightfaceEngine.from_object(face_models)
 
 
-def encode_faces(
-    face_models: Any, photos: Photos, clip_vision: Any = None
-) -> tuple[FaceFeatures, Tensor]:
+def encode_faces(face_models: Any, photos: Photos, clip_vision: Any = None) -> EncodedFaces:
     """Identity of each photo's face and, with an encoder, what it looks like.
-
-    Returns:
-        The features, and the faces as (n, size, size, 3) in 0..1; one black picture for nobody.
 
     Raises:
         BadInput: the images or the encoder cannot be used.
@@ -97,18 +106,20 @@ def encode_faces(
 
 def _encode(
     engine: FaceEngine, found: list[tuple[Picture, Face]], clip_vision: Any, progress: Progress
-) -> tuple[FaceFeatures, Tensor]:
+) -> EncodedFaces:
     source = engine.describe().splitlines()[0]
     if not found:
         nobody = FaceFeatures(torch.zeros(0, 512), None, source)
-        return nobody, torch.zeros(1, _CROP, _CROP, 3)
+        size = engine.crop_size
+        return EncodedFaces(nobody, torch.zeros(1, _CROP, _CROP, 3), torch.zeros(0, size, size, 3))
     upright = [norm_crop(picture, face.key_points, engine.crop_size) for picture, face in found]
     identity = engine.embed(upright)
     progress.step()
     crops = _images([_seen(picture, face, clip_vision) for picture, face in found])
     pack = getattr(engine, "pack", None)  # the models of other packs are their own business
     doubts = {one.value: warn_of(pack, one) for one in Recogniser} if pack else {}
-    return FaceFeatures(identity, _looks(clip_vision, crops), source, doubts), crops
+    features = FaceFeatures(identity, _looks(clip_vision, crops), source, doubts)
+    return EncodedFaces(features, crops, _images(upright))
 
 
 def _seen(picture: Picture, face: Face, clip_vision: Any) -> Picture:
@@ -119,9 +130,21 @@ def _seen(picture: Picture, face: Face, clip_vision: Any) -> Picture:
 
 
 def _looks(clip_vision: Any, crops: Tensor) -> ImageFeatures | None:
-    if clip_vision is None:
-        return None
-    return encode(clip_vision, Reference(images=crops, fit=Fit.SQUASH))
+    return None if clip_vision is None else encode(clip_vision, _reference(crops))
+
+
+def _reference(crops: Tensor) -> Reference:
+    return Reference(images=crops, fit=Fit.SQUASH)
+
+
+def views(faces: EncodedFaces, clip_vision: Any = None) -> list[Tensor]:
+    """What reached the networks, the first of them: recogniser, then encoder if there is one."""
+    if not len(faces.upright):
+        return []
+    seen = [faces.upright[:MOST_SHOWN]]
+    return (
+        seen if clip_vision is None else [*seen, view(clip_vision, _reference(faces.crops)).images]
+    )
 
 
 def _picture(image: Tensor) -> Picture:

@@ -199,11 +199,17 @@ def adapter_hint(layers: list[AttentionLayer], kind: Kind) -> str:
         # Whoever has a picture only has no use for an adapter that reads faces.
         if suits(spec, layers) and spec.supported and spec.needs_face is (kind in FACE_KINDS)
     ]
-    fitting.sort(key=lambda name: (specs[name].kind is not kind, name))
-    if fitting:
-        return f"Load {fitting[0]}, which is in models/{folders.ADAPTERS} and fits"
-    family = family_of(layers) or Family.SD1
     choice = next((c for c, rule in RULES.items() if rule.kind is kind), Choice.STANDARD)
+
+    def order(name: str) -> tuple[bool, bool, str]:
+        """The plain one of a kind first: who has a plus adapter does not want plus face."""
+        spec = specs[name]
+        return spec.kind is not kind, rank(choice, spec, name) is None, name
+
+    if fitting:
+        best = min(fitting, key=order)
+        return f"Load {best}, which is in models/{folders.ADAPTERS} and fits"
+    family = family_of(layers) or Family.SD1
     return _get_adapter(family, choice)
 
 

@@ -15,11 +15,12 @@ from ...ip_models.bounds import whole
 from ...ip_models.errors import BadInput
 from ...ip_models.features import ImageFeatures, name_encoder
 from ...ip_models.image import Fit, blend_with, hidden_line, require_images
+from ...ip_models.squares import Manner
 from ...ip_models.tiles import Rows, TileMerge, Tiling
 from .apply import require
 from .encoded import Key, seen, signature
 from .encoder_identity import fingerprint
-from .encoder_run import Manner, Runner, run
+from .encoder_run import Runner, run
 from .encoder_size import MOST_SIZE, at_size
 from .progress import Progress
 
@@ -78,8 +79,7 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
     Raises:
         BadInput: the images, the mask, a number or the encoder cannot be used.
     """
-    _require_encoder(clip_vision)
-    images, negative = _checked(reference, tuple(clip_vision.image_mean))
+    images, negative = checked(clip_vision, reference)
     at_once = whole("batch_size", reference.at_once, 0, MOST_AT_ONCE)
     size = whole("encoder_size", reference.size, 0, MOST_SIZE)
     manner = Manner(reference.fit, reference.tiling, at_once)
@@ -106,14 +106,19 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
     )
 
 
-def _checked(reference: Reference, colour: tuple[float, ...]) -> tuple[Tensor, Tensor | None]:
-    """References behind their mask, and the negative ones."""
+def checked(clip_vision: Any, reference: Reference) -> tuple[Tensor, Tensor | None]:
+    """References behind their mask, and the negative ones.
+
+    Raises:
+        BadInput: the images, the mask or the encoder cannot be used.
+    """
+    _require_encoder(clip_vision)
     images, negative = reference.images, reference.negative
     require("image", images, Tensor, "an IMAGE")
     require_images(images, "image")
     if reference.mask is not None:
         require("mask", reference.mask, Tensor, "a MASK")
-        images = blend_with(images, reference.mask, colour)
+        images = blend_with(images, reference.mask, tuple(clip_vision.image_mean))
     if negative is not None:
         require("negative_image", negative, Tensor, "an IMAGE")
         require_images(negative, "negative_image")

@@ -42,6 +42,19 @@ SET = """([id, name, value]) => {
   widget.value = value;
   widget.callback?.(value);
 }"""
+CONNECT = """([from, to, name]) => {
+  const [source, target] = [from, to].map((id) => window.app.canvas.graph.getNodeById(id));
+  const slot = target.inputs.findIndex((each) => each.name.startsWith(name));
+  source.connect(0, target, slot);
+}"""
+RUN = """() => new Promise((resolve) => {
+  const { api } = window.comfyAPI.api;
+  let cached = [];
+  api.addEventListener("execution_cached", (e) => { cached = e.detail.nodes; }, { once: true });
+  api.addEventListener("execution_success", () => resolve(cached), { once: true });
+  api.addEventListener("execution_error", (e) => resolve(e.detail.exception_message), {once: true});
+  window.app.queuePrompt(0, 1).then((sent) => sent || resolve("refused"));
+})"""
 CLEAR = """async () => {
   const empty = { version: 0.4, nodes: [], links: [], last_node_id: 0, last_link_id: 0 };
   const { activeWorkflow } = window.app.extensionManager.workflow;
@@ -68,14 +81,14 @@ class ComfyPage:
         context = browser.new_context(viewport={"width": 1400, "height": 900}, has_touch=True)
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=client.address)
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(30_000)
         self.page.route(lambda url: not self._is_local(url), self._foreign)
-        self.page.goto(client.address, wait_until="domcontentloaded")
+        self.page.goto(client.address, wait_until="domcontentloaded", timeout=120_000)
         ready = (
             "() => window.app?.extensionManager && (window.app.isGraphReady ?? window.app.graph)"
         )
-        self.page.wait_for_function(ready, timeout=60_000)
-        self.page.wait_for_function("() => !window.app.extensionManager.spinner")
+        self.page.wait_for_function(ready, timeout=180_000)
+        self.page.wait_for_function("() => !window.app.extensionManager.spinner", timeout=180_000)
         # The host's own first graph names models of its own; what it asks for is not ours.
         self.clear()
         self.complaints.clear()
@@ -126,6 +139,17 @@ class ComfyPage:
     def set(self, node: str, name: str, value: Any) -> None:
         self.page.evaluate(SET, [node, name, value])
         self.settle()
+
+    def connect(self, source: str, target: str, name: str) -> None:
+        """Its first output to the first input whose name begins like this."""
+        self.page.evaluate(CONNECT, [source, target, name])
+        self.settle()
+
+    def run(self) -> list[str]:
+        """Run the graph; the nodes that needed not run again."""
+        cached = self.page.evaluate(RUN)
+        assert isinstance(cached, list), cached
+        return cached
 
     def saved(self) -> Graph:
         return json.loads(self.page.evaluate("() => JSON.stringify(window.app.graph.serialize())"))

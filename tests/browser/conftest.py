@@ -1,7 +1,11 @@
-"""One server and one browser for all browser tests, a tab for each way of drawing nodes."""
+"""One server and one browser for all browser tests, a tab for each way of drawing nodes.
+
+The front end is the installed one, or the one in the folder named by COMFYUI_FRONT_END.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import live
@@ -20,7 +24,9 @@ def editor_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     base = tmp_path_factory.mktemp("editor")
     (base / "models" / "ipadapter").mkdir(parents=True)
     write_tiny_adapter(base / "models" / "ipadapter" / "tiny.safetensors")
-    with live.running(base, base / "models") as client:
+    front_end = os.environ.get("COMFYUI_FRONT_END")
+    options = ("--front-end-root", front_end) if front_end else ()
+    with live.running(base, base / "models", *options) as client:
         yield client
 
 

@@ -71,6 +71,9 @@ def remove_inputs(server: Client) -> None:
 
 def plain(prompt: dict[str, Any]) -> dict[str, Any]:
     """Whole numbers are the same in JSON whether they have a point or not."""
+    for node in prompt.values():
+        # The page's own player on Load Video, which the server does not know.
+        node["inputs"].pop("video-preview", None)
     return json.loads(json.dumps(prompt), parse_float=float, parse_int=float)
 
 

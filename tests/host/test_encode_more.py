@@ -642,23 +642,24 @@ def test_rows_die_with_their_encoder(pair: Pair, tmp_path: Path) -> None:
 
 def test_the_node_passes_its_numbers_on_and_says_what_it_did(pair: Pair) -> None:
     names = [one.id for one in EncodeImage.define_schema().inputs]
-    assert names[-6:] == [
+    assert names[-7:] == [
         "tiles",
         "tile_overlap",
         "tile_merge",
         "tile_ratio",
         "batch_size",
         "encoder_size",
+        "preview",
     ]
     source = picture(DOUBLE, DOUBLE)
     numbers = {"tile_overlap": 0.25, "tile_merge": "blend", "tile_ratio": 0.3, "batch_size": 2}
     out = EncodeImage.execute(pair.ours, batch(source), tiles=2, encoder_size=84, **numbers)
     tiling = Tiling(2, 0.25, TileMerge.BLEND, 0.3)
     assert equal(out.args[0], encode(pair.ours, reference_of(source, tiling=tiling, size=84)))
-    text = out.ui.as_dict()["text"][0]
+    text = out.ui["text"][0]
     assert "\n2 x 2 tiles, overlap 0.25, blend, 0.3 whole\nencoder input 84 x 84" in text
     plain = EncodeImage.execute(pair.ours, batch(source))
-    assert "tiles" not in plain.ui.as_dict()["text"][0]
+    assert "tiles" not in plain.ui["text"][0]
     assert equal(plain.args[0], encode(pair.ours, reference_of(source)))
     for wrong in ({"tile_merge": "mix"}, {"fit": None}, {"unconditional": 3}):
         with pytest.raises(BadInput, match="are known. Choose"):

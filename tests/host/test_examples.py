@@ -22,7 +22,7 @@ EXAMPLES = ROOT / "example_workflows"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.json"))
 # A saved file is there to be loaded only after it was saved.
 IN_ORDER = [*(name for name in NAMES if name != "load_embeds"), "load_embeds"]
-SIDE, STEPS = 128, 2
+SIDE, STEPS, FRAMES = 128, 2, 4
 INPUT_LOADERS = ("LoadImage", "LoadImageMask", "LoadVideo")
 MODEL_SUFFIXES = (".safetensors", ".bin", ".onnx", ".pt", ".pth", ".ckpt")
 MADE_BY_AN_EXAMPLE = "my_reference.safetensors"
@@ -114,11 +114,15 @@ def test_what_is_shipped_is_used_and_small() -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     base = tmp_path_factory.mktemp("examples")
+    # Tiny models gain nothing from threads, as in conftest.
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     example_models.write_models(base / "models")
     (base / "input").mkdir()
     for name, path in shipped().items():
         (base / "input" / name).write_bytes(path.read_bytes())
     with live.running(base, base / "models") as client:
+        monkeypatch.undo()
         yield client
 
 
@@ -131,7 +135,7 @@ def known(server: Client) -> dict[str, Any]:
 def test_the_adapter_of_an_example_is_heard(
     name: str, server: Client, known: dict[str, Any]
 ) -> None:
-    saved = fitted(workflow(name), random_models(SIDE, steps=STEPS))
+    saved = fitted(workflow(name), random_models(SIDE, steps=STEPS, frames=FRAMES))
     prompt = to_prompt(saved, known)
     pictures = run(server, prompt)
     for picture in pictures:

@@ -433,6 +433,13 @@ def test_a_hint_never_names_an_adapter_that_cannot_be_applied(models: Path) -> N
     assert match.adapter_hint(SDXL, Kind.PLUS).startswith("Load z.bin")
 
 
+def test_a_hint_prefers_the_plain_adapter_of_a_kind(models: Path) -> None:
+    put_adapter(models, "plus", "ip-adapter-plus-face_sd15.safetensors")
+    put_adapter(models, "plus", "ip-adapter-plus_sd15.safetensors")
+    hint = match.adapter_hint(SD1, Kind.PLUS)
+    assert hint.startswith("Load ip-adapter-plus_sd15.safetensors")
+
+
 def loadable() -> dict[str, Tensor]:
     """As little of a ViT-L as makes ComfyUI build one."""
     shapes = {key: shape for key, shape in encoder_shapes("L").items() if ".layers." not in key}

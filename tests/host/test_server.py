@@ -74,6 +74,7 @@ def test_all_nodes_are_there_with_their_words(client: Client) -> None:
         "IPARegions",
         "IPABlockWeights",
         "IPASchedule",
+        "IPAPreviewMask",
         "IPAApply",
         "IPABindToConditioning",
         "IPARemove",
@@ -285,6 +286,20 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     "encoder mask": (
         with_tensor("encode", "mask", 1, "3x8x8"),
         ["BadInput", "mask has shape (3, 8, 8)", "a batch of 1"],
+    ),
+    "mask to look at of greys up to 255": (
+        {
+            "bad": node("IPATestTensor", shape="1x8x8", value=255.0),
+            "preview": node("IPAPreviewMask", mask=["bad", 1]),
+        },
+        ["BadInput", "mask holds values from 255 to 255", "Divide"],
+    ),
+    "mask to look at on a latent that is none": (
+        {
+            "bad": node("IPATestTensor", shape="1x8x8", value=0.5),
+            "preview": node("IPAPreviewMask", mask=["bad", 1], latent=3),
+        },
+        ["BadInput", "latent is int '3'", "Connect a LATENT"],
     ),
     "window": (
         changed(apply={"start_percent": 0.8, "end_percent": 0.2}),

@@ -37,15 +37,13 @@ from encoders import (
 from pack.ip_models.errors import BadInput
 from pack.ip_models.features import select
 from pack.ip_models.image import Fit
+from pack.ip_models.squares import CHUNK
 from pack.nodes.encode import EncodeImage
-from pack.nodes.host import encoder_run
 from pack.nodes.host.encoded import seen
 from pack.nodes.host.vision import Reference, Unconditional, encode
 from pack.nodes.prepare import PrepareImage
 from PIL import Image
 from torch import Tensor
-
-CHUNK = encoder_run.CHUNK
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from ....ip_models.errors import WrongBase
-from .unet import AttentionLayer, TextProjection, read_unet, text_projection
+from .unet import AttentionLayer, TextProjection, read_depths, read_unet, text_projection
 
-__all__ = ["AttentionLayer", "TextProjection", "attention_layers", "no_unet", "text_projection"]
+__all__ = [
+    "AttentionLayer",
+    "TextProjection",
+    "attention_depths",
+    "attention_layers",
+    "no_unet",
+    "text_projection",
+]
 
 
 def attention_layers(model: Any) -> list[AttentionLayer]:
@@ -20,6 +27,16 @@ def attention_layers(model: Any) -> list[AttentionLayer]:
     if not layers:
         raise no_unet(type(getattr(model, "model", model)).__name__)
     return layers
+
+
+def attention_depths(model: Any) -> list[int]:
+    """For each of these layers, how often the latent is halved before it.
+
+    Raises:
+        WrongBase: there are none.
+    """
+    attention_layers(model)
+    return read_depths(model)
 
 
 def no_unet(base: str) -> WrongBase:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,9 @@ import torch
 from torch import Tensor
 
 from ....ip_models.layers import LayerAddress, checkpoint_order, parse_address
+
+_DOWN = re.compile(r"^input_blocks\.(\d+)\.0\.op$")
+_UP = re.compile(r"^output_blocks\.(\d+)\.\d+\.conv$")
 
 
 @dataclass(frozen=True)
@@ -61,3 +66,25 @@ def read_unet(model: Any) -> list[AttentionLayer]:
             width, context = int(module.to_q.out_features), int(module.to_k.in_features)
             found[address] = AttentionLayer(address, width, context, projected)
     return [found[address] for address in checkpoint_order(found)]
+
+
+def read_depths(model: Any) -> list[int]:
+    """For each layer of `read_unet`, how often the latent is halved before it."""
+    names = [
+        name.removeprefix("_orig_mod.")
+        for name, _ in model.get_model_object("diffusion_model").named_modules()
+    ]
+    down, up = _numbers(_DOWN, names), _numbers(_UP, names)
+
+    def depth(address: LayerAddress) -> int:
+        if address.block == "input":
+            return sum(number <= address.number for number in down)
+        # A block of the output is enlarged after its attention.
+        risen = sum(number < address.number for number in up) if address.block == "output" else 0
+        return len(down) - risen
+
+    return [depth(layer.address) for layer in read_unet(model)]
+
+
+def _numbers(pattern: re.Pattern[str], names: Iterable[str]) -> list[int]:
+    return [int(match[1]) for match in map(pattern.match, names) if match]

@@ -1,0 +1,103 @@
+"""Model folders as a user has them: the published files by name and shape, without their bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from checkpoints import HIDDEN_SD1, HIDDEN_SDXL, load_table
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+CHECKPOINT_SD1 = "v1-5-pruned-emaonly-fp16.safetensors"
+CHECKPOINT_SDXL = "sd_xl_base_1.0.safetensors"
+VIT_H = "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors"
+ADAPTERS = (
+    "ip-adapter_sd15",
+    "ip-adapter-plus_sd15",
+    "ip-adapter-plus-face_sd15",
+    "ip-adapter_sdxl_vit-h",
+    "ip-adapter-plus_sdxl_vit-h",
+)
+# Where the transformers of a UNet lie, and how many layers each has.
+_BLOCKS_SD1 = {
+    **{f"input_blocks.{i}": 1 for i in (1, 2, 4, 5, 7, 8)},
+    "middle_block": 1,
+    **{f"output_blocks.{i}": 1 for i in range(3, 12)},
+}
+_BLOCKS_SDXL = {
+    **{"input_blocks.4": 2, "input_blocks.5": 2, "input_blocks.7": 10, "input_blocks.8": 10},
+    "middle_block": 10,
+    **{f"output_blocks.{i}": 10 for i in range(3)},
+    **{f"output_blocks.{i}": 2 for i in range(3, 6)},
+}
+
+
+def write(models: Path) -> None:
+    """Fill checkpoints, clip_vision and ipadapter."""
+    for folder in ("checkpoints", "clip_vision", "ipadapter"):
+        (models / folder).mkdir(parents=True, exist_ok=True)
+    # Adapters list the middle block last, a UNet has it between the two halves.
+    for name, blocks, hidden, context in (
+        (CHECKPOINT_SD1, _BLOCKS_SD1, HIDDEN_SD1, 768),
+        (CHECKPOINT_SDXL, _BLOCKS_SDXL, HIDDEN_SDXL, 2048),
+    ):
+        sparse(models / "checkpoints" / name, _unet(blocks, hidden, context))
+    sparse(models / "clip_vision" / VIT_H, _vit_h())
+    for name in ADAPTERS:
+        table = load_table(name)
+        sparse(models / "ipadapter" / f"{name}.safetensors", table.tensors)
+
+
+def sparse(path: Path, shapes: Shapes) -> None:
+    """A safetensors file of full size whose data are a hole in the disk."""
+    header: dict[str, object] = {}
+    place = 0
+    for key, shape in shapes.items():
+        end = place + 2 * math.prod(shape)
+        header[key] = {"dtype": "F16", "shape": list(shape), "data_offsets": [place, end]}
+        place = end
+    text = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + place)
+
+
+def _unet(blocks: Mapping[str, int], hidden: tuple[int, ...], context: int) -> Shapes:
+    rest = [(block, i) for block, count in blocks.items() for i in range(count)]
+    middle = [place for place in rest if place[0] == "middle_block"]
+    ordered = [place for place in rest if place not in middle] + middle
+    shapes: dict[str, tuple[int, ...]] = {}
+    for (block, i), width in zip(ordered, hidden, strict=True):
+        stem = f"model.diffusion_model.{block}.1.transformer_blocks.{i}.attn2"
+        shapes[f"{stem}.to_q.weight"] = (width, width)
+        shapes[f"{stem}.to_k.weight"] = (width, context)
+    return shapes
+
+
+def _vit_h() -> Shapes:
+    width, inside = 1280, 5120
+    shapes: dict[str, tuple[int, ...]] = {
+        "vision_model.embeddings.class_embedding": (width,),
+        "vision_model.embeddings.patch_embedding.weight": (width, 3, 14, 14),
+        "vision_model.embeddings.position_embedding.weight": (257, width),
+        "visual_projection.weight": (1024, width),
+    }
+    for norm in ("pre_layrnorm", "post_layernorm"):
+        shapes |= _layer(f"vision_model.{norm}", width)
+    for i in range(32):
+        stem = f"vision_model.encoder.layers.{i}"
+        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            shapes |= _layer(f"{stem}.self_attn.{name}", width, width)
+        shapes |= _layer(f"{stem}.layer_norm1", width) | _layer(f"{stem}.layer_norm2", width)
+        shapes |= _layer(f"{stem}.mlp.fc1", inside, width) | _layer(
+            f"{stem}.mlp.fc2", width, inside
+        )
+    return shapes
+
+
+def _layer(name: str, *weight: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": weight, f"{name}.bias": weight[:1]}
