@@ -19,7 +19,7 @@ from .loop import Job
 
 STEPS = {
     "base": 5200,
-    "captions": 1200,
+    "captions": 2400,
     "vae": 1500,
     "encoder": 2500,
     "standard": 1500,

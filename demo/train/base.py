@@ -1,7 +1,8 @@
 """Trains the UNet and the words: word -> shape, everything else by chance or by a caption.
 
 First with words alone; then half of the time with a caption of colours and textures beside the
-word. The layers that listen to the prompt have to carry colours for an adapter to be heard, and
+word, in turns with two captions for two parts of a picture. The layers that listen to the prompt
+have to carry colours for an adapter to be heard, and to each place its own for a mask to hold;
 words alone never ask that of them. The captions are not kept.
 """
 
@@ -18,7 +19,9 @@ from torch.nn import functional
 
 from . import diffusion
 from .drawings import BACKGROUNDS, TEXTURES, WORDS, Style, draw, random_styles
+from .host import pack
 from .loop import Job, train
+from .split import hear_sides, joined, side_of
 
 BATCH = 16
 COUNT = 48_000
@@ -47,13 +50,13 @@ class Captioned(nn.Module):
         _, self.tokens, width = base.words.shape
         self.say = nn.Linear(_CAPTION, self.tokens * width)
 
-    def forward(self, said: Tensor, captions: Tensor | None) -> Tensor:
-        """Context of words (n,) and, unless None, captions (n, 19)."""
-        words = self.base.words[said]
-        if captions is None:
-            return words
-        tokens = self.say(captions).unflatten(1, (self.tokens, -1))
-        return torch.cat((words, functional.layer_norm(tokens, tokens.shape[-1:])), 1)
+    def forward(self, said: Tensor, *captions: Tensor) -> Tensor:
+        """Context of words (n,) and of captions (n, 19)."""
+        parts = [self.base.words[said]]
+        for caption in captions:
+            tokens = self.say(caption).unflatten(1, (self.tokens, -1))
+            parts.append(functional.layer_norm(tokens, tokens.shape[-1:]))
+        return torch.cat(parts, 1)
 
 
 @dataclass
@@ -86,9 +89,18 @@ def train_captions(job: Job) -> None:
     nn.init.normal_(captioned.say.weight)
     drawn = cached_drawings(job.state / "drawn.pt")
 
+    rows_of = [(drawn.words == word).nonzero()[:, 0] for word in range(len(WORDS))]
+    addresses = attention_addresses(base.unet)
+
     def loss_of(step: int) -> Tensor:
-        said, batch, captions = some_drawings(drawn, step + 500_000, sampling, job.device)
-        context = captioned(said, captions if step % 2 else None)
+        seed = step + 500_000
+        if step % 4 == 3:
+            said, batch, captions, first = two_styles(drawn, rows_of, seed, sampling, job.device)
+            options = hear_sides(first, captioned.tokens, addresses)
+            context = captioned(said, *captions)
+            return diffusion.loss(base.unet, batch, context, transformer_options=options)
+        said, batch, caption = some_drawings(drawn, seed, sampling, job.device)
+        context = captioned(said, caption) if step % 2 else captioned(said)
         return diffusion.loss(base.unet, batch, context)
 
     averaged = train(captioned, loss_of, job.plan("captions", RATE, average=0.998))
@@ -120,6 +132,29 @@ def some_drawings(
     latents = drawn.latents[rows].float().to(device)
     batch = diffusion.noised(latents, sampling, generator)
     return said.to(device), batch, drawn.captions[rows].float().to(device)
+
+
+def two_styles(
+    drawn: Drawn, rows_of: list[Tensor], seed: int, sampling: Any, device: torch.device
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], list[Tensor], Tensor]:
+    """Words, noised latents of two styles side by side, both captions, and where the first is."""
+    generator = torch.Generator().manual_seed(seed)
+    said = torch.randint(len(WORDS), (BATCH,), generator=generator)
+    chance = torch.rand(2, BATCH, generator=generator).tolist()
+    one, other = (
+        torch.stack([rows_of[w][int(c * len(rows_of[w]))] for w, c in zip(said, row, strict=True)])
+        for row in chance
+    )
+    first = side_of(BATCH, generator)
+    latents = joined(drawn.latents[one].float(), drawn.latents[other].float(), first)
+    batch = diffusion.noised(latents.to(device), sampling, generator)
+    captions = [drawn.captions[rows].float().to(device) for rows in (one, other)]
+    return said.to(device), batch, captions, first.to(device)
+
+
+def attention_addresses(unet: nn.Module) -> list[Any]:
+    parse = pack("ip_models.layers").parse_address
+    return [address for name, _ in unet.named_modules() if (address := parse(name))]
 
 
 def save_base(tensors: dict[str, Tensor], target: Path) -> None:
