@@ -3,6 +3,7 @@
 python dev.py demo [--once] [--port N]   start ComfyUI with the pack and make a picture
 python dev.py test [pytest arguments]    lint, types, Python tests, browser-code tests
 python dev.py bench [arguments]          speed and memory against the unpatched model
+python dev.py bench --demo               what the demo's toy models do, over a hundred seeds
 
 All that is needed is Python 3.11 or newer and git. ComfyUI is looked for in $COMFYUI_PATH, around
 the pack when that sits in custom_nodes, and in ~/comfy/ComfyUI; else it is cloned, from
@@ -82,7 +83,11 @@ def demo(arguments: list[str]) -> int:
 
 def bench(arguments: list[str]) -> int:
     comfyui = find_comfyui() or clone_comfyui()
-    return run([environment(comfyui), ROOT / "tests" / "bench" / "run.py", *arguments], comfyui)
+    script = ROOT / "tests" / "bench" / "run.py"
+    if "--demo" in arguments:
+        arguments = [argument for argument in arguments if argument != "--demo"]
+        script = ROOT / "demo" / "measure.py"
+    return run([environment(comfyui), script, *arguments], comfyui)
 
 
 def test(arguments: list[str]) -> int:

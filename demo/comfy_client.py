@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 from prompts import Json, to_prompt
 
 Progress = Callable[[str], None]
+Pictures = dict[str, list[Json]]
 INTERRUPTED = "the run was interrupted from the editor"
 
 
@@ -18,31 +20,44 @@ class RunFailed(Exception):
     """The server refused the workflow or a node failed, in the server's words."""
 
 
-async def make_picture(address: str, workflow: Json, progress: Progress) -> list[Json]:
-    """Run a workflow; the records (filename, subfolder, type) of the pictures it saved.
+async def run_workflow(address: str, workflow: Json, progress: Progress) -> Pictures:
+    """Run a workflow as the editor saves it; see `run_prompt`.
 
     Raises:
-        RunFailed: the server refused the workflow, a node failed or the server is gone.
         WorkflowError: the server lacks a node.
     """
+    async with _connected(address) as session:
+        async with session.get("/object_info") as reply:
+            prompt = to_prompt(workflow, await reply.json())
+        return await _queue(session, prompt, {"workflow": workflow}, progress)
+
+
+async def run_prompt(address: str, prompt: Json, progress: Progress) -> Pictures:
+    """Run an API prompt; the records (filename, subfolder, type) of the pictures of each node.
+
+    Raises:
+        RunFailed: the server refused the prompt, a node failed or the server is gone.
+    """
+    async with _connected(address) as session:
+        return await _queue(session, prompt, {}, progress)
+
+
+@asynccontextmanager
+async def _connected(address: str) -> AsyncIterator[aiohttp.ClientSession]:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=30)
     try:
         async with aiohttp.ClientSession(address, timeout=timeout) as session:
-            return await _queue(session, workflow, progress)
+            yield session
     except aiohttp.ClientError as error:
         raise RunFailed(f"the server stopped answering ({error})") from error
 
 
-async def _queue(session: aiohttp.ClientSession, workflow: Json, progress: Progress) -> list[Json]:
+async def _queue(
+    session: aiohttp.ClientSession, prompt: Json, kept: Json, progress: Progress
+) -> Pictures:
     client = uuid.uuid4().hex
-    async with session.get("/object_info") as reply:
-        prompt = to_prompt(workflow, await reply.json())
     async with session.ws_connect(f"/ws?clientId={client}", max_msg_size=0) as socket:
-        body = {
-            "prompt": prompt,
-            "client_id": client,
-            "extra_data": {"extra_pnginfo": {"workflow": workflow}},
-        }
+        body = {"prompt": prompt, "client_id": client, "extra_data": {"extra_pnginfo": kept}}
         async with session.post("/prompt", json=body) as reply:
             answer = await reply.json()
         if reply.status != 200:
@@ -52,8 +67,8 @@ async def _queue(session: aiohttp.ClientSession, workflow: Json, progress: Progr
 
 async def _follow(
     socket: aiohttp.ClientWebSocketResponse, prompt_id: str, prompt: Json, progress: Progress
-) -> list[Json]:
-    pictures: list[Json] = []
+) -> Pictures:
+    pictures: Pictures = {}
     async for message in socket:
         if message.type is not aiohttp.WSMsgType.TEXT:
             continue
@@ -67,7 +82,7 @@ async def _follow(
             title = _title(prompt, data["node"])
             progress(f"{title}: step {data['value']} of {data['max']}")
         elif kind == "executed":
-            pictures += (data.get("output") or {}).get("images", [])
+            pictures[data["node"]] = (data.get("output") or {}).get("images", [])
         elif kind == "execution_success":
             return pictures
         elif kind in ("execution_error", "execution_interrupted"):

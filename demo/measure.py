@@ -1,4 +1,4 @@
-"""`python demo/measure.py`: what the toy models do, over at least a hundred seeds.
+"""`python dev.py bench --demo`: what the toy models do, over at least a hundred seeds.
 
 Prints a line for each promise and ends with 1 if one is broken; $TOY_SHEETS names a folder for
 contact sheets of all pictures that were judged.
@@ -23,7 +23,7 @@ KINDS = ("standard", "plus")
 
 @torch.inference_mode()
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="measure.py")
+    parser = argparse.ArgumentParser(prog="dev.py bench --demo")
     parser.add_argument("--count", type=int, default=108, help="pictures for each promise")
     parser.add_argument("--kind", choices=KINDS, action="append", help="of the adapter")
     parser.add_argument("--part", choices=PROMISES, action="append", help="only this promise")

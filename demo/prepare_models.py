@@ -1,7 +1,7 @@
-"""Finds real models by what is in their files, else writes a random adapter.
+"""Finds real models by what is in their files.
 
 A process of its own, because it imports ComfyUI: `prepare_models.py BASE MODELS_YAML RESULT
-[--random]` leaves a JSON file RESULT for `demo/run.py`. $COMFYUI_PATH names ComfyUI.
+[--toy]` leaves a JSON file RESULT for `demo/run.py`. $COMFYUI_PATH names ComfyUI.
 """
 
 from __future__ import annotations
@@ -15,21 +15,17 @@ from typing import Any
 
 ROOT = Path(os.path.abspath(__file__)).parents[1]
 COMFYUI = Path(os.environ["COMFYUI_PATH"])
-RANDOM_ADAPTER = "demo_random_weights.safetensors"
 TEXT_KEYS = ".attn2.to_k.weight"
 SDXL_TEXT_WIDTH = 2048
 
 
-def main(base: Path, models_yaml: Path, result: Path, random: bool) -> None:
+def main(base: Path, models_yaml: Path, result: Path, toy: bool) -> None:
     open_host(base, models_yaml)
     import torch
 
-    found = None if random else real_models()
-    answer: dict[str, Any] = {"gpu": has_gpu(torch), "random": found is None}
-    if found is None:
-        write_random_adapter(base / "models" / "ipadapter" / RANDOM_ADAPTER)
-        found = {"adapter": RANDOM_ADAPTER}
-    result.write_text(json.dumps(answer | found), "utf-8")
+    found = None if toy else real_models()
+    answer: dict[str, Any] = {"gpu": has_gpu(torch), "toy": found is None}
+    result.write_text(json.dumps(answer | (found or {})), "utf-8")
 
 
 def open_host(base: Path, models_yaml: Path) -> None:
@@ -120,12 +116,5 @@ def has_gpu(torch: Any) -> bool:
     return any(backend is not None and backend.is_available() for backend in backends)
 
 
-def write_random_adapter(path: Path) -> None:
-    from ipadapter_pack.demo.tiny_nodes.adapter import write_tiny_adapter
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_tiny_adapter(path)
-
-
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]), random="--random" in sys.argv)
+    main(*map(Path, sys.argv[1:4]), toy="--toy" in sys.argv)

@@ -1,4 +1,4 @@
-"""Makes a picture with the pack in a ComfyUI of its own; started by `python dev.py demo`."""
+"""Shows the pack at work in a ComfyUI of its own; started by `python dev.py demo`."""
 
 from __future__ import annotations
 
@@ -10,25 +10,33 @@ import shutil
 import signal
 import subprocess
 import sys
+import webbrowser
 from pathlib import Path
 
 HERE = Path(os.path.abspath(__file__)).parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-from comfy_client import RunFailed, make_picture  # noqa: E402
+from comfy_client import Pictures, RunFailed, run_prompt, run_workflow  # noqa: E402
 from comfy_server import Server, ServerError, choose_port, server_command  # noqa: E402
+from contact_sheet import lay_out  # noqa: E402
 from PIL import Image  # noqa: E402
 from prompts import Json, WorkflowError  # noqa: E402
-from stand_ins import Models, fitted, random_models, real_models  # noqa: E402
+from sheet_prompt import Cell  # noqa: E402
+from sheets import TOY_PICTURES, real_sheet, toy_sheet  # noqa: E402
+from stand_ins import TOY_ADAPTER, fitted, real_models  # noqa: E402
 
 from dev import Problem, cache, digest, say  # noqa: E402
 
 WORKFLOW = ROOT / "example_workflows" / "first_picture.json"
+TOYS = HERE / "toy_nodes"
+TOY_WORKFLOW = TOYS / "example_workflows" / "toy_models.json"
+TOY_ADAPTERS = {TOY_ADAPTER: "adapter_standard", "toy_plus.safetensors": "adapter_plus"}
+TOY_FOLDER = "ipadapter_demo"
 PHOTO = "ipadapter_reference.jpg"
-SAVED_AS = "IP-Adapter first picture.json"
+SAVED_AS = "IP-Adapter demo.json"
+SHEET = "contact_sheet.png"
 NEEDED_FOLDERS = ("checkpoints", "ipadapter", "clip_vision")
-RANDOM_SIZE = 256
 NOT_COPIED = (".git", ".venv", "__pycache__", "node_modules")
 
 
@@ -36,7 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--port", type=int)
-    parser.add_argument("--random", action="store_true", help="use random weights in any case")
+    parser.add_argument("--toy", action="store_true", help="the toy models in any case")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -52,41 +60,79 @@ def show(comfyui: Path, options: argparse.Namespace) -> int:
     port = choose_port(options.port)
     base = make_base_folder()
     models_yaml = name_models_of(comfyui, base)
-    models = prepare_models(base, models_yaml, *(["--random"] if options.random else []))
-    workflow = fitted(json.loads(WORKFLOW.read_text("utf-8")), models_of(models))
+    models = prepare_models(base, models_yaml, *(["--toy"] if options.toy else []))
+    workflow = fitted_workflow(models)
     save_for_editor(workflow, base)
     say(f"Starting ComfyUI from {comfyui} (10 to 60 seconds) ...")
     command = server_command(comfyui, base, models_yaml, port, cpu=not models["gpu"])
     with Server(command, base, port) as server:
         try:
             server.wait_until_ready()
-            say(f"ComfyUI runs at {server.address}; making a picture with {WORKFLOW.name} ...")
-            pictures = asyncio.run(make_picture(server.address, workflow, show_progress))
-            end_progress()
-            report(pictures, base, comfyui, bool(models["random"]))
+            make_pictures(server.address, workflow, models, base)
+            if models["toy"]:
+                say(how_to_get_real_pictures(comfyui / "models"))
             if not options.once:
-                keep_running(server)
+                keep_running(server, bool(models["toy"]))
         except (ServerError, RunFailed, WorkflowError) as error:
             say(f"\n{server.log_end()}\n(the end of {server.log})\n\nThe demo failed: {error}.")
             return 1
     return 0
 
 
-def keep_running(server: Server) -> None:
-    say(f"The editor runs at {server.address} (Ctrl-C stops it).")
-    say(f'This workflow is there under Workflows, as "{Path(SAVED_AS).stem}".')
+def make_pictures(address: str, workflow: Json, models: Json, base: Path) -> None:
+    """The picture of the workflow, and a contact sheet."""
+    say(f"ComfyUI runs at {address}; making a picture with the workflow of the editor ...")
+    pictures = asyncio.run(run_workflow(address, workflow, show_progress))
+    end_progress()
+    report(pictures, base)
+    sheet = toy_sheet() if models["toy"] else real_sheet(models, PHOTO, TOY_PICTURES[0])
+    say(f"Making a contact sheet of {sum(map(len, sheet.rows))} pictures ...")
+    made = asyncio.run(run_prompt(address, sheet.prompt, show_progress))
+    end_progress()
+
+    def path_of(cell: Cell) -> Path:
+        if cell.file is not None:
+            return base / "input" / cell.file
+        return saved_at(made[str(cell.node)][0], base)
+
+    path = base / "output" / SHEET
+    lay_out(sheet.title, sheet.rows, path_of).save(path)
+    say(f"Contact sheet: {path}")
+
+
+def keep_running(server: Server, toy: bool) -> None:
+    address = server.address
+    if toy:
+        address += f"/?template={TOY_WORKFLOW.stem}&source={TOY_FOLDER}"
+    say(f"The editor runs at {address} (Ctrl-C stops it).")
+    say(f'The workflow is there under Workflows too, as "{Path(SAVED_AS).stem}".')
+    if has_screen():
+        webbrowser.open(address)
     server.process.wait()
     raise ServerError("ComfyUI ended by itself")
 
 
+def has_screen() -> bool:
+    """Whether someone sits there to whom a browser can be shown."""
+    window = sys.platform in ("win32", "darwin") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    return window and sys.stdout.isatty()
+
+
 def make_base_folder() -> Path:
-    """A folder outside the checkout with the pack, the demo's nodes and the photo."""
+    """A folder outside the checkout with the pack, the toy models and the references."""
     base = cache() / f"demo-{digest(str(ROOT))[:8]}"
-    for name in ("custom_nodes", "input", "models", "output", "user/default/workflows"):
+    for name in ("custom_nodes", "input", "models/ipadapter", "output", "user/default/workflows"):
         (base / name).mkdir(parents=True, exist_ok=True)
     put_folder(ROOT, base / "custom_nodes" / "ipadapter")
-    put_folder(HERE / "tiny_nodes", base / "custom_nodes" / "ipadapter_demo")
+    put_folder(TOYS, base / "custom_nodes" / TOY_FOLDER)
+    for name, weights in TOY_ADAPTERS.items():
+        file = TOYS / "weights" / f"{weights}.safetensors"
+        shutil.copyfile(file, base / "models" / "ipadapter" / name)
     shutil.copyfile(HERE / "reference.jpg", base / "input" / PHOTO)
+    for name in TOY_PICTURES:
+        shutil.copyfile(TOYS / "example_workflows" / name, base / "input" / name)
     return base
 
 
@@ -124,18 +170,19 @@ def prepare_models(base: Path, models_yaml: Path, *options: str) -> Json:
     if done.returncode:
         raise ServerError(f"looking for models failed:\n{done.stderr.strip()}")
     models = json.loads(result.read_text("utf-8"))
-    if models["random"]:
-        say("No real models: small ones with random weights are made instead.")
+    if models["toy"]:
+        say("No real models: very small ones that come with the pack are used instead.")
     else:
         say("Using {checkpoint} with {adapter} and {encoder}.".format(**models))
     return models
 
 
-def models_of(found: Json) -> Models:
-    """What prepare_models.py has found or made."""
-    if found["random"]:
-        return random_models(RANDOM_SIZE, found["adapter"])
-    return real_models(found["checkpoint"], found["adapter"], found["encoder"], found["size"])
+def fitted_workflow(models: Json) -> Json:
+    """What the editor is opened with."""
+    if models["toy"]:
+        return json.loads(TOY_WORKFLOW.read_text("utf-8"))
+    names = (models[kind] for kind in ("checkpoint", "adapter", "encoder", "size"))
+    return fitted(json.loads(WORKFLOW.read_text("utf-8")), real_models(*names))
 
 
 def save_for_editor(workflow: Json, base: Path) -> None:
@@ -157,22 +204,25 @@ def end_progress() -> None:
         print()
 
 
-def report(pictures: list[Json], base: Path, comfyui: Path, random: bool) -> None:
-    if not pictures:
-        raise RunFailed(f"{WORKFLOW.name} ran without an error, but saved no picture")
-    for picture in pictures:
-        path = base / picture["type"] / picture["subfolder"] / picture["filename"]
+def report(pictures: Pictures, base: Path) -> None:
+    records = [record for of_a_node in pictures.values() for record in of_a_node]
+    if not records:
+        raise RunFailed("the workflow ran without an error, but saved no picture")
+    for record in records:
+        path = saved_at(record, base)
         with Image.open(path) as image:
             width, height = image.size
         say(f"Picture: {path} ({width} x {height}, {path.stat().st_size // 1024} KB)")
-    if random:
-        say(how_to_get_real_pictures(comfyui / "models"))
+
+
+def saved_at(record: Json, base: Path) -> Path:
+    return base / record["type"] / record["subfolder"] / record["filename"]
 
 
 def how_to_get_real_pictures(models: Path) -> str:
     lines = [
-        "The picture is noise by design: without real models the demo made small ones with",
-        "random weights. For real pictures, download these files and run it again:",
+        "The toy models know a dozen shapes and nothing else; they are here to show what an",
+        "IP-Adapter does. For real pictures, download these files and run it again:",
     ]
     workflow = json.loads(WORKFLOW.read_text("utf-8"))
     for node in workflow["nodes"]:

@@ -14,8 +14,11 @@ RANDOM_SDXL = "random weights, SDXL (demo)"
 SDXL_BASE = "sd_xl_base_1.0.safetensors"
 # Where the values of a node have width and height, the number of steps and that of frames.
 SIZES = {"EmptyLatentImage": (0, 1), "ImageScale": (1, 2)}
-STEPS = {"KSampler": 2}
+STEPS, CFG = {"KSampler": 2}, {"KSampler": 3}
 FRAMES = {"ImageFromBatch": 1}
+TOY = "toy model (trained on drawings)"
+TOY_ADAPTER, TOY_PLUS = "toy_standard.safetensors", "toy_plus.safetensors"
+TOY_SIZE, TOY_STEPS, TOY_CFG = 128, 16, 2.0
 # Latents of a whole number of the UNet's coarsest cells.
 PIXELS = 64
 
@@ -36,14 +39,28 @@ class Models:
         loaders: by type of loader, then by the file that it names, `ANY` for every other one; a
             loader that is not listed stays as it is and has to find its file.
         size: shorter side of the pictures in pixels; None leaves them as they are.
-        steps: of each sampler; None leaves them as they are.
+        steps, cfg: of each sampler; None leaves them as they are.
         frames: that are taken of a video; None leaves them as they are.
     """
 
     loaders: Mapping[str, Mapping[str, Loader]]
     size: int | None = None
     steps: int | None = None
+    cfg: float | None = None
     frames: int | None = None
+
+
+def toy_models() -> Models:
+    """The stand-ins of `toy_nodes`, and its adapters under the names that the demo gives them."""
+    loaders = {
+        "CheckpointLoaderSimple": {ANY: Loader("IPAToyCheckpoint", (TOY,))},
+        "CLIPVisionLoader": {ANY: Loader("IPAToyEncoder", (TOY,))},
+        "IPALoadAdapter": {
+            "ip-adapter_sd15.safetensors": Loader("IPALoadAdapter", (TOY_ADAPTER,)),
+            ANY: Loader("IPALoadAdapter", (TOY_PLUS,)),
+        },
+    }
+    return Models(loaders, TOY_SIZE, TOY_STEPS, TOY_CFG)
 
 
 def random_models(
@@ -60,7 +77,7 @@ def random_models(
     }
     if adapter is not None:
         loaders["IPALoadAdapter"] = {ANY: Loader("IPALoadAdapter", (adapter,))}
-    return Models(loaders, size, steps, frames)
+    return Models(loaders, size, steps, frames=frames)
 
 
 def real_models(checkpoint: str, adapter: str, encoder: str, size: int) -> Models:
@@ -82,7 +99,11 @@ def fitted(workflow: Json, models: Models) -> Json:
         node.pop("widgets_values_named", None)
         if kind in SIZES and models.size is not None:
             _scale(values, SIZES[kind], models.size)
-        for places, number in ((STEPS, models.steps), (FRAMES, models.frames)):
+        for places, number in (
+            (STEPS, models.steps),
+            (CFG, models.cfg),
+            (FRAMES, models.frames),
+        ):
             if kind in places and number is not None:
                 values[places[kind]] = number
         if loader := _stand_in(models, kind, values):

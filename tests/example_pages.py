@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from example_graphs import GROUPS, Sketch, sketches
+from toy_graph import toy_models
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "example_workflows"
+TOY_EXAMPLES = ROOT / "demo" / "toy_nodes" / "example_workflows"
 WIDTHS = {
     "Models": 340,
     "Pictures": 320,
@@ -178,16 +180,17 @@ def main() -> None:
     from comfy_page import ComfyPage, launch
     from playwright.sync_api import sync_playwright
 
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        base = Path(folder)
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+        base = Path(place)
         (base / "models").mkdir()
         with live.running(base, base / "models") as client:
             browser = launch(playwright)
             tab = ComfyPage(client, browser, vue=False)
-            for sketch in sketches():
-                workflow = built(tab.page, sketch)
-                text = json.dumps(workflow, indent=2, ensure_ascii=False) + "\n"
-                (EXAMPLES / f"{sketch.name}.json").write_text(text, "utf-8")
+            for folder, some in ((EXAMPLES, sketches()), (TOY_EXAMPLES, [toy_models()])):
+                for sketch in some:
+                    workflow = built(tab.page, sketch)
+                    text = json.dumps(workflow, indent=2, ensure_ascii=False) + "\n"
+                    (folder / f"{sketch.name}.json").write_text(text, "utf-8")
             browser.close()
 
 

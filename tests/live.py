@@ -85,8 +85,9 @@ def running(base: Path, models: Path, *options: str) -> Iterator[Client]:
     for folder in ("custom_nodes", "input", "output"):
         (base / folder).mkdir(parents=True, exist_ok=True)
     (base / "custom_nodes" / "ip-adapter-pack").symlink_to(ROOT, target_is_directory=True)
-    for name, source in (("demo", ROOT / "demo" / "tiny_nodes"), ("live", TEST_NODES)):
-        (base / "custom_nodes" / name).symlink_to(source, target_is_directory=True)
+    demo = ROOT / "demo"
+    for source in (demo / "tiny_nodes", demo / "toy_nodes", TEST_NODES):
+        (base / "custom_nodes" / source.name).symlink_to(source, target_is_directory=True)
     shutil.copy(ROOT / "demo" / "reference.jpg", base / "input" / "reference.jpg")
     folders = {name: name for name in ("checkpoints", "clip_vision", "ipadapter")}
     config = base / "models.yaml"

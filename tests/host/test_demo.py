@@ -10,10 +10,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import live
 import pytest
 from conftest import HOST, ROOT
+from pack.demo.tiny_nodes.adapter import write_tiny_adapter
 from PIL import Image
 from sparse_files import write_sparse
+
+sys.path.append(str(ROOT / "demo"))
+
+import contact_sheet
+import sheets
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -77,20 +84,63 @@ def prepare(folder: Path) -> dict[str, Any]:
     return json.loads(result.read_text())
 
 
-def test_once_makes_a_picture_and_stops(tmp_path: Path) -> None:
+def test_once_makes_the_pictures_and_stops(tmp_path: Path) -> None:
     cache = tmp_path / "a cache"
     cache.mkdir()
-    done = run_demo_script("run.py", cache, "--once", "--random")
+    done = run_demo_script("run.py", cache, "--once", "--toy")
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"^Picture: (.*\.png) ", done.stdout, re.MULTILINE)
     assert found, done.stdout
     with Image.open(found[1]) as picture:
-        assert picture.size == (256, 256)
-        assert len(picture.getcolors(1 << 16) or range(1 << 16)) > 1000
-        assert "IPADemoCheckpoint" in picture.info["workflow"]
+        assert picture.size == (128, 128)
+        assert len(picture.getcolors(1 << 16) or range(1 << 16)) > 500
+        assert "IPAToyModels" in picture.info["workflow"]
+    found = re.search(r"^Contact sheet: (.*\.png)$", done.stdout, re.MULTILINE)
+    assert found, done.stdout
+    with Image.open(found[1]) as sheet:
+        columns, rows = sheet.width // contact_sheet.EDGE, sheet.height // contact_sheet.EDGE
+        assert (columns, rows) == (6, 4)
+        cells = [cell_of(sheet, row, column) for row in range(4) for column in range(6)]
+    assert len(set(cells)) == 24
     assert "http://127.0.0.1:" in done.stdout
-    assert "noise by design" in done.stdout
+    assert "know a dozen shapes and nothing else" in done.stdout
     assert "models/clip_vision" in done.stdout.replace(os.sep, "/")
+
+
+def cell_of(sheet: Image.Image, row: int, column: int) -> bytes:
+    edge, gap = contact_sheet.EDGE, contact_sheet.GAP
+    x = contact_sheet.MARGIN + column * (edge + gap)
+    y = contact_sheet.MARGIN + contact_sheet.HEAD + row * (edge + contact_sheet.LINE + gap)
+    return sheet.crop((x, y, x + edge, y + edge)).convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize(("gpu", "rows"), [(True, [6, 6]), (False, [3])])
+def test_the_sheet_of_real_models_runs_on_a_server(
+    gpu: bool, rows: list[int], tmp_path: Path
+) -> None:
+    """With small models in the place of the files it names."""
+    write_tiny_adapter_in(tmp_path / "models" / "ipadapter")
+    models = {"checkpoint": "a.ckpt", "adapter": "tiny.safetensors", "encoder": "b", "size": 64}
+    sheet = sheets.real_sheet(models | {"gpu": gpu}, "reference.jpg", "other.png")
+    assert [len(cells) for cells in sheet.rows] == rows
+    assert sheet.title == "a.ckpt with tiny.safetensors"
+    loaders = {"checkpoint": "IPADemoCheckpoint", "encoder": "IPADemoCLIPVision"}
+    for node, kind in loaders.items():
+        name = next(iter(sheet.prompt[node]["inputs"]))
+        inputs = {name: "random weights (demo)"}
+        sheet.prompt[node] = {"class_type": kind, "inputs": inputs}
+    for node in sheet.prompt.values():
+        if node["class_type"] == "KSampler":
+            node["inputs"]["steps"] = 2
+    with live.running(tmp_path, tmp_path / "models") as client:
+        Image.effect_noise((64, 64), 80).convert("RGB").save(tmp_path / "input" / "other.png")
+        drawn = [cell.node for cells in sheet.rows for cell in cells if cell.node]
+        assert len({client.picture(sheet.prompt, node) for node in drawn}) == len(drawn)
+
+
+def write_tiny_adapter_in(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    write_tiny_adapter(folder / "tiny.safetensors")
 
 
 def test_real_models_are_found_by_content(tmp_path: Path) -> None:
@@ -102,18 +152,16 @@ def test_real_models_are_found_by_content(tmp_path: Path) -> None:
     write_sparse(models / "clip_vision" / "a ViT-L.safetensors", VIT_L)
     write_sparse(models / "clip_vision" / "c.safetensors", VIT_H)
     found = prepare(tmp_path)
-    assert not found["random"]
+    assert not found["toy"]
     assert Path(found["checkpoint"]) == Path("sub", "any name.safetensors")
     assert (found["adapter"], found["encoder"]) == ("b.safetensors", "c.safetensors")
     assert found["size"] == 512
 
 
 @pytest.mark.parametrize("missing", ["checkpoints", "ipadapter", "clip_vision"])
-def test_an_incomplete_set_means_random_weights(missing: str, tmp_path: Path) -> None:
+def test_an_incomplete_set_means_the_toy_models(missing: str, tmp_path: Path) -> None:
     complete = {"checkpoints": CHECKPOINT, "ipadapter": ADAPTER, "clip_vision": VIT_H}
     for kind, shapes in complete.items():
         if kind != missing:
             write_sparse(tmp_path / "models" / kind / "a.safetensors", shapes)
-    answer = prepare(tmp_path)
-    assert answer["random"]
-    assert (tmp_path / "base" / "models" / "ipadapter" / answer["adapter"]).is_file()
+    assert prepare(tmp_path)["toy"]

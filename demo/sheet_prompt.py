@@ -1,0 +1,137 @@
+"""What the demo's contact sheet asks the server for: one API prompt for all of its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+Link = list[Any]  # id of a node and number of its output
+
+SCALES = (0.25, 0.5, 0.75, 1.0)
+SEED = 7
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the pictures are made: edge in pixels, and settings of KSampler."""
+
+    size: int
+    steps: int
+    cfg: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A prompt, as a link to its CONDITIONING, and its reference, a file in the input folder."""
+
+    word: str
+    positive: Link
+    reference: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A picture of the sheet: what is under it, and the file or the node it comes from."""
+
+    caption: str
+    file: str | None = None
+    node: str | None = None
+
+
+class SheetPrompt:
+    """Builds the API prompt of a contact sheet.
+
+    Args:
+        sources: nodes that load the models, by id.
+        model, vae, clip_vision, negative: their outputs.
+    """
+
+    def __init__(self, sources: Json, sampling: Sampling, adapter: str, **links: Link) -> None:
+        self.prompt: Json = dict(sources)
+        self.links = links
+        self.sampling = sampling
+        self.count = 0
+        size = sampling.size
+        self._add("adapter", "IPALoadAdapter", adapter_file=adapter)
+        self._add("empty", "EmptyLatentImage", width=size, height=size, batch_size=1)
+        self._add("off", "SolidMask", value=0.0, width=size, height=size)
+        self._add("half", "SolidMask", value=1.0, width=size // 2, height=size)
+        for side, x in (("left", 0), ("right", size // 2)):
+            joined = {"destination": ["off", 0], "source": ["half", 0], "operation": "add"}
+            self._add(side, "MaskComposite", **joined, x=x, y=0)
+
+    def _add(self, node: str, kind: str, **inputs: Any) -> Link:
+        self.prompt[node] = {"class_type": kind, "inputs": inputs}
+        return [node, 0]
+
+    def embeds(self, picture: str) -> Link:
+        """Of a picture in the server's input folder; encoded once, however often it is heard."""
+        name = f"embeds {picture}"
+        if name not in self.prompt:
+            image = self._add(f"image {picture}", "LoadImage", image=picture)
+            vision = self.links["clip_vision"]
+            self._add(name, "IPAEncodeImage", clip_vision=vision, image=image)
+        return [name, 0]
+
+    def average(self, one: str, other: str) -> Link:
+        parts = {"embeds.embeds0": self.embeds(one), "embeds.embeds1": self.embeds(other)}
+        return self._add(f"average {one} {other}", "IPAMergeEmbeds", method="average", **parts)
+
+    def regions(self, left: str, right: str) -> Link:
+        parts = {
+            "embeds.embeds0": self.embeds(left),
+            "masks.mask0": ["left", 0],
+            "embeds.embeds1": self.embeds(right),
+            "masks.mask1": ["right", 0],
+        }
+        return self._add(f"regions {left} {right}", "IPARegions", **parts)
+
+    def picture(self, caption: str, row: Row, embeds: Link | None = None, **settings: Any) -> Cell:
+        """A picture with the settings of Apply IP-Adapter; without one if embeds is None."""
+        self.count += 1
+        number = self.count
+        model = self.links["model"]
+        if embeds is not None:
+            values = {"scale": 1.0, "start_percent": 0.0, "end_percent": 1.0} | settings
+            inputs = {"model": model, "adapter": ["adapter", 0], "embeds": embeds, **values}
+            model = self._add(f"apply {number}", "IPAApply", **inputs)
+        latent = self._add(
+            f"sample {number}",
+            "KSampler",
+            model=model,
+            positive=row.positive,
+            negative=self.links["negative"],
+            latent_image=["empty", 0],
+            seed=SEED,
+            steps=self.sampling.steps,
+            cfg=self.sampling.cfg,
+            sampler_name="euler",
+            scheduler="normal",
+            denoise=1.0,
+        )
+        image = self._add(f"decode {number}", "VAEDecode", samples=latent, vae=self.links["vae"])
+        name = f"contact_sheet/{number:02}"
+        saved = self._add(f"save {number}", "SaveImage", images=image, filename_prefix=name)
+        return Cell(caption, node=saved[0])
+
+
+def scales(sheet: SheetPrompt, row: Row, heard_at: Sequence[float] = SCALES) -> list[Cell]:
+    """Reference, without it, and with more and more of it."""
+    embeds = sheet.embeds(row.reference)
+    heard = [sheet.picture(f"scale {scale:g}", row, embeds, scale=scale) for scale in heard_at]
+    return [Cell("reference", row.reference), sheet.picture(f"{row.word}, without", row), *heard]
+
+
+def masks(sheet: SheetPrompt, row: Row, other: str) -> list[Cell]:
+    """The row's reference A and another one, B, each in its place or mixed."""
+    a, b = sheet.embeds(row.reference), sheet.embeds(other)
+    return [
+        Cell("reference B", other),
+        sheet.picture("A, mask: left half", row, a, attn_mask=["left", 0]),
+        sheet.picture("B, mask: right half", row, b, attn_mask=["right", 0]),
+        sheet.picture("A left, B right", row, sheet.regions(row.reference, other)),
+        sheet.picture("average of A and B", row, sheet.average(row.reference, other)),
+        sheet.picture("A until 30 % of the steps", row, a, end_percent=0.3),
+    ]

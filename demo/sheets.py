@@ -1,0 +1,85 @@
+"""Which contact sheet the demo makes: with the toy models, or with real ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sheet_prompt import Cell, Link, Row, Sampling, SheetPrompt, masks, scales
+from stand_ins import TOY_ADAPTER, TOY_CFG, TOY_SIZE, TOY_STEPS
+
+Json = dict[str, Any]
+
+TOY_PICTURES = ("toy_reference_a.png", "toy_reference_b.png", "toy_reference_c.png")
+TOY_WORDS = ("star", "heart", "moon")
+TOY_TITLE = (
+    "Toy models of 10 million parameters, trained on drawings of 128 pixels: not Stable Diffusion"
+)
+TOY_SAMPLING = Sampling(TOY_SIZE, TOY_STEPS, TOY_CFG)
+REAL_PROMPT = "a house in a garden, highly detailed"
+REAL_NEGATIVE = "blurry, low quality"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A sheet before it is made: its prompt for the server, and what goes where."""
+
+    title: str
+    prompt: Json
+    rows: list[list[Cell]]
+
+
+def toy_sheet() -> Sheet:
+    """Three words, each with a reference in more and more of its scale, and masks."""
+    words = {word: _node("IPAToyModels", word=word) for word in TOY_WORDS}
+    sources = {f"toy {word}": node for word, node in words.items()}
+    first = f"toy {TOY_WORDS[0]}"
+    sheet = SheetPrompt(
+        sources,
+        TOY_SAMPLING,
+        TOY_ADAPTER,
+        model=[first, 0],
+        vae=[first, 1],
+        clip_vision=[first, 2],
+        negative=[first, 4],
+    )
+    rows = [
+        Row(word, [f"toy {word}", 3], picture)
+        for word, picture in zip(TOY_WORDS, TOY_PICTURES, strict=True)
+    ]
+    cells = [scales(sheet, row) for row in rows]
+    cells.append(masks(sheet, rows[0], TOY_PICTURES[1]))
+    return Sheet(TOY_TITLE, sheet.prompt, cells)
+
+
+def real_sheet(models: Json, picture: str, other: str) -> Sheet:
+    """The same with models that were found; on a processor only what takes minutes, not hours.
+
+    Args:
+        models: what prepare_models.py has found.
+        picture, other: references in the input folder.
+    """
+    sources = {
+        "checkpoint": _node("CheckpointLoaderSimple", ckpt_name=models["checkpoint"]),
+        "encoder": _node("CLIPVisionLoader", clip_name=models["encoder"]),
+        "positive": _node("CLIPTextEncode", clip=["checkpoint", 1], text=REAL_PROMPT),
+        "negative": _node("CLIPTextEncode", clip=["checkpoint", 1], text=REAL_NEGATIVE),
+    }
+    links: dict[str, Link] = {
+        "model": ["checkpoint", 0],
+        "vae": ["checkpoint", 2],
+        "clip_vision": ["encoder", 0],
+        "negative": ["negative", 0],
+    }
+    sampling = Sampling(size=models["size"], steps=20, cfg=6.0)
+    sheet = SheetPrompt(sources, sampling, models["adapter"], **links)
+    row = Row("prompt", ["positive", 0], picture)
+    title = "{checkpoint} with {adapter}".format(**models)
+    if not models["gpu"]:
+        return Sheet(title, sheet.prompt, [scales(sheet, row, (1.0,))])
+    cells = [scales(sheet, row), masks(sheet, row, other)]
+    return Sheet(title, sheet.prompt, cells)
+
+
+def _node(kind: str, **inputs: Any) -> Json:
+    return {"class_type": kind, "inputs": inputs}

@@ -1,0 +1,66 @@
+"""The toy models do what their bars say: meaning, where other tests have numbers.
+
+`python dev.py bench --demo` measures the same over more than a hundred seeds. Here there are fewer
+pictures, so the bars leave the room that so few need.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+from conftest import ROOT
+
+sys.path.append(str(ROOT / "demo"))
+
+from train.judge import load_judge
+from train.promises import PROMISES, Bench, Result, follows_reference, words_alone
+from train.studio import Studio
+
+SLACK = 0.15
+COUNTS = {"words": 36, "reference": 36}
+FEW = 8
+NewBench = Callable[[str, int], Bench]
+
+
+@pytest.fixture(scope="module")
+def new_bench() -> NewBench:
+    studio, judge = Studio(), load_judge()
+    return lambda kind, count: Bench(studio, judge, kind, count)
+
+
+def broken(results: list[Result]) -> list[str]:
+    return [str(result) for result in results if not result.kept_with(SLACK)]
+
+
+def test_the_word_alone_gives_the_shape(new_bench: NewBench) -> None:
+    assert broken(list(words_alone(new_bench("standard", COUNTS["words"])))) == []
+
+
+@pytest.mark.parametrize("kind", ["standard", "plus"])
+@pytest.mark.parametrize("promise", [name for name in PROMISES if name != "words"])
+def test_promise_is_kept(new_bench: NewBench, kind: str, promise: str) -> None:
+    results = list(PROMISES[promise](new_bench(kind, COUNTS.get(promise, FEW))))
+    assert broken(results) == []
+
+
+def test_an_adapter_that_says_nothing_breaks_its_promise(
+    new_bench: NewBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = new_bench("standard", 12)
+    apply = bench.studio.apply
+    monkeypatch.setattr(
+        bench.studio, "apply", lambda kind, embeds, **more: apply(kind, embeds, scale=0.0, **more)
+    )
+    lines = broken(list(follows_reference(bench)))
+    assert len(lines) == 1 and lines[0].startswith("distance of colours")
+
+
+def test_a_word_that_is_not_heard_breaks_its_promise(new_bench: NewBench) -> None:
+    bench = new_bench("standard", 12)
+    deaf = Studio.__new__(Studio)
+    deaf.__dict__ |= bench.studio.__dict__ | {"words": torch.zeros_like(bench.studio.words)}
+    bench.studio = deaf
+    assert len(broken(list(words_alone(bench)))) == 1

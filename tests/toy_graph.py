@@ -1,0 +1,38 @@
+"""The workflow that the demo opens the editor with: its nodes, wires and words."""
+
+from __future__ import annotations
+
+from example_graphs import MODELS, Out, Sketch
+
+PICTURE_A = "toy_reference_a.png"
+TEXT = """## A reference, without a download
+
+The very small models here were trained on drawings and know a dozen shapes: **word** says which \
+one. Colours and texture come from the **reference**.
+
+**1.** Press **Run**.
+
+**2.** Change *scale* in *Apply IP-Adapter* to 0 and run again: the same shape in colours of its \
+own. In between there is in between.
+
+**3.** Choose another *word*, or another drawing in *Reference*: `toy_reference_b.png`, \
+`toy_reference_c.png`, or one of your own with one shape on a plain background.
+
+**4.** Everything but *Toy Models* is what you will use with Stable Diffusion: *Templates*, this \
+pack, *first_picture* says which files that takes.
+"""
+
+
+def toy_models() -> Sketch:
+    sketch = Sketch("toy_models", "A reference, without a download")
+    toy = sketch.add("IPAToyModels", MODELS, word="star")
+    model, vae, vision, positive, negative = (Out(toy, slot) for slot in range(5))
+    adapter = Out(sketch.add("IPALoadAdapter", MODELS, adapter_file="toy_standard.safetensors"), 0)
+    embeds = sketch.encoded(vision, Out(sketch.picture(PICTURE_A, "Reference"), 0))
+    heard = sketch.applied(model, adapter, embeds, 1.0)
+    pictures = sketch.sampled(
+        heard, (positive, negative), sketch.empty(128), vae, steps=16, cfg=2.0
+    )
+    sketch.saved(pictures)
+    sketch.text = TEXT
+    return sketch
