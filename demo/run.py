@@ -17,21 +17,19 @@ HERE = Path(os.path.abspath(__file__)).parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
+import toys  # noqa: E402
 from comfy_client import Pictures, RunFailed, run_prompt, run_workflow  # noqa: E402
 from comfy_server import Server, ServerError, choose_port, server_command  # noqa: E402
 from contact_sheet import lay_out  # noqa: E402
 from PIL import Image  # noqa: E402
 from prompts import Json, WorkflowError  # noqa: E402
 from sheet_prompt import Cell  # noqa: E402
-from sheets import TOY_PICTURES, real_sheet, toy_sheet  # noqa: E402
-from stand_ins import TOY_ADAPTER, fitted, real_models  # noqa: E402
+from sheets import real_sheet, toy_sheet  # noqa: E402
+from stand_ins import fitted, real_models  # noqa: E402
 
 from dev import Problem, cache, digest, say  # noqa: E402
 
 WORKFLOW = ROOT / "example_workflows" / "first_picture.json"
-TOYS = HERE / "toy_nodes"
-TOY_WORKFLOW = TOYS / "example_workflows" / "toy_models.json"
-TOY_ADAPTERS = {TOY_ADAPTER: "adapter_standard", "toy_plus.safetensors": "adapter_plus"}
 TOY_FOLDER = "ipadapter_demo"
 PHOTO = "ipadapter_reference.jpg"
 SAVED_AS = "IP-Adapter demo.json"
@@ -85,7 +83,7 @@ def make_pictures(address: str, workflow: Json, models: Json, base: Path) -> Non
     pictures = asyncio.run(run_workflow(address, workflow, show_progress))
     end_progress()
     report(pictures, base)
-    sheet = toy_sheet() if models["toy"] else real_sheet(models, PHOTO, TOY_PICTURES[0])
+    sheet = toy_sheet() if models["toy"] else real_sheet(models, PHOTO, toys.PICTURES[0])
     say(f"Making a contact sheet of {sum(map(len, sheet.rows))} pictures ...")
     made = asyncio.run(run_prompt(address, sheet.prompt, show_progress))
     end_progress()
@@ -103,7 +101,7 @@ def make_pictures(address: str, workflow: Json, models: Json, base: Path) -> Non
 def keep_running(server: Server, toy: bool) -> None:
     address = server.address
     if toy:
-        address += f"/?template={TOY_WORKFLOW.stem}&source={TOY_FOLDER}"
+        address += f"/?template={toys.WORKFLOW.stem}&source={TOY_FOLDER}"
     say(f"The editor runs at {address} (Ctrl-C stops it).")
     say(f'The workflow is there under Workflows too, as "{Path(SAVED_AS).stem}".')
     if has_screen():
@@ -123,16 +121,12 @@ def has_screen() -> bool:
 def make_base_folder() -> Path:
     """A folder outside the checkout with the pack, the toy models and the references."""
     base = cache() / f"demo-{digest(str(ROOT))[:8]}"
-    for name in ("custom_nodes", "input", "models/ipadapter", "output", "user/default/workflows"):
+    for name in ("custom_nodes", "input", "output", "user/default/workflows"):
         (base / name).mkdir(parents=True, exist_ok=True)
     put_folder(ROOT, base / "custom_nodes" / "ipadapter")
-    put_folder(TOYS, base / "custom_nodes" / TOY_FOLDER)
-    for name, weights in TOY_ADAPTERS.items():
-        file = TOYS / "weights" / f"{weights}.safetensors"
-        shutil.copyfile(file, base / "models" / "ipadapter" / name)
+    put_folder(toys.NODES, base / "custom_nodes" / TOY_FOLDER)
+    toys.put_files(base / "models", base / "input")
     shutil.copyfile(HERE / "reference.jpg", base / "input" / PHOTO)
-    for name in TOY_PICTURES:
-        shutil.copyfile(TOYS / "example_workflows" / name, base / "input" / name)
     return base
 
 
@@ -180,7 +174,7 @@ def prepare_models(base: Path, models_yaml: Path, *options: str) -> Json:
 def fitted_workflow(models: Json) -> Json:
     """What the editor is opened with."""
     if models["toy"]:
-        return json.loads(TOY_WORKFLOW.read_text("utf-8"))
+        return json.loads(toys.WORKFLOW.read_text("utf-8"))
     names = (models[kind] for kind in ("checkpoint", "adapter", "encoder", "size"))
     return fitted(json.loads(WORKFLOW.read_text("utf-8")), real_models(*names))
 

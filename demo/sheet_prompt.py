@@ -54,15 +54,16 @@ class SheetPrompt:
         self.sampling = sampling
         self.count = 0
         size = sampling.size
-        self._add("adapter", "IPALoadAdapter", adapter_file=adapter)
-        self._add("empty", "EmptyLatentImage", width=size, height=size, batch_size=1)
-        self._add("off", "SolidMask", value=0.0, width=size, height=size)
-        self._add("half", "SolidMask", value=1.0, width=size // 2, height=size)
+        self.add("adapter", "IPALoadAdapter", adapter_file=adapter)
+        self.add("empty", "EmptyLatentImage", width=size, height=size, batch_size=1)
+        self.add("off", "SolidMask", value=0.0, width=size, height=size)
+        self.add("half", "SolidMask", value=1.0, width=size // 2, height=size)
         for side, x in (("left", 0), ("right", size // 2)):
             joined = {"destination": ["off", 0], "source": ["half", 0], "operation": "add"}
-            self._add(side, "MaskComposite", **joined, x=x, y=0)
+            self.add(side, "MaskComposite", **joined, x=x, y=0)
 
-    def _add(self, node: str, kind: str, **inputs: Any) -> Link:
+    def add(self, node: str, kind: str, **inputs: Any) -> Link:
+        """Put a node into the prompt; its first output."""
         self.prompt[node] = {"class_type": kind, "inputs": inputs}
         return [node, 0]
 
@@ -70,14 +71,15 @@ class SheetPrompt:
         """Of a picture in the server's input folder; encoded once, however often it is heard."""
         name = f"embeds {picture}"
         if name not in self.prompt:
-            image = self._add(f"image {picture}", "LoadImage", image=picture)
+            image = self.add(f"image {picture}", "LoadImage", image=picture)
             vision = self.links["clip_vision"]
-            self._add(name, "IPAEncodeImage", clip_vision=vision, image=image)
+            self.add(name, "IPAEncodeImage", clip_vision=vision, image=image)
         return [name, 0]
 
-    def average(self, one: str, other: str) -> Link:
+    def merged(self, one: str, other: str, method: str, weights: str = "") -> Link:
         parts = {"embeds.embeds0": self.embeds(one), "embeds.embeds1": self.embeds(other)}
-        return self._add(f"average {one} {other}", "IPAMergeEmbeds", method="average", **parts)
+        name = f"{method} {weights} of {one} and {other}"
+        return self.add(name, "IPAMergeEmbeds", method=method, weights=weights, **parts)
 
     def regions(self, left: str, right: str) -> Link:
         parts = {
@@ -86,7 +88,7 @@ class SheetPrompt:
             "embeds.embeds1": self.embeds(right),
             "masks.mask1": ["right", 0],
         }
-        return self._add(f"regions {left} {right}", "IPARegions", **parts)
+        return self.add(f"regions {left} {right}", "IPARegions", **parts)
 
     def picture(self, caption: str, row: Row, embeds: Link | None = None, **settings: Any) -> Cell:
         """A picture with the settings of Apply IP-Adapter; without one if embeds is None."""
@@ -96,8 +98,8 @@ class SheetPrompt:
         if embeds is not None:
             values = {"scale": 1.0, "start_percent": 0.0, "end_percent": 1.0} | settings
             inputs = {"model": model, "adapter": ["adapter", 0], "embeds": embeds, **values}
-            model = self._add(f"apply {number}", "IPAApply", **inputs)
-        latent = self._add(
+            model = self.add(f"apply {number}", "IPAApply", **inputs)
+        latent = self.add(
             f"sample {number}",
             "KSampler",
             model=model,
@@ -111,9 +113,9 @@ class SheetPrompt:
             scheduler="normal",
             denoise=1.0,
         )
-        image = self._add(f"decode {number}", "VAEDecode", samples=latent, vae=self.links["vae"])
+        image = self.add(f"decode {number}", "VAEDecode", samples=latent, vae=self.links["vae"])
         name = f"contact_sheet/{number:02}"
-        saved = self._add(f"save {number}", "SaveImage", images=image, filename_prefix=name)
+        saved = self.add(f"save {number}", "SaveImage", images=image, filename_prefix=name)
         return Cell(caption, node=saved[0])
 
 
@@ -132,6 +134,6 @@ def masks(sheet: SheetPrompt, row: Row, other: str) -> list[Cell]:
         sheet.picture("A, mask: left half", row, a, attn_mask=["left", 0]),
         sheet.picture("B, mask: right half", row, b, attn_mask=["right", 0]),
         sheet.picture("A left, B right", row, sheet.regions(row.reference, other)),
-        sheet.picture("average of A and B", row, sheet.average(row.reference, other)),
+        sheet.picture("average of A and B", row, sheet.merged(row.reference, other, "average")),
         sheet.picture("A until 30 % of the steps", row, a, end_percent=0.3),
     ]

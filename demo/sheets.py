@@ -7,10 +7,10 @@ from typing import Any
 
 from sheet_prompt import Cell, Link, Row, Sampling, SheetPrompt, masks, scales
 from stand_ins import TOY_ADAPTER, TOY_CFG, TOY_SIZE, TOY_STEPS
+from toys import PICTURES
 
 Json = dict[str, Any]
 
-TOY_PICTURES = ("toy_reference_a.png", "toy_reference_b.png", "toy_reference_c.png")
 TOY_WORDS = ("star", "heart", "moon")
 TOY_TITLE = (
     "Toy models of 10 million parameters, trained on drawings of 128 pixels: not Stable Diffusion"
@@ -31,25 +31,30 @@ class Sheet:
 
 def toy_sheet() -> Sheet:
     """Three words, each with a reference in more and more of its scale, and masks."""
-    words = {word: _node("IPAToyModels", word=word) for word in TOY_WORDS}
-    sources = {f"toy {word}": node for word, node in words.items()}
-    first = f"toy {TOY_WORDS[0]}"
-    sheet = SheetPrompt(
-        sources,
-        TOY_SAMPLING,
-        TOY_ADAPTER,
-        model=[first, 0],
-        vae=[first, 1],
-        clip_vision=[first, 2],
-        negative=[first, 4],
-    )
-    rows = [
-        Row(word, [f"toy {word}", 3], picture)
-        for word, picture in zip(TOY_WORDS, TOY_PICTURES, strict=True)
-    ]
+    sheet = toy_prompt()
+    rows = [toy_row(word, picture) for word, picture in zip(TOY_WORDS, PICTURES, strict=True)]
     cells = [scales(sheet, row) for row in rows]
-    cells.append(masks(sheet, rows[0], TOY_PICTURES[1]))
+    cells.append(masks(sheet, rows[0], PICTURES[1]))
     return Sheet(TOY_TITLE, sheet.prompt, cells)
+
+
+def toy_prompt() -> SheetPrompt:
+    """With nothing but the toy models; see `toy_row`."""
+    sources = {_toy(word): _node("IPAToyModels", word=word) for word in TOY_WORDS}
+    outputs = ("model", "vae", "clip_vision", "positive", "negative")
+    links: dict[str, Link] = {
+        name: [_toy(TOY_WORDS[0]), slot] for slot, name in enumerate(outputs) if name != "positive"
+    }
+    return SheetPrompt(sources, TOY_SAMPLING, TOY_ADAPTER, **links)
+
+
+def toy_row(word: str, picture: str) -> Row:
+    """What a prompt of toys asks for: one of `TOY_WORDS`."""
+    return Row(word, [_toy(word), 3], picture)
+
+
+def _toy(word: str) -> str:
+    return f"toy {word}"
 
 
 def real_sheet(models: Json, picture: str, other: str) -> Sheet:

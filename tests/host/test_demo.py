@@ -108,10 +108,8 @@ def test_once_makes_the_pictures_and_stops(tmp_path: Path) -> None:
 
 
 def cell_of(sheet: Image.Image, row: int, column: int) -> bytes:
-    edge, gap = contact_sheet.EDGE, contact_sheet.GAP
-    x = contact_sheet.MARGIN + column * (edge + gap)
-    y = contact_sheet.MARGIN + contact_sheet.HEAD + row * (edge + contact_sheet.LINE + gap)
-    return sheet.crop((x, y, x + edge, y + edge)).convert("RGB").tobytes()
+    x, y = contact_sheet.corner("title", row, column)
+    return sheet.crop((x, y, x + contact_sheet.EDGE, y + contact_sheet.EDGE)).tobytes()
 
 
 @pytest.mark.parametrize(("gpu", "rows"), [(True, [6, 6]), (False, [3])])

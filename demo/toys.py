@@ -1,0 +1,24 @@
+"""Where the toy models lie, and how a ComfyUI gets them: nodes, adapters, pictures."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from stand_ins import TOY_ADAPTER, TOY_PLUS
+
+NODES = Path(__file__).resolve().parent / "toy_nodes"
+WORKFLOW = NODES / "example_workflows" / "toy_models.json"
+PICTURES = ("toy_reference_a.png", "toy_reference_b.png", "toy_reference_c.png")
+ADAPTERS = {TOY_ADAPTER: "adapter_standard", TOY_PLUS: "adapter_plus"}
+
+
+def put_files(models: Path, inputs: Path) -> None:
+    """Copy the adapters and the references to where ComfyUI looks for such files."""
+    for folder in (models / "ipadapter", inputs):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, weights in ADAPTERS.items():
+        file = NODES / "weights" / f"{weights}.safetensors"
+        shutil.copyfile(file, models / "ipadapter" / name)
+    for name in PICTURES:
+        shutil.copyfile(WORKFLOW.parent / name, inputs / name)
