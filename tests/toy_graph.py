@@ -12,8 +12,8 @@ one. Colours and texture come from the **reference**.
 
 **1.** Press **Run**.
 
-**2.** Change *scale* in *Apply IP-Adapter* to 0 and run again: the same shape in colours of its \
-own. In between there is in between.
+**2.** Change *scale* in *Apply IP-Adapter* to 0 and run again: the same shape in pencil, as the \
+models draw by themselves. In between there is in between.
 
 **3.** Choose another *word*, or another drawing in *Reference*: `toy_reference_b.png`, \
 `toy_reference_c.png`, or one of your own with one shape on a plain background.

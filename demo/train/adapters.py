@@ -1,7 +1,8 @@
 """Trains a standard and a Plus adapter: the base frozen, the reference dropped at random.
 
 The reference of a picture is another drawing in the same style: other word, other place. So the
-adapter learns colours, texture and background, and leaves the shape to the word.
+adapter learns colours, texture and background, and leaves the shape to the word. Without reference
+the picture is one that the base draws by itself.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from . import diffusion
 from .attention import attend
+from .base import cached_pencil
 from .drawings import WORDS, draw, random_styles
 from .encoder import features, normalise
 from .host import pack
@@ -25,8 +27,7 @@ RATE = 1.5e-3
 COUNT = 8_000
 _CHUNK = 48
 _HALF = 64
-_WORDLESS = 0.08
-_DROPPED = 0.12
+_DROPPED = 0.06  # part of the pictures without their word, without reference, and without both
 _HEAD = 64
 PLUS_TOKENS, PLUS_WIDTH, PLUS_DEPTH = 8, 128, 2
 
@@ -56,7 +57,7 @@ def train_adapter(kind: str, job: Job) -> None:
     patcher, words = models.load_base(job.target("base"))
     unet = patcher.model.diffusion_model.to(job.device).requires_grad_(False)
     words, sampling = words.to(job.device), patcher.model.model_sampling.to(job.device)
-    pairs = cached_pairs(job)
+    pairs, pencil = cached_pairs(job), cached_pencil(job.state)
     addresses, adapter = build_adapter(kind, patcher, pairs)
     job.begin(f"adapter_{kind}", adapter)
     adapter.to(job.device)
@@ -66,17 +67,18 @@ def train_adapter(kind: str, job: Job) -> None:
     def loss_of(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
         rows = torch.randint(len(pairs.words), (BATCH,), generator=generator)
-        said = pairs.words[rows].clone()
-        said[torch.rand(BATCH, generator=generator) < _WORDLESS] = len(WORDS)
-        seen = positive[rows].float()
-        seen[torch.rand(BATCH, generator=generator) < _DROPPED] = negative.float()
+        said, seen, latents = pairs.words[rows].clone(), positive[rows].float(), pairs.latents[rows]
+        chance = torch.rand(BATCH, generator=generator)
+        said[chance < 2 * _DROPPED] = len(WORDS)
+        unseen = (chance > _DROPPED) & (chance < 3 * _DROPPED)
+        seen[unseen] = negative.float()
+        sketched = pencil.latents[pencil.rows_of(pairs.words[rows], generator)]
+        latents = torch.where(unseen[:, None, None, None], sketched, latents).float()
         tokens = adapter.tokens(seen.to(job.device))
         patches = {
             a: hear(m, tokens) for a, m in zip(addresses, adapter.ip_adapter.values(), strict=True)
         }
-        batch = diffusion.noised(
-            pairs.latents[rows].float().to(job.device), sampling, generator, early=True
-        )
+        batch = diffusion.noised(latents.to(job.device), sampling, generator, early=True)
         options = {"patches_replace": {"attn2": patches}}
         return diffusion.loss(unet, batch, words[said.to(job.device)], transformer_options=options)
 

@@ -1,14 +1,18 @@
-"""Trains the UNet and the words: word -> shape, everything else by chance or by a caption.
+"""Trains the UNet and the words: word -> shape, everything else by a caption.
 
-First with words alone; then in turns with a caption of colours and textures beside the word, and
-with one or two captions for the two parts of a picture. The layers that listen to the prompt have
-to carry colours for an adapter to be heard, and to each place its own for a mask to hold; words
-alone never ask that of them. The captions are not kept.
+First with words alone; then in turns with a caption of colours and textures beside the word, with
+one or two captions for the two parts of a picture, and without any. The layers that listen to the
+prompt have to carry colours for an adapter to be heard, and to each place its own for a mask to
+hold; words alone never ask that of them. Where no caption is heard the picture is a pencil drawing:
+a look of its own, as real models have one, that the other part of a picture cannot change. The
+captions are not kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import diffusion
-from .drawings import BACKGROUNDS, TEXTURES, WORDS, Style, draw, random_styles
+from .drawings import BACKGROUNDS, TEXTURES, WORDS, Style, draw, pencil_styles, random_styles
 from .host import pack
 from .loop import Job, train
 from .split import hear_sides, joined, side_of
 
 BATCH = 16
 COUNT = 48_000
+PENCIL = 8_000
 _CHUNK = 48
 _HALF = 64  # edge of the drawings; to the latents it makes no difference
 _WORDLESS = 0.12  # part of the pictures that are seen without their word
@@ -67,6 +72,16 @@ class Drawn:
     words: Tensor
     captions: Tensor
 
+    def rows_of(self, words: Tensor, generator: torch.Generator) -> Tensor:
+        """For each word a drawing of it."""
+        chance = torch.rand(len(words), generator=generator).tolist()
+        drawn = [self._by_word[word] for word in words.tolist()]
+        return torch.stack([r[int(c * len(r))] for r, c in zip(drawn, chance, strict=True)])
+
+    @cached_property
+    def _by_word(self) -> list[Tensor]:
+        return [(self.words == word).nonzero()[:, 0] for word in range(len(WORDS))]
+
 
 def train_base(job: Job) -> None:
     base, sampling = new_base(job)
@@ -86,21 +101,19 @@ def train_captions(job: Job) -> None:
     job.resume("base", base, prefix="unet.")
     captioned = Captioned(base).to(job.device)
     nn.init.normal_(captioned.say.weight)
-    drawn = cached_drawings(job.state / "drawn.pt")
-
-    rows_of = [(drawn.words == word).nonzero()[:, 0] for word in range(len(WORDS))]
+    drawn, pencil = cached_drawings(job.state / "drawn.pt"), cached_pencil(job.state)
     addresses = attention_addresses(base.unet)
 
     def loss_of(step: int) -> Tensor:
         seed = step + 500_000
         if step % 3 == 2:
-            said, batch, captions, first = two_styles(drawn, rows_of, seed, sampling, job.device)
-            told = torch.rand(BATCH, generator=torch.Generator().manual_seed(seed)) >= _UNTOLD
-            options = hear_sides(first, told.to(job.device), captioned.tokens, addresses)
+            said, batch, captions, sides = two_styles(drawn, pencil, seed, sampling, job.device)
+            options = hear_sides(*sides, captioned.tokens, addresses)
             context = captioned(said, *captions)
             return diffusion.loss(base.unet, batch, context, transformer_options=options)
-        said, batch, caption = some_drawings(drawn, seed, sampling, job.device)
-        context = captioned(said, caption) if step % 3 else captioned(said)
+        told = step % 3 == 1
+        said, batch, caption = some_drawings(drawn if told else pencil, seed, sampling, job.device)
+        context = captioned(said, caption) if told else captioned(said)
         return diffusion.loss(base.unet, batch, context)
 
     averaged = train(captioned, loss_of, job.plan("captions", RATE, average=0.998))
@@ -133,21 +146,22 @@ def some_drawings(
 
 
 def two_styles(
-    drawn: Drawn, rows_of: list[Tensor], seed: int, sampling: Any, device: torch.device
-) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], list[Tensor], Tensor]:
-    """Words, noised latents of two styles side by side, both captions, and where the first is."""
+    drawn: Drawn, pencil: Drawn, seed: int, sampling: Any, device: torch.device
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], list[Tensor], tuple[Tensor, Tensor]]:
+    """Words, noised latents of two looks side by side, captions, and the sides as in `hear_sides`.
+
+    The second side of some is in pencil, and its caption is not told.
+    """
     generator = torch.Generator().manual_seed(seed)
     said = torch.randint(len(WORDS), (BATCH,), generator=generator)
-    chance = torch.rand(2, BATCH, generator=generator).tolist()
-    one, other = (
-        torch.stack([rows_of[w][int(c * len(rows_of[w]))] for w, c in zip(said, row, strict=True)])
-        for row in chance
-    )
+    told = torch.rand(BATCH, generator=generator) >= _UNTOLD
+    one, other, plain = (drawn.rows_of(said, generator) for drawn in (drawn, drawn, pencil))
     first = side_of(BATCH, generator)
-    latents = joined(drawn.latents[one].float(), drawn.latents[other].float(), first)
+    second = torch.where(told[:, None, None, None], drawn.latents[other], pencil.latents[plain])
+    latents = joined(drawn.latents[one].float(), second.float(), first)
     batch = diffusion.noised(latents.to(device), sampling, generator)
     captions = [drawn.captions[rows].float().to(device) for rows in (one, other)]
-    return said.to(device), batch, captions, first.to(device)
+    return said.to(device), batch, captions, (first.to(device), told.to(device))
 
 
 def attention_addresses(unet: nn.Module) -> list[Any]:
@@ -161,23 +175,34 @@ def keep_base(base: nn.Module, job: Job) -> None:
 
 
 def cached_drawings(path: Path) -> Drawn:
-    """Drawn once, kept in half precision."""
+    """In all colours; drawn once, kept in half precision."""
+    return _cached(path, COUNT, random_styles, seed=1)
+
+
+def cached_pencil(folder: Path) -> Drawn:
+    """In pencil; drawn once, kept in half precision."""
+    return _cached(folder / "pencil.pt", PENCIL, pencil_styles, seed=3)
+
+
+def _cached(
+    path: Path, count: int, styles_of: Callable[[int, torch.Generator], Style], seed: int
+) -> Drawn:
     if path.is_file():
         return Drawn(**torch.load(path, weights_only=True))
     from toy_nodes.vae import to_latents
 
-    generator = torch.Generator().manual_seed(1)
-    words = torch.randint(len(WORDS), (COUNT,), generator=generator)
+    generator = torch.Generator().manual_seed(seed)
+    words = torch.randint(len(WORDS), (count,), generator=generator)
     latents: list[Tensor] = []
     captions: list[Tensor] = []
     for some in words.split(_CHUNK):
-        styles = random_styles(len(some), generator)
+        styles = styles_of(len(some), generator)
         pictures = draw(some, styles, generator, _HALF)
         latents.append(to_latents(pictures, _HALF // 16).half())
         captions.append(caption(styles).half())
-    drawn = Drawn(torch.cat(latents), words, torch.cat(captions))
-    torch.save(vars(drawn), path)
-    return drawn
+    kept = {"latents": torch.cat(latents), "words": words, "captions": torch.cat(captions)}
+    torch.save(kept, path)
+    return Drawn(**kept)
 
 
 def caption(styles: Style) -> Tensor:

@@ -53,6 +53,15 @@ def random_styles(count: int, generator: torch.Generator) -> Style:
     return Style(torch.stack((first, second, back, back_second), 1), texture, background)
 
 
+def pencil_styles(count: int, generator: torch.Generator) -> Style:
+    """How the base draws where nothing is said about looks: grey on paper, without a texture."""
+    grey = 0.22 + 0.16 * torch.rand(count, 1, generator=generator)
+    paper = 0.86 + 0.1 * torch.rand(count, 1, generator=generator)
+    shape, ground = grey.expand(-1, 3), paper * torch.tensor([1.0, 0.99, 0.96])
+    plain = torch.zeros(count, dtype=torch.long)
+    return Style(torch.stack((shape, shape, ground, ground), 1), plain, plain)
+
+
 def _far_from(first: Tensor, second: Tensor, generator: torch.Generator) -> Tensor:
     tries = 12
     hue, grey, light = torch.rand(3, tries, len(first), generator=generator)

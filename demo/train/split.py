@@ -34,7 +34,7 @@ def hear_sides(
 
     Args:
         first: from `side_of`.
-        told: (n,), whether the second side hears its caption, and not only the word.
+        told: (n,), whether the second side hears its caption, and not the word alone.
         tokens: of each caption; those of the first side come before.
     """
 

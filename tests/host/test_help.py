@@ -14,6 +14,7 @@ import help_pages
 import help_pictures
 import pytest
 from help_pages import DOCS, LOCALES, ROOT, SYNTAX, WORDS, locale, page, schemas
+from toy_pictures import STRIPS, strip_path
 
 TRANSLATED = ("zh", "ru")
 SCRIPT = {"zh": re.compile("[\u4e00-\u9fff]"), "ru": re.compile("[\u0400-\u04ff]")}
@@ -67,7 +68,8 @@ def test_a_page_has_its_parts(node: str, language: str) -> None:
     assert len(introduction) > 40, introduction
     # The panel looks for pictures in docs/, wherever the page lies.
     pictures = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", text)
-    assert [path for _, path in pictures] == [f"images/{node}.svg"]
+    made = [f"images/{strip_path(node).name}"] if node in STRIPS else []
+    assert [path for _, path in pictures] == [f"images/{node}.svg", *made]
     assert "](http" not in text and "<" not in CODE.sub("", text)
 
 
@@ -125,6 +127,7 @@ def test_no_english_is_left_on_a_translated_page(node: str, language: str) -> No
 def test_no_page_or_picture_is_left_over() -> None:
     expected = {page(node, language) for node, language in pages()}
     expected |= {DOCS / "images" / f"{node}.svg" for node in schemas()}
+    expected |= {strip_path(node) for node in STRIPS}
     assert {path for path in DOCS.rglob("*") if path.is_file()} == expected
 
 

@@ -28,6 +28,7 @@ FEW = 120
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer drawings and smaller batches; the rest of the training is the real one."""
     monkeypatch.setattr(base, "COUNT", FEW)
+    monkeypatch.setattr(base, "PENCIL", FEW)
     monkeypatch.setattr(adapters, "COUNT", FEW)
     for module in (base, adapters, encoder):
         monkeypatch.setattr(module, "BATCH", 2)
