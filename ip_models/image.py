@@ -33,7 +33,7 @@ class Fit(str, Enum):
 _ACROSS = {Fit.CROP_LEFT: 0, Fit.CROP_RIGHT: 1000}
 _LONGEST = 1000  # beyond that the resized picture would take gigabytes
 _LARGE = 4096  # side up to which a square is made whatever is in it
-_FAINT = 0.5 / 255  # of a mask, below which no byte of the picture shows
+UNSEEN = 0.5 / 255  # of a mask, below which no byte of the picture shows it
 _NAMED = 8  # pictures by their number
 _DOWN = {Fit.CROP_TOP: 0, Fit.CROP_BOTTOM: 1000}
 
@@ -151,7 +151,7 @@ def blend_with(images: Tensor, mask: Tensor, colour: tuple[float, ...]) -> Tenso
 def hidden_line(mask: Tensor, count: int) -> str:
     """Which of `count` pictures a mask leaves nothing of, empty if none."""
     planes = mask[None] if mask.ndim == 2 else mask
-    black = [plane.max().item() < _FAINT for plane in planes.expand(count, -1, -1)]
+    black = [plane.max().item() < UNSEEN for plane in planes.expand(count, -1, -1)]
     hidden = [str(i + 1) for i, is_black in enumerate(black) if is_black]
     if not hidden:
         return ""

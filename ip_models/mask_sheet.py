@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from .image import UNSEEN
 from .layer_grids import LayerGrid
 from .masks import MaskRule, RegionMask, require_mask
 
@@ -18,7 +19,6 @@ MOST_SHEETS = 16
 _TILE, _LARGEST_TILE = 256, 512  # long side in pixels, at least and at most
 _GAP, _LABEL = 8, 20
 _PAPER, _INK = (64, 64, 64), (230, 230, 230)
-_NOTHING = 0.5 / 255  # below that no byte of the picture shows it
 _FAINT = 0.5  # share of the mask's own greatest value
 _NAMED = 8  # masks by their number
 
@@ -96,7 +96,7 @@ class MaskView:
     def lines(self) -> list[str]:
         """How much of each grid is open, and what is lost on it."""
         peaks = self._planes.amax(dim=(1, 2))
-        black = [i for i, peak in enumerate(peaks.tolist()) if peak < _NOTHING]
+        black = [i for i, peak in enumerate(peaks.tolist()) if peak < UNSEEN]
         lines = [self._line(heard, peaks) for heard in self.heard]
         if black:
             lines.append(f"{self._which(black)} black: nowhere in the picture it is heard")
@@ -109,7 +109,7 @@ class MaskView:
         shares, loudest = cells.mean(dim=(1, 2)), cells.amax(dim=(1, 2))
         noun = "layer" if layers == 1 else "layers"
         line = f"{width} x {height}, {layers} {noun}: {_span(shares)} open"
-        faint = (peaks >= _NOTHING) & (loudest < _FAINT * peaks)
+        faint = (peaks >= UNSEEN) & (loudest < _FAINT * peaks)
         if not bool(faint.any()):
             return line
         which = [i for i, lost in enumerate(faint.tolist()) if lost]

@@ -153,15 +153,19 @@ def read_list(path: str) -> object:
     Raises:
         BrokenFile: the file is not whole, holds code, or unpacks to more than it is.
     """
-    with open(path, "rb") as file:
-        if file.read(2) != b"PK":
-            raise _broken(path, "is a bare pickle, which may hold code")
+    if not _zipped(path):
+        raise _broken(path, "is a bare pickle, which may hold code")
     members = _members(path)
     described = [one.file_size for one in members if one.filename.endswith("data.pkl")]
     if max(described, default=0) > _LARGEST_PICKLE:
         raise _broken(path, f"has a description of {max(described)} bytes, embeds need far less")
     _require_room(path)
     return _torch_load(path, "cpu")
+
+
+def _zipped(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) == b"PK"
 
 
 def _members(path: str) -> list[zipfile.ZipInfo]:
@@ -254,9 +258,7 @@ def _torch_load(path: str, device: str) -> object:
 
 
 def _load_torch(path: str, device: str) -> Mapping[str, Any]:
-    with open(path, "rb") as file:
-        zipped = file.read(2) == b"PK"
-    if zipped:
+    if _zipped(path):
         _members(path)
     loaded = _torch_load(path, device)
     if not isinstance(loaded, Mapping):

@@ -10,10 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...ip_models.bounds import whole
 from ...ip_models.squares import Manner, Squares
-from .encoder_size import MOST_SIZE
-from .vision import MOST_AT_ONCE, Reference, checked
+from .vision import Reference, checked, manner_of
 
 MOST_SHOWN = 64
 
@@ -38,13 +36,13 @@ def view(clip_vision: Any, reference: Reference) -> View:
         BadInput: see `encode`.
     """
     images, negative = checked(clip_vision, reference)
-    at_once = whole("batch_size", reference.at_once, 0, MOST_AT_ONCE)
-    size = whole("encoder_size", reference.size, 0, MOST_SIZE) or int(clip_vision.image_size)
-    colour = tuple(clip_vision.image_mean)
-    squares = Squares(Manner(reference.fit, reference.tiling, at_once), size, colour)
+    manner, size = manner_of(reference)
+    size, colour = size or int(clip_vision.image_size), tuple(clip_vision.image_mean)
+    squares = Squares(manner, size, colour)
     others: Iterator[Tensor] = iter(())
     if negative is not None:
-        others = Squares(Manner(reference.fit, at_once=at_once), size, colour).every(negative)
+        untiled = Manner(reference.fit, at_once=manner.at_once)
+        others = Squares(untiled, size, colour).every(negative)
     shown = list(islice(chain(squares.every(images), others), MOST_SHOWN))
     tiles = reference.tiling.count**2 * len(images) if reference.tiling.used else 0
     text = _text(len(images), tiles, 0 if negative is None else len(negative))

@@ -80,9 +80,7 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
         BadInput: the images, the mask, a number or the encoder cannot be used.
     """
     images, negative = checked(clip_vision, reference)
-    at_once = whole("batch_size", reference.at_once, 0, MOST_AT_ONCE)
-    size = whole("encoder_size", reference.size, 0, MOST_SIZE)
-    manner = Manner(reference.fit, reference.tiling, at_once)
+    manner, size = manner_of(reference)
     steps = manner.steps(len(images)) + manner.tile_steps * len(images)
     with at_size(clip_vision, size) as encoder:
         look = signature(clip_vision, int(encoder.image_size))
@@ -104,6 +102,17 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
         source=name_encoder(width, hidden.shape[-1]),
         encoder=fingerprint(clip_vision),
     )
+
+
+def manner_of(reference: Reference) -> tuple[Manner, int]:
+    """How squares are made of the references, and their side, 0 for the encoder's own.
+
+    Raises:
+        BadInput: a number is out of range.
+    """
+    at_once = whole("batch_size", reference.at_once, 0, MOST_AT_ONCE)
+    size = whole("encoder_size", reference.size, 0, MOST_SIZE)
+    return Manner(reference.fit, reference.tiling, at_once), size
 
 
 def checked(clip_vision: Any, reference: Reference) -> tuple[Tensor, Tensor | None]:
