@@ -10,6 +10,7 @@
 import { api } from "../../scripts/api.js";
 // @ts-ignore: served by the host
 import { app } from "../../scripts/app.js";
+import { findWidget } from "./node_widgets.js";
 
 /** Loaders, and which of their widgets names a file of the input folder. */
 const LOADERS = new Map([
@@ -24,7 +25,7 @@ const SHIPPED = /^ipadapter_\w+\.(jpg|png|mp4)$/;
  * @param {any} graph as it is saved
  * @returns {Map<string, Set<string>>}
  */
-export function wantedInputs(graph) {
+function wantedInputs(graph) {
   const listed = graph?.extra?.ipadapter_inputs;
   const shipped = new Set(Array.isArray(listed) ? listed.filter((name) => SHIPPED.test(name)) : []);
   /** @type {Map<string, Set<string>>} */
@@ -70,7 +71,7 @@ const brought = new Set();
 /** @param {any} node */
 function listBrought(node) {
   const name = LOADERS.get(node.comfyClass);
-  const widget = name && node.widgets?.find((/** @type {any} */ each) => each.name === name);
+  const widget = name && findWidget(node, name);
   const values = widget?.options?.values;
   if (Array.isArray(values) && brought.has(widget.value) && !values.includes(widget.value)) {
     widget.options.values = [...values, widget.value].sort();

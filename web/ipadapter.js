@@ -5,6 +5,7 @@
 import { api } from "../../scripts/api.js";
 // @ts-ignore: served by the host
 import { app } from "../../scripts/app.js";
+import { findWidget } from "./node_widgets.js";
 import { show } from "./note.js";
 import { REPORTING, aboutLines } from "./about_text.js";
 import { addWeightEditor } from "./layer_weights.js";
@@ -16,14 +17,6 @@ const LOADER = "IPALoadAdapter";
 
 /** Nodes in any graph that say what the chosen file is. @type {Set<any>} */
 const loaders = new Set();
-
-/**
- * @param {any} node
- * @param {string} name
- */
-function findWidget(node, name) {
-  return node.widgets?.find((/** @type {any} */ widget) => widget.name === name);
-}
 
 /**
  * Ask the server what the chosen file is; the answer may come after another file was chosen.
