@@ -1,8 +1,7 @@
 """Trains a standard and a Plus adapter: the base frozen, the reference dropped at random.
 
 The reference of a picture is another drawing in the same style: other word, other place. So the
-adapter learns colours, texture and background, and leaves the shape to the word. Without reference
-the picture is one that the base draws by itself.
+adapter learns colours, texture and background, and leaves the shape to the word.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 
 from . import diffusion
 from .attention import attend
-from .base import cached_pencil
 from .drawings import WORDS, draw, random_styles
 from .encoder import features, normalise
 from .host import pack
@@ -27,7 +25,7 @@ RATE = 1.5e-3
 COUNT = 8_000
 _CHUNK = 48
 _HALF = 64
-_DROPPED = 0.06  # part of the pictures without their word, without reference, and without both
+_DROPPED = 0.08  # part of the pictures without their word, without reference, and without both
 _HEAD = 64
 PLUS_TOKENS, PLUS_WIDTH, PLUS_DEPTH = 8, 128, 2
 
@@ -57,7 +55,7 @@ def train_adapter(kind: str, job: Job) -> None:
     patcher, words = models.load_base(job.target("base"))
     unet = patcher.model.diffusion_model.to(job.device).requires_grad_(False)
     words, sampling = words.to(job.device), patcher.model.model_sampling.to(job.device)
-    pairs, pencil = cached_pairs(job), cached_pencil(job.state)
+    pairs = cached_pairs(job)
     addresses, adapter = build_adapter(kind, patcher, pairs)
     job.begin(f"adapter_{kind}", adapter)
     adapter.to(job.device)
@@ -67,18 +65,16 @@ def train_adapter(kind: str, job: Job) -> None:
     def loss_of(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
         rows = torch.randint(len(pairs.words), (BATCH,), generator=generator)
-        said, seen, latents = pairs.words[rows].clone(), positive[rows].float(), pairs.latents[rows]
+        said, seen = pairs.words[rows].clone(), positive[rows].float()
         chance = torch.rand(BATCH, generator=generator)
         said[chance < 2 * _DROPPED] = len(WORDS)
-        unseen = (chance > _DROPPED) & (chance < 3 * _DROPPED)
-        seen[unseen] = negative.float()
-        sketched = pencil.latents[pencil.rows_of(pairs.words[rows], generator)]
-        latents = torch.where(unseen[:, None, None, None], sketched, latents).float()
+        seen[(chance > _DROPPED) & (chance < 3 * _DROPPED)] = negative.float()
         tokens = adapter.tokens(seen.to(job.device))
         patches = {
             a: hear(m, tokens) for a, m in zip(addresses, adapter.ip_adapter.values(), strict=True)
         }
-        batch = diffusion.noised(latents.to(job.device), sampling, generator, early=True)
+        latents = pairs.latents[rows].float().to(job.device)
+        batch = diffusion.noised(latents, sampling, generator, early=True)
         options = {"patches_replace": {"attn2": patches}}
         return diffusion.loss(unet, batch, words[said.to(job.device)], transformer_options=options)
 
