@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sheet_prompt import Cell, Link, Row, Sampling, SheetPrompt, masks, scales
-from stand_ins import TOY_ADAPTER, TOY_CFG, TOY_SIZE, TOY_STEPS
+from stand_ins import TOY_CFG, TOY_PLUS, TOY_SIZE, TOY_STEPS
 from toys import PICTURES
 
 Json = dict[str, Any]
@@ -45,7 +45,7 @@ def toy_prompt() -> SheetPrompt:
     links: dict[str, Link] = {
         name: [_toy(TOY_WORDS[0]), slot] for slot, name in enumerate(outputs) if name != "positive"
     }
-    return SheetPrompt(sources, TOY_SAMPLING, TOY_ADAPTER, **links)
+    return SheetPrompt(sources, TOY_SAMPLING, TOY_PLUS, **links)
 
 
 def toy_row(word: str, picture: str) -> Row:

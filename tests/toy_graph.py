@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from example_graphs import MODELS, Out, Sketch
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "demo"))
+
+from stand_ins import TOY_CFG, TOY_PLUS, TOY_SIZE, TOY_STEPS
 
 PICTURE_A = "toy_reference_a.png"
 TEXT = """## A reference, without a download
@@ -27,11 +34,11 @@ def toy_models() -> Sketch:
     sketch = Sketch("toy_models", "A reference, without a download")
     toy = sketch.add("IPAToyModels", MODELS, word="star")
     model, vae, vision, positive, negative = (Out(toy, slot) for slot in range(5))
-    adapter = Out(sketch.add("IPALoadAdapter", MODELS, adapter_file="toy_standard.safetensors"), 0)
+    adapter = Out(sketch.add("IPALoadAdapter", MODELS, adapter_file=TOY_PLUS), 0)
     embeds = sketch.encoded(vision, Out(sketch.picture(PICTURE_A, "Reference"), 0))
     heard = sketch.applied(model, adapter, embeds, 1.0)
     pictures = sketch.sampled(
-        heard, (positive, negative), sketch.empty(128), vae, steps=16, cfg=2.0
+        heard, (positive, negative), sketch.empty(TOY_SIZE), vae, steps=TOY_STEPS, cfg=TOY_CFG
     )
     sketch.saved(pictures)
     sketch.text = TEXT

@@ -21,7 +21,7 @@ from live import Client, failure
 from PIL import Image
 from sheet_prompt import Cell, SheetPrompt
 from sheets import Sheet, toy_prompt, toy_row
-from stand_ins import TOY_PLUS
+from stand_ins import TOY_ADAPTER
 from toys import PICTURES, WORKFLOW
 
 HELP = ROOT / "web" / "docs" / "images"
@@ -83,12 +83,12 @@ def encode(p: SheetPrompt) -> Rows:
 
 def adapter(p: SheetPrompt) -> Rows:
     row = toy_row(HEART, B)
-    plus = p.add("plus", "IPALoadAdapter", adapter_file=TOY_PLUS)
+    standard = p.add("standard", "IPALoadAdapter", adapter_file=TOY_ADAPTER)
     return [
         [
             Cell("reference", B),
-            p.picture("standard", row, p.embeds(B)),
-            p.picture("plus", row, p.embeds(B), adapter=plus),
+            p.picture("standard", row, p.embeds(B), adapter=standard),
+            p.picture("plus", row, p.embeds(B)),
         ]
     ]
 

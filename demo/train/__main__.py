@@ -22,8 +22,8 @@ STEPS = {
     "captions": 3600,
     "vae": 1500,
     "encoder": 2500,
-    "standard": 3000,
-    "plus": 3000,
+    "standard": 4000,
+    "plus": 4000,
     "judge": 900,
 }
 

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from safetensors.torch import load, save
+from stand_ins import TOY_SIZE
 from torch import Tensor
 
 from .distance import colour_distance
 from .drawings import WORDS
 from .host import pack
 from .judge import Judge, texture_agreement, word_agreement
-from .studio import GRID, SIZE, Studio, references
+from .studio import GRID, Studio, references
 
 EACH = "one per picture, loop"
-HALF = SIZE // 2
+HALF = TOY_SIZE // 2
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def scale_rises(bench: Bench) -> Iterator[Result]:
 
 
 def masks(bench: Bench) -> Iterator[Result]:
-    half = torch.zeros(1, SIZE, SIZE)
+    half = torch.zeros(1, TOY_SIZE, TOY_SIZE)
     half[:, :, :HALF] = 1
     seen, _ = references(2, 400)
     first, second = (bench.studio.embeds(picture[None]) for picture in seen)
@@ -186,25 +187,37 @@ def average_lies_between(bench: Bench) -> Iterator[Result]:
 
 
 def parts_of_the_run(bench: Bench) -> Iterator[Result]:
+    """What Apply and Block Weights promise of windows and presets, as far as toys can show it.
+
+    Colours are their style, and texture their details; their adapters leave the layout alone.
+    """
     seen, styles = references(bench.count, 600)
     embeds = bench.studio.embeds(seen)
     plain = bench.pictures(2, 10)
     away = float(colour_distance(plain, seen).mean())
     rows = [seen, plain]
 
-    def one(name: str, **settings: object) -> Result:
+    def one(**settings: object) -> tuple[float, float]:
+        """Part of the colours that is left to go, and agreement of the texture."""
         some = bench.pictures(2, 10, embeds, batch_mode=EACH, **settings)
         rows.append(some)
-        texture = texture_agreement(bench.judge, some, styles.texture)
-        shape = word_agreement(bench.judge, some, 2)
-        more = f"texture {texture:.2f}, shape {shape:.2f}"
-        return Result(name, float(colour_distance(some, seen).mean()) / away, more=more)
+        left = float(colour_distance(some, seen).mean()) / away
+        return left, texture_agreement(bench.judge, some, styles.texture)
 
-    for start, end in ((0.0, 0.3), (0.3, 1.0), (0.0, 1.0)):
-        yield one(f"colours left to go, {start:g} to {end:g}", start_percent=start, end_percent=end)
+    whole, details = one()
     node = pack("nodes.weights").BlockWeights
+    left, texture = one(start_percent=0.0, end_percent=0.2)
+    more = f"{texture:.3f} / {details:.3f}, colours left to go {left:.2f}"
+    yield Result("until 0.2: its texture / whole run", texture / details, most=0.5, more=more)
+    left, texture = one(start_percent=0.6)
+    more = f"{left:.3f} / {whole:.3f}, texture {texture:.2f}"
+    yield Result("from 0.6 on: colours left to go", left, least=0.5, more=more)
     for preset in ("style transfer", "composition", "InstantStyle style", "InstantStyle layout"):
-        yield one(f"colours left to go, {preset}", block_weights=node.execute(preset).args[0])
+        left, texture = one(block_weights=node.execute(preset).args[0])
+        least = 0.8 if preset in ("composition", "InstantStyle layout") else None
+        most = 0.5 if preset == "style transfer" else None
+        more = f"whole run {whole:.3f}, texture {texture:.2f}"
+        yield Result(f"{preset}: colours left to go", left, least, most, more)
     bench.sheets["parts"] = rows
 
 

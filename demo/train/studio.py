@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from stand_ins import TOY_CFG, TOY_SIZE, TOY_STEPS
 from torch import Tensor
 
 from .drawings import WORDS, Style, draw, random_styles
 from .host import DEMO, pack
 
-STEPS, GUIDANCE = 16, 2.0
-SIZE = 128  # pixels along an edge
-GRID = SIZE // 8  # latents along an edge
+GRID = TOY_SIZE // 8  # latents along an edge
 
 
 class Studio:
@@ -67,8 +66,8 @@ class Studio:
         return comfy.sample.sample(
             model,
             comfy.sample.prepare_noise(image, seed),
-            STEPS,
-            GUIDANCE,
+            TOY_STEPS,
+            TOY_CFG,
             "euler",
             "normal",
             conditioning(self.words, word),

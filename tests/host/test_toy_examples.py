@@ -97,5 +97,9 @@ def test_the_colours_of_an_example_come_from_its_reference(
         if node["class_type"] == "IPAApply":
             node["inputs"]["scale"] = 0.0
     plain = picture_of(server, prompt)
-    near, far = (float(colour_distance(some, drawings[FOLLOWS[name]])) for some in (heard, plain))
+    hole = slice(FRAME, -FRAME) if name == "inpainting" else slice(None)
+    near, far = (
+        float(colour_distance(some[:, hole, hole], drawings[FOLLOWS[name]][:, hole, hole]))
+        for some in (heard, plain)
+    )
     assert near < 0.7 * far
