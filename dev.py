@@ -1,6 +1,6 @@
 """One command shows the pack at work, one tests it, one measures it.
 
-python dev.py demo [--once] [--port N]   start ComfyUI with the pack and make a picture
+python dev.py demo [--once] [--port N] [--toy]   start ComfyUI and show what the pack does
 python dev.py test [pytest arguments]    lint, types, Python tests, browser-code tests
 python dev.py bench [arguments]          speed and memory against the unpatched model
 python dev.py bench --demo               what the demo's toy models do, over a hundred seeds
@@ -76,6 +76,7 @@ def demo(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="dev.py demo")
     parser.add_argument("--once", action="store_true", help="stop after the first picture")
     parser.add_argument("--port", type=int, help="port of the editor (8188, else a free one)")
+    parser.add_argument("--toy", action="store_true", help="the toy models, real ones or not")
     parser.parse_args(arguments)
     comfyui = find_comfyui() or clone_comfyui()
     return run([environment(comfyui), ROOT / "demo" / "run.py", *arguments], comfyui)

@@ -107,9 +107,11 @@ def choose_port(wanted: int | None) -> int:
     """The wanted port, else the usual one, else any that is free.
 
     Raises:
-        ServerError: the wanted port is taken.
+        ServerError: the wanted port is taken or none.
     """
     if wanted is not None:
+        if not 0 < wanted < 1 << 16:
+            raise ServerError(f"port {wanted} does not exist. Choose one from 1 to 65535")
         if not _is_free(wanted):
             raise ServerError(
                 f"port {wanted} is taken. Choose another, or leave --port out to use a free one"

@@ -29,6 +29,8 @@ def main() -> int:
     parser.add_argument("--part", choices=PROMISES, action="append", help="only this promise")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
+    if options.count < 1:
+        parser.error(f"--count is {options.count}; at least one picture is needed")
     torch.set_num_threads(options.threads)
     open_host()
     from train.judge import load_judge

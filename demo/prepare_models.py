@@ -24,7 +24,7 @@ def main(base: Path, models_yaml: Path, result: Path, toy: bool) -> None:
     import torch
 
     found = None if toy else real_models()
-    answer: dict[str, Any] = {"gpu": has_gpu(torch), "toy": found is None}
+    answer: dict[str, Any] = {"gpu": has_gpu(torch), "toy": found is None, "found": counted()}
     result.write_text(json.dumps(answer | (found or {})), "utf-8")
 
 
@@ -43,6 +43,16 @@ def open_host(base: Path, models_yaml: Path) -> None:
     pack = ModuleType("ipadapter_pack")
     pack.__path__ = [str(ROOT)]
     sys.modules[pack.__name__] = pack
+
+
+def counted() -> dict[str, int]:
+    """How many files there are, for people."""
+    import folder_paths
+    from ipadapter_pack.nodes.host import folders
+
+    folders.register()
+    kinds = {"checkpoints": "checkpoints", "ipadapter": "adapters", "clip_vision": "image encoders"}
+    return {name: len(folder_paths.get_filename_list(kind)) for kind, name in kinds.items()}
 
 
 def real_models() -> dict[str, Any] | None:

@@ -73,6 +73,8 @@ def show(comfyui: Path, options: argparse.Namespace) -> int:
                 keep_running(server, bool(models["toy"]))
         except (ServerError, RunFailed, WorkflowError) as error:
             say(f"\n{server.log_end()}\n(the end of {server.log})\n\nThe demo failed: {error}.")
+            if not models["toy"]:
+                say("With --toy it uses the toy models that come with it instead.")
             return 1
     return 0
 
@@ -84,7 +86,8 @@ def make_pictures(address: str, workflow: Json, models: Json, base: Path) -> Non
     end_progress()
     report(pictures, base)
     sheet = toy_sheet() if models["toy"] else real_sheet(models, PHOTO, toys.PICTURES[0])
-    say(f"Making a contact sheet of {sum(map(len, sheet.rows))} pictures ...")
+    pictures_to_make = sum(cell.node is not None for cells in sheet.rows for cell in cells)
+    say(f"Making a contact sheet of {pictures_to_make} pictures ...")
     made = asyncio.run(run_prompt(address, sheet.prompt, show_progress))
     end_progress()
 
@@ -99,11 +102,12 @@ def make_pictures(address: str, workflow: Json, models: Json, base: Path) -> Non
 
 
 def keep_running(server: Server, toy: bool) -> None:
-    address = server.address
+    address, where = server.address, "Open the workflow there under Workflows:"
     if toy:
         address += f"/?template={toys.WORKFLOW.stem}&source={TOY_FOLDER}"
+        where = "It shows the workflow; zoom in with the mouse wheel to read. It is kept too, as"
     say(f"The editor runs at {address} (Ctrl-C stops it).")
-    say(f'The workflow is there under Workflows too, as "{Path(SAVED_AS).stem}".')
+    say(f'{where} "{Path(SAVED_AS).stem}".')
     if has_screen():
         webbrowser.open(address)
     server.process.wait()
@@ -165,7 +169,11 @@ def prepare_models(base: Path, models_yaml: Path, *options: str) -> Json:
         raise ServerError(f"looking for models failed:\n{done.stderr.strip()}")
     models = json.loads(result.read_text("utf-8"))
     if models["toy"]:
-        say("No real models: very small ones that come with the pack are used instead.")
+        found = ", ".join(f"{count} {kind}" for kind, count in models["found"].items())
+        say(
+            f"No real models that go together (found: {found}): very small ones that come with the "
+            "pack are used instead."
+        )
     else:
         say("Using {checkpoint} with {adapter} and {encoder}.".format(**models))
     return models

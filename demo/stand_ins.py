@@ -18,7 +18,7 @@ STEPS, CFG = {"KSampler": 2}, {"KSampler": 3}
 FRAMES = {"ImageFromBatch": 1}
 TOY = "toy model (trained on drawings)"
 TOY_ADAPTER, TOY_PLUS = "toy_standard.safetensors", "toy_plus.safetensors"
-TOY_SIZE, TOY_STEPS, TOY_CFG = 128, 16, 1.5
+TOY_SIZE, TOY_STEPS, TOY_CFG = 128, 16, 1.0
 # Latents of a whole number of the UNet's coarsest cells.
 PIXELS = 64
 

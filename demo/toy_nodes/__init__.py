@@ -31,7 +31,7 @@ class ToyModels(io.ComfyNode):
             description=(
                 "A very small model set that knows a dozen shapes, so that IP-Adapter can be "
                 "tried without a download. By itself it draws them in pencil. Use it with pictures "
-                "of 128 x 128 pixels, 16 steps and a cfg of 1.5."
+                "of 128 x 128 pixels, 16 steps and a cfg of 1."
             ),
             inputs=[
                 io.Combo.Input(

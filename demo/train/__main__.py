@@ -1,7 +1,7 @@
 """`python -m train PART [--steps N]` in demo/: trains a part of the toy models, or all of them.
 
-Leaves the weights in demo/weights and goes on where an earlier run was stopped. $TOY_STATE names
-the folder for what is not finished, $TOY_WEIGHTS another one for the weights.
+Leaves the weights in demo/toy_nodes/weights and goes on where an earlier run was stopped.
+$TOY_STATE names the folder for what is not finished, $TOY_WEIGHTS another one for the weights.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
     parser.add_argument("part", choices=[*STEPS, "all"])
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--onward", action="store_true", help="begin with the weights in demo/")
+    parser.add_argument("--onward", action="store_true", help="begin with the weights there are")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

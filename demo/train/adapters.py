@@ -18,7 +18,7 @@ from .attention import attend
 from .drawings import WORDS, draw, random_styles
 from .encoder import features, normalise
 from .host import pack
-from .loop import Job, train
+from .loop import Job, save_whole, train
 
 BATCH = 16
 RATE = 1.5e-3
@@ -159,9 +159,9 @@ def _projection_shapes(kind: str, pairs: Pairs, context: int) -> dict[str, tuple
 
 @torch.no_grad()
 def cached_pairs(job: Job) -> Pairs:
-    """Pictures and what the encoder says about their references; drawn and encoded once."""
+    """Pictures and what the encoder says about their references; anew with another encoder."""
     path = job.state / "pairs.pt"
-    if path.is_file():
+    if path.is_file() and path.stat().st_mtime > job.target("encoder").stat().st_mtime:
         return Pairs(**torch.load(path, weights_only=True))
     from toy_nodes import models
     from toy_nodes.vae import to_latents
@@ -188,5 +188,5 @@ def cached_pairs(job: Job) -> Pairs:
         "penultimate": penultimate,
         "nothing": nothing.cpu(),
     }
-    torch.save(kept, path)
+    save_whole(kept, path)
     return Pairs(**kept)

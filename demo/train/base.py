@@ -23,7 +23,7 @@ from torch.nn import functional
 from . import diffusion
 from .drawings import BACKGROUNDS, TEXTURES, WORDS, Style, draw, pencil_styles, random_styles
 from .host import pack
-from .loop import Job, train
+from .loop import Job, save_whole, train
 from .split import hear_sides, joined, side_of
 
 BATCH = 16
@@ -201,7 +201,7 @@ def _cached(
         latents.append(to_latents(pictures, _HALF // 16).half())
         captions.append(caption(styles).half())
     kept = {"latents": torch.cat(latents), "words": words, "captions": torch.cat(captions)}
-    torch.save(kept, path)
+    save_whole(kept, path)
     return Drawn(**kept)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -150,12 +151,17 @@ def _save(
     optimizer: torch.optim.Optimizer,
     step: int,
 ) -> None:
-    partial = plan.state.with_suffix(".part")
     state = {
         "module": module.state_dict(),
         "averaged": averaged.state_dict(),
         "optimizer": optimizer.state_dict(),
         "step": step,
     }
+    save_whole(state, plan.state)
+
+
+def save_whole(state: object, path: Path) -> None:
+    """Never leave half a file, nor let another process see one."""
+    partial = path.with_suffix(f".{os.getpid()}.part")
     torch.save(state, partial)
-    partial.replace(plan.state)
+    partial.replace(path)

@@ -44,6 +44,10 @@ SEED = 900
 FRAME = 16  # pixels around the hole of the room
 
 
+def workflow(name: str) -> dict[str, Any]:
+    return json.loads((EXAMPLES / f"{name}.json").read_text("utf-8"))
+
+
 @pytest.fixture(scope="module")
 def drawings() -> dict[str, Tensor]:
     """Drawings (1, 128, 128, 3) by the names of the inputs that the examples bring."""
@@ -86,12 +90,21 @@ def picture_of(server: Client, prompt: dict[str, Any]) -> Tensor:
         return torch.from_numpy(numpy.asarray(image.convert("RGB"), numpy.float32) / 255)[None]
 
 
+def test_kept_embeds_make_the_identical_picture(server: Client) -> None:
+    """Through the nodes that save and load them."""
+    known = server.get("/object_info")
+    pictures = [
+        picture_of(server, to_prompt(fitted(workflow(name), toy_models()), known))
+        for name in ("save_embeds", "load_embeds")
+    ]
+    assert torch.equal(*pictures)
+
+
 @pytest.mark.parametrize("name", FOLLOWS)
 def test_the_colours_of_an_example_come_from_its_reference(
     name: str, server: Client, drawings: dict[str, Tensor]
 ) -> None:
-    saved = json.loads((EXAMPLES / f"{name}.json").read_text("utf-8"))
-    prompt = to_prompt(fitted(saved, toy_models()), server.get("/object_info"))
+    prompt = to_prompt(fitted(workflow(name), toy_models()), server.get("/object_info"))
     heard = picture_of(server, prompt)
     for node in prompt.values():
         if node["class_type"] == "IPAApply":

@@ -13,13 +13,14 @@ import toy_pictures
 from contact_sheet import EDGE, corner
 from live import Client
 from PIL import Image
-from sheets import toy_sheet
+from sheets import Sheet, toy_sheet
 from toys import put_files
 
 WANTED = bool(os.environ.get("IPADAPTER_PICTURES"))
-# Of 255, on the mean: what other processors and versions of torch make of the same numbers, and
-# what is lost in the file.
+# Of 255, on the mean of a picture: what other processors and versions of torch make of the same
+# numbers, and what is lost in the file.
 TOLERANCE = 6
+Box = tuple[int, int, int, int]
 AGAIN = "make them anew with IPADAPTER_PICTURES=1"
 
 
@@ -35,26 +36,34 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 def test_a_help_page_shows_what_its_node_does(node: str, server: Client) -> None:
     sheet = toy_pictures.strip(node)
     picture = toy_pictures.made(server, sheet)
+    shown = {picture.crop(box).tobytes() for box in boxes(sheet)}
+    assert len(shown) == sum(map(len, sheet.rows)), "two of its pictures are the same"
+    compare(toy_pictures.strip_path(node), picture, boxes(sheet))
+
+
+def test_the_contact_sheet_is_what_the_demo_makes(server: Client) -> None:
+    sheet = toy_sheet()
+    picture = toy_pictures.made(server, sheet)
+    compare(toy_pictures.README_SHEET, picture, boxes(sheet))
+    small = toy_pictures.thumbnail(picture)
+    compare(toy_pictures.THUMBNAIL, small, [(0, 0, *small.size)])
+
+
+def boxes(sheet: Sheet) -> list[Box]:
     corners = [
         corner(sheet.title, row, column)
         for row, cells in enumerate(sheet.rows)
         for column in range(len(cells))
     ]
-    shown = {picture.crop((x, y, x + EDGE, y + EDGE)).tobytes() for x, y in corners}
-    assert len(shown) == len(corners), "two of its pictures are the same"
-    compare(toy_pictures.strip_path(node), picture)
+    return [(x, y, x + EDGE, y + EDGE) for x, y in corners]
 
 
-def test_the_contact_sheet_is_what_the_demo_makes(server: Client) -> None:
-    picture = toy_pictures.made(server, toy_sheet())
-    compare(toy_pictures.README_SHEET, picture)
-    compare(toy_pictures.THUMBNAIL, toy_pictures.thumbnail(picture))
-
-
-def compare(path: Path, picture: Image.Image) -> None:
+def compare(path: Path, picture: Image.Image, parts: list[Box]) -> None:
     if WANTED:
         picture.save(path, quality=88, method=6)
     with Image.open(path) as kept:
         assert kept.size == picture.size, AGAIN
-        apart = numpy.asarray(kept.convert("RGB"), float) - numpy.asarray(picture, float)
-    assert abs(apart).mean() < TOLERANCE, AGAIN
+        whole = kept.convert("RGB")
+    for box in parts:
+        one, other = (numpy.asarray(each.crop(box), float) for each in (whole, picture))
+        assert abs(one - other).mean() < TOLERANCE, f"{AGAIN}: {box}"

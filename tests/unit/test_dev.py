@@ -331,9 +331,10 @@ class TestCommands:
         assert "web      left out: tests/web holds no tests" in capsys.readouterr().out
 
     def test_demo_passes_its_options_on(self, commands: list[list[str]]) -> None:
-        dev.main(["demo", "--once", "--port", "9000"])
+        options = ["--once", "--port", "9000", "--toy"]
+        dev.main(["demo", *options])
         script = str(dev.ROOT / "demo" / "run.py")
-        assert commands == [["python", script, "--once", "--port", "9000"]]
+        assert commands == [["python", script, *options]]
 
     def test_misspelt_option_stops_before_anything_is_installed(
         self, commands: list[list[str]]
