@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from toys import ADAPTERS
+
 ROOT = Path(os.path.abspath(__file__)).parents[1]
 COMFYUI = Path(os.environ["COMFYUI_PATH"])
 TEXT_KEYS = ".attn2.to_k.weight"
@@ -46,13 +48,14 @@ def open_host(base: Path, models_yaml: Path) -> None:
 
 
 def counted() -> dict[str, int]:
-    """How many files there are, for people."""
+    """How many files there are without the toys, for people."""
     import folder_paths
     from ipadapter_pack.nodes.host import folders
 
     folders.register()
     kinds = {"checkpoints": "checkpoints", "ipadapter": "adapters", "clip_vision": "image encoders"}
-    return {name: len(folder_paths.get_filename_list(kind)) for kind, name in kinds.items()}
+    files = {name: folder_paths.get_filename_list(kind) for kind, name in kinds.items()}
+    return {name: sum(file not in ADAPTERS for file in some) for name, some in files.items()}
 
 
 def real_models() -> dict[str, Any] | None:

@@ -162,4 +162,6 @@ def test_an_incomplete_set_means_the_toy_models(missing: str, tmp_path: Path) ->
     for kind, shapes in complete.items():
         if kind != missing:
             write_sparse(tmp_path / "models" / kind / "a.safetensors", shapes)
-    assert prepare(tmp_path)["toy"]
+    answer = prepare(tmp_path)
+    assert answer["toy"]
+    assert list(answer["found"].values()) == [int(kind != missing) for kind in complete]
