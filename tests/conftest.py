@@ -16,10 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HOST = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
 HAS_HOST = (HOST / "main.py").is_file()
 
-# Tiny tensors gain nothing from threads and lose much where other work runs beside them; nor do
-# those of the servers that tests start.
+# Tiny tensors gain nothing from threads and lose much where other work runs beside them.
 torch.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"
 
 # Tests say `from pack.ip_models...`; the pack's root never enters sys.path, because its folder
 # `nodes` would hide the host's module of that name.

@@ -98,10 +98,10 @@ def test_once_makes_the_pictures_and_stops(tmp_path: Path) -> None:
     found = re.search(r"^Contact sheet: (.*\.png)$", done.stdout, re.MULTILINE)
     assert found, done.stdout
     with Image.open(found[1]) as sheet:
-        columns, rows = sheet.width // contact_sheet.EDGE, sheet.height // contact_sheet.EDGE
-        assert (columns, rows) == (6, 4)
+        right, bottom = contact_sheet.corner("title", 4, 6)
+        assert sheet.size == (right - contact_sheet.GAP + contact_sheet.MARGIN, bottom)
         cells = [cell_of(sheet, row, column) for row in range(4) for column in range(6)]
-    assert len(set(cells)) == 24
+    assert len(set(cells)) == 23  # the reference of the second row is B of the last
     assert "http://127.0.0.1:" in done.stdout
     assert "know a dozen shapes and nothing else" in done.stdout
     assert "models/clip_vision" in done.stdout.replace(os.sep, "/")

@@ -51,8 +51,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     )
     encoder = transformers.CLIPVisionModelWithProjection(config)
     encoder.save_pretrained(models / "clip_vision" / "tiny-clip")
-    with live.running(base, models) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # faster for tiny models on a busy machine
+        with live.running(base, models) as running:
+            yield running
 
 
 class Line:
