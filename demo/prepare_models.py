@@ -45,14 +45,15 @@ def open_host(base: Path, models_yaml: Path) -> None:
     pack = ModuleType("ipadapter_pack")
     pack.__path__ = [str(ROOT)]
     sys.modules[pack.__name__] = pack
+    from ipadapter_pack.nodes.host import folders
+
+    folders.register()
 
 
 def counted() -> dict[str, int]:
     """How many files there are without the toys, for people."""
     import folder_paths
-    from ipadapter_pack.nodes.host import folders
 
-    folders.register()
     kinds = {"checkpoints": "checkpoints", "ipadapter": "adapters", "clip_vision": "image encoders"}
     files = {name: folder_paths.get_filename_list(kind) for kind, name in kinds.items()}
     return {name: sum(file not in ADAPTERS for file in some) for name, some in files.items()}
@@ -61,9 +62,7 @@ def counted() -> dict[str, int]:
 def real_models() -> dict[str, Any] | None:
     """A checkpoint, an adapter that fits it and the encoder that needs; None if there are none."""
     import folder_paths
-    from ipadapter_pack.nodes.host import folders
 
-    folders.register()
     names = {kind: folder_paths.get_filename_list(kind) for kind in ("checkpoints", "ipadapter")}
     if not names["checkpoints"] or not folder_paths.get_filename_list("clip_vision"):
         return None

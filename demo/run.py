@@ -168,10 +168,10 @@ def prepare_models(base: Path, models_yaml: Path, *options: str) -> Json:
     if done.returncode:
         raise ServerError(f"looking for models failed:\n{done.stderr.strip()}")
     models = json.loads(result.read_text("utf-8"))
-    found = ", ".join(f"{count} {kind}" for kind, count in models["found"].items())
     if "--toy" in options:
         say("Using the toy models.")
     elif models["toy"]:
+        found = ", ".join(f"{count} {kind}" for kind, count in models["found"].items())
         say(f"No real models that go together (found: {found}): the toy models are used instead.")
     else:
         say("Using {checkpoint} with {adapter} and {encoder}.".format(**models))

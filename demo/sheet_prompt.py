@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Json = dict[str, Any]
+from prompts import Json
+
 Link = list[Any]  # id of a node and number of its output
 
 SCALES = (0.25, 0.5, 0.75, 1.0)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from prompts import Json
 from sheet_prompt import Cell, Link, Row, Sampling, SheetPrompt, masks, scales
 from stand_ins import TOY_CFG, TOY_PLUS, TOY_SIZE, TOY_STEPS
 from toys import PICTURES
-
-Json = dict[str, Any]
 
 TOY_WORDS = ("star", "heart", "moon")
 TOY_TITLE = (

@@ -28,6 +28,9 @@ if "pack" not in sys.modules:
 
 from pack.dev import find_browser  # noqa: E402
 
+# The demo's scripts import each other by their names alone.
+sys.path.append(str(ROOT / "demo"))
+
 BROWSER = find_browser()
 
 collect_ignore: list[str] = []

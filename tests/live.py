@@ -63,12 +63,23 @@ class Client:
         """Pixels of the picture a prompt saves."""
         from PIL import Image
 
-        entry = self.run(prompt)
-        assert entry["status"]["status_str"] == "success", failure(entry)
-        saved = entry["outputs"][node]["images"][0]
-        with Image.open(self.base / "output" / saved["subfolder"] / saved["filename"]) as image:
+        with Image.open(self.saved(prompt)[node][0]) as image:
             assert image.format == "PNG"
             return image.convert("RGB").tobytes()
+
+    def saved(self, prompt: Prompt) -> dict[str, list[Path]]:
+        """Pictures and videos that a prompt saves, by node; those without any are left out."""
+        entry = self.run(prompt)
+        assert entry["status"]["status_str"] == "success", failure(entry)
+        files = {
+            node: [
+                self.base / "output" / file["subfolder"] / file["filename"]
+                for file in output.get("images", [])
+                if file["type"] == "output"
+            ]
+            for node, output in entry["outputs"].items()
+        }
+        return {node: paths for node, paths in files.items() if paths}
 
 
 def failure(entry: dict[str, Any]) -> str:

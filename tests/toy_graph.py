@@ -10,8 +10,8 @@ from example_graphs import MODELS, Out, Sketch
 sys.path.append(str(Path(__file__).resolve().parents[1] / "demo"))
 
 from stand_ins import TOY_CFG, TOY_PLUS, TOY_SIZE, TOY_STEPS
+from toys import PICTURES
 
-PICTURE_A = "toy_reference_a.png"
 TEXT = """## A reference, without a download
 
 The very small models here were trained on drawings and know a dozen shapes: **word** says which \
@@ -35,7 +35,7 @@ def toy_models() -> Sketch:
     toy = sketch.add("IPAToyModels", MODELS, word="star")
     model, vae, vision, positive, negative = (Out(toy, slot) for slot in range(5))
     adapter = Out(sketch.add("IPALoadAdapter", MODELS, adapter_file=TOY_PLUS), 0)
-    embeds = sketch.encoded(vision, Out(sketch.picture(PICTURE_A, "Reference"), 0))
+    embeds = sketch.encoded(vision, Out(sketch.picture(PICTURES[0], "Reference"), 0))
     heard = sketch.applied(model, adapter, embeds, 1.0)
     pictures = sketch.sampled(
         heard, (positive, negative), sketch.empty(TOY_SIZE), vae, steps=TOY_STEPS, cfg=TOY_CFG

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from comfy_page import ComfyPage
-from conftest import ROOT
 from live import Client
 from pack.demo.prompts import to_prompt
-
-sys.path.append(str(ROOT / "demo"))
-
 from toys import NODES, WORKFLOW, put_files
 
 TYPES = "() => (window.app?.graph?._nodes ?? []).map((node) => node.type)"

@@ -10,17 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import contact_sheet
 import live
 import pytest
+import sheets
 from conftest import HOST, ROOT
 from pack.demo.tiny_nodes.adapter import write_tiny_adapter
 from PIL import Image
 from sparse_files import write_sparse
-
-sys.path.append(str(ROOT / "demo"))
-
-import contact_sheet
-import sheets
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -13,7 +13,7 @@ import numpy
 import pytest
 from conftest import ROOT
 from example_graphs import sketches
-from live import Client, failure
+from live import Client
 from pack.demo.prompts import to_prompt
 from pack.demo.stand_ins import fitted, random_models
 from PIL import Image, ImageSequence
@@ -156,14 +156,7 @@ def without_adapter(prompt: dict[str, Any]) -> dict[str, Any]:
 
 def run(server: Client, prompt: dict[str, Any]) -> numpy.ndarray:
     """All pictures and frames that a prompt saves."""
-    entry = server.run(prompt)
-    assert entry["status"]["status_str"] == "success", failure(entry)
-    saved = [
-        server.base / "output" / file["subfolder"] / file["filename"]
-        for output in entry["outputs"].values()
-        for file in output.get("images", [])
-        if file["type"] == "output"
-    ]
+    saved = [path for paths in server.saved(prompt).values() for path in paths]
     assert saved
     frames: list[numpy.ndarray] = []
     for path in saved:

@@ -7,7 +7,6 @@ only, and the composition adapter, which leaves colours alone on purpose.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,14 +16,11 @@ import pytest
 import torch
 from conftest import ROOT
 from example_graphs import CAT, HOUSE, PERSON_B, ROOM, WAVES
-from live import Client, failure
+from live import Client
 from pack.demo.prompts import to_prompt
 from pack.demo.stand_ins import fitted, toy_models
 from PIL import Image
 from torch import Tensor
-
-sys.path.append(str(ROOT / "demo"))
-
 from toys import put_files
 from train.distance import colour_distance
 from train.studio import references
@@ -78,15 +74,8 @@ def with_a_hole(size: tuple[int, int]) -> Image.Image:
 
 
 def picture_of(server: Client, prompt: dict[str, Any]) -> Tensor:
-    entry = server.run(prompt)
-    assert entry["status"]["status_str"] == "success", failure(entry)
-    (file,) = [
-        file
-        for output in entry["outputs"].values()
-        for file in output.get("images", [])
-        if file["type"] == "output"
-    ]
-    with Image.open(server.base / "output" / file["subfolder"] / file["filename"]) as image:
+    ((path,),) = server.saved(prompt).values()
+    with Image.open(path) as image:
         return torch.from_numpy(numpy.asarray(image.convert("RGB"), numpy.float32) / 255)[None]
 
 

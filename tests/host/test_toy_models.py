@@ -7,15 +7,10 @@ pictures, so the bars leave the room that so few need, and not every promise wit
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from conftest import ROOT
-
-sys.path.append(str(ROOT / "demo"))
-
 from train.judge import load_judge
 from train.promises import PROMISES, Bench, Result, follows_reference, words_alone
 from train.studio import Studio

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT
-from safetensors.torch import load_file
-
-sys.path.append(str(ROOT / "demo"))
-
 from pack.nodes.host.loaded import read_file_spec
+from safetensors.torch import load_file
 from toy_nodes import models
 from train import __main__ as script
 from train import adapters, base, encoder, judge, loop
