@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from conftest import BROWSER
-from live import Client
+from kit.server.live import Client
 from playwright.sync_api import Browser, Locator, Page, Playwright
 
 Graph = dict[str, Any]
