@@ -1,4 +1,4 @@
-"""References that only one conditioning hears."""
+"""References for one conditioning only: it and they carry the same mark."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .conditions import BINDINGS
 
 
 def mark(conditioning: Any, binding: object, name: str = "conditioning") -> Any:
-    """A new CONDITIONING whose prompts hear what was applied with this binding.
+    """A new CONDITIONING whose prompts get the image prompts applied with this binding.
 
     Raises:
         BadInput: it is no CONDITIONING.

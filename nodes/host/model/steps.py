@@ -1,4 +1,4 @@
-"""What a model call needs to know, found out once before its first layer."""
+"""Image prompts resolved for each call of the UNet, once before its first layer, in wrappers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ....ip_models.attention.prompt import ActivePrompts, Call, Part, PromptStack
+from ....ip_models.attention.prompt import ActivePrompts, Call, CondChunk, PromptStack
 from ....ip_models.weights.unet_layers import LayerAddress
-from .conditions import Conditions, Lists, Parts
+from .conditions import CondChunks, Conditions, CondLists
 
 KEY = "ipadapter"
 _RUN = "ipadapter_run"
 _SLOTS = "ipadapter_slots"
-_PARTS = "ipadapter_parts"
+_CHUNKS = "ipadapter_chunks"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +33,14 @@ class _Run:
 
 
 @dataclass(frozen=True, eq=False)
-class _Noted:
-    """Conditionings of the present call, by their place and uuid."""
+class _CallChunks:
+    """The conditionings of the present call, by their place and uuid."""
 
-    parts: Parts
+    chunks: CondChunks
 
 
 def begin(executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-    """OUTER_SAMPLE wrapper: notes which conditionings are negative and the steps of the run.
+    """OUTER_SAMPLE wrapper: puts the conditionings and the sigmas of the run into its options.
 
     Windows are made anew from the noise schedule that is really used: the MODEL may have been given
     another one after the references were applied.
@@ -53,7 +53,7 @@ def begin(executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         sampling = guider.model_patcher.get_model_object("model_sampling")
         options[KEY] = stack.under(sampling.percent_to_sigma)
         sigmas = args[3] if len(args) > 3 else kwargs.get("sigmas")
-        levels = tuple(sigmas.tolist()) if stack.timed and sigmas is not None else ()
+        levels = tuple(sigmas.tolist()) if stack.needs_sigma and sigmas is not None else ()
         options[_RUN] = _Run(Conditions(guider), levels)
     return executor(*args, **kwargs)
 
@@ -61,12 +61,12 @@ def begin(executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
 def describe(
     executor: Callable[..., Any],
     model: Any,
-    conds: Lists,
+    conds: CondLists,
     x: Tensor,
     timestep: Tensor,
     model_options: dict[str, Any],
 ) -> Any:
-    """CALC_COND_BATCH wrapper: notes polarity, area and bindings of each conditioning.
+    """CALC_COND_BATCH wrapper: puts what each conditioning is into the options of the call.
 
     The options are copied, so that nothing is left in a MODEL whose own options were passed.
     """
@@ -74,8 +74,8 @@ def describe(
     if isinstance(options.get(KEY), PromptStack):
         run = options.get(_RUN)
         conditions = run.conditions if isinstance(run, _Run) else Conditions(None)
-        noted = _Noted(conditions.parts(conds, tuple(x.shape[2:])))
-        model_options = {**model_options, "transformer_options": {**options, _PARTS: noted}}
+        described = _CallChunks(conditions.chunks(conds, tuple(x.shape[2:])))
+        model_options = {**model_options, "transformer_options": {**options, _CHUNKS: described}}
     return executor(model, conds, x, timestep, model_options)
 
 
@@ -89,7 +89,7 @@ def resolve(
     transformer_options: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """APPLY_MODEL wrapper: replaces the stack by what is heard in this call.
+    """APPLY_MODEL wrapper: replaces the stack by the image prompts of this call.
 
     The options are copied, so that nothing is left in a MODEL whose own options were passed.
     """
@@ -98,13 +98,13 @@ def resolve(
     if isinstance(stack, PromptStack):
         options[KEY] = active_prompts(stack, options, t, len(x))
         options[_SLOTS] = options.get("patches_replace", {}).get("attn2", {})
-        with _graphs_of_its_own():
+        with _separate_graphs():
             return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
 
 @contextmanager
-def _graphs_of_its_own() -> Generator[None]:
+def _separate_graphs() -> Generator[None]:
     """Keeps torch.compile from using graphs made without image prompts.
 
     The host's compile node drops all guards on its options, so that patches put on a model that
@@ -122,19 +122,19 @@ def _graphs_of_its_own() -> Generator[None]:
 def active_prompts(
     stack: PromptStack, options: Mapping[str, Any], sigmas: Tensor | None, batch: int
 ) -> ActivePrompts:
-    """What is heard in a model call; reads the noise level only if somebody asks for it.
+    """The image prompts of a model call; reads the noise level only if one depends on it.
 
     Args:
         options: the host's transformer options.
         batch: number of pictures, all conditionings together.
     """
-    parts = _parts_of_call(options)
-    frames, total = _frames(options, batch // len(parts))
+    chunks = _chunks_of_call(options)
+    frames, total = _frames(options, batch // len(chunks))
     sigma, step, steps = None, 0, 1
-    if stack.timed and sigmas is not None:
+    if stack.needs_sigma and sigmas is not None:
         sigma = float(sigmas.max())
         step, steps = _step(sigma, options)
-    return stack.at(Call(parts, frames, total, sigma, step, steps))
+    return stack.at(Call(chunks, frames, total, sigma, step, steps))
 
 
 def patch_of_block(options: Mapping[str, Any], address: LayerAddress) -> Any:
@@ -142,27 +142,27 @@ def patch_of_block(options: Mapping[str, Any], address: LayerAddress) -> Any:
     return options.get(_SLOTS, {}).get((address.block, address.number))
 
 
-def silenced(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options for a patch below ours, in which no image prompt is heard a second time."""
+def without_image_prompts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options for a patch below ours, so that no image prompt is added a second time."""
     return {**options, KEY: None, _SLOTS: {}}
 
 
-def _parts_of_call(options: Mapping[str, Any]) -> tuple[Part, ...]:
+def _chunks_of_call(options: Mapping[str, Any]) -> tuple[CondChunk, ...]:
     places = options.get("cond_or_uncond") or (0,)
     ids = options.get("uuids") or ()
     if len(ids) != len(places):
         ids = (None,) * len(places)
-    noted, run = options.get(_PARTS), options.get(_RUN)
-    known = noted.parts if isinstance(noted, _Noted) else {}
+    described, run = options.get(_CHUNKS), options.get(_RUN)
+    known = described.chunks if isinstance(described, _CallChunks) else {}
     conditions = run.conditions if isinstance(run, _Run) else Conditions(None)
     return tuple(
-        known.get((place, uuid)) or Part(conditions.polarity(uuid, place))
+        known.get((place, uuid)) or CondChunk(conditions.cond_or_uncond(uuid, place))
         for place, uuid in zip(places, ids, strict=True)
     )
 
 
 def _frames(options: Mapping[str, Any], count: int) -> tuple[tuple[int, ...], int]:
-    """Places in the run of the pictures of a part, and how many the run has."""
+    """Places in the run of the pictures of a chunk, and how many the run has."""
     window = options.get("context_window")
     if window is not None and getattr(window, "dim", 0) == 0:
         places = [int(place) for place in window.index_list]

@@ -1,4 +1,4 @@
-"""Which attention of a MODEL hears image prompts."""
+"""Which attention layers of a MODEL take image prompts."""
 
 from __future__ import annotations
 
