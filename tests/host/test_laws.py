@@ -254,6 +254,47 @@ def test_a_window_is_active_exactly_in_its_steps(adapter: LoadedAdapter) -> None
     assert tiny.relative(part, whole) > 1e-3
 
 
+def test_a_step_at_either_end_of_a_window_lies_in_it(
+    adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the host's own numbers, for a part of the run that begins and ends on a step."""
+    seen: list[bool] = []
+    original = steps.active_prompts
+
+    def watched(*args: Any) -> Any:
+        active = original(*args)
+        seen.append(bool(active.prompts))
+        return active
+
+    monkeypatch.setattr(steps, "active_prompts", watched)
+    sampling = twin().model.get_model_object("model_sampling")
+    levels = comfy.samplers.calculate_sigmas(sampling, "normal", 5).tolist()
+    assert [levels[1], levels[3]] == [
+        sampling.percent_to_sigma(percent) for percent in (0.25, 0.75)
+    ]
+    settings = Settings(start_percent=0.25, end_percent=0.75)
+    sample(apply(twin().model, adapter, FEATURES, settings), count=5)
+    assert seen == [False, True, True, True, False]
+
+
+def test_a_call_with_the_models_own_options_leaves_nothing_in_them(adapter: LoadedAdapter) -> None:
+    """A pack may call the model itself and pass these options, where the host passes a copy."""
+    call = tiny.make_call(twin())
+
+    def run(model: Any, sigma: float) -> Tensor:
+        options = model.model_options["transformer_options"]
+        t = torch.full((len(call.x),), sigma)
+        inputs = {"c_crossattn": call.context, "transformer_options": options}
+        return model.model.apply_model(call.x, t, **inputs)
+
+    model = apply(twin().model, adapter, FEATURES, Settings(start_percent=0.5))
+    options = model.model_options["transformer_options"]
+    before = dict(options)
+    assert torch.equal(run(model, 14.0), run(twin().model, 14.0))
+    assert tiny.relative(run(model, 0.5), run(twin().model, 0.5)) > EFFECT
+    assert options == before
+
+
 def test_half_precision_in_is_half_precision_out(adapter: LoadedAdapter) -> None:
     model = apply(twin().model, adapter, FEATURES, Settings())
     slot = model.model_options["transformer_options"]["patches_replace"]["attn2"][("middle", 0, 0)]
@@ -329,6 +370,35 @@ def test_a_foreign_patch_keeps_its_slot(adapter: LoadedAdapter, slot: tuple[Any,
     there = apply(base, adapter, FEATURES, Settings(weights=blocks(f"{number}: 1")))
     assert tiny.relative(sample(there), alone) > 1e-4
     assert torch.equal(sample(install.remove(patched)), alone)
+
+
+class Moved(Foreign):
+    """A patch that is another one wherever it is moved to, as those are that hold tensors."""
+
+    def __init__(self, places: tuple[Any, ...] = ()) -> None:
+        super().__init__()
+        self.places = places
+
+    def to(self, where: Any) -> Moved:
+        return Moved((*self.places, where))
+
+
+def test_a_foreign_patch_below_ours_is_moved(adapter: LoadedAdapter) -> None:
+    base, slot = twin().model.clone(), ("input", 4, 0)
+    base.set_model_attn2_replace(Moved(), *slot)
+    model = apply(base, adapter, FEATURES, Settings())
+    model.model_patches_to("cpu")
+    model.model_patches_to(torch.float16)
+    ours, theirs = (
+        one.model_options["transformer_options"]["patches_replace"]["attn2"][slot]
+        for one in (model, base)
+    )
+    assert ours.below.places == ("cpu", torch.float16)
+    assert theirs.places == ()
+    assert ours.address == slot and ours.to("cpu") is not ours
+    bare = apply(twin().model, adapter, FEATURES, Settings())
+    alone = bare.model_options["transformer_options"]["patches_replace"]["attn2"][slot]
+    assert alone.to("cpu") is alone
 
 
 @pytest.mark.parametrize("slot", [("input", 4), ("middle", 0)])
