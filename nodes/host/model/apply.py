@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from ....ip_models.weights.gains import EVERYWHERE, Gain, Weights
 from ....ip_models.weights.schedule import SigmaWindow
 from ....ip_models.weights.unet_layers import LayerAddress
 from ..face.packs import Recogniser
+from ..protocols import Model
 from . import search
 from .adapter import ANY_ENCODER, LoadedAdapter, ProjectionOptions
 from .backbones.layers import TextProjection, attention_layers, text_projection
@@ -62,8 +62,8 @@ class Settings:
 
 
 def apply(
-    model: Any, adapter: LoadedAdapter, embeds: Features | Regions, settings: Settings
-) -> Any:
+    model: Model, adapter: LoadedAdapter, embeds: Features | Regions, settings: Settings
+) -> Model:
     """A new MODEL with the references as image prompts.
 
     Raises:
@@ -177,7 +177,7 @@ def _weighted(
     return key_values.weighted(gains, settings.scaling, changing)
 
 
-def _window(model: Any, settings: Settings) -> SigmaWindow | None:
+def _window(model: Model, settings: Settings) -> SigmaWindow | None:
     if settings.start_percent <= 0 and settings.end_percent >= 1:
         return None
     percents = (settings.start_percent, settings.end_percent)

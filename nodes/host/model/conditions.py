@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ....ip_models.attention.keyvalue import COND, UNCOND
 from ....ip_models.attention.masks import Crop
 from ....ip_models.attention.prompt import CondChunk
+from ..protocols import Condition, CondLists, Guider
 
 log = logging.getLogger("ipadapter")
 
 BINDINGS = "ipadapter_bindings"
 _NEGATIVE_WORDS = ("neg", "uncond", "empty", "null")
-Condition = Mapping[str, Any]
-CondLists = Sequence[Sequence[Condition] | None]
 CondChunks = Mapping[tuple[int, object], CondChunk]
 
 
@@ -38,7 +37,7 @@ class Conditions:
         guider: its `conds` are named lists: positive, middle, negative, empty_negative_prompt.
     """
 
-    def __init__(self, guider: Any) -> None:
+    def __init__(self, guider: Guider | None) -> None:
         self._guider = guider
         self._by_id: dict[object, _GuiderCond] = {}
         self._by_text: dict[int, _GuiderCond] = {}
@@ -120,7 +119,7 @@ def _text(one: Condition) -> int:
     return 0 if text is None else id(text)
 
 
-def _crop(area: Any, size: tuple[int, ...]) -> Crop | None:
+def _crop(area: Sequence[float | str] | None, size: tuple[int, ...]) -> Crop | None:
     """The area of a conditioning in latent pixels as the host cuts it out."""
     if area is None or len(size) != 2 or len(area) != 4 or area[0] == "percentage":
         return None

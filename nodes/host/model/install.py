@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import comfy.ldm.modules.attention as host_attention
 import comfy.patcher_extension
@@ -16,6 +16,7 @@ from torch import Tensor
 from ....ip_models.attention.attend import add_image_attention
 from ....ip_models.attention.prompt import ActivePrompts, ImagePrompt, PromptStack
 from ....ip_models.weights.unet_layers import LayerAddress
+from ..protocols import AttentionPatch, Model, TransformerOptions
 from . import steps
 from .lora import remove_lora
 
@@ -27,8 +28,13 @@ _WRAPPERS = {
 }
 # Kernels that do not know `low_precision_attention`, as of 0.33.
 _QUANTISED_KERNELS = ("attention_comfy_kitchen_int8", "attention3_sage")
-Patch = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
-AddedCallback = tuple[Callable[..., Tensor], dict[str, Any]]
+Slot = tuple[str | int, ...]  # block and number, and mostly the layer
+AddedCallback = tuple[Callable[..., Tensor], Mapping[str, Any]]
+Function = TypeVar("Function", bound=Callable[..., Tensor])
+
+
+def _not_compiled(function: Function) -> Function:
+    return cast("Function", torch.compiler.disable(function))  # which has no types
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +51,11 @@ class LayerPatch:
     """
 
     address: LayerAddress
-    below: Patch | None
+    below: AttentionPatch | None
     callbacks: list[AddedCallback] = field(default_factory=list[AddedCallback])
 
-    @torch.compiler.disable
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
+    @_not_compiled
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
         """Cross-attention of the layer before its output projection."""
         text = self._text(q, k, v, extra)
         for callback, options in self.callbacks:
@@ -81,7 +87,7 @@ class LayerPatch:
         """
         self.callbacks.append((callback, options))
 
-    def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
+    def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
         # A patch set later for all layers of the block has no slot that the host would look at.
         below = self.below or steps.patch_of_block(extra, self.address)
         if below is not None:
@@ -96,13 +102,13 @@ class LayerPatch:
             transformer_options=extra,
         )
 
-    def to(self, device_or_dtype: Any) -> LayerPatch:
+    def to(self, device_or_dtype: torch.device | torch.dtype) -> LayerPatch:
         """Passed on; what is ours moves when it is used."""
         move = getattr(self.below, "to", None)
         below = self.below if move is None else move(device_or_dtype)
         return self if below is self.below else dataclasses.replace(self, below=below)
 
-    def models(self) -> list[Any]:
+    def models(self) -> list[object]:
         """Side models of the patch below; ours needs none while sampling."""
         models = getattr(self.below, "models", None)
         return [] if models is None else models()
@@ -120,7 +126,7 @@ def _unquantised_attention() -> Callable[..., Tensor]:
     return attention_pytorch if optimized_attention in tuple(quantised) else optimized_attention
 
 
-def _in_sigma_range(options: dict[str, Any], extra: dict[str, Any]) -> bool:
+def _in_sigma_range(options: Mapping[str, Any], extra: TransformerOptions) -> bool:
     """Whether a callback is to run at the noise level of this call."""
     if "sigma_start" not in options or "sigmas" not in extra:
         return True
@@ -128,7 +134,7 @@ def _in_sigma_range(options: dict[str, Any], extra: dict[str, Any]) -> bool:
     return options.get("sigma_end", 0.0) <= sigma <= options["sigma_start"]
 
 
-def _copy_patches(original: Any, clone: Any) -> None:
+def _copy_patches(original: Model, clone: Model) -> None:
     """Callback of the host's `clone`: see `LayerPatch.callbacks`."""
     slots = _slots(clone)
     for key, patch in slots.items():
@@ -136,7 +142,7 @@ def _copy_patches(original: Any, clone: Any) -> None:
             slots[key] = dataclasses.replace(patch, callbacks=list(patch.callbacks))
 
 
-def install(model: Any, *prompts: ImagePrompt) -> Any:
+def install(model: Model, *prompts: ImagePrompt) -> Model:
     """A new MODEL with more image prompts."""
     patched = model.clone()
     _set_stack(patched, prompts_of(model).add(*prompts))
@@ -153,7 +159,7 @@ def install(model: Any, *prompts: ImagePrompt) -> Any:
     return patched
 
 
-def remove(model: Any) -> Any:
+def remove(model: Model) -> Model:
     """A new MODEL without any image prompt; other packs' patches stay where they were."""
     cleared = model.clone()
     remove_lora(cleared)
@@ -176,19 +182,19 @@ def remove(model: Any) -> Any:
     return cleared
 
 
-def prompts_of(model: Any) -> PromptStack:
+def prompts_of(model: Model) -> PromptStack:
     """The image prompts a MODEL carries."""
     return model.model_options["transformer_options"].get(steps.KEY) or PromptStack()
 
 
-def _set_stack(model: Any, stack: PromptStack) -> None:
+def _set_stack(model: Model, stack: PromptStack) -> None:
     options = model.model_options["transformer_options"]
     options[steps.KEY] = stack
     # Here the host looks for objects to clean up after sampling.
     options.setdefault("patches", {})[steps.KEY] = [stack]
 
 
-def _slots(model: Any) -> dict[tuple[Any, ...], Any]:
+def _slots(model: Model) -> dict[Slot, AttentionPatch]:
     """The MODEL's own table of attn2 patches; `clone` has copied it."""
     options = model.model_options["transformer_options"]
     return options.get("patches_replace", {}).get("attn2", {})

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from ....ip_models.attention.prompt import ActivePrompts, Call, CondChunk, PromptStack
 from ....ip_models.weights.unet_layers import LayerAddress
-from .conditions import CondChunks, Conditions, CondLists
+from ..protocols import (
+    AttentionPatch,
+    CondLists,
+    GuiderExecutor,
+    ModelOptions,
+    TransformerOptions,
+)
+from .conditions import CondChunks, Conditions
 
 KEY = "ipadapter"
 _RUN = "ipadapter_run"
@@ -39,33 +46,33 @@ class _CallChunks:
     chunks: CondChunks
 
 
-def begin(executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
     """OUTER_SAMPLE wrapper: puts the conditionings and the sigmas of the run into its options.
 
     Windows are made anew from the noise schedule that is really used: the MODEL may have been given
     another one after the references were applied.
     """
-    guider = cast("Any", executor).class_obj
+    guider = executor.class_obj
     # The guider's options are a copy that lives for this run only.
     options = guider.model_options["transformer_options"]
     stack = options.get(KEY)
     if isinstance(stack, PromptStack):
         sampling = guider.model_patcher.get_model_object("model_sampling")
         options[KEY] = stack.under(sampling.percent_to_sigma)
-        sigmas = args[3] if len(args) > 3 else kwargs.get("sigmas")
+        sigmas = cast("Tensor | None", args[3] if len(args) > 3 else kwargs.get("sigmas"))
         levels = tuple(sigmas.tolist()) if stack.needs_sigma and sigmas is not None else ()
         options[_RUN] = _Run(Conditions(guider), levels)
     return executor(*args, **kwargs)
 
 
 def describe(
-    executor: Callable[..., Any],
-    model: Any,
+    executor: Callable[..., list[Tensor]],
+    model: object,
     conds: CondLists,
     x: Tensor,
     timestep: Tensor,
-    model_options: dict[str, Any],
-) -> Any:
+    model_options: ModelOptions,
+) -> list[Tensor]:
     """CALC_COND_BATCH wrapper: puts what each conditioning is into the options of the call.
 
     The options are copied, so that nothing is left in a MODEL whose own options were passed.
@@ -83,11 +90,11 @@ def resolve(
     executor: Callable[..., Tensor],
     x: Tensor,
     t: Tensor,
-    c_concat: Any = None,
-    c_crossattn: Any = None,
-    control: Any = None,
-    transformer_options: Mapping[str, Any] | None = None,
-    **kwargs: Any,
+    c_concat: object = None,
+    c_crossattn: object = None,
+    control: object = None,
+    transformer_options: TransformerOptions | None = None,
+    **kwargs: object,
 ) -> Tensor:
     """APPLY_MODEL wrapper: replaces the stack by the image prompts of this call.
 
@@ -120,7 +127,7 @@ def _separate_graphs() -> Generator[None]:
 
 
 def active_prompts(
-    stack: PromptStack, options: Mapping[str, Any], sigmas: Tensor | None, batch: int
+    stack: PromptStack, options: TransformerOptions, sigmas: Tensor | None, batch: int
 ) -> ActivePrompts:
     """The image prompts of a model call; reads the noise level only if one depends on it.
 
@@ -137,17 +144,17 @@ def active_prompts(
     return stack.at(Call(chunks, frames, total, sigma, step, steps))
 
 
-def patch_of_block(options: Mapping[str, Any], address: LayerAddress) -> Any:
+def patch_of_block(options: TransformerOptions, address: LayerAddress) -> AttentionPatch | None:
     """The patch that owns all layers of a block, None if there is none."""
     return options.get(_SLOTS, {}).get((address.block, address.number))
 
 
-def without_image_prompts(options: Mapping[str, Any]) -> dict[str, Any]:
+def without_image_prompts(options: TransformerOptions) -> TransformerOptions:
     """Options for a patch below ours, so that no image prompt is added a second time."""
     return {**options, KEY: None, _SLOTS: {}}
 
 
-def _chunks_of_call(options: Mapping[str, Any]) -> tuple[CondChunk, ...]:
+def _chunks_of_call(options: TransformerOptions) -> tuple[CondChunk, ...]:
     places = options.get("cond_or_uncond") or (0,)
     ids = options.get("uuids") or ()
     if len(ids) != len(places):
@@ -161,7 +168,7 @@ def _chunks_of_call(options: Mapping[str, Any]) -> tuple[CondChunk, ...]:
     )
 
 
-def _frames(options: Mapping[str, Any], count: int) -> tuple[tuple[int, ...], int]:
+def _frames(options: TransformerOptions, count: int) -> tuple[tuple[int, ...], int]:
     """Places in the run of the pictures of a chunk, and how many the run has."""
     window = options.get("context_window")
     if window is not None and getattr(window, "dim", 0) == 0:
@@ -179,7 +186,7 @@ def _frames(options: Mapping[str, Any], count: int) -> tuple[tuple[int, ...], in
     return tuple(range(count)), count
 
 
-def _step(sigma: float, options: Mapping[str, Any]) -> tuple[int, int]:
+def _step(sigma: float, options: TransformerOptions) -> tuple[int, int]:
     """Place of a noise level in the schedule; what lies between two steps belongs to the first."""
     run = options.get(_RUN)
     levels = run.sigmas if isinstance(run, _Run) else ()
