@@ -93,7 +93,6 @@ class ImagePrompt:
         positions: place in `key_values` of each layer whose factor is not 0.
         window: None for the whole run.
         mask: None for the whole picture.
-        label: what to call it in messages.
         steps: factors over the steps of a run.
         frames: factors over the pictures of a batch.
         batch: which picture gets which reference and mask.
@@ -104,7 +103,6 @@ class ImagePrompt:
     positions: Mapping[LayerAddress, int]
     window: SigmaWindow | None = None
     mask: RegionMask | None = None
-    label: str = ""
     steps: tuple[Ramp, ...] = ()
     frames: tuple[Ramp, ...] = ()
     batch: BatchMode = BatchMode.ALL

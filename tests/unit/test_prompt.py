@@ -15,6 +15,7 @@ from pack.ip_models.weights.unet_layers import LayerAddress
 CHUNKS = (CondChunk(UNCOND), CondChunk(COND))
 EARLY, LATE = SigmaWindow(start=14.6, end=5.0), SigmaWindow(start=5.0, end=0.0)
 MIDDLE = LayerAddress("middle", 0, 0)
+LABELS: dict[ImagePrompt, str] = {}
 
 
 def prompt(
@@ -22,13 +23,11 @@ def prompt(
 ) -> ImagePrompt:
     pair = torch.ones(2 * references, 3, 4), torch.ones(2 * references, 3, 4)
     options = {"mask": RegionMask(torch.ones(4, 4))} | options
-    return ImagePrompt(
-        key_values=KeyValues.pack([pair]),
-        positions={MIDDLE: 0},
-        window=window,
-        label=label,
-        **options,
+    made = ImagePrompt(
+        key_values=KeyValues.pack([pair]), positions={MIDDLE: 0}, window=window, **options
     )
+    LABELS[made] = label
+    return made
 
 
 def at(sigma: float | None) -> Call:
@@ -40,7 +39,7 @@ def video(*frames: int, total: int, chunks: tuple[CondChunk, ...] = CHUNKS, **op
 
 
 def active(stack: PromptStack, sigma: float | None) -> list[str]:
-    return [one.prompt.label for one in stack.at(at(sigma)).prompts]
+    return [LABELS[one.prompt] for one in stack.at(at(sigma)).prompts]
 
 
 def rows(one: ImagePrompt, call: Call) -> tuple[Row, ...]:
@@ -184,7 +183,7 @@ def test_adding_makes_a_new_stack() -> None:
 
 @pytest.mark.parametrize(
     ("thing", "name"),
-    [(prompt(), "label"), (PromptStack(), "prompts"), (PromptStack().at(at(None)), "prompts")],
+    [(prompt(), "window"), (PromptStack(), "prompts"), (PromptStack().at(at(None)), "prompts")],
     ids=["prompt", "stack", "active"],
 )
 def test_nothing_can_be_assigned(thing: Any, name: str) -> None:

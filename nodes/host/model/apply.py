@@ -23,10 +23,9 @@ from ..face.packs import Recogniser
 from ..protocols import Model
 from . import search
 from .adapter import ANY_ENCODER, LoadedAdapter, ProjectionOptions
-from .backbones.layers import TextProjection, attention_layers, text_projection
+from .backbones.layers import attention_layers, text_projection
 from .install import install
 from .lora import patch_lora
-from .search import require_base
 
 log = logging.getLogger("ipadapter")
 
@@ -77,10 +76,11 @@ def apply(
     regions = embeds.regions if isinstance(embeds, Regions) else (Region(embeds, None, 1.0),)
     masks = [_mask(region, settings) for region in regions]
     layers = attention_layers(model)
-    require_base(adapter.name, adapter.spec, layers)
+    search.require_base(adapter.name, adapter.spec, layers)
     addresses = [layer.address for layer in layers]
     window = _window(model, settings)
-    options = _projection_options(adapter, settings, text_projection(model))
+    structure = Structure(adapter.shortcut, settings.face_structure)
+    options = ProjectionOptions(structure, text_projection(model))
     prompts: list[ImagePrompt] = []
     for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
         gains = _gains(settings, addresses, region, i, len(regions))
@@ -88,7 +88,7 @@ def apply(
         if places and region.features.count:  # without a face the MODEL stays as it is
             key_values = _key_values(adapter, region.features, options)
             key_values = _weighted(key_values, region.features, gains, settings)
-            prompts.append(_prompt(settings, adapter, key_values, places, window, mask))
+            prompts.append(_prompt(settings, key_values, places, window, mask))
     if not prompts:
         return model.clone()
     for region in regions:
@@ -108,12 +108,6 @@ def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
         log.warning("%s: %s", adapter.name, warning)
 
 
-def _projection_options(
-    adapter: LoadedAdapter, settings: Settings, text: TextProjection | None
-) -> ProjectionOptions:
-    return ProjectionOptions(Structure(adapter.shortcut, settings.face_structure), text)
-
-
 def _gains(
     settings: Settings, addresses: list[LayerAddress], region: Region, number: int, count: int
 ) -> list[Gain]:
@@ -126,7 +120,6 @@ def _gains(
 
 def _prompt(
     settings: Settings,
-    adapter: LoadedAdapter,
     key_values: KeyValues,
     places: dict[LayerAddress, int],
     window: SigmaWindow | None,
@@ -137,7 +130,6 @@ def _prompt(
         positions=places,
         window=window,
         mask=mask,
-        label=adapter.name,
         steps=settings.weights.steps,
         frames=settings.weights.frames,
         batch=settings.batch,

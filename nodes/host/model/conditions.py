@@ -52,7 +52,7 @@ class Conditions:
     def cond_or_uncond(self, uuid: object, place: int) -> int:
         """Where nothing but the uuid is known, and without it the place in the list."""
         owner = self._by_id.get(uuid)
-        return by_place(place) if owner is None else owner.cond_or_uncond
+        return _by_place(place) if owner is None else owner.cond_or_uncond
 
     def chunks(self, lists: CondLists, size: tuple[int, ...]) -> CondChunks:
         """The chunk of each conditioning of a call, by its place and uuid.
@@ -97,7 +97,7 @@ class Conditions:
         if alone and self._by_id:
             log.debug("a conditioning that is none of the run's is taken as uncond")
             return _GuiderCond("", UNCOND, frozenset())
-        return _GuiderCond("", by_place(place), frozenset())
+        return _GuiderCond("", _by_place(place), frozenset())
 
     def _of(self, one: Condition, otherwise: _GuiderCond) -> _GuiderCond:
         owner = self._by_id.get(one.get("uuid"))
@@ -108,7 +108,7 @@ class Conditions:
         return otherwise
 
 
-def by_place(place: int) -> int:
+def _by_place(place: int) -> int:
     """The order of the host's ordinary guider."""
     return COND if place == 0 else UNCOND
 
