@@ -1,4 +1,4 @@
-"""The node that shows how the layers hear a mask."""
+"""The node that shows a mask on the query grid of each layer."""
 
 from __future__ import annotations
 

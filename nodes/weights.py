@@ -1,4 +1,4 @@
-"""Nodes that say how loud a reference is, in which layer, step and frame."""
+"""Nodes that make factors of the scale, for each layer, step and frame."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from comfy_page import ComfyPage
 from kit.server.live import Client
-from pack.ip_models.weights.outline import heard
+from pack.ip_models.weights.outline import transformer_factors
 from pack.ip_models.weights.presets import preset
 from pack.ip_models.weights.text import parse_blocks
 from playwright.sync_api import Locator, expect
@@ -60,11 +60,11 @@ class Editor:
 
 
 def heard_by_transformer(text: str, family: str = "SD1.5") -> list[float]:
-    return [layers[0] for layers in heard(parse_blocks(text), family)["factors"]]
+    return [layers[0] for layers in transformer_factors(parse_blocks(text), family)["factors"]]
 
 
 def factors(name: str, family: str = "SD1.5") -> list[float]:
-    return [layers[0] for layers in heard(preset(name), family)["factors"]]
+    return [layers[0] for layers in transformer_factors(preset(name), family)["factors"]]
 
 
 class Second(Editor):
@@ -365,9 +365,9 @@ def test_the_scale_of_diffusers_is_shown(comfy: ComfyPage) -> None:
     assert editor.values() == [0, 0, 0, 0, -0.25, 0, 1, 0.5, 0, 0, 0]
     assert editor.text() == JSON_TEXT
     editor.drag(0, to=0.5)
-    wanted = heard(parse_blocks(JSON_TEXT), "SDXL")["factors"]
+    wanted = transformer_factors(parse_blocks(JSON_TEXT), "SDXL")["factors"]
     wanted[0] = [0.5, 0.5]
-    assert heard(parse_blocks(editor.text()), "SDXL")["factors"] == wanted
+    assert transformer_factors(parse_blocks(editor.text()), "SDXL")["factors"] == wanted
 
 
 @pytest.mark.parametrize(
@@ -415,7 +415,7 @@ def test_layers_of_one_transformer(comfy: ComfyPage) -> None:
     comfy.press("Escape")
     editor.choose("Layers shown", "All blocks")
     assert editor.bar(6).get_attribute("aria-valuetext") == "layers from 0 to 0.8"
-    layers = heard(parse_blocks(editor.text()), "SDXL")["factors"]
+    layers = transformer_factors(parse_blocks(editor.text()), "SDXL")["factors"]
     assert layers[6] == [0, 0, 0, 0, 0.8, 0, 0, 0, 0, 0]
     editor.drag(6, to=1)
     assert editor.text() == "3:0.5, 6:1"

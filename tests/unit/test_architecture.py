@@ -24,7 +24,7 @@ FLOORS = (
     ("nodes/host/model",),
     ("nodes/host/model/backbones", "nodes/host/embeds", "nodes/host/face"),
     ("nodes/host/encoder",),
-    ("nodes/host/files", "nodes/host/progress.py"),
+    ("nodes/host/files", "nodes/host/progress.py", "nodes/host/protocols.py"),
     ("ip_models/references",),
     ("ip_models/adapter",),
     ("ip_models/attention", "ip_models/faces"),

@@ -154,7 +154,7 @@ PLACES = [(0, 1), (0, 8), (3, 8), (7, 8), (2.5, 8), (9, 8), (-1, 8)]
 def browser() -> dict[str, Any]:
     """What the browser's code makes of all of it."""
     question = {
-        "parts": {family: outline.parts(family) for family in outline.FAMILIES},
+        "parts": {family: outline.transformer_infos(family) for family in outline.FAMILIES},
         "texts": TEXTS,
         "numbers": NUMBERS,
         "ramps": [
@@ -176,7 +176,7 @@ def browser() -> dict[str, Any]:
 
 def by_the_node(text: str, family: str, references: int = 1) -> list[list[float]] | None:
     try:
-        return outline.heard(parse_blocks(text), family, references)["factors"]
+        return outline.transformer_factors(parse_blocks(text), family, references)["factors"]
     except BadInput:
         return None
 

@@ -39,11 +39,11 @@ async def _presets(request: web.Request) -> web.Response:
     """?composition=1&boost=1 gives the factors of every preset, and the parts they are for."""
     try:
         knobs = [float(request.query.get(knob, 1)) for knob in ("composition", "boost")]
-        presets = outline.presets_heard(*knobs)
+        presets = outline.preset_factors(*knobs)
     except (IPAdapterError, ValueError) as error:
         return web.json_response({"error": str(error)}, status=400)
     families = {
-        family: {"side": outline.side(family), "parts": outline.parts(family)}
+        family: {"side": outline.side(family), "parts": outline.transformer_infos(family)}
         for family in outline.FAMILIES
     }
     return web.json_response({"families": families, "presets": presets})
