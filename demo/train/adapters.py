@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from comfy_host import pack
 from torch import Tensor, nn
 
 from . import diffusion
 from .attention import attend
 from .drawings import WORDS, draw, random_styles
 from .encoder import features, normalise
-from .host import pack
 from .loop import Job, save_whole, train
 
 BATCH = 16

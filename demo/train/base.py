@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from comfy_host import pack
 from torch import Tensor, nn
 from torch.nn import functional
 
 from . import diffusion
 from .drawings import BACKGROUNDS, TEXTURES, WORDS, Style, draw, pencil_styles, random_styles
-from .host import pack
 from .loop import Job, save_whole, train
 from .split import hear_sides, joined, side_of
 

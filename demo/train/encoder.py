@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from . import diffusion
 from .attention import attend
-from .drawings import BACKGROUNDS, TEXTURES, WORDS, draw, random_styles
+from .drawings import BACKGROUNDS, TEXTURES, WORDS, Style, draw, random_styles
 from .loop import Job, train
 
 BATCH = 24
@@ -97,7 +97,7 @@ def train_encoder(job: Job) -> None:
     (job.state / "pairs.pt").unlink(missing_ok=True)  # what the encoder said before
 
 
-def _colour_loss(said: Tensor, styles: Any, device: torch.device) -> Tensor:
+def _colour_loss(said: Tensor, styles: Style, device: torch.device) -> Tensor:
     """A colour that is not in the picture is not asked for."""
     seen = torch.ones(len(said), 4, 1, device=device)
     seen[:, 1, 0] = (styles.texture != 0).float().to(device)

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
+from toys import NODES
 
 from .diffusion import initialise
 from .drawings import TEXTURES, WORDS, draw, random_styles
-from .host import DEMO
 from .loop import Job, train
 
 BATCH = 48
@@ -60,7 +60,7 @@ def train_judge(job: Job) -> None:
     job.keep("judge", averaged.state_dict())
 
 
-def load_judge(path: Path = DEMO / "toy_nodes" / "weights" / "judge.safetensors") -> Judge:
+def load_judge(path: Path = NODES / "weights" / "judge.safetensors") -> Judge:
     judge = Judge()
     judge.load_state_dict({key: value.float() for key, value in load_file(path).items()})
     return judge.eval().requires_grad_(False)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
+from comfy_host import pack
 from safetensors.torch import load, save
 from stand_ins import TOY_SIZE
 from torch import Tensor
 
 from .distance import colour_distance
 from .drawings import WORDS
-from .host import pack
 from .judge import Judge, texture_agreement, word_agreement
 from .studio import GRID, Studio, references
 
