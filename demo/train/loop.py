@@ -88,7 +88,7 @@ def train(module: nn.Module, loss_of: Callable[[int], Tensor], plan: Plan) -> nn
     """Train until `plan.steps` and return a copy with averaged weights.
 
     Args:
-        loss_of: the loss of one batch; it is told the number of the step, to seed its noise.
+        loss_of: the loss of one batch; it gets the number of the step, to seed its noise.
     """
     averaged = copy.deepcopy(module).requires_grad_(False)
     optimizer = torch.optim.AdamW(
