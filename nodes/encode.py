@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..ip_models.inputs import chosen
 from ..ip_models.pictures.fit import Fit
@@ -148,9 +149,9 @@ class EncodeImage(io.ComfyNode):
     def execute(
         cls,
         clip_vision: Any,
-        image: Any,
-        negative_image: Any = None,
-        mask: Any = None,
+        image: Tensor,
+        negative_image: Tensor | None = None,
+        mask: Tensor | None = None,
         fit: str = Fit.CROP_CENTRE.value,
         unconditional: str = Unconditional.ZERO_PIXELS.value,
         tiles: int = 1,

@@ -75,7 +75,7 @@ class LoadAdapter(io.ComfyNode):
         return _find(folders.ADAPTERS, adapter_file)
 
     @classmethod
-    def fingerprint_inputs(cls, adapter_file: str, **_: Any) -> str:
+    def fingerprint_inputs(cls, adapter_file: str, **_: object) -> str:
         return folders.fingerprint(folders.ADAPTERS, adapter_file)
 
     @classmethod
@@ -147,7 +147,7 @@ class LoadForModel(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> str:
+    def fingerprint_inputs(cls, **_: object) -> str:
         return folders.fingerprint(folders.ADAPTERS) + folders.fingerprint(folders.ENCODERS)
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..ip_models.inputs import chosen
 from ..ip_models.pictures.noise import LARGEST_SEED, MOST_BLUR, SIDE, Noise, Recipe
@@ -104,9 +105,9 @@ class PrepareImage(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        image: Any,
+        image: Tensor,
         clip_vision: Any = None,
-        mask: Any = None,
+        mask: Tensor | None = None,
         face_models: Any = None,
         fit: str = Framing.CROP_CENTRE.value,
         pad_with: str = Ground.MEAN.value,
@@ -198,7 +199,7 @@ class NoiseImage(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        image: Any = None,
+        image: Tensor | None = None,
         noise: str = Noise.DISSOLVE.value,
         strength: float = 1.0,
         blur: int = 0,

@@ -20,7 +20,7 @@ CATEGORY = "ipadapter"
 
 # From 0.19 on the host sends what a node shows also when it need not run again, so that text and
 # pictures are there after the page was loaded anew.
-RESENT: dict[str, Any] = (
+RESENT: dict[str, bool] = (
     {"has_intermediate_output": True}
     if "has_intermediate_output" in io.Schema.__dataclass_fields__
     else {}

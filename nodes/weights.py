@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from comfy_api.latest import io, ui
 
 from ..ip_models.inputs import parse_numbers, require
@@ -95,7 +93,7 @@ class BlockWeights(io.ComfyNode):
         weights: str = "",
         composition: float = 1.0,
         boost: float = 1.0,
-        multiply: Any = None,
+        multiply: LayerWeights | None = None,
     ) -> io.NodeOutput:
         rule = (
             parse_blocks(weights) if preset == _CUSTOM else preset_rule(preset, composition, boost)
@@ -162,7 +160,7 @@ class Schedule(io.ComfyNode):
         end: float,
         curve: str,
         values: str = "",
-        multiply: Any = None,
+        multiply: LayerWeights | None = None,
     ) -> io.NodeOutput:
         ramp = Ramp(start, end, Curve(curve), tuple(parse_numbers(values, "values")))
         weights = LayerWeights(steps=(ramp,)) if over == _STEPS else LayerWeights(frames=(ramp,))
@@ -171,7 +169,7 @@ class Schedule(io.ComfyNode):
         return io.NodeOutput(weights.times(_linked(multiply)), ui=ui.PreviewText(text))
 
 
-def _linked(multiply: Any) -> LayerWeights:
+def _linked(multiply: LayerWeights | None) -> LayerWeights:
     if multiply is None:
         return EVERYWHERE
     require("multiply", multiply, LayerWeights, "Block Weights or Schedule")

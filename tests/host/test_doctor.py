@@ -19,7 +19,7 @@ from kit.server import live
 from kit.server.live import Client
 from kit.server.live_graph import changed, node
 from kit.server.live_nodes import tiny_flux
-from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES, Choice
 from pack.ip_models.adapter.spec import Family
 from pack.nodes.doctor import Doctor

@@ -32,8 +32,6 @@ FLOORS = (
     ("ip_models/weights", "ip_models/onnx", "ip_models/inputs.py"),
     ("ip_models/errors.py",),
 )
-HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "comfyui_version"}
-HOST |= {"folder_paths", "server", "node_helpers", "execution", "latent_preview", "aiohttp"}
 # What each part may import besides itself and the standard library; nodes/host anything.
 OUTSIDE = {
     "ip_models": {"torch", "numpy", "PIL"},
