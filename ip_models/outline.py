@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple, TypedDict
 
 from .layers import LayerAddress, transformers
-from .presets import PRESETS, preset
 from .weights import BlockRule
 
 
@@ -113,15 +112,3 @@ def heard(rule: BlockRule, family: str, references: int = 1) -> Heard:
         factors=[[gain.factor for gain in stack] for stack in stacks],
         flipped=[any(gain.flipped for gain in stack) for stack in stacks],
     )
-
-
-def presets_heard(composition: float, boost: float) -> dict[str, dict[str, Heard]]:
-    """All presets in all families.
-
-    Raises:
-        BadInput: a factor is not finite.
-    """
-    return {
-        name: {family: heard(preset(name, composition, boost), family) for family in FAMILIES}
-        for name in PRESETS
-    }

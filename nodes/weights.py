@@ -6,24 +6,23 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..ip_models.blocks import parse_blocks
 from ..ip_models.number_list import parse_numbers
 from ..ip_models.presets import PRESETS
-from ..ip_models.presets import preset as preset_rule
 from ..ip_models.schedule import Curve, Ramp
+from ..ip_models.weight_answers import CUSTOM, FACTOR_RANGE, block_rule
 from ..ip_models.weights import EVERYWHERE
 from ..ip_models.weights import Weights as LayerWeights
 from .host.apply import require
 from .sockets import CATEGORY, RESENT, Weights
 
-_CUSTOM = "custom"
 _STEPS, _FRAMES = "steps", "frames"
 _SHOWN = 5
 
 
 def _factor(name: str, tooltip: str, optional: bool = False) -> io.Float.Input:
+    least, most = FACTOR_RANGE
     return io.Float.Input(
-        name, default=1.0, min=-5.0, max=5.0, step=0.05, optional=optional, tooltip=tooltip
+        name, default=1.0, min=least, max=most, step=0.05, optional=optional, tooltip=tooltip
     )
 
 
@@ -54,7 +53,7 @@ class BlockWeights(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "preset",
-                    options=[*PRESETS, _CUSTOM],
+                    options=[*PRESETS, CUSTOM],
                     default=PRESETS[0],
                     tooltip="The weight types of ComfyUI_IPAdapter_plus, the blocks of "
                     "InstantStyle, or custom for the weights written below. The precise ones push "
@@ -98,9 +97,7 @@ class BlockWeights(io.ComfyNode):
         boost: float = 1.0,
         multiply: Any = None,
     ) -> io.NodeOutput:
-        rule = (
-            parse_blocks(weights) if preset == _CUSTOM else preset_rule(preset, composition, boost)
-        )
+        rule = block_rule(preset, weights, composition, boost)
         return io.NodeOutput(LayerWeights(blocks=(rule,)).times(_linked(multiply)))
 
 

@@ -1,13 +1,11 @@
-"""The parts the editor draws, against the published tables; what rules make of them."""
+"""The parts the editor draws, against the published tables."""
 
 from __future__ import annotations
 
 import pytest
 from checkpoints import HIDDEN_SD1, HIDDEN_SDXL
 from pack.ip_models import outline
-from pack.ip_models.errors import BadInput
 from pack.ip_models.layers import LayerAddress, checkpoint_order, transformers
-from pack.ip_models.presets import PRESETS, preset
 
 # Side of the latent at each transformer, worked out by hand: it halves at every level.
 SIDES = {
@@ -41,21 +39,3 @@ def test_parts_are_named_and_sized(family: str) -> None:
     assert [part["name"].split("_")[-1] for part in parts] == NAMES[family].split()
     kinds = [part["block"] for part in parts]
     assert kinds == sorted(kinds, key=["input", "middle", "output"].index)
-
-
-@pytest.mark.parametrize("family", outline.FAMILIES)
-@pytest.mark.parametrize("name", PRESETS)
-def test_what_is_told_of_a_preset_is_what_it_does(family: str, name: str) -> None:
-    told = outline.presets_heard(0.5, 2.0)[name][family]
-    layers = outline.layers_of(family)
-    gains = preset(name, 0.5, 2.0).gains(layers, 0, 1)
-    assert [factor for stack in told["factors"] for factor in stack] == [g.factor for g in gains]
-    spread = [
-        flip for flip, stack in zip(told["flipped"], told["factors"], strict=True) for _ in stack
-    ]
-    assert spread == [gain.flipped for gain in gains]
-
-
-def test_a_knob_that_is_not_finite_is_refused() -> None:
-    with pytest.raises(BadInput):
-        outline.presets_heard(float("nan"), 1.0)
