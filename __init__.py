@@ -12,7 +12,7 @@ WEB_DIRECTORY = "./web"
 
 async def comfy_entrypoint() -> Any:
     # Imported here so that pytest, which imports the root package, needs no ComfyUI.
-    from .nodes import IPAdapterExtension
+    from .nodes.extension import IPAdapterExtension
 
     folder = Path(__file__).parent.name
     if not re.fullmatch(r"[A-Za-z0-9._-]+", folder):

@@ -45,7 +45,7 @@ def open_host(base: Path, models_yaml: Path) -> None:
     pack = ModuleType("ipadapter_pack")
     pack.__path__ = [str(ROOT)]
     sys.modules[pack.__name__] = pack
-    from ipadapter_pack.nodes.host import folders
+    from ipadapter_pack.nodes.host.files import folders
 
     folders.register()
 
@@ -85,8 +85,8 @@ def real_models() -> dict[str, Any] | None:
 
 def _readable_specs(names: list[str]) -> dict[str, Any]:
     from ipadapter_pack.ip_models.errors import IPAdapterError
-    from ipadapter_pack.nodes.host import folders
-    from ipadapter_pack.nodes.host.loaded import read_file_spec
+    from ipadapter_pack.nodes.host.files import folders
+    from ipadapter_pack.nodes.host.model.adapter import read_file_spec
 
     specs = {}
     for name in names:
@@ -102,7 +102,7 @@ def _readable_specs(names: list[str]) -> dict[str, Any]:
 def _attention_shapes(path: str) -> list[tuple[int, ...]]:
     """Shapes of a checkpoint's text keys, sorted; empty if it is no UNet with its VAE."""
     from ipadapter_pack.ip_models.errors import IPAdapterError
-    from ipadapter_pack.nodes.host import checkpoint
+    from ipadapter_pack.nodes.host.files import checkpoint
 
     try:
         shapes = checkpoint.read_shapes(path)
@@ -115,7 +115,7 @@ def _attention_shapes(path: str) -> list[tuple[int, ...]]:
 
 def _encoder_for(spec: Any) -> str | None:
     from ipadapter_pack.ip_models.errors import MissingModel
-    from ipadapter_pack.nodes.host.match import find_encoder
+    from ipadapter_pack.nodes.host.model.search import find_encoder
 
     try:
         return find_encoder(spec)

@@ -1,1 +1,4 @@
-"""The IP-Adapter itself: torch, numpy and Pillow, nothing of ComfyUI."""
+"""The IP-Adapter itself, in torch, numpy and Pillow: files, pictures, projections, attention.
+
+Nothing here knows ComfyUI; what does is in nodes/host.
+"""

@@ -1,19 +1,4 @@
-"""What a user sees: the list of nodes, and the folders they read."""
+"""The nodes as users see them: schemas, sockets and one call each into nodes/host.
 
-from __future__ import annotations
-
-from comfy_api.latest import ComfyExtension, io
-
-from . import apply, doctor, embeds, encode, faces, load, masks, prepare, stored, weights
-from .host import folders, routes
-
-
-class IPAdapterExtension(ComfyExtension):
-    async def on_load(self) -> None:
-        folders.register()
-        routes.register()
-
-    async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        readers = (load, prepare, encode, faces, embeds, stored)
-        modules = (*readers, weights, masks, apply, doctor)
-        return [node for module in modules for node in module.NODES]
+ComfyUI's model management and every check of a file are in nodes/host.
+"""

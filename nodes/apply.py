@@ -6,13 +6,13 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..ip_models.keyvalue import KvScaling
-from ..ip_models.masks import MaskRule
-from ..ip_models.prompt import BatchMode
-from ..ip_models.weights import EVERYWHERE
-from .host import install
-from .host.apply import Settings, apply
-from .host.bind import mark, require_unused
+from ..ip_models.attention.keyvalue import KvScaling
+from ..ip_models.attention.masks import MaskRule
+from ..ip_models.attention.prompt import BatchMode
+from ..ip_models.weights.gains import EVERYWHERE
+from .host.model import install
+from .host.model.apply import Settings, apply
+from .host.model.bind import mark, require_unused
 from .sockets import (
     CATEGORY,
     Adapter,

@@ -7,7 +7,7 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from .host import diagnosis
+from .host.doctor import survey
 from .sockets import CATEGORY
 
 
@@ -53,7 +53,7 @@ class Doctor(io.ComfyNode):
     def execute(
         cls, model: Any = None, clip_vision: Any = None, log: bool = False
     ) -> io.NodeOutput:
-        text = "\n".join(diagnosis.report(model, clip_vision, bool(log)).lines)
+        text = "\n".join(survey.report(model, clip_vision, bool(log)).lines)
         return io.NodeOutput(text, ui=ui.PreviewText(text))
 
 

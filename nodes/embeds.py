@@ -7,13 +7,12 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..ip_models.combine import Combine, combine, doubt
+from ..ip_models.attention.masks import require_mask
 from ..ip_models.errors import BadInput
-from ..ip_models.features import Features, Region, Regions
-from ..ip_models.masks import require_mask
-from ..ip_models.number_list import parse_numbers
-from ..ip_models.report import describe
-from .host.apply import require
+from ..ip_models.inputs import parse_numbers, require
+from ..ip_models.references.combine import Combine, combine, doubt
+from ..ip_models.references.features import Features, Region, Regions
+from ..ip_models.references.report import describe
 from .sockets import CATEGORY, RESENT, Embeds, by_number
 
 _MOST_EMBEDS = 50

@@ -6,14 +6,13 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..ip_models.bounds import chosen
-from ..ip_models.image import Fit
-from ..ip_models.report import describe
-from ..ip_models.tiles import MOST_OVERLAP, MOST_TILES, TileMerge, Tiling
-from .host import vision
-from .host.encoder_size import MOST_SIZE
-from .host.encoder_view import view
-from .host.vision import MOST_AT_ONCE, Reference, Unconditional
+from ..ip_models.inputs import chosen
+from ..ip_models.pictures.fit import Fit
+from ..ip_models.pictures.tiles import MOST_OVERLAP, MOST_TILES, TileMerge, Tiling
+from ..ip_models.references.report import describe
+from .host.encoder.encode import MOST_AT_ONCE, Reference, Unconditional, encode
+from .host.encoder.size import MOST_SIZE
+from .host.encoder.view import view
 from .sockets import CATEGORY, RESENT, Embeds
 
 
@@ -173,7 +172,7 @@ class EncodeImage(io.ComfyNode):
             at_once=batch_size,
             size=encoder_size,
         )
-        features = vision.encode(clip_vision, reference)
+        features = encode(clip_vision, reference)
         lines, shown = [describe(features), *reference.lines], dict[str, Any]()
         if preview:
             seen = view(clip_vision, reference)

@@ -6,10 +6,10 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..ip_models.faces import FaceChoice
-from .host import face_packs
-from .host.face_engines import EngineChoice, load_engine
-from .host.faces import OnNoFace, Photos, encode_faces, views
+from ..ip_models.faces.detect import FaceChoice
+from .host.face import packs
+from .host.face.encode import OnNoFace, Photos, encode_faces, views
+from .host.face.engine import EngineChoice, load_engine
 from .sockets import CATEGORY, RESENT, Embeds, FaceModels
 
 
@@ -35,7 +35,7 @@ class LoadFaceModels(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "pack",
-                    options=face_packs.names(),
+                    options=packs.names(),
                     tooltip="A folder in models/insightface: buffalo_l for FaceID adapters of "
                     "SD1.5 and SDXL, antelopev2 for Kolors and InstantID.",
                 ),
@@ -59,11 +59,11 @@ class LoadFaceModels(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, pack: str, engine: str = EngineChoice.AUTO.value) -> str:
-        return face_packs.fingerprint(pack) + engine
+        return packs.fingerprint(pack) + engine
 
     @classmethod
     def execute(cls, pack: str, engine: str = EngineChoice.AUTO.value) -> io.NodeOutput:
-        loaded = load_engine(face_packs.find(pack), EngineChoice(engine))
+        loaded = load_engine(packs.find(pack), EngineChoice(engine))
         return io.NodeOutput(loaded, ui=ui.PreviewText(loaded.describe()))
 
 

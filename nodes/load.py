@@ -7,13 +7,15 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
+from ..ip_models.adapter.published import Choice
+from ..ip_models.adapter.spec import Kind
 from ..ip_models.errors import MissingModel
-from ..ip_models.published import Choice
-from ..ip_models.spec import Kind
-from .host import folders, match
-from .host.backbones import attention_layers
-from .host.encoder_text import describe_encoder, describe_memory
-from .host.loaded import LoadedAdapter, load
+from .host.encoder.load import load_encoder
+from .host.encoder.view import describe_encoder, describe_memory
+from .host.files import folders
+from .host.model import search
+from .host.model.adapter import LoadedAdapter, load
+from .host.model.backbones.layers import attention_layers
 from .sockets import CATEGORY, RESENT, Adapter
 
 _AUTO = "auto"
@@ -153,13 +155,13 @@ class LoadForModel(io.ComfyNode):
         cls, model: Any, kind: str, adapter_file: str = _AUTO, encoder_file: str = _AUTO
     ) -> io.NodeOutput:
         if adapter_file == _AUTO:
-            adapter_file = match.find_adapter(attention_layers(model), Choice(kind))
+            adapter_file = search.find_adapter(attention_layers(model), Choice(kind))
         adapter = load(folders.resolve(folders.ADAPTERS, adapter_file))
         if not adapter.spec.needs_encoder and encoder_file == _AUTO:
             return io.NodeOutput(adapter, None, ui=ui.PreviewText(_about(adapter)))
         if encoder_file == _AUTO:
-            encoder_file = match.find_encoder(adapter.spec)
-        encoder = match.load_encoder(folders.resolve(folders.ENCODERS, encoder_file))
+            encoder_file = search.find_encoder(adapter.spec)
+        encoder = load_encoder(folders.resolve(folders.ENCODERS, encoder_file))
         text = f"{_about(adapter)}\nencoder: {encoder_file}, {describe_memory(encoder)}"
         return io.NodeOutput(adapter, encoder, ui=ui.PreviewText(text))
 
@@ -206,7 +208,7 @@ class LoadEncoder(io.ComfyNode):
 
     @classmethod
     def execute(cls, encoder_file: str) -> io.NodeOutput:
-        encoder = match.load_encoder(folders.resolve(folders.ENCODERS, encoder_file))
+        encoder = load_encoder(folders.resolve(folders.ENCODERS, encoder_file))
         text = f"{encoder_file}\n{describe_encoder(encoder)}"
         return io.NodeOutput(encoder, ui=ui.PreviewText(text))
 

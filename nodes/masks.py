@@ -6,9 +6,9 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..ip_models.bounds import chosen
-from ..ip_models.masks import MaskRule
-from .host.mask_view import LEAST_SIDE, MOST_SIDE, Canvas, view_mask
+from ..ip_models.attention.masks import MaskRule
+from ..ip_models.inputs import chosen
+from .host.pictures.mask_view import LEAST_SIDE, MOST_SIDE, Canvas, view_mask
 from .sockets import CATEGORY
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..ip_models.bounds import chosen
-from ..ip_models.noise import LARGEST_SEED, MOST_BLUR, SIDE, Noise, Recipe
-from ..ip_models.prepare import Framing, Ground
-from .host.prepare import MOST_NOISE, MOST_SIZE, Wish, make_noise, prepare_images
+from ..ip_models.inputs import chosen
+from ..ip_models.pictures.noise import LARGEST_SEED, MOST_BLUR, SIDE, Noise, Recipe
+from ..ip_models.pictures.prepare import Framing, Ground
+from .host.pictures.prepare import MOST_NOISE, MOST_SIZE, Wish, make_noise, prepare_images
 from .sockets import CATEGORY, RESENT, FaceModels
 
 _GREY = "#808080"

@@ -6,10 +6,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..ip_models.attention.keyvalue import KvScaling
+from ..ip_models.attention.masks import MaskRule
+from ..ip_models.attention.prompt import BatchMode
 from ..ip_models.errors import BadInput
-from ..ip_models.keyvalue import KvScaling
-from ..ip_models.masks import MaskRule
-from ..ip_models.prompt import BatchMode
 
 Adapter = io.Custom("IP_ADAPTER")
 Embeds = io.Custom("IPA_EMBEDS")

@@ -6,16 +6,16 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..ip_models import ipadpt
-from ..ip_models.bounds import chosen, whole
 from ..ip_models.errors import BadInput, MissingModel
-from ..ip_models.features import Features, Regions, inputs
-from ..ip_models.report import describe
-from .host import embeds_store, folders
-from .host.apply import require
-from .host.embeds_load import Wanted, load
-from .host.embeds_store import FileFormat, IfExists
-from .host.loaded import ANY_ENCODER, LoadedAdapter
+from ..ip_models.inputs import chosen, require, whole
+from ..ip_models.references import ipadpt
+from ..ip_models.references.features import Features, Regions, inputs
+from ..ip_models.references.report import describe
+from .host.embeds import store
+from .host.embeds.load import Wanted, load
+from .host.embeds.store import FileFormat, IfExists
+from .host.files import folders
+from .host.model.adapter import ANY_ENCODER, LoadedAdapter
 from .sockets import CATEGORY, RESENT, Adapter, Embeds, by_number
 
 _MOST, _MOST_ENTRIES = 50, 49
@@ -105,10 +105,10 @@ class SaveEmbeds(io.ComfyNode):
         kind = chosen("file_format", file_format, FileFormat)
         on_clash = chosen("if_exists", if_exists, IfExists)
         if kind is FileFormat.IPADPT:
-            data = embeds_store.as_ipadpt(entries(parts, readers))
+            data = store.as_ipadpt(entries(parts, readers))
         else:
-            data = embeds_store.as_safetensors(only(parts, readers))
-        listed = embeds_store.save(data, name, kind, on_clash)
+            data = store.as_safetensors(only(parts, readers))
+        listed = store.save(data, name, kind, on_clash)
         text = "\n".join([listed, *map(describe, parts.values())])
         return io.NodeOutput(ui={**ui.PreviewText(text).as_dict(), "ipadapter_embeds": [listed]})
 

@@ -6,13 +6,12 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..ip_models.number_list import parse_numbers
-from ..ip_models.presets import PRESETS
-from ..ip_models.schedule import Curve, Ramp
-from ..ip_models.weight_answers import CUSTOM, FACTOR_RANGE, block_rule
-from ..ip_models.weights import EVERYWHERE
-from ..ip_models.weights import Weights as LayerWeights
-from .host.apply import require
+from ..ip_models.inputs import parse_numbers, require
+from ..ip_models.weights.answers import CUSTOM, FACTOR_RANGE, block_rule
+from ..ip_models.weights.gains import EVERYWHERE
+from ..ip_models.weights.gains import Weights as LayerWeights
+from ..ip_models.weights.presets import PRESETS
+from ..ip_models.weights.schedule import Curve, Ramp
 from .sockets import CATEGORY, RESENT, Weights
 
 _STEPS, _FRAMES = "steps", "frames"

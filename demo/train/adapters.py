@@ -96,10 +96,10 @@ def build_adapter(kind: str, patcher: Any, pairs: Pairs) -> tuple[Sequence[Any],
     """Addresses of the layers, and the pack's own module of that layout."""
     from toy_nodes.models import CONTEXT
 
-    module = pack("ip_models.adapter")
-    recognise = pack("ip_models.recognise")
-    state_dict = pack("ip_models.state_dict")
-    backbones = pack("nodes.host.backbones")
+    module = pack("ip_models.adapter.module")
+    recognise = pack("ip_models.adapter.recognise")
+    state_dict = pack("ip_models.adapter.state_dict")
+    backbones = pack("nodes.host.model.backbones.layers")
     layers = backbones.attention_layers(patcher)
     shapes = _projection_shapes(kind, pairs, CONTEXT)
     for position, layer in enumerate(layers):
@@ -118,7 +118,7 @@ def build_adapter(kind: str, patcher: Any, pairs: Pairs) -> tuple[Sequence[Any],
 @torch.no_grad()
 def _begin_as_words(adapter: Any, layers: Sequence[Any], unet: nn.Module) -> None:
     """Image tokens are heard as words at first, as the authors of IP-Adapter began."""
-    parse = pack("ip_models.layers").parse_address
+    parse = pack("ip_models.weights.unet_layers").parse_address
     attention: dict[Any, Any] = {parse(name): module for name, module in unet.named_modules()}
     for layer, maps in zip(layers, adapter.ip_adapter.values(), strict=True):
         maps.to_k_ip.weight.copy_(attention[layer.address].to_k.weight)

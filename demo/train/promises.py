@@ -260,7 +260,7 @@ def saved_embeds(bench: Bench) -> Iterator[Result]:
     """Written by the pack's own format and read again."""
     seen, _ = references(1, 800)
     embeds = bench.studio.embeds(seen)
-    file = pack("ip_models.embeds_file")
+    file = pack("ip_models.references.embeds_file")
     tensors, text = file.pack(embeds)
     loaded = file.unpack(load(save(tensors)), text, "kept")
     straight, again = (bench.pictures(4, 12, some) for some in (embeds, loaded))

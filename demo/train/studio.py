@@ -27,7 +27,9 @@ class Studio:
         self.encoder = models.load_encoder(weights / "encoder.safetensors")
 
     def adapter(self, kind: str) -> Any:
-        return pack("nodes.host.loaded").load(str(self.weights / f"adapter_{kind}.safetensors"))
+        return pack("nodes.host.model.adapter").load(
+            str(self.weights / f"adapter_{kind}.safetensors")
+        )
 
     def embeds(self, pictures: Tensor) -> Any:
         """Embeds of pictures (n, height, width, 3)."""

@@ -1,1 +1,4 @@
-"""The only code that knows ComfyUI's model and folder management."""
+"""The only code that knows ComfyUI's models, folders and memory management.
+
+Node schemas are one floor up, arithmetic is in ip_models.
+"""

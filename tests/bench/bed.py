@@ -9,8 +9,8 @@ from typing import Any
 import comfy.model_management
 import comfy.model_patcher
 import comfy.sample
-import tiny
 import torch
+from kit.models import tiny
 from torch import Tensor
 
 _PROMPT_LENGTH = 8

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pack.ip_models.features import ImageFeatures
-from pack.ip_models.weights import EVERYWHERE, Weights
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.loaded import LoadedAdapter, load
+from pack.ip_models.references.features import ImageFeatures
+from pack.ip_models.weights.gains import EVERYWHERE, Weights
+from pack.nodes.host.model.adapter import LoadedAdapter, load
+from pack.nodes.host.model.apply import Settings, apply
 from torch import Tensor, nn
 
 

@@ -7,13 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import checkpoints
-import tiny
 import torch
 from bench.bed import Bed, tiny_bed, tiny_twins
 from bench.contenders import Contender, How
 from bench.counter import Counts, measure
 from bench.report import Check, number
+from kit.models import checkpoints, tiny
 
 # The first step also moves keys and values, so a step is the difference of two runs.
 _FEW, _MANY = 2, 3

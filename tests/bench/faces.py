@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import face_packs
 import numpy
 from bench.peak import Peak, settle
 from bench.report import megabytes, number
-from pack.ip_models.face_align import norm_crop
-from pack.ip_models.faces import find_faces
-from pack.nodes.host.face_engines import EngineChoice, load_engine
-from pack.nodes.host.face_packs import FacePack
+from kit.models import face_packs
+from pack.ip_models.faces.align import norm_crop
+from pack.ip_models.faces.detect import find_faces
+from pack.nodes.host.face.engine import EngineChoice, load_engine
+from pack.nodes.host.face.packs import FacePack
 
 HEADER = ["engine", "faces", "find, ms a photo", "read, ms a face", "memory", "to the first"]
 _ROUNDS = 5

@@ -17,7 +17,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import checkpoints
 import comfy.model_management
 import comfy.model_patcher
 import comfy.supported_models
@@ -28,8 +27,9 @@ from bench.contenders import Contender, How
 from bench.memory import held_by
 from bench.peak import Peak, settle
 from bench.report import megabytes, table
-from pack.ip_models.features import ImageFeatures
-from pack.nodes.host.backbones import attention_layers
+from kit.models import checkpoints
+from pack.ip_models.references.features import ImageFeatures
+from pack.nodes.host.model.backbones.layers import attention_layers
 
 _PLAIN = "unpatched"
 _TABLE = "ip-adapter-plus_sdxl_vit-h"

@@ -11,8 +11,8 @@ from typing import Any
 import comfy.cli_args
 import torch
 from bench.contenders import How
-from pack.ip_models.features import ImageFeatures
-from pack.ip_models.spec import Feature
+from pack.ip_models.adapter.spec import Feature
+from pack.ip_models.references.features import ImageFeatures
 from torch import nn
 
 _PACKAGE = "bench_incumbent"

@@ -13,13 +13,13 @@ from unittest import mock
 import comfy.utils
 import safetensors
 import safetensors.torch
-import tiny
 import torch
 from bench.bed import tiny_bed
 from bench.contenders import Contender, How
 from bench.counter import PRODUCTS, OperatorLog, storage_of, tensors_in
 from bench.counts import adapter_file
 from bench.report import Check, megabytes, number
+from kit.models import tiny
 from torch import Tensor, nn
 
 _COPIES = frozenset({"_to_copy", "copy_", "clone", "cat"})

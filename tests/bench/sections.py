@@ -12,7 +12,6 @@ from pathlib import Path
 import comfy.ldm.modules.attention
 import comfy.model_management
 import comfyui_version
-import tiny
 import torch
 from bench import counts as counting
 from bench import faces, reapply
@@ -23,8 +22,9 @@ from bench.contenders import Contender, How, Ours
 from bench.counts import Case
 from bench.incumbent import Incumbent
 from bench.report import Check, number, table, verdict
-from pack.ip_models.blocks import parse_blocks
-from pack.ip_models.weights import Weights
+from kit.models import tiny
+from pack.ip_models.weights.gains import Weights
+from pack.ip_models.weights.text import parse_blocks
 
 FAMILIES = ("sd1", "sdxl")
 _SAME = 1e-4

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from conftest import BROWSER
-from live import Client
+from kit.server.live import Client
 from playwright.sync_api import Browser, Locator, Page, Playwright, Request, Route
 
 Graph = dict[str, Any]

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-import live
 import pytest
 from comfy_page import ComfyPage, launch
-from live import Client
+from kit.server import live
+from kit.server.live import Client
 from pack.demo.tiny_nodes.adapter import write_tiny_adapter
 from playwright.sync_api import Browser, sync_playwright
 

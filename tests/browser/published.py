@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from checkpoints import HIDDEN_SD1, HIDDEN_SDXL, load_table
-from sparse_files import write_sparse
+from kit.models.checkpoints import HIDDEN_SD1, HIDDEN_SDXL, load_table
+from kit.models.sparse_files import write_sparse
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from comfy_page import MEANINGS, ComfyPage
-from live import Client
-from pack.ip_models.blocks import parse_blocks
-from pack.ip_models.outline import heard
-from pack.ip_models.presets import preset
+from kit.server.live import Client
+from pack.ip_models.weights.outline import heard
+from pack.ip_models.weights.presets import preset
+from pack.ip_models.weights.text import parse_blocks
 from playwright.sync_api import Locator, expect
 
 EDITOR = '[data-ipadapter="block-weights"]'

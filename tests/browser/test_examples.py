@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import example_models
 import pytest
 from comfy_page import ComfyPage
 from conftest import ROOT
-from live import Client
+from kit.server import example_models
+from kit.server.live import Client
 from pack.demo.prompts import to_prompt
 
 EXAMPLES = ROOT / "example_workflows"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from comfy_page import ComfyPage
-from live import Client
+from kit.server.live import Client
 
 OLD = json.loads((Path(__file__).parent / "incumbent_nodes.json").read_text("utf-8"))
 GENERAL = ("IPAdapter", "ipadapter", "IPADAPTER", "ip adapter", "IP Adapter", "ip-adapter")

@@ -1,6 +1,7 @@
 """Workflows saved with each version of the pack load as they were: values, links, names of slots.
 
-The files are made by `python tests/keep_version.py` and never changed after their version is out.
+The files are made by `python -m kit.release.keep_version`, run in tests/, and never changed after
+their version is out.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ import json
 from typing import Any
 
 import pytest
-from append_only import LAW
 from comfy_page import ComfyPage
-from keep_version import KEPT, write_files
-from live import Client
+from kit.release.append_only import LAW
+from kit.release.keep_version import KEPT, write_files
+from kit.server.live import Client
 
 Saved = dict[str, Any]
 VERSIONS = sorted(path.name for path in KEPT.iterdir())

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from comfy_page import ComfyPage
-from pack.ip_models.schedule import Curve, Ramp
+from pack.ip_models.weights.schedule import Curve, Ramp
 from playwright.sync_api import expect
 
 

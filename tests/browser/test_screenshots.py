@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import live
 import published
 import pytest
 from comfy_page import ComfyPage
 from conftest import ROOT
-from live import Client
+from kit.server import live
+from kit.server.live import Client
 from PIL import Image, ImageDraw, ImageStat
 from playwright.sync_api import Browser, expect
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from comfy_page import ComfyPage
-from live import Client
+from kit.server.live import Client
 from pack.demo.prompts import to_prompt
 from toys import NODES, WORKFLOW, put_files
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from append_only import LAW, broken, kept
-from help_pages import schemas
+from kit.pages.help_pages import schemas
+from kit.release.append_only import LAW, broken, kept
 
 VERSIONS = sorted((Path(__file__).parents[1] / "saved_workflows").glob("*/nodes.json"))
 
@@ -25,9 +25,9 @@ def test_workflows_of_each_version_still_fit(path: Path) -> None:
 
 
 def test_every_node_is_kept() -> None:
-    assert VERSIONS, "run python tests/keep_version.py"
+    assert VERSIONS, "run python -m kit.release.keep_version"
     newest = json.loads(VERSIONS[-1].read_text("utf-8"))
-    assert newest == now(), "nodes have been added to: run python tests/keep_version.py"
+    assert newest == now(), "nodes have been added to: run python -m kit.release.keep_version"
 
 
 def insert(node: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from pack.ip_models.errors import BrokenFile
-from pack.nodes.host import checkpoint
+from pack.nodes.host.files import checkpoint
 from safetensors.torch import save  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 

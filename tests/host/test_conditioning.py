@@ -17,17 +17,17 @@ import comfy.sample
 import comfy.samplers
 import node_helpers
 import pytest
-import tiny
 import torch
 from comfy_extras.nodes_custom_sampler import Guider_DualCFG
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_perpneg import Guider_PerpNeg, PerpNeg
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from comfy_extras.nodes_slg import SkipLayerGuidanceDiT, SkipLayerGuidanceDiTSimple
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.backbones import attention_layers
-from pack.nodes.host.loaded import LoadedAdapter
-from tiny import Twins
+from kit.models import tiny
+from kit.models.tiny import Twins
+from pack.nodes.host.model.adapter import LoadedAdapter
+from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.backbones.layers import attention_layers
 from torch import Tensor
 
 ROUNDING, EFFECT = 1e-5, 0.01

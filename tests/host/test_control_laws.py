@@ -10,26 +10,26 @@ from typing import Any
 import comfy.ldm.modules.attention as host_attention
 import comfy.sample
 import pytest
-import tiny
 import torch
 from bench import counts
 from bench.bed import tiny_bed
 from comfy_extras.nodes_hypertile import HyperTile
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
-from pack.ip_models import masks
-from pack.ip_models.blocks import parse_blocks
-from pack.ip_models.features import Region, Regions
-from pack.ip_models.keyvalue import KvScaling
-from pack.ip_models.masks import MaskRule, RegionMask
-from pack.ip_models.presets import preset
-from pack.ip_models.prompt import BatchMode
-from pack.ip_models.schedule import Curve, Ramp
-from pack.ip_models.weights import Weights
-from pack.nodes.host import install
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.bind import mark
-from pack.nodes.host.loaded import LoadedAdapter
-from tiny import Twins
+from kit.models import tiny
+from kit.models.tiny import Twins
+from pack.ip_models.attention import masks
+from pack.ip_models.attention.keyvalue import KvScaling
+from pack.ip_models.attention.masks import MaskRule, RegionMask
+from pack.ip_models.attention.prompt import BatchMode
+from pack.ip_models.references.features import Region, Regions
+from pack.ip_models.weights.gains import Weights
+from pack.ip_models.weights.presets import preset
+from pack.ip_models.weights.schedule import Curve, Ramp
+from pack.ip_models.weights.text import parse_blocks
+from pack.nodes.host.model import install
+from pack.nodes.host.model.adapter import LoadedAdapter
+from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.bind import mark
 from torch import Tensor
 
 ROUNDING, EFFECT = 1e-5, 0.01

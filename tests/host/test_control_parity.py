@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from diffusers.image_processor import IPAdapterMaskProcessor
-from pack.ip_models.blocks import parse_blocks
-from pack.ip_models.features import ImageFeatures, Region, Regions
-from pack.ip_models.masks import MaskRule
-from pack.ip_models.presets import preset
-from pack.ip_models.weights import Weights
-from pack.nodes.host.apply import Settings, apply
+from kit.models import tiny
+from kit.models.tiny import Twins
+from pack.ip_models.attention.masks import MaskRule
+from pack.ip_models.references.features import ImageFeatures, Region, Regions
+from pack.ip_models.weights.gains import Weights
+from pack.ip_models.weights.presets import preset
+from pack.ip_models.weights.text import parse_blocks
+from pack.nodes.host.model.apply import Settings, apply
 from PIL import Image
-from tiny import Twins
 from torch import Tensor
 
 SINGLE, DOUBLE, EFFECT = 5e-6, 1e-12, 0.01

@@ -8,7 +8,6 @@ from pathlib import Path
 import comfy.ldm.modules.attention as host_attention
 import folder_paths
 import pytest
-import tiny
 import torch
 from bench import counts, memory, reapply
 from bench.bed import tiny_bed
@@ -16,7 +15,8 @@ from bench.contenders import How, Ours
 from bench.counter import OperatorLog, measure
 from bench.counts import Case
 from bench.report import Check
-from pack.nodes.host import install
+from kit.models import tiny
+from pack.nodes.host.model import install
 
 CASES = [*counts.cases("sd1"), Case("sdxl standard", "sdxl", ("standard",))]
 OURS = Ours()

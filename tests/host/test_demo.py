@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import contact_sheet
-import live
 import pytest
 import sheets
 from conftest import HOST, ROOT
+from kit.models.sparse_files import write_sparse
+from kit.server import live
 from pack.demo.tiny_nodes.adapter import write_tiny_adapter
 from PIL import Image
-from sparse_files import write_sparse
 
 Shapes = dict[str, tuple[int, ...]]
 

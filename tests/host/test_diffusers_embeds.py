@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import checkpoints
 import comfy.clip_vision
 import comfy.sample
 import comfy.samplers
-import encoders
 import folder_paths
 import pytest
-import tiny
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionPipeline
-from pack.ip_models.features import FaceFeatures
-from pack.nodes.host import folders
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.loaded import LoadedAdapter
-from pack.nodes.host.vision import encode
+from kit.models import checkpoints, encoders, tiny
+from pack.ip_models.references.features import FaceFeatures
+from pack.nodes.host.encoder.encode import encode
+from pack.nodes.host.files import folders
+from pack.nodes.host.model.adapter import LoadedAdapter
+from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.stored import LoadEmbeds, SaveEmbeds
 from PIL import Image
 from torch import Tensor

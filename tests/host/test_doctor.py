@@ -9,29 +9,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import checkpoints
 import comfy.clip_vision
 import folder_paths
-import live
 import pytest
-import tiny
 import torch
-from checkpoints import CONTAINERS, all_tables, load_table
-from live import Client
-from live_graph import changed, node
-from live_nodes import tiny_flux
+from kit.models import checkpoints, tiny
+from kit.models.checkpoints import CONTAINERS, all_tables, load_table
+from kit.server import live
+from kit.server.live import Client
+from kit.server.live_graph import changed, node
+from kit.server.live_nodes import tiny_flux
 from pack.demo.tiny_nodes.adapter import write_tiny_adapter
-from pack.ip_models.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES, Choice
-from pack.ip_models.spec import Family
+from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES, Choice
+from pack.ip_models.adapter.spec import Family
 from pack.nodes.doctor import Doctor
-from pack.nodes.host import checkpoint, embeds_store, face_packs, folders, neighbours
-from pack.nodes.host.diagnosis import Report, report
-from pack.nodes.host.together import Combination, Source, problems
+from pack.nodes.host.doctor import misplaced
+from pack.nodes.host.doctor.compatibility import Combination, Source, problems
+from pack.nodes.host.doctor.survey import Report, report
+from pack.nodes.host.embeds import store
+from pack.nodes.host.face import packs
+from pack.nodes.host.files import checkpoint, folders
 from test_checkpoint import BROKEN
 from test_match import PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
 
 pytest.importorskip("onnx")
-import face_packs as made_packs
+from kit.models import face_packs as made_packs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 OTHERS = ("checkpoints", "controlnet", "loras", "text_encoders", folders.EMBEDS)
@@ -175,11 +177,11 @@ def test_face_packs_are_listed_with_their_files_and_licence(
     assert line_with(found, "✓ buffalo_l in", "face detector det_10g.onnx (not a file known here)")
     assert line_with(found, "✗ half", "has no face recogniser")
     assert line_with(found, "✗ antelopev2", "scrfd_10g_bnkps.onnx and glintr100.onnx")
-    assert line_with(found, f"Licence: {face_packs.LICENCE}")
+    assert line_with(found, f"Licence: {packs.LICENCE}")
     assert line_with(found, "✓ FaceID: faceid.bin + buffalo_l", "faces may not be alike")
     size = (home / "buffalo_l" / "w600k_r50.onnx").stat().st_size
-    known = face_packs.KnownFile("w600k_r50", "buffalo_l", size, "")
-    monkeypatch.setattr(face_packs, "KNOWN_FILES", (known,))
+    known = packs.KnownFile("w600k_r50", "buffalo_l", size, "")
+    monkeypatch.setattr(packs, "KNOWN_FILES", (known,))
     assert line_with(report(), "✓ FaceID: faceid.bin + buffalo_l").endswith("+ buffalo_l")
 
 
@@ -205,9 +207,9 @@ def test_an_encoder_folder_is_one_entry_and_goes_with_adapters(models: Path) -> 
 def test_saved_embeds_are_listed_with_what_they_hold(models: Path) -> None:
     home = models / folders.EMBEDS
     (home / "sub").mkdir()
-    data = embeds_store.as_safetensors(tiny.random_features(2))
+    data = store.as_safetensors(tiny.random_features(2))
     (home / "sub" / "cats.safetensors").write_bytes(data)
-    (home / "face.safetensors").write_bytes(embeds_store.as_safetensors(tiny.random_faces(1)))
+    (home / "face.safetensors").write_bytes(store.as_safetensors(tiny.random_faces(1)))
     torch.save([torch.stack((torch.zeros(1, 1024), torch.ones(1, 1024)))], home / "theirs.ipadpt")
     (home / "page.safetensors").write_bytes(PAGE)
     found = report()
@@ -336,7 +338,7 @@ def test_three_hundred_files_take_a_second(models: Path) -> None:
         for number in range(1, count):
             os.link(first, models / folder / f"{number}.safetensors")
     report()  # once, so that what is imported and listed does not count
-    for cache in (neighbours._read_kind, checkpoint._read_shapes):
+    for cache in (misplaced._read_kind, checkpoint._read_shapes):
         cache.cache_clear()
     start = time.process_time()
     assert len(report().data["adapters"]) == 20

@@ -17,9 +17,9 @@ import comfy.model_management
 import comfy.utils
 import numpy
 import pytest
-import tiny
 import torch
-from encoders import (
+from kit.models import tiny
+from kit.models.encoders import (
     CONFIG,
     EFFECT,
     POOLED,
@@ -38,14 +38,14 @@ from encoders import (
     reference_of,
 )
 from pack.ip_models.errors import BadInput
-from pack.ip_models.features import ImageFeatures
-from pack.ip_models.image import Fit, fit_images
-from pack.ip_models.tiles import TileMerge, Tiling
+from pack.ip_models.pictures.fit import Fit, fit_images
+from pack.ip_models.pictures.tiles import TileMerge, Tiling
+from pack.ip_models.references.features import ImageFeatures
 from pack.nodes.encode import EncodeImage
-from pack.nodes.host import encoded, encoder_size
-from pack.nodes.host.encoded import RowCache, seen
-from pack.nodes.host.encoder_identity import fingerprint
-from pack.nodes.host.vision import Unconditional, encode
+from pack.nodes.host.encoder import memory, size
+from pack.nodes.host.encoder.encode import Unconditional, encode
+from pack.nodes.host.encoder.identity import fingerprint
+from pack.nodes.host.encoder.memory import RowCache, seen
 from PIL import Image
 from torch import Tensor
 from torchvision.models.vision_transformer import interpolate_embeddings
@@ -234,7 +234,7 @@ def test_another_input_size_is_transformers_with_torchvisions_table(pair: Pair, 
 
 def test_another_interpolation_would_be_noticed(pair: Pair) -> None:
     table = pair.theirs.state_dict()["vision_model.embeddings.position_embedding.weight"]
-    ours = encoder_size.interpolate(table, GRID, 2 * GRID)
+    ours = size.interpolate(table, GRID, 2 * GRID)
     picture_of = table[1:].T.reshape(1, WIDTH, GRID, GRID)
     unaligned = torch.nn.functional.interpolate(picture_of, scale_factor=2.0, mode="bicubic")
     assert tiny.relative(unaligned.reshape(WIDTH, -1).T, ours[1:]) > EFFECT
@@ -247,8 +247,8 @@ def test_the_encoder_is_as_it_was_at_its_own_size_before_between_and_after(tmp_p
     attributes, patched = dict(vars(encoder)), dict(encoder.patcher.object_patches)
     table = encoder.model.vision_model.embeddings.position_embedding
     loaded = comfy.model_management.current_loaded_models
-    for size in (DOUBLE, 84, DOUBLE):
-        encode(encoder, reference_of(picture(60, 80), size=size))
+    for side in (DOUBLE, 84, DOUBLE):
+        encode(encoder, reference_of(picture(60, 80), size=side))
         # At once: a checkpoint would be saved like this.
         assert encoder.model.vision_model.embeddings.position_embedding is table
         now = encoder.get_sd()
@@ -329,7 +329,7 @@ def test_a_siglip_encoder_runs_at_another_size(tmp_path: Path) -> None:
     key = next(key for key in table if key.endswith("position_embedding.weight"))
     first = torch.cat([torch.zeros(1, WIDTH), table[key]])[None]  # torchvision wants a class token
     grown = interpolate_embeddings(DOUBLE, 14, {"encoder.pos_embedding": first})
-    ours = encoder_size.interpolate(table[key], GRID, 2 * GRID)
+    ours = size.interpolate(table[key], GRID, 2 * GRID)
     assert tiny.relative(ours, grown["encoder.pos_embedding"][0, 1:]) < 1e-6
 
 
@@ -404,7 +404,7 @@ def test_rows_are_those_of_no_memory_at_all(pair: Pair, monkeypatch: pytest.Monk
     source = reference_of(*(picture(60, 80, seed) for seed in range(9)), tiling=Tiling(2))
     remembered = encode(pair.ours, source), encode(pair.ours, source)
     monkeypatch.setitem(vars(pair.ours), "encode_image", pair.ours.encode_image)
-    assert encoded.signature(pair.ours, SIZE) is None
+    assert memory.signature(pair.ours, SIZE) is None
     plain = encode(pair.ours, source)
     assert all(equal(one, plain) for one in remembered)
 
@@ -436,10 +436,10 @@ def test_other_pixels_fits_masks_sizes_and_encoders_are_encoded(
 
 def test_precisions_do_not_share_rows(tmp_path: Path) -> None:
     encoder = make_pair(tmp_path).ours
-    half = encoded.signature(encoder, SIZE)
-    assert half == encoded.signature(encoder, SIZE) is not None
+    half = memory.signature(encoder, SIZE)
+    assert half == memory.signature(encoder, SIZE) is not None
     encoder.model.float()
-    single = encoded.signature(encoder, SIZE)
+    single = memory.signature(encoder, SIZE)
     assert single is not None and single != half
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from pack.nodes.host import encoder_identity
-from pack.nodes.host.encoder_identity import fingerprint
+from pack.nodes.host.encoder import identity
+from pack.nodes.host.encoder.identity import fingerprint
 
 
 class Encoder:
@@ -55,13 +55,13 @@ def test_the_weights_are_read_once_and_the_encoder_is_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     encoder, reads = Encoder(network()), list[int]()
-    original = encoder_identity._digest
+    original = identity._digest
 
     def counted(model: Any) -> str:
         reads.append(1)
         return original(model)
 
-    monkeypatch.setattr(encoder_identity, "_digest", counted)
+    monkeypatch.setattr(identity, "_digest", counted)
     assert fingerprint(encoder) == fingerprint(copy.copy(encoder)) and len(reads) == 1
     gone = weakref.ref(encoder.model)
     del encoder
@@ -82,7 +82,7 @@ def test_written_weights_are_read_again() -> None:
 
 @pytest.mark.parametrize("shape", [(1280, 1280), (5120, 1280), (1024, 3, 14, 14), (257, 1280)])
 def test_values_are_read_in_all_parts_of_a_matrix(shape: tuple[int, ...]) -> None:
-    length, places = math.prod(shape), encoder_identity._places(shape)
+    length, places = math.prod(shape), identity._places(shape)
     assert len(set(places.tolist())) == 256 and places.min() >= 0 and places.max() < length
     row = length // shape[0]
     for part, whole in ((places % row, row), (places // row, shape[0])):
@@ -92,7 +92,7 @@ def test_values_are_read_in_all_parts_of_a_matrix(shape: tuple[int, ...]) -> Non
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 30, 256])
 def test_all_values_of_a_short_tensor_are_read(length: int) -> None:
-    assert sorted(encoder_identity._places((length,)).tolist()) == list(range(length))
+    assert sorted(identity._places((length,)).tolist()) == list(range(length))
 
 
 def test_weights_that_were_rounded_more_coarsely_are_not_compared() -> None:

@@ -10,21 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import face_packs
 import folder_paths
-import help_pages
 import numpy
 import pytest
 import torch
 from comfy_api.latest import io
 from conftest import ROOT
-from encoders import SIZE, Pair, batch, make_pair, make_siglip, picture
-from pack.ip_models.image import Fit
+from kit.models import face_packs
+from kit.models.encoders import SIZE, Pair, batch, make_pair, make_siglip, picture
+from kit.pages import help_pages
+from pack.ip_models.pictures.fit import Fit
 from pack.nodes.encode import EncodeImage
 from pack.nodes.faces import EncodeFace
-from pack.nodes.host.encoded import seen
-from pack.nodes.host.face_engines import EngineChoice, load_engine
-from pack.nodes.host.face_packs import FacePack
+from pack.nodes.host.encoder.memory import seen
+from pack.nodes.host.face.engine import EngineChoice, load_engine
+from pack.nodes.host.face.packs import FacePack
 from PIL import Image
 from torch import Tensor
 

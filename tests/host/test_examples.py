@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import example_models
-import live
 import numpy
 import pytest
 from conftest import ROOT
-from example_graphs import sketches
-from live import Client
+from kit.pages.example_graphs import sketches
+from kit.server import example_models, live
+from kit.server.live import Client
 from pack.demo.prompts import to_prompt
 from pack.demo.stand_ins import fitted, random_models
 from PIL import Image, ImageSequence

@@ -16,20 +16,21 @@ import pytest
 import torch
 from conftest import HOST, ROOT
 from pack.ip_models.errors import BadInput, BrokenFile, MissingModel, UnsupportedNetwork
-from pack.ip_models.face_align import Picture, norm_crop
-from pack.ip_models.faces import SIZES, FaceChoice, choose, find_faces
-from pack.ip_models.onnx_file import read_network
-from pack.ip_models.onnx_graph import OnnxModule
-from pack.nodes.host import face_insightface
-from pack.nodes.host.face_engines import EngineChoice, load_engine
-from pack.nodes.host.face_insightface import InsightfaceEngine
-from pack.nodes.host.face_packs import FacePack
+from pack.ip_models.faces.align import norm_crop
+from pack.ip_models.faces.detect import SIZES, FaceChoice, choose, find_faces
+from pack.ip_models.onnx.file import read_network
+from pack.ip_models.onnx.module import OnnxModule
+from pack.ip_models.pictures.fit import Picture
+from pack.nodes.host.face import insightface
+from pack.nodes.host.face.engine import EngineChoice, load_engine
+from pack.nodes.host.face.insightface import InsightfaceEngine
+from pack.nodes.host.face.packs import FacePack
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("insightface")
-from face_packs import (
+from kit.models.face_packs import (
     grown_recogniser,
     make_pack,
     paint,
@@ -218,7 +219,7 @@ def test_a_replaced_file_is_loaded_again(tmp_path: Path) -> None:
 
 def test_a_batch_the_file_does_not_take_is_run_singly(tmp_path: Path) -> None:
     """Some exports reshape to (1, -1), which only one face fits."""
-    from face_packs import Graph
+    from kit.models.face_packs import Graph
 
     graph = Graph(opset=13)
     pooled = graph.add("AveragePool", "x", kernel_shape=[14, 14], strides=[14, 14])
@@ -244,7 +245,7 @@ def test_a_recogniser_of_another_width_is_named(tmp_path: Path) -> None:
 
 def test_a_recogniser_that_normalises_by_itself(tmp_path: Path) -> None:
     """Its first nodes are a subtraction and a product, and both engines feed it 0 to 255."""
-    from face_packs import Graph
+    from kit.models.face_packs import Graph
 
     graph = Graph(opset=13)
     low = graph.add("Sub", "x", graph.weight(numpy.array([127.5], "f4")))
@@ -351,7 +352,7 @@ def test_the_command_fits_the_device(
 ) -> None:
     monkeypatch.setattr(torch.version, "cuda", cuda)
     monkeypatch.setattr(sys, "platform", "linux")
-    command = face_insightface.install_command()
+    command = insightface.install_command()
     assert ("onnxruntime" in command) == bool(cuda) and words in command
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import folder_paths
 import pytest
 from pack.ip_models.errors import BrokenFile, MissingModel
-from pack.nodes.host import face_packs
-from pack.nodes.host.face_packs import LICENCE, KnownFile, Recogniser, Role, find, names, warn_of
+from pack.nodes.host.face import packs
+from pack.nodes.host.face.packs import LICENCE, KnownFile, Recogniser, Role, find, names, warn_of
 
 pytest.importorskip("onnx")
-from face_packs import landmarks, make_pack, small_detector, small_recogniser
+from kit.models.face_packs import landmarks, make_pack, small_detector, small_recogniser
 
 
 @pytest.fixture(scope="module")
@@ -174,10 +174,10 @@ def test_a_damaged_file_that_is_not_needed_is_no_matter(made: Path, models: Path
 
 def test_replacing_a_file_is_noticed(made: Path, models: Path) -> None:
     folder = put(made, models / "insightface" / "models" / "buffalo_l")
-    before = face_packs.fingerprint("buffalo_l")
-    assert before and face_packs.fingerprint("none") == ""
+    before = packs.fingerprint("buffalo_l")
+    assert before and packs.fingerprint("none") == ""
     (folder / "w600k_r50.onnx").write_bytes(b"")
-    assert face_packs.fingerprint("buffalo_l") != before
+    assert packs.fingerprint("buffalo_l") != before
     with pytest.raises(BrokenFile):
         find("buffalo_l")
 
@@ -193,8 +193,8 @@ def test_the_wrong_recogniser_is_told_by_its_bytes(
     assert LICENCE in found.describe()
     data = (folder / "w600k_r50.onnx").read_bytes()
     known = KnownFile("w600k_r50", "buffalo_l", len(data), hashlib.sha256(data).hexdigest())
-    face_packs._known_file.cache_clear()  # pyright: ignore[reportPrivateUsage]
-    monkeypatch.setattr(face_packs, "KNOWN_FILES", (known,))
+    packs._known_file.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(packs, "KNOWN_FILES", (known,))
     assert warn_of(found, Recogniser.W600K_R50) == ""
     wrong = warn_of(found, Recogniser.GLINTR100)
     assert "trained with glintr100" in wrong and "is w600k_r50" in wrong

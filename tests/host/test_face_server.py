@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import checkpoints
-import face_packs
-import live
 import numpy
 import pytest
-import tiny
 import torch
-from live import Client, Prompt
-from live_graph import changed, graph, node, sampling
+from kit.models import checkpoints, face_packs, tiny
+from kit.server import live
+from kit.server.live import Client, Prompt
+from kit.server.live_graph import changed, graph, node, sampling
 from pack.demo.tiny_nodes.adapter import write_tiny_adapter
 from PIL import Image
 

@@ -9,20 +9,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import book
-import checkpoints
 import comfy.lora
 import comfy.sample
 import folder_paths
 import pytest
-import tiny
 import torch
+from kit.models import book, checkpoints, tiny
+from kit.models.tiny import Call, Twins
+from pack.ip_models.adapter.projections import VERSION_1, Structure
 from pack.ip_models.errors import BrokenFile, WrongBase, WrongEncoder
-from pack.ip_models.projections import VERSION_1, Structure
-from pack.nodes.host import folders, install, lora
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.loaded import LoadedAdapter, Projecting, load
-from tiny import Call, Twins
+from pack.nodes.host.files import folders
+from pack.nodes.host.model import install, lora
+from pack.nodes.host.model.adapter import LoadedAdapter, Projecting, load
+from pack.nodes.host.model.apply import Settings, apply
 from torch import Tensor
 
 SINGLE, EFFECT = 5e-6, 0.01

@@ -12,7 +12,7 @@ import folder_paths
 import pytest
 from conftest import HOST
 from pack.ip_models.errors import MissingModel
-from pack.nodes.host import folders
+from pack.nodes.host.files import folders
 
 KEY = folders.ADAPTERS
 

@@ -9,16 +9,16 @@ from typing import Any
 import comfy.context_windows
 import comfy.sample
 import pytest
-import tiny
 import torch
-from pack.ip_models.features import ImageFeatures, Region, Regions
-from pack.ip_models.prompt import BatchMode
-from pack.ip_models.schedule import Curve, Ramp
-from pack.ip_models.weights import Weights
-from pack.nodes.host import install
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.loaded import LoadedAdapter
-from tiny import Twins
+from kit.models import tiny
+from kit.models.tiny import Twins
+from pack.ip_models.attention.prompt import BatchMode
+from pack.ip_models.references.features import ImageFeatures, Region, Regions
+from pack.ip_models.weights.gains import Weights
+from pack.ip_models.weights.schedule import Curve, Ramp
+from pack.nodes.host.model import install
+from pack.nodes.host.model.adapter import LoadedAdapter
+from pack.nodes.host.model.apply import Settings, apply
 from torch import Tensor
 
 ROUNDING, EFFECT = 2e-5, 0.01

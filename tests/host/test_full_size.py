@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import fullsize
-import live
 import pytest
-from live import Client, Prompt
+from kit.models import fullsize
+from kit.server import live
+from kit.server.live import Client, Prompt
 from pack.dev import cache
 from test_server import node, sampling
 

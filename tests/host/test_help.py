@@ -10,18 +10,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import help_pages
-import help_pictures
 import pytest
-from help_pages import DOCS, LOCALES, ROOT, SYNTAX, WORDS, locale, page, schemas
-from toy_pictures import STRIPS, strip_path
+from kit.pages import help_pages, help_pictures
+from kit.pages.help_pages import DOCS, LOCALES, ROOT, SYNTAX, WORDS, locale, page, schemas
+from kit.pages.toy_pictures import STRIPS, strip_path
 
 TRANSLATED = ("zh", "ru")
 SCRIPT = {"zh": re.compile("[\u4e00-\u9fff]"), "ru": re.compile("[\u0400-\u04ff]")}
 # So many Latin words in a row are a sentence that somebody forgot.
 ENGLISH = re.compile(r"(?:[A-Za-z][A-Za-z'-]*[ ,.;:]+){4}[A-Za-z]")
 CODE = re.compile(r"`[^`]*`")
-REWRITE = "run python tests/help_pages.py"
+REWRITE = "run python -m kit.pages.help_pages"
 
 
 def pages() -> list[tuple[str, str]]:
@@ -134,7 +133,7 @@ def test_no_page_or_picture_is_left_over() -> None:
 @pytest.mark.parametrize("node", schemas())
 def test_pictures_are_drawn_by_the_rules_of_the_nodes(node: str) -> None:
     picture = (DOCS / "images" / f"{node}.svg").read_text("utf-8")
-    assert picture == help_pictures.DRAWN[node](), "run python tests/help_pictures.py"
+    assert picture == help_pictures.DRAWN[node](), "run python -m kit.pages.help_pictures"
 
 
 def leaves(tree: Any, path: str = "") -> dict[str, str]:

@@ -11,17 +11,17 @@ import comfy.model_management
 import comfy.sample
 import comfy.samplers
 import pytest
-import tiny
 import torch
-from pack.ip_models.blocks import parse_blocks
-from pack.ip_models.combine import Combine, combine
-from pack.ip_models.keyvalue import NEGATIVE, POSITIVE
-from pack.ip_models.weights import Weights
-from pack.nodes.host import install, steps
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.backbones import attention_layers
-from pack.nodes.host.loaded import LoadedAdapter
-from tiny import Twins
+from kit.models import tiny
+from kit.models.tiny import Twins
+from pack.ip_models.attention.keyvalue import NEGATIVE, POSITIVE
+from pack.ip_models.references.combine import Combine, combine
+from pack.ip_models.weights.gains import Weights
+from pack.ip_models.weights.text import parse_blocks
+from pack.nodes.host.model import install, steps
+from pack.nodes.host.model.adapter import LoadedAdapter
+from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.backbones.layers import attention_layers
 from torch import Tensor
 
 ROUNDING, EFFECT = 1e-5, 0.01

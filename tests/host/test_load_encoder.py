@@ -20,12 +20,13 @@ import pytest
 import torch
 import transformers
 from pack.ip_models.errors import BrokenFile, IPAdapterError
-from pack.ip_models.image import Fit
-from pack.nodes.host import encoder_folder, folders, match
-from pack.nodes.host.encoder_identity import fingerprint
-from pack.nodes.host.encoder_size import at_size, interpolate
-from pack.nodes.host.encoder_text import describe_encoder
-from pack.nodes.host.vision import Reference, encode
+from pack.ip_models.pictures.fit import Fit
+from pack.nodes.host.encoder import folder, load
+from pack.nodes.host.encoder.encode import Reference, encode
+from pack.nodes.host.encoder.identity import fingerprint
+from pack.nodes.host.encoder.size import at_size, interpolate
+from pack.nodes.host.encoder.view import describe_encoder
+from pack.nodes.host.files import folders
 from pack.nodes.load import LoadEncoder
 from safetensors.torch import load_file, save_file
 from test_match import loadable
@@ -140,7 +141,7 @@ OPENAI = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.275777
 @pytest.mark.parametrize("kind", MAKERS)
 def test_the_numbers_are_those_of_transformers(models: Path, kind: str) -> None:
     theirs = MAKERS[kind]()
-    encoder = match.load_encoder(str(save(theirs, models)))
+    encoder = load.load_encoder(str(save(theirs, models)))
     mean, std = HALVES if kind == "siglip" else OPENAI
     expected = of_transformers(theirs, normalised(pictures(), mean, std))
     given = of_encoder(encoder, pictures())
@@ -159,7 +160,7 @@ def test_pictures_of_any_shape_are_cut_as_by_the_host(
     models: Path, shape: tuple[int, int], crop: bool
 ) -> None:
     theirs = siglip()
-    encoder = match.load_encoder(str(save(theirs, models)))
+    encoder = load.load_encoder(str(save(theirs, models)))
     pixels = comfy.clip_model.clip_preprocess(pictures(*shape), SIZE, *HALVES, crop=crop)
     expected = of_transformers(theirs, pixels)
     for one, other in zip(of_encoder(encoder, pictures(*shape), crop), expected, strict=True):
@@ -182,7 +183,7 @@ def test_a_folder_and_a_file_with_the_same_weights_say_the_same(
 ) -> None:
     theirs = clip()
     core = core_encoder(tmp_path, theirs.state_dict())
-    encoder = match.load_encoder(str(save(theirs, models)))
+    encoder = load.load_encoder(str(save(theirs, models)))
     for one, other in zip(
         of_encoder(encoder, pictures(50, 70), True),
         of_encoder(core, pictures(50, 70), True),
@@ -197,7 +198,7 @@ def test_a_folder_and_a_file_with_the_same_weights_say_the_same(
 
 def test_the_pooled_feature_of_siglip_comes_from_its_head(models: Path) -> None:
     theirs = siglip()
-    encoder = match.load_encoder(str(save(theirs, models)))
+    encoder = load.load_encoder(str(save(theirs, models)))
     last, _, pooled = of_encoder(encoder, pictures())
     assert pooled.shape == (3, WIDTH)
     assert relative(pooled, last.mean(1)) > EFFECT
@@ -209,7 +210,7 @@ def test_a_siglip_without_head_gives_the_sequence_as_the_host_does(models: Path)
     path = save(siglip(), models)
     tensors = {k: v for k, v in load_file(path / WEIGHTS).items() if "head." not in k}
     save_file(tensors, path / WEIGHTS)
-    encoder = match.load_encoder(str(path))
+    encoder = load.load_encoder(str(path))
     last, _, pooled = of_encoder(encoder, pictures())
     assert torch.equal(last, pooled)
     features = encode(encoder, Reference(images=pictures(), fit=Fit.CROP_CENTRE))
@@ -243,7 +244,7 @@ def test_another_input_size_takes_a_larger_position_table(models: Path, kind: st
     theirs, size = MAKERS[kind](), 70
     getattr(theirs, "vision_model", theirs).embeddings.position_embedding.weight.mul_(32)
     path = save(theirs, models)
-    encoder = match.load_encoder(str(path))
+    encoder = load.load_encoder(str(path))
     before = of_encoder(encoder, pictures())
     with at_size(encoder, size) as larger:
         given = of_encoder(larger, pictures(size, size))
@@ -267,16 +268,16 @@ def test_another_input_size_takes_a_larger_position_table(models: Path, kind: st
 def test_mean_and_deviation_are_the_folder_s_own(models: Path) -> None:
     theirs = clip()
     path = save(theirs, models)
-    plain = of_encoder(match.load_encoder(str(path)), pictures())
+    plain = of_encoder(load.load_encoder(str(path)), pictures())
     own = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 1]}
     edit(path / "preprocessor_config.json", **own)
-    encoder = match.load_encoder(str(path))
+    encoder = load.load_encoder(str(path))
     given = of_encoder(encoder, pictures())
     expected = of_transformers(theirs, normalised(pictures(), *own.values()))
     assert relative(given[2], expected[2]) < TOLERANCE
     assert relative(given[2], plain[2]) > EFFECT
     edit(path / "preprocessor_config.json", do_normalize=False)
-    assert match.load_encoder(str(path)).image_std == [1.0] * 3
+    assert load.load_encoder(str(path)).image_std == [1.0] * 3
 
 
 def whole_model(kind: str) -> Any:
@@ -298,7 +299,7 @@ def test_a_repository_with_text_and_vision_in_parts(models: Path, kind: str) -> 
     parts = list((models / "org" / "parts").glob("*.safetensors"))
     assert len(parts) > 1
     assert "org/parts" in folders.model_folders(folders.ENCODERS)
-    encoder = match.load_encoder(folders.resolve(folders.ENCODERS, "org/parts"))
+    encoder = load.load_encoder(folders.resolve(folders.ENCODERS, "org/parts"))
     mean, std = HALVES if kind == "siglip" else OPENAI
     pixels = normalised(pictures(), mean, std)
     last, penultimate, pooled = of_encoder(encoder, pictures())
@@ -312,10 +313,10 @@ def test_a_repository_with_text_and_vision_in_parts(models: Path, kind: str) -> 
 
 def test_it_is_loaded_once_and_forgotten_with_its_last_user(models: Path) -> None:
     path = save(clip(), models)
-    encoder = match.load_encoder(str(path))
-    assert match.load_encoder(str(path)) is encoder
+    encoder = load.load_encoder(str(path))
+    assert load.load_encoder(str(path)) is encoder
     edit(path / "preprocessor_config.json", image_mean=[0.0] * 3)
-    other = match.load_encoder(str(path))
+    other = load.load_encoder(str(path))
     assert other is not encoder and other.image_mean == [0.0] * 3
     gone = weakref.ref(encoder)
     del encoder
@@ -324,7 +325,7 @@ def test_it_is_loaded_once_and_forgotten_with_its_last_user(models: Path) -> Non
 
 
 def test_it_is_unloaded_and_comes_back(models: Path) -> None:
-    encoder = match.load_encoder(str(save(siglip(), models)))
+    encoder = load.load_encoder(str(save(siglip(), models)))
     loaded = comfy.model_management.current_loaded_models
     before = of_encoder(encoder, pictures())
     assert any(one.model is encoder.patcher for one in loaded)
@@ -336,7 +337,7 @@ def test_it_is_unloaded_and_comes_back(models: Path) -> None:
 
 def test_it_works_while_only_a_part_of_it_is_loaded(models: Path) -> None:
     """As on a small card: the host's load with next to no memory, then unload in parts."""
-    encoder = match.load_encoder(str(save(siglip(), models)))
+    encoder = load.load_encoder(str(save(siglip(), models)))
     before = of_encoder(encoder, pictures())
     comfy.model_management.unload_all_models()
     encoder.patcher.partially_load(torch.device("cpu"), 0.1)
@@ -349,7 +350,7 @@ def test_it_works_while_only_a_part_of_it_is_loaded(models: Path) -> None:
 def test_everything_is_brought_to_the_pixels_or_cast_by_the_host(models: Path) -> None:
     """No weight stays behind in another precision or on another device."""
     for kind, maker in MAKERS.items():
-        tower = match.load_encoder(str(save(maker(), models, kind))).model
+        tower = load.load_encoder(str(save(maker(), models, kind))).model
         pixels = torch.zeros(1, 3, SIZE, SIZE, dtype=torch.float64)
         brought = tower._brought_along(pixels)
         cast = {
@@ -367,7 +368,7 @@ def test_lost_and_odd_files_are_named_in_a_sentence(models: Path) -> None:
         path = save(clip(), models, f"folder{number}")
         spoil(path)
         with pytest.raises(IPAdapterError) as caught:
-            match.load_encoder(str(path))
+            load.load_encoder(str(path))
         text = str(caught.value)
         assert words in text and path.name in text, (words, text)
         assert "\n" not in text and text.endswith(".") and ";" in text and len(text) < 500
@@ -377,7 +378,7 @@ def test_heads_that_do_not_divide_the_width_are_named(models: Path) -> None:
     path = save(siglip(), models)
     edit(path / "config.json", num_attention_heads=5)
     with pytest.raises(BrokenFile, match="num_attention_heads = 5, which does not divide 48"):
-        match.load_encoder(str(path))
+        load.load_encoder(str(path))
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
@@ -465,14 +466,14 @@ SPOILED: list[tuple[Callable[[Path], Any], str]] = [
 
 def test_code_in_a_folder_is_not_run(models: Path) -> None:
     path = save(clip(), models)
-    expected = of_encoder(match.load_encoder(str(path)), pictures())
+    expected = of_encoder(load.load_encoder(str(path)), pictures())
     trap = "raise SystemExit('ran code of a model folder')"
     for name in ("modeling_clip.py", "configuration_clip.py", "__init__.py"):
         (path / name).write_text(trap)
     classes = {"AutoConfig": "configuration_clip.C", "AutoModel": "modeling_clip.M"}
     edit(path / "config.json", auto_map=classes, _name_or_path="someone/else")
     edit(path / "adapter_config.json", base_model_name_or_path="someone/else")
-    given = of_encoder(match.load_encoder(str(path)), pictures())
+    given = of_encoder(load.load_encoder(str(path)), pictures())
     assert all(torch.equal(one, other) for one, other in zip(given, expected, strict=True))
 
 
@@ -490,7 +491,7 @@ def test_the_node_offers_files_and_folders_and_says_what_they_are(models: Path) 
     for wrong in ("loose", "..", "../clip_vision/siglip-so400m", "", str(models), "siglip-so400m/"):
         assert "is not in" in str(LoadEncoder.validate_inputs(wrong)), wrong
     out = LoadEncoder.execute("siglip-so400m")
-    assert isinstance(out.args[0], encoder_folder.FolderEncoder)
+    assert isinstance(out.args[0], folder.FolderEncoder)
     text = out.ui.as_dict()["text"][0]
     assert text.startswith("siglip-so400m\n") and text.endswith("0 MB on cpu")
     assert f"4 layers, {SIZE} px, 9 tokens\npooled 48, penultimate 9 x 48" in text
@@ -501,7 +502,7 @@ def test_the_node_offers_files_and_folders_and_says_what_they_are(models: Path) 
 
 def test_a_published_siglip_is_named(models: Path) -> None:
     config = dict(hidden_size=1152, intermediate_size=8, num_hidden_layers=2, image_size=28)
-    encoder = match.load_encoder(str(save(siglip(**config), models)))
+    encoder = load.load_encoder(str(save(siglip(**config), models)))
     assert describe_encoder(encoder).startswith("SigLIP, 2 layers, 28 px, 4 tokens\npooled 1152")
     features = encode(encoder, Reference(images=pictures(28, 28), fit=Fit.CROP_CENTRE))
     assert features.source == "SigLIP"
@@ -515,4 +516,4 @@ def test_a_changed_file_of_a_folder_changes_the_fingerprint(models: Path) -> Non
     edit(path / "preprocessor_config.json", image_mean=[0.0] * 3)
     assert before != LoadEncoder.fingerprint_inputs("folder")
     with pytest.raises(BrokenFile):
-        match.load_encoder(str(models))
+        load.load_encoder(str(models))

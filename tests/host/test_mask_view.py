@@ -12,19 +12,19 @@ import comfy.sample
 import folder_paths
 import numpy
 import pytest
-import tiny
 import torch
-from live_nodes import tiny_flux
+from kit.models import tiny
+from kit.models.tiny import Twins
+from kit.server.live_nodes import tiny_flux
+from pack.ip_models.attention.masks import MaskRule
+from pack.ip_models.attention.prompt import BatchMode, HeardPrompt
 from pack.ip_models.errors import BadInput, WrongBase
-from pack.ip_models.layers import LayerAddress
-from pack.ip_models.masks import MaskRule
-from pack.ip_models.prompt import BatchMode, HeardPrompt
-from pack.nodes.host import install
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.backbones import attention_depths, attention_layers
+from pack.ip_models.weights.unet_layers import LayerAddress
+from pack.nodes.host.model import install
+from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.backbones.layers import attention_depths, attention_layers
 from pack.nodes.masks import PreviewMask
 from PIL import Image
-from tiny import Twins
 from torch import Tensor
 
 GAP, LABEL = 8, 20

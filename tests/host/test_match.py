@@ -8,20 +8,22 @@ from pathlib import Path
 
 import folder_paths
 import pytest
-import tiny
 import torch
-from checkpoints import HIDDEN_SD1, HIDDEN_SDXL, load_table
+from kit.models import tiny
+from kit.models.checkpoints import HIDDEN_SD1, HIDDEN_SDXL, load_table
+from kit.models.sparse_files import write_sparse
+from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, Choice
+from pack.ip_models.adapter.spec import AdapterSpec, Family, Kind
 from pack.ip_models.errors import BrokenFile, MissingModel, WrongBase, WrongEncoder
-from pack.ip_models.features import ImageFeatures
-from pack.ip_models.layers import LayerAddress
-from pack.ip_models.published import ADAPTER_ADDRESSES, Choice
-from pack.ip_models.spec import AdapterSpec, Family, Kind
-from pack.nodes.host import folders, match
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.backbones import AttentionLayer
-from pack.nodes.host.loaded import read_file_spec
+from pack.ip_models.references.features import ImageFeatures
+from pack.ip_models.weights.unet_layers import LayerAddress
+from pack.nodes.host.encoder import load
+from pack.nodes.host.files import folders
+from pack.nodes.host.model import search
+from pack.nodes.host.model.adapter import read_file_spec
+from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.backbones.layers import AttentionLayer
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
-from sparse_files import write_sparse
 from torch import Tensor
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -131,7 +133,7 @@ def test_adapters_are_chosen_by_content_whatever_they_are_called(
     kinds = [kind for kind in ADAPTERS if "Kolors" not in kind]
     for number, other in enumerate(reversed(kinds) if backwards else kinds):
         put_adapter(models, other, f"{number}.safetensors")
-    found = match.find_adapter(base, choice)
+    found = search.find_adapter(base, choice)
     assert read_file_spec(folders.resolve(folders.ADAPTERS, found)) == spec_of(models, kind)
 
 
@@ -156,7 +158,7 @@ def test_adapters_are_chosen_by_content_whatever_they_are_called(
 def test_swapped_names_do_not_swap_the_adapters(models: Path, names: dict[str, str]) -> None:
     for kind, name in names.items():
         put_adapter(models, kind, name)
-    assert {kind: match.find_adapter(SD1, Choice(kind)) for kind in names} == names
+    assert {kind: search.find_adapter(SD1, Choice(kind)) for kind in names} == names
 
 
 @pytest.mark.parametrize(
@@ -170,29 +172,29 @@ def test_swapped_names_do_not_swap_the_adapters(models: Path, names: dict[str, s
 def test_names_decide_between_files_of_one_shape(models: Path, choice: Choice, name: str) -> None:
     for other in ("a composition.bin", "b plus.bin", "c plus FACE.bin"):
         put_adapter(models, "plus", other)
-    assert match.find_adapter(SD1, choice) == name
+    assert search.find_adapter(SD1, choice) == name
 
 
 def test_the_name_of_a_folder_is_no_hint(models: Path) -> None:
     (models / folders.ADAPTERS / "face").mkdir()
     path = put_adapter(models, "plus", "face/plain.bin")
     name = str(path.relative_to(models / folders.ADAPTERS))
-    assert match.find_adapter(SD1, Choice.PLUS) == name
+    assert search.find_adapter(SD1, Choice.PLUS) == name
 
 
 def test_an_adapter_for_vit_g_stands_in_only_where_there_is_none_for_vit_h(models: Path) -> None:
     put_adapter(models, "ViT-G", "a.bin")
-    assert match.find_adapter(SD1, Choice.STANDARD) == "a.bin"
+    assert search.find_adapter(SD1, Choice.STANDARD) == "a.bin"
     put_adapter(models, "standard", "z.bin")
-    assert match.find_adapter(SD1, Choice.STANDARD) == "z.bin"
+    assert search.find_adapter(SD1, Choice.STANDARD) == "z.bin"
 
 
 def test_an_adapter_that_cannot_be_applied_is_not_chosen(models: Path) -> None:
     put_adapter(models, "Kolors", "a.bin")
     with pytest.raises(MissingModel, match="a.bin is Kolors plus"):
-        match.find_adapter(SDXL, Choice.PLUS)
+        search.find_adapter(SDXL, Choice.PLUS)
     put_adapter(models, "XL plus", "z.bin")
-    assert match.find_adapter(SDXL, Choice.PLUS) == "z.bin"
+    assert search.find_adapter(SDXL, Choice.PLUS) == "z.bin"
 
 
 def test_each_adapter_that_does_not_fit_is_listed_with_the_reason(models: Path) -> None:
@@ -204,7 +206,7 @@ def test_each_adapter_that_does_not_fit_is_listed_with_the_reason(models: Path) 
     (models / folders.ADAPTERS / "six.bin").write_bytes(b"")
     (models / folders.ADAPTERS / "notes.txt").write_bytes(b"not a model")
     with pytest.raises(MissingModel) as refused:
-        match.find_adapter(SD1, Choice.PLUS)
+        search.find_adapter(SD1, Choice.PLUS)
     found = refused.value.found
     for words in (
         "one.bin is SD1.5 standard for ViT-H",
@@ -224,25 +226,25 @@ def test_each_adapter_that_does_not_fit_is_listed_with_the_reason(models: Path) 
 
 def test_an_empty_folder_is_called_empty_and_the_download_is_named(models: Path) -> None:
     with pytest.raises(MissingModel) as refused:
-        match.find_adapter(SDXL, Choice.PLUS_FACE)
+        search.find_adapter(SDXL, Choice.PLUS_FACE)
     assert "no adapter" in refused.value.found
     assert ADAPTER_ADDRESSES[Family.SDXL, Choice.PLUS_FACE] in refused.value.action
     with pytest.raises(MissingModel, match="no image encoder"):
-        match.find_encoder(spec_of(models, "plus"))
+        search.find_encoder(spec_of(models, "plus"))
 
 
 def test_a_kind_that_was_never_published_is_said_to_be_so() -> None:
     with pytest.raises(MissingModel, match="no full face adapter was published for SDXL"):
-        match.find_adapter(SDXL, Choice.FULL_FACE)
+        search.find_adapter(SDXL, Choice.FULL_FACE)
 
 
 def test_a_base_with_other_widths_gets_no_adapter(models: Path) -> None:
     put_adapter(models, "standard", "a.bin")
     with pytest.raises(MissingModel, match="a.bin is SD1.5 standard"):
-        match.find_adapter(layers([320] * 16, 768), Choice.STANDARD)
+        search.find_adapter(layers([320] * 16, 768), Choice.STANDARD)
     with pytest.raises(MissingModel):
-        match.find_adapter(SD1[:15], Choice.STANDARD)
-    assert match.find_adapter(SD1, Choice.STANDARD) == "a.bin"
+        search.find_adapter(SD1[:15], Choice.STANDARD)
+    assert search.find_adapter(SD1, Choice.STANDARD) == "a.bin"
 
 
 @pytest.mark.parametrize(
@@ -267,37 +269,37 @@ def test_encoders_are_chosen_by_content_whatever_they_are_called(
     placed = dict(zip(order, names, strict=True))
     for kind, name in placed.items():
         put_encoder(models, kind, name)
-    assert match.find_encoder(spec_of(models, adapter)) == placed[encoder]
+    assert search.find_encoder(spec_of(models, adapter)) == placed[encoder]
 
 
 def test_an_encoder_under_the_names_of_open_clip_is_found(models: Path) -> None:
     shapes = {"visual.ln_post.weight": (1280,), "visual.proj": (1280, 1024)}
     write_sparse(models / folders.ENCODERS / "open.safetensors", shapes)
     for kind in ("standard", "plus"):
-        assert match.find_encoder(spec_of(models, kind)) == "open.safetensors"
+        assert search.find_encoder(spec_of(models, kind)) == "open.safetensors"
 
 
 def test_an_encoder_without_projection_serves_plus_and_not_standard(models: Path) -> None:
     shapes = encoder_shapes("H")
     del shapes["visual_projection.weight"]
     write_sparse(models / folders.ENCODERS / "bare.safetensors", shapes)
-    assert match.find_encoder(spec_of(models, "plus")) == "bare.safetensors"
+    assert search.find_encoder(spec_of(models, "plus")) == "bare.safetensors"
     with pytest.raises(MissingModel, match="bare.safetensors is ViT-H"):
-        match.find_encoder(spec_of(models, "standard"))
+        search.find_encoder(spec_of(models, "standard"))
 
 
 def test_an_encoder_that_shares_only_the_pooled_width_is_not_chosen(models: Path) -> None:
     put_encoder(models, "g", "CLIP-ViT-g-14.safetensors")
     with pytest.raises(MissingModel, match="CLIP-ViT-g-14.safetensors is an encoder with 1024"):
-        match.find_encoder(spec_of(models, "standard"))
+        search.find_encoder(spec_of(models, "standard"))
 
 
 def test_an_encoder_with_another_projection_serves_what_does_not_read_it(models: Path) -> None:
     shapes = encoder_shapes("H") | {"visual_projection.weight": (512, 1280)}
     write_sparse(models / folders.ENCODERS / "tuned.safetensors", shapes)
-    assert match.find_encoder(spec_of(models, "plus")) == "tuned.safetensors"
+    assert search.find_encoder(spec_of(models, "plus")) == "tuned.safetensors"
     with pytest.raises(MissingModel, match="tuned.safetensors is an encoder with 512"):
-        match.find_encoder(spec_of(models, "standard"))
+        search.find_encoder(spec_of(models, "standard"))
 
 
 def test_each_encoder_that_does_not_fit_is_listed_with_the_reason(models: Path) -> None:
@@ -306,7 +308,7 @@ def test_each_encoder_that_does_not_fit_is_listed_with_the_reason(models: Path) 
     (models / folders.ENCODERS / "three.bin").write_bytes(PAGE)
     write_sparse(models / folders.ENCODERS / "four.bin", {"a": (1,)})
     with pytest.raises(MissingModel) as refused:
-        match.find_encoder(spec_of(models, "plus"))
+        search.find_encoder(spec_of(models, "plus"))
     for words in (
         "one.safetensors is ViT-bigG",
         "two.bin is ViT-L",
@@ -380,46 +382,46 @@ def test_an_adapter_that_fits_is_named_when_it_is_on_disk_and_where_to_get_it_wh
 def test_kolors_is_no_sdxl_and_sdxl_is_no_kolors(models: Path) -> None:
     put_adapter(models, "XL plus", "a.bin")
     with pytest.raises(MissingModel, match="a plus adapter for Kolors") as refused:
-        match.find_adapter(KOLORS, Choice.PLUS)
+        search.find_adapter(KOLORS, Choice.PLUS)
     assert ADAPTER_ADDRESSES[Family.KOLORS, Choice.PLUS] in refused.value.action
     put_adapter(models, "Kolors", "b.bin")
     put_adapter(models, "Kolors FaceID plus", "c.bin")
-    assert match.find_adapter(KOLORS, Choice.PLUS) == "b.bin"
-    assert match.find_adapter(KOLORS, Choice.FACEID_PLUS_V2) == "c.bin"
-    assert match.find_adapter(KOLORS, Choice.FACEID_PLUS) == "c.bin"
-    assert match.find_adapter(SDXL, Choice.PLUS) == "a.bin"
+    assert search.find_adapter(KOLORS, Choice.PLUS) == "b.bin"
+    assert search.find_adapter(KOLORS, Choice.FACEID_PLUS_V2) == "c.bin"
+    assert search.find_adapter(KOLORS, Choice.FACEID_PLUS) == "c.bin"
+    assert search.find_adapter(SDXL, Choice.PLUS) == "a.bin"
 
 
 def test_the_versions_of_face_id_plus_are_told_apart_by_name(models: Path) -> None:
     put_adapter(models, "FaceID plus", "ip-adapter-faceid-plus_sd15.bin")
     with pytest.raises(MissingModel, match="a FaceID plus v2 adapter"):
-        match.find_adapter(SD1, Choice.FACEID_PLUS_V2)
+        search.find_adapter(SD1, Choice.FACEID_PLUS_V2)
     put_adapter(models, "FaceID plus", "ip-adapter-faceid-plusv2_sd15.bin")
-    assert match.find_adapter(SD1, Choice.FACEID_PLUS) == "ip-adapter-faceid-plus_sd15.bin"
-    assert match.find_adapter(SD1, Choice.FACEID_PLUS_V2) == "ip-adapter-faceid-plusv2_sd15.bin"
+    assert search.find_adapter(SD1, Choice.FACEID_PLUS) == "ip-adapter-faceid-plus_sd15.bin"
+    assert search.find_adapter(SD1, Choice.FACEID_PLUS_V2) == "ip-adapter-faceid-plusv2_sd15.bin"
 
 
 def test_the_smaller_vit_l_is_not_taken_for_the_larger(models: Path) -> None:
     put_encoder(models, "L", "l.bin")
     with pytest.raises(MissingModel, match="l.bin is ViT-L; ViT-L 336 is needed"):
-        match.find_encoder(spec_of(models, "Kolors"))
+        search.find_encoder(spec_of(models, "Kolors"))
 
 
 def test_a_hint_never_names_an_adapter_that_cannot_be_applied(models: Path) -> None:
     put_adapter(models, "Kolors", "a.bin")
     put_adapter(models, "FaceID", "b.bin")
-    assert "https://" in match.adapter_hint(SDXL, Kind.PLUS)
-    assert "https://" in match.adapter_hint(SD1, Kind.STANDARD)
-    assert match.adapter_hint(SD1, Kind.FACEID_PLUS).startswith("Load b.bin")
-    assert match.adapter_hint(KOLORS, Kind.STANDARD).startswith("Load a.bin")
+    assert "https://" in search.adapter_hint(SDXL, Kind.PLUS)
+    assert "https://" in search.adapter_hint(SD1, Kind.STANDARD)
+    assert search.adapter_hint(SD1, Kind.FACEID_PLUS).startswith("Load b.bin")
+    assert search.adapter_hint(KOLORS, Kind.STANDARD).startswith("Load a.bin")
     put_adapter(models, "XL plus", "z.bin")
-    assert match.adapter_hint(SDXL, Kind.PLUS).startswith("Load z.bin")
+    assert search.adapter_hint(SDXL, Kind.PLUS).startswith("Load z.bin")
 
 
 def test_a_hint_prefers_the_plain_adapter_of_a_kind(models: Path) -> None:
     put_adapter(models, "plus", "ip-adapter-plus-face_sd15.safetensors")
     put_adapter(models, "plus", "ip-adapter-plus_sd15.safetensors")
-    hint = match.adapter_hint(SD1, Kind.PLUS)
+    hint = search.adapter_hint(SD1, Kind.PLUS)
     assert hint.startswith("Load ip-adapter-plus_sd15.safetensors")
 
 
@@ -445,21 +447,21 @@ def test_an_encoder_is_loaded_under_any_name_and_only_once(
 ) -> None:
     path = models / folders.ENCODERS / name
     (torch.save if form == "torch" else save_file)(loadable(), path)
-    encoder = match.load_encoder(str(path))
+    encoder = load.load_encoder(str(path))
     projection: Tensor = encoder.model.visual_projection.weight
     assert projection.shape == (768, 1024)
     assert torch.equal(projection, torch.full_like(projection, 0.5))
-    assert match.load_encoder(str(path)) is encoder
+    assert load.load_encoder(str(path)) is encoder
 
 
 def test_an_encoder_is_forgotten_with_its_last_user(models: Path) -> None:
     path = models / folders.ENCODERS / "a.safetensors"
     save_file(loadable(), path)
-    encoder = match.load_encoder(str(path))
-    assert encoder in match._encoders.values()
-    count = len(match._encoders)
+    encoder = load.load_encoder(str(path))
+    assert encoder in load._encoders.values()
+    count = len(load._encoders)
     del encoder
-    assert len(match._encoders) == count - 1
+    assert len(load._encoders) == count - 1
 
 
 def siglip_of_another_size() -> dict[str, Tensor]:
@@ -486,14 +488,14 @@ def test_an_encoder_that_comfyui_cannot_build_is_refused_in_a_sentence(
     path = models / folders.ENCODERS / "odd.safetensors"
     save_file(tensors, path)
     with pytest.raises(BrokenFile, match="^odd.safetensors "):
-        match.load_encoder(str(path))
+        load.load_encoder(str(path))
 
 
 def test_files_that_are_no_encoders_are_refused_in_a_sentence(models: Path) -> None:
     no_encoder = put_adapter(models, "plus", "adapter.safetensors")
     with pytest.raises(BrokenFile, match="^adapter.safetensors is no CLIP image encoder;"):
-        match.load_encoder(str(no_encoder))
+        load.load_encoder(str(no_encoder))
     small = models / folders.ENCODERS / "small.safetensors"
     save_file({k: v for k, v in loadable().items() if ".layers." not in k}, small)
     with pytest.raises(BrokenFile, match="^small.safetensors is no CLIP image encoder;"):
-        match.load_encoder(str(small))
+        load.load_encoder(str(small))

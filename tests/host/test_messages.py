@@ -9,17 +9,18 @@ from typing import Any
 import comfy.model_management
 import comfy.utils
 import pytest
-import tiny
 import torch
-from live_nodes import tiny_flux
+from kit.models import tiny
+from kit.models.tiny import Twins
+from kit.server.live_nodes import tiny_flux
 from pack.ip_models.errors import BadInput, IPAdapterError, WrongBase, WrongEncoder
-from pack.ip_models.features import ImageFeatures
+from pack.ip_models.references.features import ImageFeatures
 from pack.nodes.apply import ApplyIPAdapter
 from pack.nodes.embeds import MergeEmbeds, parse_weights
-from pack.nodes.host import folders, loaded
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.loaded import LoadedAdapter
-from tiny import Twins
+from pack.nodes.host.files import folders
+from pack.nodes.host.model import adapter as adapters
+from pack.nodes.host.model.adapter import LoadedAdapter
+from pack.nodes.host.model.apply import Settings, apply
 
 FEATURES = tiny.random_features(1)
 
@@ -162,10 +163,10 @@ def test_projecting_can_be_interrupted_and_tried_again(twin: Twins, adapter: Loa
 
 def test_one_file_is_loaded_once_and_let_go(twin: Twins, tmp_path: Path) -> None:
     first = tiny.load_tensors(tmp_path, tiny.adapter_tensors(twin, "standard"), "same")
-    assert loaded.load(str(tmp_path / "same.safetensors")) is first
-    key = next(key for key, value in loaded._loaded.items() if value is first)
+    assert adapters.load(str(tmp_path / "same.safetensors")) is first
+    key = next(key for key, value in adapters._loaded.items() if value is first)
     del first
-    assert key not in loaded._loaded
+    assert key not in adapters._loaded
 
 
 def test_the_main_node_has_at_most_eight_widgets_and_every_input_a_tooltip() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from conftest import HOST, ROOT
-from help_pages import LOCALES, schemas
-from live import Client
+from kit.pages.help_pages import LOCALES, schemas
+from kit.release.packed import unpack
+from kit.server.live import Client
 from pack.demo.comfy_server import Server, free_port, server_command
-from packed import unpack
 
 pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
 

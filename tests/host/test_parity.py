@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
-from pack.ip_models.blocks import parse_blocks
-from pack.ip_models.weights import Weights
-from pack.nodes.host.apply import Settings, apply
-from tiny import Twins
+from kit.models import tiny
+from kit.models.tiny import Twins
+from pack.ip_models.weights.gains import Weights
+from pack.ip_models.weights.text import parse_blocks
+from pack.nodes.host.model.apply import Settings, apply
 
 SINGLE, DOUBLE, EFFECT = 5e-6, 1e-12, 0.01
 

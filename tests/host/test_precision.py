@@ -13,20 +13,19 @@ import comfy.ldm.modules.attention as host_attention
 import comfy.model_management as memory
 import comfy.sample
 import comfy.sd
-import companions
 import pytest
-import tiny
 import torch
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_torch_compile import TorchCompileModel, skip_torch_compile_dict
-from companions import Reference
-from pack.ip_models.blocks import parse_blocks
-from pack.ip_models.schedule import Ramp
-from pack.ip_models.weights import Weights
-from pack.nodes.host import install
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.loaded import LoadedAdapter
-from tiny import Twins
+from kit.models import companions, tiny
+from kit.models.companions import Reference
+from kit.models.tiny import Twins
+from pack.ip_models.weights.gains import Weights
+from pack.ip_models.weights.schedule import Ramp
+from pack.ip_models.weights.text import parse_blocks
+from pack.nodes.host.model import install
+from pack.nodes.host.model.adapter import LoadedAdapter
+from pack.nodes.host.model.apply import Settings, apply
 from torch import Tensor
 
 ROUNDING, EFFECT = 1e-5, 0.01

@@ -11,25 +11,23 @@ from typing import Any
 
 import comfy.model_management
 import comfy.utils
-import encoders
-import face_packs
-import live
 import numpy
 import pytest
-import tiny
 import torch
-from encoders import EFFECT, SIZE, batch, picture
-from live import Client, Prompt
-from live_graph import changed, graph, node, sampling
+from kit.models import encoders, face_packs, tiny
+from kit.models.encoders import EFFECT, SIZE, batch, picture
+from kit.server import live
+from kit.server.live import Client, Prompt
+from kit.server.live_graph import changed, graph, node, sampling
 from pack.demo.tiny_nodes.adapter import write_tiny_adapter
 from pack.ip_models.errors import BadInput
-from pack.ip_models.faces import Face
-from pack.ip_models.image import Fit
-from pack.ip_models.noise import Noise
-from pack.ip_models.prepare import Framing, Ground
-from pack.nodes.host.face_engines import EngineChoice, load_engine
-from pack.nodes.host.face_packs import FacePack
-from pack.nodes.host.vision import Reference, Unconditional, encode
+from pack.ip_models.faces.detect import Face
+from pack.ip_models.pictures.fit import Fit
+from pack.ip_models.pictures.noise import Noise
+from pack.ip_models.pictures.prepare import Framing, Ground
+from pack.nodes.host.encoder.encode import Reference, Unconditional, encode
+from pack.nodes.host.face.engine import EngineChoice, load_engine
+from pack.nodes.host.face.packs import FacePack
 from pack.nodes.prepare import NoiseImage, PrepareImage
 from PIL import Image
 from torch import Tensor

@@ -19,12 +19,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import live
 import pytest
 import transformers
 from conftest import ROOT
-from live import Client
-from live_graph import RANDOM, node, sampling
+from kit.server import live
+from kit.server.live import Client
+from kit.server.live_graph import RANDOM, node, sampling
 from pack.demo.comfy_server import free_port
 from pack.demo.tiny_nodes.adapter import write_tiny_adapter
 from PIL import Image

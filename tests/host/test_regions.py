@@ -9,14 +9,14 @@ from typing import Any
 import comfy.sample
 import node_helpers
 import pytest
-import tiny
 import torch
-from pack.ip_models.features import ImageFeatures, Region, Regions
-from pack.nodes.host import install
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.bind import mark
-from pack.nodes.host.loaded import LoadedAdapter
-from tiny import Twins
+from kit.models import tiny
+from kit.models.tiny import Twins
+from pack.ip_models.references.features import ImageFeatures, Region, Regions
+from pack.nodes.host.model import install
+from pack.nodes.host.model.adapter import LoadedAdapter
+from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.bind import mark
 from torch import Tensor
 
 ROUNDING, EFFECT = 1e-5, 0.01

@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import checkpoints
-import live
 import pytest
 import torch
-from live import Client, Prompt
-from live_graph import (
+from kit.models import checkpoints
+from kit.server import live
+from kit.server.live import Client, Prompt
+from kit.server.live_graph import (
     binding_without_negative,
     changed,
     deeper,

@@ -21,19 +21,19 @@ from typing import Any
 
 import comfy.clip_vision
 import comfy.model_management
-import encoders
 import folder_paths
 import pytest
-import tiny
 import torch
-from pack.ip_models import embeds_file
+from kit.models import encoders, tiny
 from pack.ip_models.errors import BadInput, BrokenFile, MissingModel, WrongEncoder
-from pack.ip_models.features import FaceFeatures, ImageFeatures, Region, Regions
-from pack.nodes.host import embeds_store, folders
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.embeds_store import FileFormat, IfExists
-from pack.nodes.host.encoder_identity import fingerprint
-from pack.nodes.host.vision import encode
+from pack.ip_models.references import embeds_file
+from pack.ip_models.references.features import FaceFeatures, ImageFeatures, Region, Regions
+from pack.nodes.host.embeds import store
+from pack.nodes.host.embeds.store import FileFormat, IfExists
+from pack.nodes.host.encoder.encode import encode
+from pack.nodes.host.encoder.identity import fingerprint
+from pack.nodes.host.files import folders
+from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.stored import LoadEmbeds, SaveEmbeds
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
@@ -88,7 +88,7 @@ def listed() -> list[str]:
 
 
 def parts(home: Path) -> list[Path]:
-    return [path for path in home.rglob("*") if path.name.endswith(embeds_store._PART)]
+    return [path for path in home.rglob("*") if path.name.endswith(store._PART)]
 
 
 PICTURE = tiny.random_features(2)
@@ -169,7 +169,7 @@ def test_two_servers_that_save_one_name_at_once_lose_nothing(
     def save_one(number: int, data: bytes) -> str:
         start.wait()
         try:
-            return embeds_store.save(data, f"a{number}", FileFormat.IPADPT, if_exists)
+            return store.save(data, f"a{number}", FileFormat.IPADPT, if_exists)
         except BadInput as error:
             assert "exists already" in str(error)
             return ""
@@ -270,7 +270,7 @@ def write_and_die(path: Path, data: bytes) -> None:
 
     os.fsync = stop
     try:
-        embeds_store.write_whole(str(path), data)
+        store.write_whole(str(path), data)
     finally:
         os._exit(1)
 

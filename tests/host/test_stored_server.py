@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import live
 import pytest
 import torch
-from live import Client, Prompt
-from live_graph import changed, graph, node, sampling
+from kit.server import live
+from kit.server.live import Client, Prompt
+from kit.server.live_graph import changed, graph, node, sampling
 from pack.demo.tiny_nodes.adapter import write_tiny_adapter
-from pack.ip_models import embeds_file
+from pack.ip_models.references import embeds_file
 from safetensors.torch import save_file
 
 

@@ -9,18 +9,20 @@ from pathlib import Path
 import comfy.supported_models
 import folder_paths
 import pytest
-import tiny
 import torch
-from checkpoints import load_table
-from live_nodes import tiny_flux
+from kit.models import tiny
+from kit.models.checkpoints import load_table
+from kit.server.live_nodes import tiny_flux
+from pack.ip_models.adapter.encoders import name_encoder
+from pack.ip_models.adapter.published import Choice
 from pack.ip_models.errors import WrongBase, WrongEncoder
-from pack.ip_models.features import ImageFeatures, inputs, name_encoder
-from pack.ip_models.published import Choice
-from pack.nodes.host import folders, match
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.backbones import attention_layers
-from pack.nodes.host.bases import read_base
-from pack.nodes.host.together import Combination, Source, problems
+from pack.ip_models.references.features import ImageFeatures, inputs
+from pack.nodes.host.doctor.base_model import read_base
+from pack.nodes.host.doctor.compatibility import Combination, Source, problems
+from pack.nodes.host.files import folders
+from pack.nodes.host.model import search
+from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.backbones.layers import attention_layers
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from test_match import PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
 
@@ -104,13 +106,13 @@ def test_a_model_without_cross_attention_is_named_as_at_a_run(models: Path) -> N
 @pytest.mark.parametrize("kind", ["standard", "plus", "XL standard"])
 @pytest.mark.parametrize("encoder", ["H", "G", "L"])
 def test_the_sentences_are_those_of_a_run(models: Path, kind: str, encoder: str) -> None:
-    spec = match.read_file_spec(str(put_adapter(models, kind, "a.safetensors")))
+    spec = search.read_file_spec(str(put_adapter(models, kind, "a.safetensors")))
     put_encoder(models, encoder, "e.safetensors")
     pooled, width = {"H": (1024, 1280), "G": (1280, 1664), "L": (768, 1024)}[encoder]
     features = wide_features(pooled, width)
     refused: list[str] = []
     try:
-        inputs(features, spec, "a.safetensors", match.encoder_hint(spec))
+        inputs(features, spec, "a.safetensors", search.encoder_hint(spec))
     except WrongEncoder as error:
         refused.append(str(error))
     assert problems(Combination("a.safetensors", "e.safetensors", embeds=Source.IMAGE)) == refused

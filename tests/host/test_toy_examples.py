@@ -10,13 +10,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import live
 import numpy
 import pytest
 import torch
 from conftest import ROOT
-from example_graphs import CAT, HOUSE, PERSON_B, ROOM, WAVES
-from live import Client
+from kit.pages.example_graphs import CAT, HOUSE, PERSON_B, ROOM, WAVES
+from kit.server import live
+from kit.server.live import Client
 from pack.demo.prompts import to_prompt
 from pack.demo.stand_ins import fitted, toy_models
 from PIL import Image

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import live
 import numpy
 import pytest
-import toy_pictures
 from contact_sheet import EDGE, corner
-from live import Client
+from kit.pages import toy_pictures
+from kit.server import live
+from kit.server.live import Client
 from PIL import Image
 from sheets import Sheet, toy_sheet
 from toys import put_files

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from pack.nodes.host.loaded import read_file_spec
+from pack.nodes.host.model.adapter import read_file_spec
 from safetensors.torch import load_file
 from toy_nodes import models
 from train import __main__ as script

@@ -9,16 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import checkpoints
 import comfy.clip_vision
 import comfy.model_management
 import comfy.utils
 import numpy
 import pytest
-import tiny
 import torch
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
-from encoders import (
+from kit.models import checkpoints, tiny
+from kit.models.encoders import (
     EFFECT,
     POOLED,
     SIZE,
@@ -35,12 +34,12 @@ from encoders import (
     reference_of,
 )
 from pack.ip_models.errors import BadInput
-from pack.ip_models.features import select
-from pack.ip_models.image import Fit
-from pack.ip_models.squares import CHUNK
+from pack.ip_models.pictures.fit import Fit
+from pack.ip_models.pictures.square import CHUNK
+from pack.ip_models.references.features import select
 from pack.nodes.encode import EncodeImage
-from pack.nodes.host.encoded import seen
-from pack.nodes.host.vision import Reference, Unconditional, encode
+from pack.nodes.host.encoder.encode import Reference, Unconditional, encode
+from pack.nodes.host.encoder.memory import seen
 from pack.nodes.prepare import PrepareImage
 from PIL import Image
 from torch import Tensor

@@ -14,19 +14,18 @@ from typing import Any
 
 import comfy.sd
 import comfy.utils
-import companions
 import pytest
-import tiny
 import torch
 from comfy_extras.nodes_freelunch import FreeU_V2
 from comfy_extras.nodes_hypertile import HyperTile
 from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM, ModelSamplingDiscrete
 from comfy_extras.nodes_model_merging import ModelMergeSimple
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
-from companions import Reference
-from pack.nodes.host.apply import Settings, apply
-from pack.nodes.host.loaded import LoadedAdapter
-from tiny import Twins
+from kit.models import companions, tiny
+from kit.models.companions import Reference
+from kit.models.tiny import Twins
+from pack.nodes.host.model.adapter import LoadedAdapter
+from pack.nodes.host.model.apply import Settings, apply
 from torch import Tensor
 
 import nodes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from pack.ip_models.device_cache import DeviceCache
+from pack.ip_models.attention.device_cache import DeviceCache
 from torch import Tensor
 
 

@@ -11,11 +11,17 @@ from typing import Any
 
 import pytest
 import torch
-from pack.ip_models import embeds_file
-from pack.ip_models.embeds_file import pack, unpack
 from pack.ip_models.errors import BadInput, BrokenFile
-from pack.ip_models.features import FaceFeatures, Features, ImageFeatures, Region, Regions
-from pack.ip_models.safe_name import safe_parts
+from pack.ip_models.references import embeds_file
+from pack.ip_models.references.embeds_file import pack, unpack
+from pack.ip_models.references.features import (
+    FaceFeatures,
+    Features,
+    ImageFeatures,
+    Region,
+    Regions,
+)
+from pack.nodes.host.embeds.safe_name import safe_parts
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from checkpoints import as_published, load_table
-from pack.ip_models.combine import Combine
-from pack.ip_models.combine import combine as merge
+from kit.models.checkpoints import as_published, load_table
+from pack.ip_models.adapter.recognise import read_spec
+from pack.ip_models.adapter.spec import AdapterSpec
+from pack.ip_models.adapter.state_dict import canonical
 from pack.ip_models.errors import BadInput, WrongEncoder
-from pack.ip_models.features import FaceFeatures, ImageFeatures, Region, Regions, inputs
-from pack.ip_models.recognise import read_spec
-from pack.ip_models.spec import AdapterSpec
-from pack.ip_models.state_dict import canonical
+from pack.ip_models.references.combine import Combine
+from pack.ip_models.references.combine import combine as merge
+from pack.ip_models.references.features import FaceFeatures, ImageFeatures, Region, Regions, inputs
 from torch import Tensor
 
 HINT = "Encode again"

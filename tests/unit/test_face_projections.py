@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import book
 import pytest
 import torch
-from checkpoints import fill, nest, tiny_shapes
-from pack.ip_models.adapter import IPAdapter
+from kit.models import book
+from kit.models.checkpoints import fill, nest, tiny_shapes
+from pack.ip_models.adapter.module import IPAdapter
+from pack.ip_models.adapter.projections import Structure
+from pack.ip_models.adapter.recognise import read_spec
+from pack.ip_models.adapter.state_dict import canonical
 from pack.ip_models.errors import WrongBase
-from pack.ip_models.projections import Structure
-from pack.ip_models.recognise import read_spec
-from pack.ip_models.state_dict import canonical
 from torch import Tensor, nn
 
 WIDTHS = (64, 64)

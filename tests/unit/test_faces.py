@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pack.ip_models import faces
 from pack.ip_models.errors import BadInput, IPAdapterError, NoFace, UnsupportedNetwork
-from pack.ip_models.face_align import (
+from pack.ip_models.faces import detect
+from pack.ip_models.faces.align import (
     ARCFACE_TEMPLATE,
-    Picture,
     fit_similarity,
     norm_crop,
     shrink_bilinear,
     square_crop,
     template_of,
 )
-from pack.ip_models.faces import Face, FaceChoice, choose, decode, find_faces, letterbox
+from pack.ip_models.faces.detect import Face, FaceChoice, choose, decode, find_faces, letterbox
+from pack.ip_models.pictures.fit import Picture
 from PIL import Image
 
 SIZES = (112, 224, 256, 336)
@@ -256,7 +256,7 @@ def test_a_detector_of_one_size_is_tried_with_borders_only() -> None:
     watcher = Watcher(10**6, fixed=320)
     assert find_faces(photo(200, 400), watcher) == []
     assert [size for _, size in watcher.asked] == [320] * 4
-    assert "320" in faces.tried(watcher) and "640 to 128" in faces.tried(Watcher(1))
+    assert "320" in detect.tried(watcher) and "640 to 128" in detect.tried(Watcher(1))
 
 
 def test_choosing_a_face() -> None:
@@ -281,11 +281,11 @@ def test_choosing_a_face() -> None:
     ],
 )
 def test_pixel_scale_is_insightfaces_rule(names: list[str], wanted: tuple[float, float]) -> None:
-    assert faces.pixel_scale(names) == wanted
+    assert detect.pixel_scale(names) == wanted
 
 
 def test_no_face_says_which_picture_and_what_was_tried() -> None:
-    error: Any = NoFace(1, 4, (640, 480), faces.tried(Watcher(1)))
+    error: Any = NoFace(1, 4, (640, 480), detect.tried(Watcher(1)))
     assert isinstance(error, IPAdapterError)
     assert "image 2 of 4, 640 x 480 pixels" in str(error)
     assert "640 to 128" in str(error) and "25, 50, 100 %" in str(error)

@@ -8,22 +8,16 @@ from dataclasses import replace
 import numpy
 import pytest
 import torch
-from checkpoints import as_published, load_table
+from kit.models.checkpoints import as_published, load_table
 from numpy.typing import NDArray
-from pack.ip_models.combine import Combine, combine, doubt
+from pack.ip_models.adapter.encoders import name_encoder
+from pack.ip_models.adapter.recognise import read_spec
+from pack.ip_models.adapter.spec import AdapterSpec, Feature
+from pack.ip_models.adapter.state_dict import canonical
 from pack.ip_models.errors import BadInput, WrongEncoder
-from pack.ip_models.features import (
-    FaceFeatures,
-    ImageFeatures,
-    Region,
-    Regions,
-    name_encoder,
-    select,
-)
-from pack.ip_models.recognise import read_spec
-from pack.ip_models.report import describe
-from pack.ip_models.spec import AdapterSpec, Feature
-from pack.ip_models.state_dict import canonical
+from pack.ip_models.references.combine import Combine, combine, doubt
+from pack.ip_models.references.features import FaceFeatures, ImageFeatures, Region, Regions, select
+from pack.ip_models.references.report import describe
 from torch import Tensor
 
 Array = NDArray[numpy.float64]

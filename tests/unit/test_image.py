@@ -17,7 +17,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pack.ip_models.errors import BadInput
-from pack.ip_models.image import Fit, blend_with, fit_images, require_images
+from pack.ip_models.pictures.fit import Fit, blend_with, fit_images, require_images
 from PIL import Image
 from torch import Tensor
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from pack.ip_models import ipadpt
+from pack.ip_models.adapter.spec import AdapterSpec, Family, Feature, Kind
 from pack.ip_models.errors import BadInput, BrokenFile, WrongEncoder
-from pack.ip_models.features import FaceFeatures, ImageFeatures
-from pack.ip_models.spec import AdapterSpec, Family, Feature, Kind
+from pack.ip_models.references import ipadpt
+from pack.ip_models.references.features import FaceFeatures, ImageFeatures
 from torch import Tensor
 
 LARGE = 10**9

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pack.ip_models.keyvalue import NEGATIVE, POSITIVE, SILENT, KeyValues, KvScaling, Row
-from pack.ip_models.weights import Gain
+from pack.ip_models.attention.keyvalue import NEGATIVE, POSITIVE, SILENT, KeyValues, KvScaling, Row
+from pack.ip_models.weights.gains import Gain
 from torch import Tensor
 
 WIDTHS, TOKENS = (4, 8, 2), 5

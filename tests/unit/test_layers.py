@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from checkpoints import HIDDEN_SD1, HIDDEN_SDXL, load_table
-from pack.ip_models.layers import LayerAddress, checkpoint_order, parse_address
+from kit.models.checkpoints import HIDDEN_SD1, HIDDEN_SDXL, load_table
+from pack.ip_models.weights.unet_layers import LayerAddress, checkpoint_order, parse_address
 
 # (block, number, layers), in the order of the index in the file: specification, section 3.1.
 SD1 = [

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from checkpoints import as_tensors, load_table
+from kit.models.checkpoints import as_tensors, load_table
+from pack.ip_models.adapter.lora import processor_names, renamed, require_whole
+from pack.ip_models.adapter.state_dict import canonical
 from pack.ip_models.errors import BrokenFile
-from pack.ip_models.layers import LayerAddress
-from pack.ip_models.lora import processor_names, renamed, require_whole
-from pack.ip_models.state_dict import canonical
+from pack.ip_models.weights.unet_layers import LayerAddress
 from torch import Tensor
 
 Blocks = list[tuple[str, int, int]]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pack.ip_models import outline
-from pack.ip_models.layer_grids import LayerGrid, layer_grids
-from pack.ip_models.mask_sheet import MaskView
-from pack.ip_models.masks import MaskRule
+from pack.ip_models.attention.mask_sheet import MaskView
+from pack.ip_models.attention.masks import MaskRule
+from pack.ip_models.weights import outline
+from pack.ip_models.weights.outline import LayerGrid, layer_grids
 from PIL import ImageFont
 from torch import Tensor
 

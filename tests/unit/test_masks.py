@@ -11,9 +11,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pack.ip_models import masks
+from pack.ip_models.attention import masks
+from pack.ip_models.attention.masks import Crop, MaskRule, RegionMask
 from pack.ip_models.errors import BadInput
-from pack.ip_models.masks import Crop, MaskRule, RegionMask
 from PIL import Image
 from torch import Tensor
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from pack.ip_models.errors import BadInput
-from pack.ip_models.noise import MOST_BLUR, Noise, Recipe, _moved, noisy
+from pack.ip_models.pictures.noise import MOST_BLUR, Noise, Recipe, _moved, noisy
 from torch import Tensor
 
 SIGMAS = 4

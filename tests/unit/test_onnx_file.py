@@ -13,9 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pack.ip_models.errors import BrokenFile, IPAdapterError
-from pack.ip_models.onnx_file import read_network, read_signature
-from pack.ip_models.onnx_graph import OnnxModule
-from pack.ip_models.protobuf import Fields, Malformed, floats, integers, signed
+from pack.ip_models.onnx.file import read_network, read_signature
+from pack.ip_models.onnx.module import OnnxModule
+from pack.ip_models.onnx.wire import Fields, Malformed, floats, integers, signed
 
 onnx = pytest.importorskip("onnx")
 
@@ -55,7 +55,7 @@ RELU = node("Relu", ["x"], "y") + value(11, "x") + value(12, "y")
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import face_packs
+    from kit.models import face_packs
 
     return face_packs.make_pack(tmp_path_factory.mktemp("packs") / "buffalo_l", grown=True)
 

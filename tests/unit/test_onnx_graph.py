@@ -12,8 +12,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pack.ip_models.errors import BrokenFile, UnsupportedNetwork
-from pack.ip_models.onnx_file import read_network
-from pack.ip_models.onnx_graph import OPERATORS, OnnxModule
+from pack.ip_models.onnx.file import read_network
+from pack.ip_models.onnx.module import OPERATORS, OnnxModule
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 onnx = pytest.importorskip("onnx")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from checkpoints import HIDDEN_SD1, HIDDEN_SDXL
-from pack.ip_models import outline
-from pack.ip_models.layers import LayerAddress, checkpoint_order, transformers
+from kit.models.checkpoints import HIDDEN_SD1, HIDDEN_SDXL
+from pack.ip_models.weights import outline
+from pack.ip_models.weights.unet_layers import LayerAddress, checkpoint_order, transformers
 
 # Side of the latent at each transformer, worked out by hand: it halves at every level.
 SIDES = {

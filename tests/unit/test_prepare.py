@@ -9,8 +9,8 @@ import numpy
 import pytest
 import torch
 from pack.ip_models.errors import BadInput
-from pack.ip_models.image import Fit, fit_images
-from pack.ip_models.prepare import (
+from pack.ip_models.pictures.fit import Fit, fit_images
+from pack.ip_models.pictures.prepare import (
     CLIP_MEAN,
     Framing,
     Ground,
@@ -20,7 +20,7 @@ from pack.ip_models.prepare import (
     prepare_mask,
     require_room,
 )
-from pack.ip_models.sharpen import sharpen
+from pack.ip_models.pictures.sharpen import sharpen
 from PIL import Image
 from torch import Tensor
 

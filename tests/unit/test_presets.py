@@ -7,11 +7,11 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pack.ip_models.blocks import parse_blocks
 from pack.ip_models.errors import BadInput
-from pack.ip_models.layers import LayerAddress, checkpoint_order
-from pack.ip_models.presets import PRESETS, preset
-from pack.ip_models.weights import EVERYWHERE, Gain, Weights
+from pack.ip_models.weights.gains import EVERYWHERE, Gain, Weights
+from pack.ip_models.weights.presets import PRESETS, preset
+from pack.ip_models.weights.text import parse_blocks
+from pack.ip_models.weights.unet_layers import LayerAddress, checkpoint_order
 
 # Blocks in the order in which they run, which is that of `transformer_index`, with their layers.
 SD1 = [

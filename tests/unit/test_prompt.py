@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from pack.ip_models.keyvalue import NEGATIVE, POSITIVE, SILENT, KeyValues, Row
-from pack.ip_models.layers import LayerAddress
-from pack.ip_models.masks import Crop, RegionMask
-from pack.ip_models.prompt import BatchMode, Call, ImagePrompt, Part, PromptStack
-from pack.ip_models.schedule import Ramp, SigmaWindow
+from pack.ip_models.attention.keyvalue import NEGATIVE, POSITIVE, SILENT, KeyValues, Row
+from pack.ip_models.attention.masks import Crop, RegionMask
+from pack.ip_models.attention.prompt import BatchMode, Call, ImagePrompt, Part, PromptStack
+from pack.ip_models.weights.schedule import Ramp, SigmaWindow
+from pack.ip_models.weights.unet_layers import LayerAddress
 
 PARTS = (Part(NEGATIVE), Part(POSITIVE))
 EARLY, LATE = SigmaWindow(start=14.6, end=5.0), SigmaWindow(start=5.0, end=0.0)

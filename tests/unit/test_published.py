@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
-from checkpoints import Table, all_tables, as_published, load_table
-from pack.ip_models.errors import IPAdapterError
-from pack.ip_models.published import (
+from kit.models.checkpoints import Table, all_tables, as_published, load_table
+from pack.ip_models.adapter.published import (
     ADAPTER_ADDRESSES,
     ENCODER_ADDRESSES,
     RULES,
@@ -16,9 +15,10 @@ from pack.ip_models.published import (
     rank,
     shortcut,
 )
-from pack.ip_models.recognise import read_spec
-from pack.ip_models.spec import AdapterSpec, Family
-from pack.ip_models.state_dict import canonical
+from pack.ip_models.adapter.recognise import read_spec
+from pack.ip_models.adapter.spec import AdapterSpec, Family
+from pack.ip_models.adapter.state_dict import canonical
+from pack.ip_models.errors import IPAdapterError
 
 PLAIN = "model.safetensors"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from pack.ip_models import errors
-from pack.ip_models.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES
+from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES
 
 README = (ROOT / "README.md").read_text("utf-8")
 ERRORS = {name for name, _ in inspect.getmembers(errors, inspect.isclass)} - {"IPAdapterError"}

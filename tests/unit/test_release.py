@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from packed import packed
+from kit.release.packed import packed
 
 yaml = pytest.importorskip("yaml")
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / ".github" / "workflows"
-FILES = ("pyproject.toml", "CHANGELOG.md", "ip_models/embeds_file.py")
+FILES = ("pyproject.toml", "CHANGELOG.md", "ip_models/references/embeds_file.py")
 
 
 def release_module() -> Any:
@@ -105,7 +105,12 @@ def test_one_version_everywhere(tmp_path: Path) -> None:
         ("pyproject.toml", r'^version = ".*"', 'version = "9.9.9"', "embeds are signed"),
         ("pyproject.toml", r'^version = ".*"', 'version = "9.9"', "is not X.Y.Z"),
         ("CHANGELOG.md", r"^## .*$", "## 9.9.9", "the changelog begins with '9.9.9'"),
-        ("ip_models/embeds_file.py", r'^PACK = ".*"', 'PACK = "other"', "embeds are signed"),
+        (
+            "ip_models/references/embeds_file.py",
+            r'^PACK = ".*"',
+            'PACK = "other"',
+            "embeds are signed",
+        ),
     ):
         edit(copy(tmp_path), name, old, new)
         assert any(words in one for one in release.differences(tmp_path)), words

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 from pack.ip_models.errors import BadInput
-from pack.ip_models.number_list import parse_numbers
-from pack.ip_models.schedule import Curve, Ramp, SigmaWindow
+from pack.ip_models.inputs import parse_numbers
+from pack.ip_models.weights.schedule import Curve, Ramp, SigmaWindow
 
 BY_THE_BOOK: dict[str, Callable[[float], float]] = {  # section 4.1, frame weights
     "linear": lambda x: x,

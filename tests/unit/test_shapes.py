@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from checkpoints import (
+from kit.models.checkpoints import (
     CONTAINERS,
     HIDDEN_SD1,
     HIDDEN_SDXL,
@@ -21,11 +21,11 @@ from checkpoints import (
     lora_shapes,
     tiny_shapes,
 )
-from pack.ip_models.adapter import IPAdapter
+from pack.ip_models.adapter.module import IPAdapter
+from pack.ip_models.adapter.recognise import read_spec
+from pack.ip_models.adapter.spec import AdapterSpec, require_supported
+from pack.ip_models.adapter.state_dict import canonical
 from pack.ip_models.errors import UnsupportedAdapter
-from pack.ip_models.recognise import read_spec
-from pack.ip_models.spec import AdapterSpec, require_supported
-from pack.ip_models.state_dict import canonical
 from torch import nn
 
 TABLES = all_tables()

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from checkpoints import (
+from kit.models.checkpoints import (
     CONTAINERS,
     as_tensors,
     contained,
@@ -20,16 +20,11 @@ from checkpoints import (
     tiny_shapes,
     write,
 )
-from pack.ip_models.adapter import IPAdapter
-from pack.ip_models.errors import (
-    BrokenFile,
-    IPAdapterError,
-    UnknownAdapter,
-    UnsupportedAdapter,
-)
-from pack.ip_models.recognise import read_spec
-from pack.ip_models.spec import Kind
-from pack.ip_models.state_dict import AdapterWeights, canonical
+from pack.ip_models.adapter.module import IPAdapter
+from pack.ip_models.adapter.recognise import read_spec
+from pack.ip_models.adapter.spec import Kind
+from pack.ip_models.adapter.state_dict import AdapterWeights, canonical
+from pack.ip_models.errors import BrokenFile, IPAdapterError, UnknownAdapter, UnsupportedAdapter
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 

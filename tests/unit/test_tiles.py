@@ -8,10 +8,10 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from pack.ip_models.bounds import chosen, whole, within
 from pack.ip_models.errors import BadInput
-from pack.ip_models.image import Fit, fit_images, square_side
-from pack.ip_models.tiles import TileMerge, Tiling, cut, merge_tiles
+from pack.ip_models.inputs import chosen, whole, within
+from pack.ip_models.pictures.fit import Fit, fit_images, square_side
+from pack.ip_models.pictures.tiles import TileMerge, Tiling, cut, merge_tiles
 from PIL import Image
 from torch import Tensor
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pack.ip_models import outline
-from pack.ip_models.blocks import parse_blocks
 from pack.ip_models.errors import BadInput
-from pack.ip_models.number_list import parse_numbers
-from pack.ip_models.presets import PRESETS, preset
-from pack.ip_models.schedule import Curve, Ramp
-from pack.ip_models.weight_answers import DrawnWeights, drawn_schedule, drawn_weights
+from pack.ip_models.inputs import parse_numbers
+from pack.ip_models.weights import outline
+from pack.ip_models.weights.answers import DrawnWeights, drawn_schedule, drawn_weights
+from pack.ip_models.weights.presets import PRESETS, preset
+from pack.ip_models.weights.schedule import Curve, Ramp
+from pack.ip_models.weights.text import parse_blocks
 
 WRITER = Path(__file__).resolve().parents[1] / "web" / "weight_writer.mjs"
 

@@ -1,0 +1,87 @@
+"""The LoRA inside a FaceID file, under names that say where in the UNet it belongs.
+
+FaceID files number the attention layers of the UNet, self-attention included, in the order of
+diffusers' `attn_processors` (tencent-ailab/IP-Adapter @ 62e4af9, `ip_adapter_faceid.py`): down
+blocks, up blocks, middle block; in each transformer block the self-attention comes first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import Tensor
+
+from ..errors import BrokenFile
+from ..weights.unet_layers import LayerAddress, checkpoint_order, transformers
+from .state_dict import Shaped
+
+PARTS = ("to_q", "to_k", "to_v", "to_out")
+_STAGES = {"down": "down_blocks.{}", "mid": "mid_block", "up": "up_blocks.{}"}
+_KEY = re.compile(r"^(\d+)\.(to_(?:q|k|v|out)_lora\.(?:down|up)\.weight)$")
+
+
+def processor_names(addresses: Iterable[LayerAddress]) -> list[str]:
+    """diffusers' name of every attention, self and cross, in the order of adapter files.
+
+    Args:
+        addresses: all cross-attention layers of a model.
+    """
+    known = list(addresses)
+    paths: dict[LayerAddress, str] = {}
+    for transformer, layers in transformers(known).items():
+        block = _STAGES[transformer.stage].format(transformer.level)
+        for address in layers:
+            paths[address] = (
+                f"{block}.attentions.{transformer.number}.transformer_blocks.{address.layer}"
+            )
+    return [
+        f"{paths[address]}.attn{half}.processor"
+        for address in checkpoint_order(known)
+        for half in (1, 2)
+    ]
+
+
+def require_whole(lora: Mapping[str, Shaped], layers: int, name: str) -> None:
+    """Refuse a LoRA that has not got both halves of every map of every attention.
+
+    Args:
+        layers: number of cross-attention layers.
+
+    Raises:
+        BrokenFile: a tensor is missing or too much, or two halves do not fit each other.
+    """
+    wanted = [f"{number}.{part}_lora" for number in range(2 * layers) for part in PARTS]
+    keys = {f"{stem}.{half}.weight" for stem in wanted for half in ("down", "up")}
+    problem = ""
+    if missing := sorted(keys - lora.keys()):
+        problem = f"has a LoRA without {missing[0]}"
+    elif extra := sorted(lora.keys() - keys):
+        problem = f"has a LoRA with an unknown tensor {extra[0]}"
+    else:
+        for stem in wanted:
+            down, up = lora[f"{stem}.down.weight"].shape, lora[f"{stem}.up.weight"].shape
+            if len(down) != 2 or len(up) != 2 or down[0] != up[1]:
+                problem = f"has a LoRA whose halves of {stem} do not fit each other"
+                break
+    if problem:
+        raise BrokenFile(
+            f"{name} {problem}", "a whole adapter file is needed", "Download the file again"
+        )
+
+
+def renamed(
+    lora: Mapping[str, Tensor], addresses: Sequence[LayerAddress], name: str
+) -> dict[str, Tensor]:
+    """The LoRA of a file as a LoRA of diffusers' (`unet.<processor>.to_q_lora.down.weight`).
+
+    Args:
+        addresses: all cross-attention layers of the model it is for.
+
+    Raises:
+        BrokenFile: see `require_whole`.
+    """
+    require_whole(lora, len(addresses), name)
+    names = processor_names(addresses)
+    matches = ((_KEY.match(key), value) for key, value in lora.items())
+    return {f"unet.{names[int(m[1])]}.{m[2]}": value for m, value in matches if m}

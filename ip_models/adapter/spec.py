@@ -1,0 +1,151 @@
+"""What an adapter is: the facts that decide how it is built, fed and applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ..errors import UnsupportedAdapter
+
+
+class Family(str, Enum):
+    """The base model an adapter was trained for."""
+
+    SD1 = "SD1.5"
+    SD2 = "SD2"
+    SDXL = "SDXL"
+    KOLORS = "Kolors"
+    FLUX = "Flux"
+    SD3 = "SD3.5"
+
+
+class Kind(str, Enum):
+    """How an adapter turns image features into tokens."""
+
+    STANDARD = "standard"
+    PLUS = "plus"
+    FULL_FACE = "full face"
+    FACEID = "FaceID"
+    FACEID_PLUS = "FaceID plus"
+    PORTRAIT = "FaceID portrait"
+    PORTRAIT_UNNORMED = "FaceID portrait unnormed"
+    XLABS = "XLabs"
+    INSTANTX = "InstantX"
+
+
+class Identity(str, Enum):
+    """In which form a face recogniser's output is read."""
+
+    NORMED = "normed"
+    RAW = "raw"
+
+
+class Feature(str, Enum):
+    """Which output of the encoder an adapter reads."""
+
+    POOLED = "pooled"
+    PENULTIMATE = "penultimate"
+    IDENTITY = "identity"
+
+
+ENCODER_NAMES: dict[tuple[Feature, int], str] = {
+    (Feature.POOLED, 1024): "ViT-H",
+    (Feature.POOLED, 1280): "ViT-bigG",
+    (Feature.POOLED, 768): "ViT-L",
+    (Feature.POOLED, 1152): "SigLIP",
+    (Feature.PENULTIMATE, 1280): "ViT-H",
+    (Feature.PENULTIMATE, 1664): "ViT-bigG",
+    (Feature.PENULTIMATE, 1024): "ViT-L",
+    (Feature.PENULTIMATE, 1152): "SigLIP",
+    (Feature.IDENTITY, 512): "face",
+}
+IDENTITY_WIDTH = 512
+UNET_FAMILIES = {768: Family.SD1, 1024: Family.SD2, 2048: Family.SDXL}
+_CLIP_KINDS = (Kind.STANDARD, Kind.PLUS, Kind.FULL_FACE)
+FACE_KINDS = (Kind.FACEID, Kind.FACEID_PLUS, Kind.PORTRAIT, Kind.PORTRAIT_UNNORMED)
+
+
+@dataclass(frozen=True)
+class AdapterSpec:
+    """Everything shapes tell about an adapter.
+
+    Attributes:
+        tokens: image tokens for one reference; for full face, those of a 224 px encoder.
+        feature: encoder output that is read; `feature_width` is its last dimension.
+        context_width: width of the text context of the base model.
+        layers: index in the file of each attention layer, ascending.
+        layer_widths: query width of each of those layers, in the same order.
+        encoder: common name of the encoder with such features, e.g. "ViT-H".
+        has_lora: the file carries a LoRA for the base model.
+    """
+
+    family: Family
+    kind: Kind
+    tokens: int
+    feature: Feature
+    feature_width: int
+    context_width: int
+    layers: tuple[int, ...]
+    layer_widths: tuple[int, ...]
+    encoder: str
+    has_lora: bool
+
+    @property
+    def supported(self) -> bool:
+        """Whether this version of the pack can apply such an adapter."""
+        if self.family is Family.KOLORS:
+            return self.kind in (Kind.PLUS, Kind.FACEID_PLUS)
+        return self.family in UNET_FAMILIES.values() and self.kind in _CLIP_KINDS + FACE_KINDS
+
+    @property
+    def needs_face(self) -> bool:
+        """Whether it reads who a face belongs to."""
+        return self.kind in FACE_KINDS
+
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether it reads an image encoder, be it of a whole picture or of the face in it."""
+        return self.feature is not Feature.IDENTITY
+
+    @property
+    def identity(self) -> Identity | None:
+        """In which form the face is read, None if it is not."""
+        if not self.needs_face:
+            return None
+        raw = self.kind is Kind.PORTRAIT_UNNORMED or self.family is Family.KOLORS
+        return Identity.RAW if raw else Identity.NORMED
+
+    @property
+    def through_text_projection(self) -> bool:
+        """Whether its tokens are as wide as the text encoder's, and projected as the text is."""
+        return self.family is Family.KOLORS and self.kind is Kind.FACEID_PLUS
+
+    @property
+    def needs(self) -> str:
+        """What its references are made with, e.g. "ViT-H and a face"."""
+        if not self.needs_face:
+            return self.encoder
+        return f"{self.encoder} and a face" if self.needs_encoder else "a face"
+
+    def describe(self) -> str:
+        """One line for people, e.g. "SD1.5, plus, 16 tokens, 16 layers, needs ViT-H"."""
+        twin = "; InstantID looks the same" if self.kind is Kind.PORTRAIT_UNNORMED else ""
+        return (
+            f"{self.family.value}, {self.kind.value}, {self.tokens} tokens, "
+            f"{len(self.layers)} layers, needs {self.needs} ({self.feature.value} features, "
+            f"{self.feature_width} wide{twin})"
+        )
+
+
+def require_supported(spec: AdapterSpec, name: str) -> None:
+    """Refuse, by name, an adapter that is recognised but cannot be applied yet.
+
+    Raises:
+        UnsupportedAdapter: always, unless `spec.supported`.
+    """
+    if not spec.supported:
+        raise UnsupportedAdapter(
+            f"{name} is a {spec.family.value} adapter of kind {spec.kind.value}",
+            "adapters of SD1.5, SD2, SDXL and Kolors can be applied",
+            "Choose one of those, or update this pack",
+        )

@@ -1,0 +1,215 @@
+"""Which part of the picture hears the reference, on the grid of each layer."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from threading import Lock
+from typing import NamedTuple
+
+import numpy
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from ..errors import BadInput
+from .device_cache import DeviceCache
+
+_PIXELS = 8  # of the picture for one of the latent, along each side
+_OVERSHOOT = 1.0
+_TOGETHER = 16  # planes resized at a time: bounds what a long video's masks need for a moment
+
+
+class MaskRule(str, Enum):
+    """How a mask becomes one weight for each query."""
+
+    AREA = "area"  # the mean over each cell of the layer's true grid, greys kept
+    DIFFUSERS = "diffusers"  # black or white, bicubic, on the grid that the mask's shape suggests
+
+
+class Crop(NamedTuple):
+    """The part of the picture that a conditioning with an area covers, in latent pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    full_height: int
+    full_width: int
+
+
+class RegionMask:
+    """Masks, reduced once for each grid on which a layer attends; they stay in main memory.
+
+    Args:
+        mask: (height, width), (masks, height, width), (masks, 1, height, width),
+            (1, masks, height, width) or (masks, height, width, 1); 0 for silent, 1 for heard.
+
+    Raises:
+        BadInput: see `require_mask`.
+    """
+
+    def __init__(
+        self, mask: Tensor, rule: MaskRule = MaskRule.AREA, name: str = "attn_mask"
+    ) -> None:
+        planes = require_mask(mask, name)
+        self._rule = rule
+        self._planes = planes if rule is MaskRule.AREA else _binarised(planes)
+        self._on_grid: dict[tuple[int, int, Crop | None], Tensor] = {}
+        self._preparing = Lock()
+        self._moved = DeviceCache()
+
+    @property
+    def count(self) -> int:
+        """Number of masks."""
+        return len(self._planes)
+
+    def on(
+        self,
+        height: int,
+        width: int,
+        like: Tensor,
+        crops: tuple[Crop | None, ...] = (None,),
+        planes: tuple[int, ...] = (0,),
+    ) -> Tensor:
+        """(parts * pictures, height * width, 1), or (1, height * width, 1) where all agree.
+
+        Args:
+            crops: for each part of the batch what it covers of the picture, None for all of it.
+            planes: for each picture of a part the mask it hears.
+        """
+        key = (height, width, crops, planes, like.device, like.dtype)
+        return self._moved.get(
+            key, lambda: self._rows(height, width, crops, planes).to(like.dtype).to(like.device)
+        )
+
+    def release(self) -> None:
+        """Drop what was prepared for the last run."""
+        self._moved.clear()
+        with self._preparing:
+            self._on_grid.clear()
+
+    def _rows(
+        self, height: int, width: int, crops: tuple[Crop | None, ...], planes: tuple[int, ...]
+    ) -> Tensor:
+        parts = [_inside(crop) for crop in crops]
+        if len(set(parts)) == 1 and len(set(planes)) == 1:
+            parts, planes = parts[:1], planes[:1]
+        pictures = list(planes)
+        rows = torch.cat([self._prepared(height, width, part)[pictures] for part in parts])
+        return rows[:, :, None]
+
+    def _prepared(self, height: int, width: int, crop: Crop | None) -> Tensor:
+        """All masks on a grid, (masks, height * width)."""
+        key = (height, width, crop)
+        reduce = _area if self._rule is MaskRule.AREA else _guessed
+        with self._preparing:
+            if key not in self._on_grid:
+                some = self._planes.split(_TOGETHER)
+                self._on_grid[key] = torch.cat([reduce(p, height, width, crop) for p in some])
+            return self._on_grid[key]
+
+
+def require_mask(mask: Tensor, name: str) -> Tensor:
+    """The planes of a mask, (n, height, width) from 0 to 1.
+
+    Raises:
+        BadInput: the mask is of another shape, empty, not finite or of another range.
+    """
+    planes = _as_planes(mask)
+    if planes is None:
+        raise BadInput(
+            f"{name} has shape {tuple(mask.shape)}",
+            "masks of shape (height, width), (masks, height, width), (masks, 1, height, width), "
+            "(1, masks, height, width) or (masks, height, width, 1) are needed",
+            "Connect a MASK",
+        )
+    planes = planes.detach().to("cpu", torch.float32)
+    if planes.numel() == 0 or not bool(torch.isfinite(planes).all()):
+        raise BadInput(
+            f"{name} of shape {tuple(mask.shape)} is empty or holds values that are not finite",
+            "a mask needs numbers from 0 to 1",
+            "Connect another MASK",
+        )
+    low, high = float(planes.min()), float(planes.max())
+    # Sharp filters overshoot by less than that; greys of 8 bits do not stay below.
+    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+        raise BadInput(
+            f"{name} holds values from {low:g} to {high:g}",
+            "a mask needs numbers from 0 to 1",
+            "Divide it by its greatest value, e.g. by 255",
+        )
+    return planes.clamp(0, 1)
+
+
+def _as_planes(mask: Tensor) -> Tensor | None:
+    if mask.ndim == 2:
+        return mask[None]
+    if mask.ndim == 3:
+        return mask
+    if mask.ndim != 4:
+        return None
+    if mask.shape[1] == 1:
+        return mask[:, 0]
+    if mask.shape[3] == 1:  # before the next: one picture of one channel, not lines of one pixel
+        return mask[..., 0]
+    return mask[0] if mask.shape[0] == 1 else None
+
+
+def _inside(crop: Crop | None) -> Crop | None:
+    """The crop cut off at the border of the picture; None if it covers everything."""
+    if crop is None:
+        return None
+    full_height, full_width = max(1, crop.full_height), max(1, crop.full_width)
+    top, bottom = _span(crop.top, crop.height, full_height)
+    left, right = _span(crop.left, crop.width, full_width)
+    inside = Crop(top, left, bottom - top, right - left, full_height, full_width)
+    return None if inside[2:4] == inside[4:] else inside
+
+
+def _span(start: int, length: int, full: int) -> tuple[int, int]:
+    first = min(max(0, start), full - 1)
+    return first, min(max(first + 1, start + length), full)
+
+
+def _cut(planes: Tensor, crop: Crop | None, mode: str) -> Tensor:
+    if crop is None:
+        return planes
+    top, left, height, width, *full = (side * _PIXELS for side in crop)
+    if list(planes.shape[-2:]) != full:
+        planes = interpolate(planes[None], size=full, mode=mode)[0]
+    return planes[:, top : top + height, left : left + width]
+
+
+def _area(planes: Tensor, height: int, width: int, crop: Crop | None) -> Tensor:
+    cells = interpolate(_cut(planes, crop, "area")[None], size=(height, width), mode="area")
+    return cells.flatten(2)[0]
+
+
+def _guessed(planes: Tensor, height: int, width: int, crop: Crop | None) -> Tensor:
+    """What diffusers 0.42 (`IPAdapterMaskProcessor.downsample`) gives to a layer.
+
+    It knows the number of queries only and takes their grid to have the shape of the mask.
+    """
+    cut = _cut(planes, crop, "nearest-exact")
+    queries = height * width
+    ratio = cut.shape[2] / cut.shape[1]
+    rows = max(1, int(math.sqrt(queries / ratio)))
+    rows += int(queries % rows != 0)
+    columns = max(1, queries // rows)
+    cells = interpolate(cut[None], size=(rows, columns), mode="bicubic").flatten(2)[0]
+    return pad(cells, (0, queries - rows * columns))  # a negative number of zeros cuts
+
+
+def _binarised(planes: Tensor) -> Tensor:
+    """0 or 1 as `IPAdapterMaskProcessor.preprocess` makes them of the same masks as 8-bit greys."""
+    height, width = (max(_PIXELS, side - side % _PIXELS) for side in planes.shape[1:])
+    greys = planes.clamp(0, 1).mul(255).round().to(torch.uint8)
+    sized = [
+        numpy.asarray(
+            Image.fromarray(grey.numpy()).resize((width, height), Image.Resampling.LANCZOS)
+        )
+        for grey in greys
+    ]
+    return torch.from_numpy(numpy.stack(sized)).ge(128).float()

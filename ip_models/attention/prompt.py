@@ -1,0 +1,214 @@
+"""References as they ride on a MODEL: frozen, stacked, resolved once for each model call."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from torch import Tensor
+
+from ..weights.schedule import Ramp, SigmaWindow
+from ..weights.unet_layers import LayerAddress
+from .keyvalue import SILENT, KeyValues, Row
+from .masks import Crop, RegionMask
+
+
+class BatchMode(str, Enum):
+    """Which reference, and which mask, each picture of a batch or frame of a video hears."""
+
+    ALL = "all references in every picture"
+    REPEAT_LAST = "one per picture, last repeats"
+    LOOP = "one per picture, loop"
+    SPREAD = "one per picture, spread"
+
+
+_PICK: dict[BatchMode, Callable[[int, int, int], int]] = {
+    BatchMode.ALL: lambda place, total, count: min(place, count - 1),
+    BatchMode.REPEAT_LAST: lambda place, total, count: min(place, count - 1),
+    BatchMode.LOOP: lambda place, total, count: place % count,
+    BatchMode.SPREAD: lambda place, total, count: min(place * count // total, count - 1),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One conditioning's share of a batch.
+
+    Attributes:
+        polarity: `POSITIVE` or `NEGATIVE`.
+        crop: the part of the picture it is about, None for all of it.
+        bindings: the references that were bound to it.
+    """
+
+    polarity: int
+    crop: Crop | None = None
+    bindings: frozenset[object] = frozenset()
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the model.
+
+    Attributes:
+        parts: equal shares of the batch, in its order.
+        frames: place in the whole run of each picture of a part.
+        total: number of pictures in the whole run.
+        sigma: noise level, None if nobody asked for it.
+        step, steps: place in the sampler's schedule and its length.
+    """
+
+    parts: tuple[Part, ...]
+    frames: tuple[int, ...] = (0,)
+    total: int = 1
+    sigma: float | None = None
+    step: int = 0
+    steps: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePrompt:
+    """One adapter with its references, ready for attention.
+
+    Attributes:
+        key_values: with the scale and the block weights built in.
+        positions: place in `key_values` of each layer that is heard.
+        window: None for the whole run.
+        mask: None for the whole picture.
+        label: what to call it in messages.
+        steps: factors over the steps of a run.
+        frames: factors over the pictures of a batch.
+        batch: which picture hears which reference and mask.
+        binding: heard only by conditionings marked with it; None for all.
+    """
+
+    key_values: KeyValues
+    positions: Mapping[LayerAddress, int]
+    window: SigmaWindow | None = None
+    mask: RegionMask | None = None
+    label: str = ""
+    steps: tuple[Ramp, ...] = ()
+    frames: tuple[Ramp, ...] = ()
+    batch: BatchMode = BatchMode.ALL
+    binding: object | None = None
+
+    @property
+    def timed(self) -> bool:
+        """Whether the noise level has to be known to tell how it is heard."""
+        return self.window is not None or bool(self.steps)
+
+    def at(self, call: Call) -> HeardPrompt | None:
+        """How it is heard in one call, None if it is not."""
+        if self.window and call.sigma is not None and not self.window.contains(call.sigma):
+            return None
+        loudness = math.prod(ramp.at(call.step, call.steps) for ramp in self.steps)
+        rows = self._rows(call, loudness)
+        if all(row.source == SILENT or row.weight == 0 for row in rows):
+            return None
+        if self.mask is None:
+            return HeardPrompt(self, rows)
+        crops = tuple(part.crop for part in call.parts)
+        return HeardPrompt(self, rows, crops, self._pick(call, self.mask.count))
+
+    def _rows(self, call: Call, loudness: float) -> tuple[Row, ...]:
+        """One row for each part or, if its pictures differ, for each picture."""
+        count = self.key_values.references
+        factors = [
+            loudness * math.prod(ramp.at(frame, call.total) for ramp in self.frames)
+            for frame in call.frames
+        ]
+        pictures = list(zip(self._pick(call, count), factors, strict=True))
+        if len(set(pictures)) == 1:
+            pictures = pictures[:1]
+        return tuple(
+            Row(part.polarity * count + reference, factor)
+            if self.binding is None or self.binding in part.bindings
+            else Row(SILENT)
+            for part in call.parts
+            for reference, factor in pictures
+        )
+
+    def _pick(self, call: Call, count: int) -> tuple[int, ...]:
+        pick = _PICK[self.batch]
+        return tuple(pick(frame, call.total, count) for frame in call.frames)
+
+    def release(self) -> None:
+        """Drop copies made for a run."""
+        self.key_values.release()
+        if self.mask is not None:
+            self.mask.release()
+
+
+@dataclass(frozen=True, eq=False)
+class HeardPrompt:
+    """An image prompt in one model call.
+
+    Attributes:
+        rows: what each equal share of the batch attends to.
+        crops: part of the picture of each conditioning; used with a mask only.
+        planes: mask of each picture of a part; used with a mask only.
+    """
+
+    prompt: ImagePrompt
+    rows: tuple[Row, ...]
+    crops: tuple[Crop | None, ...] = (None,)
+    planes: tuple[int, ...] = (0,)
+
+    def key_values(self, address: LayerAddress, like: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Key and value of a layer, (len(rows), tokens, width), None if the layer is silent."""
+        position = self.prompt.positions.get(address)
+        if position is None:
+            return None
+        return self.prompt.key_values.layer(position, self.rows, like)
+
+    def mask_on(self, grid: tuple[int, int] | None, like: Tensor) -> Tensor | None:
+        """(1 or batch, queries, 1), None for the whole picture."""
+        if self.prompt.mask is None or grid is None:
+            return None
+        return self.prompt.mask.on(*grid, like, self.crops, self.planes)
+
+
+@dataclass(frozen=True, eq=False)
+class ActivePrompts:
+    """What one model call hears, resolved once before its first layer."""
+
+    prompts: tuple[HeardPrompt, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PromptStack:
+    """All image prompts of a MODEL, in the order in which they were applied."""
+
+    prompts: tuple[ImagePrompt, ...] = ()
+
+    def add(self, *prompts: ImagePrompt) -> PromptStack:
+        """A new stack with more prompts."""
+        return PromptStack((*self.prompts, *prompts))
+
+    @property
+    def timed(self) -> bool:
+        """Whether the noise level has to be known to tell who is heard."""
+        return any(prompt.timed for prompt in self.prompts)
+
+    def under(self, to_sigma: Callable[[float], float]) -> PromptStack:
+        """The same with windows for another noise schedule."""
+        return PromptStack(
+            tuple(
+                prompt
+                if prompt.window is None
+                else dataclasses.replace(prompt, window=prompt.window.under(to_sigma))
+                for prompt in self.prompts
+            )
+        )
+
+    def at(self, call: Call) -> ActivePrompts:
+        """What is heard in one call, whose noise level may be None unless `timed`."""
+        heard = (prompt.at(call) for prompt in self.prompts)
+        return ActivePrompts(tuple(prompt for prompt in heard if prompt is not None))
+
+    def cleanup(self) -> None:
+        """Called by the host after each sampling run."""
+        for prompt in self.prompts:
+            prompt.release()

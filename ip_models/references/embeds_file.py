@@ -1,0 +1,264 @@
+"""The pack's own file of embeds: tensors and a JSON text that says what they are.
+
+The text stands in the metadata of a .safetensors file under `KEY`. It is one entry only, because
+the order of several is not fixed and one content should always give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from ..attention.masks import require_mask
+from ..errors import BadInput, BrokenFile
+from .features import FaceFeatures, Features, ImageFeatures, Region, Regions
+
+KEY = "ipadapter_embeds"
+VERSION = 1
+PACK = "ip-adapter-nodes 0.1.0"
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+_POSITIVE = {"pooled": 2, "penultimate": 3}  # with their ranks
+_NEGATIVE = {"negative_pooled": "pooled", "negative_penultimate": "penultimate"}
+_LONGEST_TEXT = 500
+_LARGEST = sys.float_info.max
+
+
+def pack(embeds: Features | Regions) -> tuple[dict[str, Tensor], str]:
+    """Tensors by name and the text that describes them.
+
+    Raises:
+        BadInput: the embeds hold nobody, or values that are not finite.
+    """
+    tensors: dict[str, Tensor] = {}
+    if isinstance(embeds, Regions):
+        parts = [_region(region, f"{i}.", tensors) for i, region in enumerate(embeds.regions)]
+    else:
+        parts = [_features(embeds, "0.", tensors)]
+    plan = {
+        "version": VERSION,
+        "pack": PACK,
+        "regions": isinstance(embeds, Regions),
+        "parts": parts,
+    }
+    return tensors, json.dumps(plan, sort_keys=True)
+
+
+def require_storable(features: Features) -> None:
+    """Refuse embeds of nobody, which no loader would take.
+
+    Raises:
+        BadInput: there are no references.
+    """
+    if not features.count:
+        raise BadInput(
+            f"the embeds of {features.source} hold nobody",
+            "one reference or more is needed",
+            "Choose a picture that shows a face",
+        )
+
+
+def _region(region: Region, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    if not math.isfinite(region.scale):
+        raise BadInput(f"a region has scale {region.scale}", "a number is needed", "Enter 1")
+    plan = _features(region.features, prefix, tensors)
+    mask = None
+    if region.mask is not None:
+        mask = _put(region.mask, f"{prefix}mask", tensors)
+    return {**plan, "scale": region.scale, "mask": mask}
+
+
+def _features(features: Features, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    require_storable(features)
+    if isinstance(features, ImageFeatures):
+        return _image(features, prefix, tensors)
+    crops = features.crops
+    return {
+        "sort": "face",
+        "source": _plain(features.source),
+        "references": features.count,
+        "doubts": {_plain(key): _plain(why) for key, why in features.doubts.items()},
+        "shapes": {"identity": _put(features.identity, f"{prefix}identity", tensors)},
+        "crops": None if crops is None else _image(crops, f"{prefix}crops.", tensors),
+    }
+
+
+def _image(features: ImageFeatures, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    rows = {name: getattr(features, name) for name in (*_POSITIVE, *_NEGATIVE)}
+    return {
+        "sort": "image",
+        "source": _plain(features.source),
+        "encoder": _plain(features.encoder),
+        "references": features.count,
+        "shapes": {
+            name: _put(row, prefix + name, tensors) for name, row in rows.items() if row is not None
+        },
+    }
+
+
+def _plain(text: str) -> str:
+    """As the reader takes it; a name may come from a folder that was named otherwise."""
+    seen = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return seen[:_LONGEST_TEXT]
+
+
+def _put(rows: Tensor, name: str, tensors: dict[str, Tensor]) -> list[int]:
+    rows = rows if rows.dtype in DTYPES else rows.float()
+    if not bool(torch.isfinite(rows).all()):
+        raise BadInput(
+            f"{name} of the embeds holds values that are not finite",
+            "numbers are needed",
+            "Encode the reference again, in single precision if it was in half",
+        )
+    # Copies, for the file cannot hold two views of one memory.
+    tensors[name] = rows.detach().to("cpu", copy=True).contiguous()
+    return list(rows.shape)
+
+
+def unpack(tensors: Mapping[str, Tensor], text: str, name: str) -> Features | Regions:
+    """The embeds a file was made of.
+
+    Raises:
+        BrokenFile: text and tensors are not those of embeds, or of a newer version.
+    """
+    return _Reader(tensors, name).read(text)
+
+
+class _Reader:
+    """Takes nothing the text says for granted."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], name: str) -> None:
+        self.tensors, self.name = tensors, name
+        self.used: set[str] = set()
+
+    def read(self, text: str) -> Features | Regions:
+        try:
+            plan = self.table(json.loads(text), "its description")
+        except (ValueError, RecursionError):
+            raise self.broken("has a description that is not JSON") from None
+        version = plan.get("version")
+        if type(version) is not int or version < 1:
+            raise self.broken("does not say which version of the format it is")
+        if version > VERSION:
+            raise BrokenFile(
+                f"{self.name} was made by a newer version of this pack (format {version})",
+                f"files of format {VERSION} can be read",
+                "Update this pack",
+            )
+        parts, several = plan.get("parts"), plan.get("regions")
+        if not isinstance(parts, list) or not parts or type(several) is not bool:
+            raise self.broken("does not say what it holds")
+        plans = [self.table(part, "a part of it") for part in cast("list[Any]", parts)]
+        if several:
+            embeds = Regions(tuple(self.region(one, f"{i}.") for i, one in enumerate(plans)))
+        elif len(plans) == 1:
+            embeds = self.features(plans[0], "0.")
+        else:
+            raise self.broken(f"holds {len(plans)} parts that are no regions")
+        if self.used != set(self.tensors):
+            raise self.broken("holds tensors that its description does not name")
+        return embeds
+
+    def region(self, plan: dict[str, Any], prefix: str) -> Region:
+        scale, shape, mask = plan.get("scale"), plan.get("mask"), None
+        if isinstance(scale, bool) or not isinstance(scale, int | float):
+            raise self.broken("has a region without a scale")
+        if not abs(scale) <= _LARGEST:  # neither a NaN nor a whole number without end
+            raise self.broken(f"has a region with scale {str(scale)[:20]}")
+        if shape is not None:
+            mask = self.take(f"{prefix}mask", shape)
+            try:
+                require_mask(mask, f"{prefix}mask")
+            except BadInput as error:
+                raise self.broken(f"has a mask nobody can use: {error.found}") from None
+        return Region(self.features(plan, prefix), mask, float(scale))
+
+    def features(self, plan: dict[str, Any], prefix: str) -> Features:
+        if plan.get("sort") == "image":
+            return self.image(plan, prefix)
+        if plan.get("sort") != "face":
+            raise self.broken(f"holds features of an unknown sort {str(plan.get('sort'))[:20]!r}")
+        shapes = self.table(plan.get("shapes"), "shapes")
+        identity = self.take(f"{prefix}identity", shapes.get("identity"))
+        if identity.ndim != 2 or 0 in identity.shape:
+            raise self.broken(f"holds faces of shape {tuple(identity.shape)}, not (n, 512)")
+        crops = None
+        if plan.get("crops") is not None:
+            crops = self.image(self.table(plan["crops"], "crops"), f"{prefix}crops.")
+            if crops.count != len(identity):
+                raise self.broken(f"holds {len(identity)} faces and {crops.count} pictures of them")
+        self.check_count(plan, len(identity))
+        doubts = self.table(plan.get("doubts", {}), "doubts")
+        told = {self.text(key): self.text(why) for key, why in doubts.items()}
+        return FaceFeatures(identity, crops, self.text(plan.get("source")), told)
+
+    def image(self, plan: dict[str, Any], prefix: str) -> ImageFeatures:
+        shapes = self.table(plan.get("shapes"), "shapes")
+        rows = {
+            key: self.take(prefix + key, shapes[key])
+            for key in (*_POSITIVE, *_NEGATIVE)
+            if key in shapes
+        }
+        counts = {len(rows[key]) for key in _POSITIVE if key in rows and rows[key].ndim}
+        if len(counts) != 1 or 0 in counts:
+            raise self.broken(f"holds {' and '.join(map(str, sorted(counts))) or 'no'} references")
+        for key, row in rows.items():
+            self.check_rows(key, row, rows, next(iter(counts)))
+        self.check_count(plan, next(iter(counts)))
+        return ImageFeatures(
+            pooled=rows.get("pooled"),
+            penultimate=rows.get("penultimate"),
+            negative_pooled=rows.get("negative_pooled"),
+            negative_penultimate=rows.get("negative_penultimate"),
+            source=self.text(plan.get("source")),
+            encoder=self.text(plan.get("encoder", "")),
+        )
+
+    def check_rows(self, key: str, row: Tensor, rows: Mapping[str, Tensor], count: int) -> None:
+        twin = _NEGATIVE.get(key, key)
+        positive = rows.get(twin)
+        fits = row.ndim == _POSITIVE[twin] and 0 not in row.shape
+        if positive is None or not fits or row.shape[1:] != positive.shape[1:]:
+            raise self.broken(f"holds {key} features of shape {tuple(row.shape)}")
+        if len(row) not in ({count} if twin == key else {1, count}):
+            raise self.broken(f"holds {len(row)} {key} features for {count} references")
+
+    def check_count(self, plan: dict[str, Any], count: int) -> None:
+        if plan.get("references") != count:
+            said = str(plan.get("references"))[:20]
+            raise self.broken(f"says that it holds {said} references and holds {count}")
+
+    def take(self, key: str, shape: object) -> Tensor:
+        """The tensor, if it is there as described."""
+        rows = self.tensors.get(key)
+        if rows is None:
+            raise self.broken(f"names {key}, which is not in it")
+        if shape != list(rows.shape):
+            raise self.broken(f"says that {key} is {str(shape)[:40]} and it is {list(rows.shape)}")
+        if rows.dtype not in DTYPES or not bool(torch.isfinite(rows).all()):
+            raise self.broken(f"holds values in {key} that are not finite numbers")
+        self.used.add(key)
+        return rows
+
+    def table(self, value: object, what: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.broken(f"lacks {what}")
+        return cast("dict[str, Any]", value)
+
+    def text(self, value: object) -> str:
+        if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not value.isprintable():
+            raise self.broken("does not say in plain text what made the embeds")
+        return value
+
+    def broken(self, what: str) -> BrokenFile:
+        return BrokenFile(
+            f"{self.name} {what}",
+            "embeds as Save Embeds writes them are needed",
+            "Save them again, or choose another file",
+        )

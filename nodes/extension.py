@@ -1,0 +1,20 @@
+"""What a user sees: the list of nodes, and the folders they read."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import apply, doctor, embeds, encode, faces, load, masks, prepare, stored, weights
+from .host.doctor import routes
+from .host.files import folders
+
+
+class IPAdapterExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        folders.register()
+        routes.register()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        readers = (load, prepare, encode, faces, embeds, stored)
+        modules = (*readers, weights, masks, apply, doctor)
+        return [node for module in modules for node in module.NODES]

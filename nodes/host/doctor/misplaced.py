@@ -1,0 +1,100 @@
+"""Adapters and encoders in folders where no node looks for them, by their headers."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Iterator
+from functools import lru_cache
+
+import folder_paths
+
+from ..encoder.load import read_encoder
+from ..files import checkpoint, folders
+from ..model.adapter import read_file_spec
+from .findings import Misplaced
+
+_FOLDERS = (
+    "controlnet",
+    "clip_vision",
+    "loras",
+    "checkpoints",
+    "diffusion_models",
+    "text_encoders",
+    "style_models",
+    "ipadapter",
+)
+_LARGEST_HEADER = 50_000_000
+_PICKLE = 65_536  # a torch file names its tensors at its beginning, as far as is needed here
+_ADAPTER_MARKS = (b"to_k_ip", b"ip_adapter", b"image_proj")
+_ENCODER_MARKS = (b"vision_model.post_layernorm", b"visual.ln_post")
+_TEXT = b"text_model."  # a whole CLIP is a text encoder too, and belongs where it is
+_FACEID_LORA = re.compile(r"faceid.*lora", re.IGNORECASE)
+# Whatever reading a file that somebody made may lead to.
+TROUBLE = (ValueError, OSError, LookupError, TypeError, ArithmeticError, RuntimeError)
+
+
+def misplaced() -> Iterator[Misplaced]:
+    """Each such file, and where it belongs."""
+    homes = {folder: _real_folders(folder) for folder in (folders.ADAPTERS, folders.ENCODERS)}
+    seen: set[str] = set()
+    for folder in _FOLDERS:
+        for path in _files(folder):
+            real = os.path.realpath(path)
+            kind = None if real in seen else _kind(path)
+            seen.add(real)
+            if kind is not None and not _inside(real, homes[kind]):
+                what = "an IP-Adapter" if kind == folders.ADAPTERS else "an image encoder"
+                yield Misplaced(path, what, f"it belongs into models/{kind}")
+            elif folder == "loras" and _FACEID_LORA.search(os.path.basename(path)):
+                advice = "not needed here, the FaceID adapter carries it"
+                yield Misplaced(path, "the LoRA of a FaceID adapter as a file of its own", advice)
+
+
+def _files(folder: str) -> Iterator[str]:
+    if folder not in folder_paths.folder_names_and_paths:
+        return
+    for name in folder_paths.get_filename_list(folder):
+        path = folder_paths.get_full_path(folder, name)
+        if path is not None:
+            yield path
+
+
+def _real_folders(folder: str) -> list[str]:
+    registered = folder_paths.folder_names_and_paths.get(folder, ([], set()))[0]
+    return [os.path.join(os.path.realpath(path), "") for path in registered]
+
+
+def _inside(path: str, places: list[str]) -> bool:
+    return any(path.startswith(place) for place in places)
+
+
+def _kind(path: str) -> str | None:
+    try:
+        return _read_kind(*checkpoint.identity(path))
+    except TROUBLE:
+        return None
+
+
+@lru_cache(maxsize=8192)
+def _read_kind(path: str, mtime_ns: int, size: int) -> str | None:
+    """The folder a file is for, None for most files: only likely ones are really parsed."""
+    start = _start(path)
+    if any(mark in start for mark in _ADAPTER_MARKS):
+        read_file_spec(path)
+        return folders.ADAPTERS
+    if any(mark in start for mark in _ENCODER_MARKS) and _TEXT not in start:
+        read_encoder(path)
+        return folders.ENCODERS
+    return None
+
+
+def _start(path: str) -> bytes:
+    """The header of a safetensors file, or the first bytes of any other."""
+    with open(path, "rb") as file:
+        first = file.read(9)
+        if len(first) == 9 and first[8:] == b"{":
+            length = min(struct.unpack("<Q", first[:8])[0], _LARGEST_HEADER)
+            return first[8:] + file.read(length - 1)
+        return first + file.read(_PICKLE)

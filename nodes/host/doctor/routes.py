@@ -1,0 +1,90 @@
+"""What the editor asks for before anything runs: files, what is missing, what weights mean."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from aiohttp import web
+
+from ....ip_models.adapter.spec import require_supported
+from ....ip_models.errors import BadInput, IPAdapterError
+from ....ip_models.weights.answers import Question, drawn_schedule, drawn_weights
+from ..files import folders
+from ..model.adapter import read_file_spec
+from . import survey
+from .compatibility import Combination, problems
+
+
+def register() -> None:
+    """Add GET /ipadapter/about?file=NAME and others; nothing where there is no server."""
+    # The host has imported its server before it loads packs; importing it ourselves would start
+    # half a server where there is none.
+    server = getattr(sys.modules.get("server"), "PromptServer", None)
+    instance = getattr(server, "instance", None)
+    if instance is not None:
+        instance.routes.get("/ipadapter/about")(_about)
+        instance.routes.post("/ipadapter/weights")(_answering(drawn_weights))
+        instance.routes.post("/ipadapter/schedule")(_answering(drawn_schedule))
+        instance.routes.get("/ipadapter/doctor")(_doctor)
+        instance.routes.get("/ipadapter/check")(_check)
+
+
+async def _about(request: web.Request) -> web.Response:
+    # Off the event loop: an old .bin may take a moment to open.
+    text = await asyncio.to_thread(describe, request.query.get("file", ""))
+    return web.json_response({"text": [text]})
+
+
+def _answering(
+    answer: Callable[[Question], object],
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler that is sent the values of a node's widgets by name, as JSON."""
+
+    def read_and_answer(body: bytes) -> str:
+        try:
+            question = json.loads(body)
+        except (ValueError, RecursionError):
+            question = None
+        if not isinstance(question, dict):
+            raise BadInput(
+                "the question is no JSON object", "values by name are needed", "Send some"
+            )
+        return json.dumps(answer(cast("Question", question)))
+
+    async def handle(request: web.Request) -> web.Response:
+        body = await request.read()
+        try:
+            # Off the event loop: a user may type or paste anything.
+            text = await asyncio.to_thread(read_and_answer, body)
+        except BadInput as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response(text=text)
+
+    return handle
+
+
+async def _doctor(request: web.Request) -> web.Response:
+    """?log=1 writes the report to the log as well."""
+    logged = request.query.get("log", "") in ("1", "true")
+    report = await asyncio.to_thread(survey.report, logged=logged)
+    return web.json_response({"text": report.lines, "data": report.data})
+
+
+async def _check(request: web.Request) -> web.Response:
+    """?adapter=NAME&encoder=NAME&checkpoint=NAME and so on, see `Combination`."""
+    given = Combination.read(request.query)
+    return web.json_response({"text": await asyncio.to_thread(problems, given)})
+
+
+def describe(name: str) -> str:
+    """What an adapter file was recognised as, or the sentence that says why it was not."""
+    try:
+        spec = read_file_spec(folders.resolve(folders.ADAPTERS, name))
+        require_supported(spec, name)
+        return spec.describe()
+    except (IPAdapterError, OSError) as error:
+        return str(error)

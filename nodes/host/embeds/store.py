@@ -1,0 +1,279 @@
+"""The folder of saved embeds: whole files or none, under names that stay inside it."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from enum import Enum
+from itertools import count
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ....ip_models.errors import BadInput, BrokenFile
+from ....ip_models.references import embeds_file, ipadpt
+from ....ip_models.references.features import Features, Regions
+from ..files import checkpoint, folders
+from .safe_name import safe_parts
+
+_PART = ".ipadapter-part"  # the ending of a file that is being written, which no list shows
+_OLD = 3600.0  # seconds after which such a file belongs to nobody any more
+
+
+class FileFormat(str, Enum):
+    """How embeds are written."""
+
+    SAFETENSORS = "safetensors"
+    IPADPT = "ipadpt"
+
+
+class IfExists(str, Enum):
+    """What becomes of a file that has the name already."""
+
+    KEEP_BOTH = "keep both"
+    REPLACE = "replace"
+    STOP = "stop"
+
+
+def as_safetensors(embeds: Features | Regions) -> bytes:
+    """A file of the pack's own format; the same embeds always give the same bytes.
+
+    Raises:
+        BadInput: the embeds hold nobody, values that are not finite, or what no loader takes.
+    """
+    tensors, text = embeds_file.pack(embeds)
+    data = safetensors.torch.save(tensors, {embeds_file.KEY: text})
+    header = int.from_bytes(data[:8], "little")
+    if header > checkpoint.LARGEST_LABELLED:
+        raise BadInput(
+            f"the embeds take {header} bytes to describe",
+            f"at most {checkpoint.LARGEST_LABELLED} can be read again",
+            "Save fewer regions in one file",
+        )
+    label = json.loads(data[8 : 8 + header])["__metadata__"][embeds_file.KEY]
+    try:
+        back = embeds_file.pack(embeds_file.unpack(safetensors.torch.load(data), label, "the file"))
+    except BrokenFile as error:
+        raise _unreadable(error.found) from error
+    same = back[0].keys() == tensors.keys() and json.loads(back[1]) == json.loads(text)
+    if not same or not all(torch.equal(back[0][key], rows) for key, rows in tensors.items()):
+        raise _unreadable("they come back changed")
+    return data
+
+
+def as_ipadpt(entries: list[Tensor]) -> bytes:
+    """A file that diffusers takes as `ip_adapter_image_embeds`.
+
+    Raises:
+        BadInput: it could not be read again.
+    """
+    buffer = io.BytesIO()
+    torch.save(entries, buffer)
+    data = buffer.getvalue()
+    back = torch.load(io.BytesIO(data), weights_only=True)
+    try:
+        found = ipadpt.read(back, "the file", len(data))
+    except BrokenFile as error:
+        raise _unreadable(error.found) from error
+    if len(found) != len(entries) or not all(map(torch.equal, back, entries)):
+        raise _unreadable("they come back changed")
+    return data
+
+
+def _unreadable(reason: str) -> BadInput:
+    return BadInput(
+        f"the embeds could not be read again ({reason})",
+        "a file with the very same embeds is needed",
+        "Encode the reference again",
+    )
+
+
+def save(data: bytes, name: object, file_format: FileFormat, if_exists: IfExists) -> str:
+    """Write a file and say under which name it is listed.
+
+    A file that holds the same already is left alone, whatever `if_exists` is, so that a prompt
+    that is queued again and again neither fills the disk nor stops.
+
+    Raises:
+        BadInput: the name is not one, is taken, or nothing can be written there.
+    """
+    *parents, stem = safe_parts(name, folders.EMBEDS_ENDINGS)
+    home, over = _writable(), if_exists is IfExists.REPLACE
+    for listed in _candidates(os.path.join(*parents, stem), f".{file_format.value}", if_exists):
+        path = os.path.join(home, listed)
+        _require_inside(path, home)
+        there = _existing(listed)
+        if there is None or (over and there == path):
+            if _holds(path, data) or _write(path, data, over):
+                folders.forget(folders.EMBEDS)
+                return listed
+            there = path  # another server that saves here was faster
+        if if_exists is not IfExists.REPLACE and _holds(there, data):
+            return listed
+        if if_exists is not IfExists.KEEP_BOTH:
+            raise _taken(listed, there, if_exists)
+    raise AssertionError("names never end")
+
+
+def _candidates(stem: str, ending: str, if_exists: IfExists) -> Iterator[str]:
+    yield stem + ending
+    if if_exists is IfExists.KEEP_BOTH:
+        yield from (f"{stem}_{number:05}{ending}" for number in count(2))
+
+
+def _taken(listed: str, there: str, if_exists: IfExists) -> BadInput:
+    if if_exists is IfExists.STOP:
+        return BadInput(
+            f"{listed} exists already and if_exists is stop",
+            "a name that is free is needed",
+            "Type another name, or set if_exists to keep both or replace",
+        )
+    return BadInput(
+        f"{listed} is in {os.path.dirname(there)}, where nothing can be written, and would be "
+        "found before the new file",
+        "a name that is free is needed",
+        "Type another name",
+    )
+
+
+def _writable() -> str:
+    """The first place of the folder where files can be written."""
+    places = folders.homes(folders.EMBEDS)
+    for place in places:
+        with suppress(OSError):
+            os.makedirs(place, exist_ok=True)
+        if os.access(place, os.W_OK | os.X_OK):
+            return place
+    raise BadInput(
+        f"no file can be written in {', '.join(places)}",
+        "a folder for embeds that can be written is needed",
+        "Change its permissions, or enter another as ipadapter_embeds in extra_model_paths.yaml",
+    )
+
+
+def _existing(listed: str) -> str | None:
+    """Where a file of the name is found first."""
+    paths = (os.path.join(place, listed) for place in folders.homes(folders.EMBEDS))
+    return next((path for path in paths if os.path.lexists(path)), None)
+
+
+def _require_inside(path: str, home: str) -> None:
+    parent, root = os.path.realpath(os.path.dirname(path)), os.path.realpath(home)
+    if parent != root and not parent.startswith(os.path.join(root, "")):
+        raise BadInput(
+            f"name leads to {parent} by a link",
+            f"files are saved inside {root} only",
+            "Type another name",
+        )
+
+
+def _holds(path: str, data: bytes) -> bool:
+    try:
+        if os.path.getsize(path) != len(data):
+            return False
+        with open(path, "rb") as file:
+            return file.read() == data
+    except OSError:  # not there, a folder or not readable
+        return False
+
+
+def _write(path: str, data: bytes, over: bool) -> bool:
+    parent = os.path.dirname(path)
+    try:
+        os.makedirs(parent, exist_ok=True)
+        _sweep(parent)
+        return write_whole(path, data, over)
+    except OSError as error:
+        raise _unwritable(path, len(data), error) from error
+
+
+def write_whole(path: str, data: bytes, over: bool = True) -> bool:
+    """Put a file in its place when all of it is on the disk, and nothing there before.
+
+    Args:
+        over: whether it may take the place of a file that is there.
+
+    Returns:
+        Whether it is in its place, which without `over` another may have taken at any moment.
+
+    Raises:
+        OSError: it cannot be written; what was there is as it was.
+    """
+    parent = os.path.dirname(path)
+    part = os.path.join(parent, f".{uuid.uuid4().hex}{_PART}")
+    try:
+        with open(part, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if over:
+            os.replace(part, path)
+        elif not _publish(part, path):
+            return False
+    finally:  # after a stop by the user as well
+        with suppress(OSError):
+            os.unlink(part)
+    _sync_folder(parent)
+    return True
+
+
+def _publish(part: str, path: str) -> bool:
+    """Give a file its name in one step, unless the name is taken."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without links, for which each system has an error of its own
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        try:
+            os.replace(part, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(path)  # empty, and ours
+            raise
+    return True
+
+
+def _sync_folder(path: str) -> None:
+    """The new name on the disk too, where the system can open folders."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _sweep(parent: str) -> None:
+    """Remove what a crash left long ago."""
+    with os.scandir(parent) as entries:
+        parts = [entry.path for entry in entries if entry.name.endswith(_PART)]
+    for part in parts:
+        with suppress(OSError):
+            if time.time() - os.stat(part).st_mtime > _OLD:
+                os.unlink(part)
+
+
+def _unwritable(path: str, size: int, error: OSError) -> BadInput:
+    place, reason = os.path.dirname(path), error.strerror or type(error).__name__
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        needed = f"{size / 2**20:.1f} MB are needed there"
+        return BadInput(f"there is no room left in {place} ({reason})", needed, "Make room")
+    if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
+        found = f"the disk does not take the name {os.path.basename(path)!r} ({reason})"
+        return BadInput(found, "another is needed", "Type a shorter name of plain letters")
+    return BadInput(
+        f"{os.path.basename(path)} cannot be written in {place} ({reason})",
+        "a folder that can be written is needed",
+        "Type another name, or change the permissions of the folder",
+    )

@@ -1,0 +1,175 @@
+"""CLIP_VISION in, `ImageFeatures` out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ....ip_models.adapter.encoders import name_encoder
+from ....ip_models.errors import BadInput
+from ....ip_models.inputs import require, whole
+from ....ip_models.pictures.fit import Fit, blend_with, hidden_line, require_images
+from ....ip_models.pictures.square import Manner
+from ....ip_models.pictures.tiles import Rows, TileMerge, Tiling
+from ....ip_models.references.features import ImageFeatures
+from ..progress import Progress
+from .identity import fingerprint
+from .memory import Key, seen, signature
+from .run import Runner, run
+from .size import MOST_SIZE, at_size
+
+MOST_AT_ONCE = 256
+
+
+class Unconditional(str, Enum):
+    """What Plus and full face adapters hear in the negative prompt."""
+
+    ZERO_PIXELS = "zero pixels"
+    BLACK_IMAGE = "black image"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Pictures to encode and how.
+
+    Attributes:
+        images: (n, height, width, channels) in 0..1.
+        mask: which part of each picture is seen, or None.
+        negative: (1 or n, height, width, channels), or None for the reference's own rule.
+        tiling: closer looks at parts of each picture; a negative image has none.
+        at_once: squares that the encoder gets together, 0 for the usual number.
+        size: side of what the encoder gets, in pixels, 0 for its own.
+    """
+
+    images: Tensor
+    fit: Fit
+    mask: Tensor | None = None
+    negative: Tensor | None = None
+    unconditional: Unconditional = Unconditional.ZERO_PIXELS
+    tiling: Tiling = Tiling()
+    at_once: int = 0
+    size: int = 0
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """What is out of the ordinary, for people."""
+        if self.tiling.used:
+            count, merge = self.tiling.count, self.tiling.merge
+            how = f", {self.tiling.ratio:g} whole" if merge is TileMerge.BLEND else ""
+            yield f"{count} x {count} tiles, overlap {self.tiling.overlap:g}, {merge.value}{how}"
+        if self.size:
+            yield f"encoder input {self.size} x {self.size}"
+        hidden = "" if self.mask is None else hidden_line(self.mask, len(self.images))
+        if hidden:
+            yield hidden
+
+
+def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
+    """Encode references and what stands for "no reference".
+
+    Without a negative image the pooled feature is zero and the penultimate one is the encoding of
+    zero pixels, that is of the mean colour (diffusers 0.42 `prepare_ip_adapter_image_embeds`).
+
+    Raises:
+        BadInput: the images, the mask, a number or the encoder cannot be used.
+    """
+    images, negative = checked(clip_vision, reference)
+    manner, size = manner_of(reference)
+    steps = manner.steps(len(images)) + manner.tile_steps * len(images)
+    with at_size(clip_vision, size) as encoder:
+        look = signature(clip_vision, int(encoder.image_size))
+        progress = Progress(steps + (1 if negative is None else manner.steps(len(negative))))
+        runner = Runner(encoder, manner, look, progress)
+        pooled, hidden = runner.references(images)
+        if negative is not None:
+            negative_pooled, empty = _for_each(runner.plain(negative), len(hidden))
+        else:
+            negative_pooled = None if pooled is None else torch.zeros_like(pooled[:1])
+            progress.step()
+            empty = _encode_empty(encoder, reference.unconditional, look).to(hidden.device)
+    width = None if pooled is None else pooled.shape[-1]
+    return ImageFeatures(
+        pooled=pooled,
+        penultimate=hidden,
+        negative_pooled=negative_pooled,
+        negative_penultimate=empty,
+        source=name_encoder(width, hidden.shape[-1]),
+        encoder=fingerprint(clip_vision),
+    )
+
+
+def manner_of(reference: Reference) -> tuple[Manner, int]:
+    """How squares are made of the references, and their side, 0 for the encoder's own.
+
+    Raises:
+        BadInput: a number is out of range.
+    """
+    at_once = whole("batch_size", reference.at_once, 0, MOST_AT_ONCE)
+    size = whole("encoder_size", reference.size, 0, MOST_SIZE)
+    return Manner(reference.fit, reference.tiling, at_once), size
+
+
+def checked(clip_vision: Any, reference: Reference) -> tuple[Tensor, Tensor | None]:
+    """References behind their mask, and the negative ones.
+
+    Raises:
+        BadInput: the images, the mask or the encoder cannot be used.
+    """
+    _require_encoder(clip_vision)
+    images, negative = reference.images, reference.negative
+    require("image", images, Tensor, "an IMAGE")
+    require_images(images, "image")
+    if reference.mask is not None:
+        require("mask", reference.mask, Tensor, "a MASK")
+        images = blend_with(images, reference.mask, tuple(clip_vision.image_mean))
+    if negative is not None:
+        require("negative_image", negative, Tensor, "an IMAGE")
+        require_images(negative, "negative_image")
+        if len(negative) not in (1, len(images)):
+            raise BadInput(
+                f"negative_image has {len(negative)} pictures for {len(images)} references",
+                "one, or one for each reference, is needed",
+                "Connect a single negative image",
+            )
+    return images, negative
+
+
+def _for_each(rows: Rows, count: int) -> Rows:
+    """One for all, or for each of the pictures and again for each of their tiles."""
+    pooled, hidden = rows
+    again = 1 if len(hidden) == 1 else count // len(hidden)
+    if again == 1:
+        return rows
+    return None if pooled is None else pooled.repeat(again, 1), hidden.repeat(again, 1, 1)
+
+
+def _require_encoder(clip_vision: Any) -> None:
+    needed = ("encode_image", "image_size", "image_mean")
+    if not all(hasattr(clip_vision, name) for name in needed):
+        raise BadInput(
+            f"clip_vision is a {type(clip_vision).__name__}",
+            "an image encoder of ComfyUI is needed",
+            "Connect Load CLIP Vision",
+        )
+
+
+def _encode_empty(encoder: Any, unconditional: Unconditional, look: Key | None) -> Tensor:
+    """(1, sequence, width): penultimate feature of "no picture", remembered as pictures are."""
+    key, size = None if look is None else (*look, unconditional), int(encoder.image_size)
+    known = None if key is None else seen.get(key)
+    if known is not None:
+        return known[1].clone()
+    if unconditional is Unconditional.ZERO_PIXELS:
+        encoder = copy.copy(encoder)  # zero must still be zero after normalisation
+        vars(encoder).pop("encode_image", None)  # another pack's wrapper knows the original
+        encoder.image_mean, encoder.image_std = [0.0] * 3, [1.0] * 3
+    _, hidden = run(encoder, torch.zeros(1, size, size, 3))
+    if key is not None:
+        seen.put(key, (None, hidden))
+    return hidden

@@ -1,0 +1,247 @@
+"""A Hugging Face folder as CLIP_VISION: transformers' network, our reader, the host's memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+import comfy.clip_model
+import comfy.clip_vision
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import torch
+from torch import Tensor
+
+from ....ip_models.errors import BrokenFile
+from ..files import checkpoint
+from ..progress import Progress
+from .config import EncoderConfig, read_config, read_json
+
+_FILE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_LAYERS = "encoder.layers."
+_PATCHES, _PROJECTION = "embeddings.patch_embedding.weight", "visual_projection.weight"
+
+
+class Tower(torch.nn.Module):
+    """The picture's half of a CLIP or SigLIP, named and called as ComfyUI's own.
+
+    Linear layers and norms are the host's, which cast and move their weights whenever they run.
+    What transformers reads by itself (class and position embeddings, SigLIP's pooling head) the
+    host does not load with the rest, so it is brought along at each call.
+    """
+
+    def __init__(self, vision_model: torch.nn.Module, projection: torch.nn.Module) -> None:
+        super().__init__()
+        self.vision_model: Any = vision_model
+        self.visual_projection = projection
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Last hidden state, penultimate one, and pooled feature of normalised pixels."""
+        kept: list[Any] = []
+        layer: torch.nn.Module = self.vision_model.encoder.layers[-2]
+        hook = layer.register_forward_hook(lambda _module, _inputs, out: kept.append(out))
+        brought = self._brought_along(pixel_values)
+        try:
+            out = torch.func.functional_call(self.vision_model, brought, (pixel_values,))
+        finally:
+            hook.remove()
+        penultimate = kept[0][0] if isinstance(kept[0], tuple) else kept[0]
+        # Without a pooling head there is nothing but the sequence, as from ComfyUI's own SigLIP.
+        pooled = out.last_hidden_state if out.pooler_output is None else out.pooler_output
+        return out.last_hidden_state, penultimate, self.visual_projection(pooled)
+
+    def _brought_along(self, pixels: Tensor) -> dict[str, Tensor]:
+        return {
+            f"{name}.{key}": parameter.to(pixels)
+            for name, module in self.vision_model.named_modules()
+            if not hasattr(module, "comfy_cast_weights")
+            for key, parameter in module.named_parameters(recurse=False)
+        }
+
+
+class FolderEncoder:
+    """What the CLIP_VISION socket carries, with the attributes of ComfyUI's own object.
+
+    Attributes:
+        image_size: of the square the encoder sees, in pixels.
+        image_mean, image_std: of the pixels it was trained with, for red, green and blue.
+        model: a `Tower`.
+        patcher: the model under the host's memory management.
+    """
+
+    def __init__(self, config: EncoderConfig, tower: Tower) -> None:
+        self.image_size = config.image_size
+        self.image_mean, self.image_std = config.image_mean, config.image_std
+        self.model_type = config.model_type
+        self.load_device = comfy.model_management.text_encoder_device()
+        self.dtype = comfy.model_management.text_encoder_dtype(self.load_device)
+        offload = comfy.model_management.text_encoder_offload_device()
+        self.model = tower.to(offload, self.dtype).eval()
+        self.patcher = comfy.model_patcher.CoreModelPatcher(
+            self.model, load_device=self.load_device, offload_device=offload
+        )
+
+    def get_sd(self) -> Mapping[str, Tensor]:
+        """Weights under the names of ComfyUI's own encoders."""
+        return self.model.state_dict()
+
+    def encode_image(self, image: Tensor, crop: bool = True) -> Any:
+        """Encode (n, height, width, channels) pictures in 0..1, of any size."""
+        comfy.model_management.load_models_gpu([self.patcher])
+        pixels = comfy.clip_model.clip_preprocess(
+            image.to(self.load_device),
+            size=self.image_size,
+            mean=self.image_mean,
+            std=self.image_std,
+            crop=crop,
+        ).float()
+        away = comfy.model_management.intermediate_device()
+        last, penultimate, pooled = (feature.to(away) for feature in self.model(pixels))
+        out = comfy.clip_vision.Output()
+        out["last_hidden_state"], out["penultimate_hidden_states"] = last, penultimate
+        out["image_embeds"], out["mm_projected"] = pooled, None
+        out["image_sizes"] = [pixels.shape[1:]] * len(pixels)
+        return out
+
+
+def identity(path: str) -> tuple[Any, ...]:
+    """Changes when a file of the folder is replaced."""
+    files = sorted(entry.path for entry in os.scandir(path) if entry.is_file())
+    return tuple(checkpoint.identity(file) for file in files)
+
+
+def read_shapes(path: str) -> dict[str, Any]:
+    """Shapes of all tensors of a folder, from the headers of its files.
+
+    Raises:
+        BrokenFile: the folder holds no CLIP or SigLIP with whole weights in safetensors.
+    """
+    read_config(path)
+    return _read_all(path, _weight_files(path), checkpoint.read_shapes)
+
+
+def load(path: str) -> FolderEncoder:
+    """Build the network a folder describes and fill it; nothing in it is run or downloaded.
+
+    Raises:
+        BrokenFile: the folder holds no CLIP or SigLIP with whole weights in safetensors.
+    """
+    progress = Progress(3)
+    config = read_config(path)
+    files = _weight_files(path)
+    shapes = _read_all(path, files, checkpoint.read_shapes)
+    start = next((key for key in sorted(shapes) if key.endswith(_PATCHES)), None)
+    if start is None:
+        raise _broken(path, f"holds no {_PATCHES}")
+    prefix = start.removesuffix(_PATCHES)
+    _require_sizes(path, config, shapes, prefix)
+    with torch.device("meta"):
+        network = config.build(with_head=f"{prefix}head.probe" in shapes)
+        projection = _projection(shapes)
+    progress.step()
+    tensors = _read_all(path, files, checkpoint.read_tensors)
+    _fill(path, network, tensors, prefix)
+    _fill(path, projection, tensors, _PROJECTION.removesuffix("weight"))
+    progress.step()
+    places = torch.arange(len(cast("Any", network).embeddings.position_embedding.weight))
+    cast("Any", network).embeddings.position_ids = places[None]  # was left without data
+    encoder = FolderEncoder(config, Tower(_with_host_layers(network), projection))
+    progress.step()
+    return encoder
+
+
+def _require_sizes(
+    path: str, config: EncoderConfig, shapes: Mapping[str, Any], prefix: str
+) -> None:
+    """Before a network is built, which takes for ever if config.json wants millions of layers."""
+    start = f"{prefix}{_LAYERS}"
+    own = (key.removeprefix(start) for key in shapes if key.startswith(start))
+    layers, wanted = len({key.split(".")[0] for key in own}), config.vision.num_hidden_layers
+    if layers != wanted:
+        raise _broken(path, f"holds {layers} layers and its config.json says {wanted}")
+    width, size = shapes[prefix + _PATCHES].shape[:1], config.vision.hidden_size
+    if width != (size,):
+        shown = " x ".join(map(str, shapes[prefix + _PATCHES].shape))
+        raise _broken(path, f"holds {_PATCHES} as {shown} and its config.json is for {size} wide")
+
+
+def _weight_files(path: str) -> list[str]:
+    if os.path.isfile(os.path.join(path, _FILE)):
+        return [os.path.join(path, _FILE)]
+    names = os.listdir(path)
+    if _INDEX not in names:
+        only = "only .bin weights" if any(name.endswith(".bin") for name in names) else "no weights"
+        raise _broken(path, f"holds {only}", f"Download {_FILE} into the folder too")
+    index = read_json(os.path.join(path, _INDEX)).get("weight_map")
+    table = cast("dict[str, Any]", index) if isinstance(index, dict) else {}
+    parts = sorted({str(part) for part in table.values()})
+    missing = [part for part in parts if part not in names]  # paths to elsewhere are missing too
+    if missing or not parts:
+        what = f"{missing[0]} is not in it" if missing else "it names no files"
+        raise _broken(path, f"has {_INDEX} and {what}")
+    return [os.path.join(path, part) for part in parts]
+
+
+def _read_all(
+    path: str, files: Iterable[str], read: Callable[[str], Mapping[str, Any]]
+) -> dict[str, Any]:
+    try:
+        return {key: value for file in files for key, value in read(file).items()}
+    except BrokenFile as error:  # which begins with a name that every such folder has
+        found = f"{os.path.basename(path)}/{error.found}"
+        raise BrokenFile(found, error.needed, error.action) from error
+
+
+def _projection(shapes: Mapping[str, Any]) -> torch.nn.Module:
+    if _PROJECTION not in shapes:
+        return torch.nn.Identity()
+    wide, narrow = reversed(shapes[_PROJECTION].shape)
+    return comfy.ops.manual_cast.Linear(wide, narrow, bias=False)
+
+
+def _fill(path: str, module: torch.nn.Module, tensors: Mapping[str, Any], prefix: str) -> None:
+    """Put the tensors in as they are; whatever else the folder holds is left."""
+    wanted = {key: shape.shape for key, shape in module.state_dict().items()}
+    own = {key: tensors[prefix + key] for key in wanted if prefix + key in tensors}
+    missing = sorted(wanted.keys() - own.keys())
+    if missing:
+        raise _broken(path, f"holds no {prefix}{missing[0]} ({len(missing)} tensors are missing)")
+    layers = (key for key in tensors if key.startswith(f"{prefix}{_LAYERS}"))
+    if wanted and (more := [key for key in layers if key.removeprefix(prefix) not in wanted]):
+        raise _broken(path, f"holds {more[0]}, which its config.json knows nothing of")
+    for key, tensor in own.items():
+        if tensor.shape != wanted[key] or not tensor.is_floating_point():
+            have, need = (" x ".join(map(str, shape)) for shape in (tensor.shape, wanted[key]))
+            what = f"holds {prefix}{key} as {tensor.dtype} of {have}"
+            raise _broken(path, f"{what}, its config.json wants floating point of {need}")
+    module.load_state_dict(own, assign=True)
+    module.requires_grad_(False)
+
+
+def _with_host_layers(network: torch.nn.Module) -> torch.nn.Module:
+    """The same network with layers that compute in the precision and on the device of pixels."""
+    host = comfy.ops.manual_cast
+    modules: list[tuple[str, Any]] = list(network.named_modules())
+    for name, old in modules:
+        # Not subclasses: an attention of torch's own reads the weights inside its layers itself.
+        if type(old) is torch.nn.Linear:
+            with_bias = getattr(old, "bias", None) is not None
+            new: Any = host.Linear(old.in_features, old.out_features, with_bias, device="meta")
+        elif type(old) is torch.nn.LayerNorm:
+            new = host.LayerNorm(old.normalized_shape, eps=old.eps, device="meta")
+        else:
+            continue
+        new.weight, new.bias = old.weight, old.bias
+        above, _, last = name.rpartition(".")
+        setattr(network.get_submodule(above), last, new)
+    return network
+
+
+def _broken(path: str, what: str, action: str = "Download the whole folder again") -> BrokenFile:
+    return BrokenFile(
+        f"the folder {os.path.basename(path)} {what}",
+        f"config.json with all its weights in {_FILE} is needed",
+        action,
+    )

@@ -1,0 +1,73 @@
+"""An image encoder on disk, a file or a folder, as CLIP_VISION: loaded once, freed by the host."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from weakref import WeakValueDictionary
+
+import comfy.clip_vision
+
+from ....ip_models.adapter.encoders import EncoderWidths, encoder_widths
+from ....ip_models.errors import BrokenFile
+from ..files import checkpoint, folders
+from ..progress import Progress
+from . import folder
+
+_encoders: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
+
+
+def load_encoder(path: str) -> Any:
+    """Load an image encoder as CLIP_VISION, or hand out the one that is loaded already.
+
+    A file is read by ComfyUI, a Hugging Face folder through transformers.
+
+    Raises:
+        BrokenFile: no image encoder can be made of the file or folder.
+    """
+    whole = os.path.isdir(path)
+    key = folder.identity(path) if whole else checkpoint.identity(path)
+    encoder = _encoders.get(key)
+    if encoder is None:
+        encoder = folder.load(path) if whole else _load_encoder(path)
+        _encoders[key] = encoder
+    return encoder
+
+
+def _load_encoder(path: str) -> Any:
+    read_encoder(path)
+    progress = Progress(2)
+    tensors = dict(checkpoint.read_tensors(path))
+    progress.step()
+    # OpenCLIP's own layout, as ComfyUI's loader tells it apart.
+    foreign = "visual.transformer.resblocks.0.attn.in_proj_weight" in tensors
+    prefix = "visual." if foreign else ""
+    try:
+        encoder = comfy.clip_vision.load_clipvision_from_sd(tensors, prefix, foreign)
+    except (RuntimeError, UnboundLocalError, KeyError) as error:
+        raise _no_encoder(path) from error
+    if encoder is None:
+        raise _no_encoder(path)
+    progress.step()
+    return encoder
+
+
+def read_encoder(path: str) -> EncoderWidths:
+    """Feature widths of an image encoder's file or folder, from headers alone.
+
+    Raises:
+        BrokenFile: it is no CLIP image encoder.
+    """
+    read = folder.read_shapes if os.path.isdir(path) else checkpoint.read_shapes
+    widths = encoder_widths(read(path))
+    if widths is None:
+        raise _no_encoder(path)
+    return widths
+
+
+def _no_encoder(path: str) -> BrokenFile:
+    return BrokenFile(
+        f"{os.path.basename(path)} is no CLIP image encoder",
+        "a ViT-L, ViT-H or ViT-bigG that ComfyUI can build is needed",
+        f"Choose an image encoder from models/{folders.ENCODERS}",
+    )

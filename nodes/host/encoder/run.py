@@ -1,0 +1,151 @@
+"""An encoder's rows for pictures and their tiles, a few at a time and none twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import comfy.model_management
+import torch
+from torch import Tensor
+
+from ....ip_models.pictures.square import Manner, Squares
+from ....ip_models.pictures.tiles import Rows, TileMerge, merge_tiles
+from ..progress import Progress
+from .memory import Key, bytes_of, digest, ram_is_short, seen
+
+
+class Runner:
+    """Runs an encoder over pictures, except those it has seen lately.
+
+    Args:
+        look: what its rows are remembered by, or None if they are not to be.
+        progress: one step for each run, also for those that need not be made.
+    """
+
+    def __init__(self, encoder: Any, manner: Manner, look: Key | None, progress: Progress) -> None:
+        self._encoder, self._manner, self._look = encoder, manner, look
+        self._squares = Squares(manner, int(encoder.image_size), tuple(encoder.image_mean))
+        self._progress = progress
+        ram_is_short()
+
+    def references(self, images: Tensor) -> Rows:
+        """Features of all pictures and of their tiles, as they are to be merged."""
+        tiling = self._manner.tiling
+        if not tiling.used:
+            return self.plain(images)
+        blend = tiling.merge is TileMerge.BLEND
+        table = _Table(len(images) * (1 if blend else 2))
+        for rows in self._wholes(images, 2 * len(images)):
+            table.add(rows)
+        for i, image in enumerate(images):
+            rows = self._tiles(image, 2 * len(images))
+            if blend:
+                table.blend(i, rows, tiling.ratio)
+            else:
+                table.add(rows)
+        return table.rows
+
+    def plain(self, images: Tensor) -> Rows:
+        """Features of whole pictures alone."""
+        table = _Table(len(images))
+        for rows in self._wholes(images, len(images)):
+            table.add(rows)
+        return table.rows
+
+    def _wholes(self, images: Tensor, count: int) -> Iterator[Rows]:
+        for squares in self._squares.wholes(images):
+            self._progress.step()
+            if self._look is None:
+                yield run(self._encoder, squares)
+            else:
+                yield from self._recall(squares, self._look, count)
+
+    def _recall(self, squares: Tensor, look: Key, count: int) -> Iterator[Rows]:
+        keys = [(*look, digest(square)) for square in squares]
+        known = {key: rows for key in keys if (rows := seen.get(key)) is not None}
+        missing = {key: i for i, key in enumerate(keys) if key not in known}
+        if missing:
+            pooled, hidden = run(self._encoder, squares[list(missing.values())])
+            for i, key in enumerate(missing):
+                known[key] = None if pooled is None else pooled[i : i + 1], hidden[i : i + 1]
+                _remember(key, known[key], count)
+        yield from (known[key] for key in keys)
+
+    def _tiles(self, image: Tensor, count: int) -> Rows:
+        manner, square = self._manner, self._squares.large(image)
+        if self._look is None:
+            return merge_tiles(self._run_tiles(square), manner.tiling)
+        key = (*self._look, manner.tiling.count, manner.tiling.overlap, digest(square))
+        known = seen.get(key)
+        if known is None:
+            known = merge_tiles(self._run_tiles(square), manner.tiling)
+            _remember(key, known, count)
+        else:
+            for _ in range(manner.tile_steps):
+                self._progress.step()
+        return known
+
+    def _run_tiles(self, square: Tensor) -> Iterator[Rows]:
+        for squares in self._squares.tiles(square):
+            self._progress.step()
+            yield run(self._encoder, squares)
+
+
+def run(encoder: Any, squares: Tensor) -> Rows:
+    """One run of the encoder, (n, size, size, 3) in 0..1."""
+    out = encoder.encode_image(squares, crop=False)
+    pooled, hidden = out["image_embeds"], out["penultimate_hidden_states"]
+    return _single(pooled) if pooled.ndim == 2 else None, _single(hidden)
+
+
+def _single(feature: Tensor) -> Tensor:
+    """At least single precision: projecting once in it costs nothing."""
+    return feature if feature.dtype == torch.float64 else feature.float()
+
+
+def _remember(key: Key, rows: Rows, count: int) -> None:
+    # What does not fit as a whole would push itself out before it is asked for again.
+    if count * bytes_of(rows) <= seen.most_bytes:
+        seen.put(key, rows)
+
+
+class _Table:
+    """Rows of all references in one piece, written as they come.
+
+    Args:
+        count: of references.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._filled = count, 0
+        self._pooled: Tensor | None = None
+        self._hidden: Tensor | None = None
+
+    @property
+    def rows(self) -> Rows:
+        """What was added."""
+        assert self._hidden is not None
+        return self._pooled, self._hidden
+
+    def add(self, rows: Rows) -> None:
+        """The next ones."""
+        pooled, hidden = rows
+        if self._hidden is None:
+            self._hidden = self._room(hidden)
+            self._pooled = None if pooled is None else self._room(pooled)
+        place = slice(self._filled, self._filled + len(hidden))
+        self._hidden[place] = hidden
+        if self._pooled is not None and pooled is not None:
+            self._pooled[place] = pooled
+        self._filled += len(hidden)
+
+    def blend(self, index: int, rows: Rows, ratio: float) -> None:
+        """Leave `ratio` of a row and make it up with another."""
+        for table, row in zip(self.rows, rows, strict=True):
+            if table is not None and row is not None:
+                table[index] = table[index] * ratio + row[0].to(table) * (1 - ratio)
+
+    def _room(self, rows: Tensor) -> Tensor:
+        device = comfy.model_management.intermediate_device()
+        return torch.empty(self._count, *rows.shape[1:], dtype=rows.dtype, device=device)

@@ -1,0 +1,93 @@
+"""The pictures that reach an encoder's network, to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ....ip_models.adapter.encoders import EncoderWidths
+from ....ip_models.adapter.spec import ENCODER_NAMES
+from ....ip_models.pictures.square import Manner, Squares
+from .encode import Reference, checked, manner_of
+
+MOST_SHOWN = 64
+
+
+@dataclass(frozen=True)
+class View:
+    """What an encoder gets.
+
+    Attributes:
+        images: (n, size, size, 3) on the 8-bit grid, the first of them.
+        text: what they are, for people.
+    """
+
+    images: Tensor
+    text: str
+
+
+def view(clip_vision: Any, reference: Reference) -> View:
+    """All that `encode` shows the encoder but for what stands for "no reference".
+
+    Raises:
+        BadInput: see `encode`.
+    """
+    images, negative = checked(clip_vision, reference)
+    manner, size = manner_of(reference)
+    size, colour = size or int(clip_vision.image_size), tuple(clip_vision.image_mean)
+    squares = Squares(manner, size, colour)
+    others: Iterator[Tensor] = iter(())
+    if negative is not None:
+        untiled = Manner(reference.fit, at_once=manner.at_once)
+        others = Squares(untiled, size, colour).every(negative)
+    shown = list(islice(chain(squares.every(images), others), MOST_SHOWN))
+    tiles = reference.tiling.count**2 * len(images) if reference.tiling.used else 0
+    text = _text(len(images), tiles, 0 if negative is None else len(negative))
+    return View(torch.stack(shown), text)
+
+
+def _text(wholes: int, tiles: int, negatives: int) -> str:
+    counted = [(wholes, "whole"), (tiles, "tile"), (negatives, "negative")]
+    parts = [f"{n} {noun}{'' if n == 1 else 's'}" for n, noun in counted if n]
+    total = wholes + tiles + negatives
+    order = "in this order" if total <= MOST_SHOWN else f"the first {MOST_SHOWN} of {total} shown"
+    return f"the encoder sees {', '.join(parts)}" + (f", {order}" if total > 1 else "")
+
+
+_WIDTH = "vision_model.post_layernorm.weight"
+_PLACES = "vision_model.embeddings.position_embedding.weight"
+_CLASS = "vision_model.embeddings.class_embedding"
+_HEAD, _PROJECTION = "vision_model.head.probe", "visual_projection.weight"
+_LAYER = ".layer_norm1.weight"
+
+
+def describe_encoder(encoder: Any) -> str:
+    """Name, input size, features and memory of a CLIP or SigLIP, in lines for people."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in encoder.model.state_dict().items()}
+    layers = sum(key.endswith(_LAYER) for key in shapes)
+    tokens, width = int(shapes[_PLACES][0]), int(shapes[_WIDTH][0])
+    # Without a projection the pooled feature is as wide as the network, if it has one at all.
+    has_pooled = _CLASS in shapes or _HEAD in shapes
+    own = width if has_pooled else None
+    pooled = int(shapes[_PROJECTION][0]) if _PROJECTION in shapes else own
+    name = EncoderWidths(pooled, width, tokens).name
+    lines = [
+        f"{name}, {layers} layers, {encoder.image_size} px, {tokens} tokens",
+        f"pooled {pooled or 'none'}, penultimate {tokens} x {width}",
+    ]
+    if name in (*ENCODER_NAMES.values(), "ViT-L 336"):
+        lines.append(f"for adapters that need {name}")
+    if pooled is None:
+        lines.append("SigLIP's pooled feature comes with its Hugging Face folder only")
+    return "\n".join([*lines, describe_memory(encoder)])
+
+
+def describe_memory(encoder: Any) -> str:
+    """Size of the weights and where they work."""
+    megabytes = encoder.patcher.model_size() / 2**20
+    return f"{megabytes:.0f} MB on {encoder.load_device}"

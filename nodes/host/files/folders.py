@@ -1,0 +1,120 @@
+"""Model folders: where adapters may lie, and how to name a file so that a user finds it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+
+import folder_paths
+
+from ....ip_models.errors import MissingModel
+
+log = logging.getLogger("ipadapter")
+
+ADAPTERS = "ipadapter"
+ENCODERS = "clip_vision"
+EMBEDS = "ipadapter_embeds"
+EMBEDS_ENDINGS = (".safetensors", ".ipadpt")
+MODEL_CONFIG = "config.json"
+# Folder names under models/ that other packs use for the same files.
+_ALIASES = ("ipadapter-flux", "xlabs/ipadapters", "ip_adapter", "ip-adapter", "IPAdapter")
+_INCUMBENT = os.path.join("ComfyUI_IPAdapter_plus", "models")
+
+
+def register() -> None:
+    """Add the pack's folders to the host's, keeping whatever other packs and users entered."""
+    _register(ADAPTERS, _other_folders(), folder_paths.supported_pt_extensions)
+    _register(EMBEDS, (), set(EMBEDS_ENDINGS))
+
+
+def _register(folder: str, others: Iterable[str], endings: set[str]) -> None:
+    home = os.path.join(folder_paths.models_dir, folder)
+    try:
+        os.makedirs(home, exist_ok=True)
+    except OSError as error:  # a read-only models folder may still hold files
+        log.warning("could not create %s: %s", home, error)
+    paths, extensions = folder_paths.folder_names_and_paths.get(folder, ([], set()))
+    known = list(paths)
+    for path in (home, *others):
+        if not any(_same(path, other) for other in known):
+            known.append(path)
+    folder_paths.folder_names_and_paths[folder] = (known, set(extensions) | endings)
+
+
+def _other_folders() -> Iterable[str]:
+    for alias in _ALIASES:
+        registered = folder_paths.folder_names_and_paths.get(alias)
+        yield from registered[0] if registered else ()
+        path = os.path.join(folder_paths.models_dir, *alias.split("/"))
+        if os.path.isdir(path):
+            yield path
+    for packs in folder_paths.get_folder_paths("custom_nodes"):
+        path = os.path.join(packs, _INCUMBENT)
+        if os.path.isdir(path):
+            yield path
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.normcase(os.path.realpath(one)) == os.path.normcase(os.path.realpath(other))
+
+
+def files(folder: str) -> list[str]:
+    """Names of the model files in a folder, as the combos show them."""
+    return folder_paths.get_filename_list(folder)
+
+
+def forget(folder: str) -> None:
+    """Let the host list a folder anew, although its time may not have moved on yet."""
+    folder_paths.filename_list_cache.pop(folder, None)
+
+
+def homes(folder: str) -> list[str]:
+    """The places of a folder, in the order in which a file is searched."""
+    return folder_paths.get_folder_paths(folder)
+
+
+def model_folders(folder: str) -> dict[str, str]:
+    """Name and path of each Hugging Face model in a folder: a config.json beside listed files."""
+    inner = {os.path.dirname(name): name for name in files(folder)}
+    paths = {name: folder_paths.get_full_path(folder, file) for name, file in inner.items() if name}
+    homes = {name: os.path.dirname(path) for name, path in paths.items() if path is not None}
+    return {
+        name: home
+        for name, home in homes.items()
+        if os.path.isfile(os.path.join(home, MODEL_CONFIG))
+    }
+
+
+def where(folder: str) -> str:
+    """All places that are searched, for messages."""
+    return ", ".join(folder_paths.get_folder_paths(folder))
+
+
+def resolve(folder: str, name: str) -> str:
+    """Path of a file or a model's folder by the name a combo shows; never outside the folders.
+
+    Raises:
+        MissingModel: there is no such file.
+    """
+    path = folder_paths.get_full_path(folder, name) or model_folders(folder).get(name)
+    if path is None:
+        count = len(files(folder))
+        found = f"{count or 'no'} other file{'' if count == 1 else 's'}"
+        raise MissingModel(
+            f"{name!r} is not in {where(folder)}, which hold {found}",
+            "the file must be there under this name",
+            f"{'Choose a file from the list, or put' if count else 'Put'} it there and press R",
+        )
+    return path
+
+
+def fingerprint(folder: str, name: str | None = None) -> str:
+    """Changes when a file, or any file of the folder, is replaced; "" for what is missing."""
+    names = files(folder) if name is None else [name]
+    homes = model_folders(folder)
+    if name in homes:
+        names = [os.path.join(name, inner) for inner in sorted(os.listdir(homes[name]))]
+    paths = {one: folder_paths.get_full_path(folder, one) for one in names}
+    stats = {one: os.stat(path) for one, path in paths.items() if path is not None}
+    return ";".join(f"{one}:{stat.st_mtime_ns}:{stat.st_size}" for one, stat in stats.items())

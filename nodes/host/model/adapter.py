@@ -1,0 +1,175 @@
+"""An adapter file as a model of ComfyUI's: loaded once, moved and freed by the host."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+from collections.abc import Mapping
+from typing import NamedTuple, cast
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+from torch import Tensor
+
+from ....ip_models.adapter.lora import require_whole
+from ....ip_models.adapter.module import IPAdapter
+from ....ip_models.adapter.projections import VERSION_1, Structure
+from ....ip_models.adapter.published import shortcut
+from ....ip_models.adapter.recognise import read_spec
+from ....ip_models.adapter.spec import AdapterSpec, Family, Kind, require_supported
+from ....ip_models.adapter.state_dict import canonical
+from ....ip_models.attention.keyvalue import KeyValues
+from ....ip_models.references.features import Features, inputs
+from ..files import checkpoint
+from ..progress import Progress
+from .backbones.layers import TextProjection
+
+log = logging.getLogger("ipadapter")
+
+_loaded: WeakValueDictionary[tuple[str, int, int], LoadedAdapter] = WeakValueDictionary()
+
+
+# What to do about a wrong encoder, as long as nobody has searched for a right one.
+ANY_ENCODER = "Encode with the encoder it needs"
+_VARIANTS = 4  # of the projection of one set of references, to compare settings without waiting
+
+
+class Projecting(NamedTuple):
+    """What the projection of references depends on besides them.
+
+    Attributes:
+        structure: for FaceID plus, how the face's looks are heard.
+        text: the MODEL's projection of text, for Kolors.
+    """
+
+    structure: Structure = VERSION_1
+    text: TextProjection | None = None
+
+
+PLAIN = Projecting()
+
+
+class LoadedAdapter:
+    """What the IP_ADAPTER socket carries.
+
+    Attributes:
+        name: file name, for messages.
+        spec: what the file was recognised as.
+        patcher: the adapter under the host's memory management.
+        lora: the LoRA of the file under its own keys, empty for most files.
+        file: path, time and size of the file, None for what was not read from one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        spec: AdapterSpec,
+        module: IPAdapter,
+        lora: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.name, self.spec, self.lora = name, spec, lora or {}
+        self.patcher = comfy.model_patcher.CoreModelPatcher(
+            module,
+            load_device=comfy.model_management.get_torch_device(),
+            offload_device=comfy.model_management.unet_offload_device(),
+        )
+        self._projected: WeakKeyDictionary[Features, dict[Projecting, KeyValues]]
+        self._projected = WeakKeyDictionary()
+        self.file: tuple[str, int, int] | None = None
+        self._version: bool | None = None
+        self._shared: LoadedAdapter | None = None
+
+    @property
+    def shortcut(self) -> bool:
+        """Whether the file is a FaceID plus of version 2, by its name if nobody has said."""
+        if self._version is not None and self.spec.family is Family.SD1:  # others have one version
+            return self._version
+        return shortcut(self.spec, self.name)
+
+    def as_version(self, version: bool | None) -> LoadedAdapter:
+        """The same weights heard as version 2, as version 1, or by the file name (None)."""
+        if version is self._version:
+            return self
+        other = copy.copy(self)
+        other._version, other._shared = version, self  # keeps the file's one entry alive
+        return other
+
+    def is_dynamic(self) -> bool:
+        """Whether the host can drop the weights at any time; asked by its output cache."""
+        return bool(self.patcher.is_dynamic())
+
+    def key_values(self, features: Features, how: Projecting = PLAIN) -> KeyValues:
+        """Keys and values of all layers, projected once for each set of references.
+
+        Raises:
+            WrongBase: the MODEL does not project text as the adapter needs it.
+            WrongEncoder: the features are not what the adapter was trained on.
+        """
+        how = self._relevant(how)
+        known = self._projected.setdefault(features, {})
+        if how not in known:
+            rows = inputs(features, self.spec, self.name, ANY_ENCODER)
+            projected = self._project(rows, how)
+            if len(known) == _VARIANTS:
+                del known[next(iter(known))]
+            known[how] = projected
+        return known[how]
+
+    def _relevant(self, how: Projecting) -> Projecting:
+        """Only what this adapter pays attention to."""
+        heard = self.spec.kind is Kind.FACEID_PLUS and how.structure.shortcut
+        return Projecting(
+            how.structure if heard else VERSION_1,
+            how.text if self.spec.through_text_projection else None,
+        )
+
+    def _project(self, rows: tuple[Tensor, ...], how: Projecting) -> KeyValues:
+        comfy.model_management.load_models_gpu([self.patcher])
+        progress = Progress(len(self.spec.layers))
+        on_device = tuple(row.to(self.patcher.load_device) for row in rows)
+        return self.patcher.model.key_values(on_device, progress.step, how.structure, how.text)
+
+
+def read_file_spec(path: str) -> AdapterSpec:
+    """Recognise an adapter file from its header alone."""
+    name = os.path.basename(path)
+    return read_spec(canonical(checkpoint.read_shapes(path), name), name)
+
+
+def load(path: str) -> LoadedAdapter:
+    """Load an adapter file, or hand out the one that is loaded already.
+
+    Raises:
+        BrokenFile, UnknownAdapter, UnsupportedAdapter: the file cannot be used.
+    """
+    key = checkpoint.identity(path)
+    adapter = _loaded.get(key)
+    if adapter is None:
+        adapter = _loaded[key] = _load(path)
+        adapter.file = key
+    return adapter
+
+
+def _load(path: str) -> LoadedAdapter:
+    name = os.path.basename(path)
+    progress = Progress(3)
+    require_supported(read_file_spec(path), name)
+    progress.step()
+    weights = canonical(checkpoint.read_tensors(path), name)
+    spec = read_spec(weights, name)
+    progress.step()
+    offload = comfy.model_management.unet_offload_device()
+    module = IPAdapter(spec, weights, comfy.ops.manual_cast, offload).eval()
+    lora = cast("dict[str, Tensor]", weights.lora)
+    if lora:
+        require_whole(lora, len(spec.layers), name)
+    adapter = LoadedAdapter(name, spec, module, lora)
+    module.load(weights, name, assign=adapter.is_dynamic())
+    progress.step()
+    if weights.ignored:
+        log.info("%s: %d tensors were not needed", name, len(weights.ignored))
+    log.info("%s: %s", name, spec.describe())
+    return adapter

@@ -1,0 +1,209 @@
+"""Adapter, features and settings onto a MODEL, after everything has been checked."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ....ip_models.adapter.projections import Structure
+from ....ip_models.adapter.spec import Family
+from ....ip_models.attention.keyvalue import KeyValues, KvScaling
+from ....ip_models.attention.masks import MaskRule, RegionMask
+from ....ip_models.attention.prompt import BatchMode, ImagePrompt
+from ....ip_models.errors import BadInput, WrongEncoder
+from ....ip_models.inputs import require
+from ....ip_models.references.features import FaceFeatures, Features, Region, Regions
+from ....ip_models.weights.gains import EVERYWHERE, Gain, Weights
+from ....ip_models.weights.schedule import SigmaWindow
+from ....ip_models.weights.unet_layers import LayerAddress
+from ..face.packs import Recogniser
+from . import search
+from .adapter import ANY_ENCODER, LoadedAdapter, Projecting
+from .backbones.layers import TextProjection, attention_layers, text_projection
+from .install import install
+from .lora import patch_lora
+from .search import require_base
+
+log = logging.getLogger("ipadapter")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much, when, where and by whom references are heard.
+
+    Attributes:
+        scale: weight of the image attention; 0 leaves the MODEL as it is.
+        start_percent, end_percent: part of the run, 0..1.
+        mask: part of the picture, or None.
+        weights: factors for layers, steps and frames.
+        batch: which picture of a batch hears which reference.
+        scaling: what the weight is multiplied with.
+        mask_rule: how a mask is brought to the grid of a layer.
+        binding: mark of the conditionings that hear the references, None for all.
+        face_structure: for FaceID plus v2, how much the face's looks count beside its identity.
+        face_lora: strength of the LoRA inside a FaceID file, for the whole run and all prompts.
+    """
+
+    scale: float = 1.0
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+    mask: Tensor | None = None
+    weights: Weights = EVERYWHERE
+    batch: BatchMode = BatchMode.ALL
+    scaling: KvScaling = KvScaling.V_ONLY
+    mask_rule: MaskRule = MaskRule.AREA
+    binding: object | None = None
+    face_structure: float = 1.0
+    face_lora: float = 1.0
+
+
+def apply(
+    model: Any, adapter: LoadedAdapter, embeds: Features | Regions, settings: Settings
+) -> Any:
+    """A new MODEL that hears the references.
+
+    Raises:
+        BadInput: a setting is out of range, or names a block the MODEL does not have.
+        BrokenFile: the LoRA inside the file is not whole.
+        WrongBase: the adapter is not for this model.
+        WrongEncoder: the features are not for this adapter.
+    """
+    _check_sockets(adapter, embeds, settings)
+    _check_numbers(settings)
+    regions = embeds.regions if isinstance(embeds, Regions) else (Region(embeds, None, 1.0),)
+    masks = [_mask(region, settings) for region in regions]
+    layers = attention_layers(model)
+    require_base(adapter.name, adapter.spec, layers)
+    addresses = [layer.address for layer in layers]
+    window = _window(model, settings)
+    how = _projecting(adapter, settings, text_projection(model))
+    prompts: list[ImagePrompt] = []
+    for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
+        gains = _gains(settings, addresses, region, i, len(regions))
+        places = {address: n for n, address in enumerate(addresses) if gains[n].factor != 0}
+        if places and region.features.count:  # features of nobody leave the MODEL as it is
+            key_values = _key_values(adapter, region.features, how)
+            key_values = _weighted(key_values, region.features, gains, settings)
+            prompts.append(_prompt(settings, adapter, key_values, places, window, mask))
+    if not prompts:
+        return model.clone()
+    for region in regions:
+        _warn_of_recogniser(adapter, region.features)
+    heard = install(model, *prompts)
+    return patch_lora(heard, adapter.lora, settings.face_lora, adapter.name, adapter.file)
+
+
+def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
+    """A face read by another recogniser has another identity, though it is as many numbers."""
+    if not adapter.spec.needs_face or not isinstance(features, FaceFeatures):
+        return
+    kolors = adapter.spec.family is Family.KOLORS
+    wanted = Recogniser.GLINTR100 if kolors else Recogniser.W600K_R50
+    doubt = features.doubts.get(wanted.value)
+    if doubt:
+        log.warning("%s: %s", adapter.name, doubt)
+
+
+def _projecting(
+    adapter: LoadedAdapter, settings: Settings, text: TextProjection | None
+) -> Projecting:
+    return Projecting(Structure(adapter.shortcut, settings.face_structure), text)
+
+
+def _gains(
+    settings: Settings, addresses: list[LayerAddress], region: Region, number: int, count: int
+) -> list[Gain]:
+    loudness = settings.scale * region.scale
+    return [
+        gain._replace(factor=gain.factor * loudness)
+        for gain in settings.weights.gains(addresses, number, count)
+    ]
+
+
+def _prompt(
+    settings: Settings,
+    adapter: LoadedAdapter,
+    key_values: KeyValues,
+    places: dict[LayerAddress, int],
+    window: SigmaWindow | None,
+    mask: RegionMask | None,
+) -> ImagePrompt:
+    return ImagePrompt(
+        key_values=key_values,
+        positions=places,
+        window=window,
+        mask=mask,
+        label=adapter.name,
+        steps=settings.weights.steps,
+        frames=settings.weights.frames,
+        batch=settings.batch,
+        binding=settings.binding,
+    )
+
+
+def _mask(region: Region, settings: Settings) -> RegionMask | None:
+    if region.mask is not None and settings.mask is not None:
+        raise BadInput(
+            "the embeds are regions with masks, and attn_mask is connected too",
+            "one mask for each reference is needed",
+            "Disconnect attn_mask, or leave the region's mask empty",
+        )
+    mask = settings.mask if region.mask is None else region.mask
+    return None if mask is None else RegionMask(mask, settings.mask_rule)
+
+
+def _key_values(adapter: LoadedAdapter, features: Features, how: Projecting) -> KeyValues:
+    try:
+        return adapter.key_values(features, how)
+    except WrongEncoder as error:
+        if error.action != ANY_ENCODER:
+            raise
+        # Only now the folders are searched for one that fits.
+        raise WrongEncoder(error.found, error.needed, search.encoder_hint(adapter.spec)) from None
+
+
+def _weighted(
+    key_values: KeyValues, features: Features, gains: list[Gain], settings: Settings
+) -> KeyValues:
+    if settings.batch is not BatchMode.ALL:
+        key_values = key_values.apart(features.count)
+    changing = bool(settings.weights.steps or settings.weights.frames)
+    return key_values.weighted(gains, settings.scaling, changing)
+
+
+def _window(model: Any, settings: Settings) -> SigmaWindow | None:
+    if settings.start_percent <= 0 and settings.end_percent >= 1:
+        return None
+    percents = (settings.start_percent, settings.end_percent)
+    to_sigma = model.get_model_object("model_sampling").percent_to_sigma
+    return SigmaWindow(math.inf, -math.inf, percents).under(to_sigma)
+
+
+def _check_sockets(adapter: object, embeds: object, settings: Settings) -> None:
+    """Through the API anything can be put on a socket."""
+    require("adapter", adapter, LoadedAdapter, "Load IP-Adapter")
+    require("embeds", embeds, Features | Regions, "Encode Image, Encode Face or Regions")
+    require("block_weights", settings.weights, Weights, "Block Weights or Schedule")
+    require("attn_mask", settings.mask, Tensor | None, "a MASK")
+
+
+def _check_numbers(settings: Settings) -> None:
+    start, end = settings.start_percent, settings.end_percent
+    numbers = (settings.scale, start, end, settings.face_structure, settings.face_lora)
+    if not all(math.isfinite(number) for number in numbers):
+        raise BadInput(
+            f"scale is {settings.scale}, start_percent {start}, end_percent {end}, face_structure "
+            f"{settings.face_structure} and face_lora_strength {settings.face_lora}",
+            "finite numbers are needed",
+            "Enter 1.0 for each, and 0.0 as start_percent, to begin with",
+        )
+    if not 0 <= start <= end <= 1:
+        raise BadInput(
+            f"start_percent is {start} and end_percent is {end}",
+            "both lie between 0 and 1 and the start is not after the end",
+            "Swap or correct them",
+        )

@@ -1,0 +1,50 @@
+"""References that only one conditioning hears."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import node_helpers
+
+from ....ip_models.errors import BadInput
+from ....ip_models.inputs import require
+from .conditions import BINDINGS
+
+
+def mark(conditioning: Any, binding: object, name: str = "conditioning") -> Any:
+    """A new CONDITIONING whose prompts hear what was applied with this binding.
+
+    Raises:
+        BadInput: it is no CONDITIONING.
+    """
+    require(name, conditioning, list, "CLIP Text Encode")
+    return [
+        part
+        for one in conditioning
+        for part in node_helpers.conditioning_set_values(
+            [one], {BINDINGS: (*one[1].get(BINDINGS, ()), binding)}
+        )
+    ]
+
+
+def require_unused(prompt: Any, node_id: Any, output: int) -> None:
+    """Refuse that an output is used whose input is not connected.
+
+    Args:
+        prompt: all nodes of the prompt by id, as the host hands them to a node; None if unknown.
+
+    Raises:
+        BadInput: another node is linked to it.
+    """
+    for node in (prompt or {}).values():
+        for name, value in node.get("inputs", {}).items():
+            if isinstance(value, list) and [str(part) for part in value] == [
+                str(node_id),
+                str(output),
+            ]:
+                raise BadInput(
+                    f"{name} of {node.get('class_type')} is linked to the negative output of Bind "
+                    "IP-Adapter to Conditioning, whose negative input is empty",
+                    "a negative prompt is needed there",
+                    "Connect the negative prompt to Bind, or straight to that node",
+                )

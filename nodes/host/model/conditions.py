@@ -1,0 +1,126 @@
+"""Whose text a conditioning is: which are negative, and which hear references bound to them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ....ip_models.attention.keyvalue import NEGATIVE, POSITIVE
+from ....ip_models.attention.masks import Crop
+from ....ip_models.attention.prompt import Part
+
+log = logging.getLogger("ipadapter")
+
+BINDINGS = "ipadapter_bindings"
+_NEGATIVE_WORDS = ("neg", "uncond", "empty", "null")
+Condition = Mapping[str, Any]
+Lists = Sequence[Sequence[Condition] | None]
+Parts = Mapping[tuple[int, object], Part]
+
+
+class _Owner(NamedTuple):
+    """A conditioning of the guider before the host has worked on it."""
+
+    list_name: str
+    polarity: int
+    bindings: frozenset[object]
+
+
+class Conditions:
+    """The conditionings of one sampling run.
+
+    The host copies each conditioning with an area into the other lists, under its own uuid and with
+    all its values, but with the text of one of theirs. So whose text it is tells what it hears, and
+    the uuid only where the text is not one of the guider's.
+
+    Args:
+        guider: its `conds` are named lists: positive, middle, negative, empty_negative_prompt.
+    """
+
+    def __init__(self, guider: Any) -> None:
+        self._guider = guider
+        self._by_id: dict[object, _Owner] = {}
+        self._by_text: dict[int, _Owner] = {}
+        for name, conditions in getattr(guider, "conds", {}).items():
+            negative = any(word in name.lower() for word in _NEGATIVE_WORDS)
+            for one in conditions or ():
+                if "uuid" in one:
+                    bindings = frozenset(one.get(BINDINGS, ()))
+                    owner = _Owner(name, NEGATIVE if negative else POSITIVE, bindings)
+                    self._by_id[one["uuid"]] = owner
+
+    def polarity(self, uuid: object, place: int) -> int:
+        """Where nothing but the uuid is known, and without it the place in the list."""
+        owner = self._by_id.get(uuid)
+        return by_place(place) if owner is None else owner.polarity
+
+    def parts(self, lists: Lists, size: tuple[int, ...]) -> Parts:
+        """What each conditioning of a call hears, by its place and uuid.
+
+        Args:
+            size: height and width of the latent.
+        """
+        if not self._by_text:
+            self._by_text = dict(self._texts())
+        alone = sum(bool(conditions) for conditions in lists) == 1
+        found: dict[tuple[int, object], Part] = {}
+        for place, conditions in enumerate(lists):
+            otherwise = self._of_list(conditions or (), place, alone)
+            for one in conditions or ():
+                owner = self._by_text.get(_text(one)) or self._of(one, otherwise)
+                crop = _crop(one.get("area"), size)
+                found[place, one.get("uuid")] = Part(owner.polarity, crop, owner.bindings)
+        return found
+
+    def _texts(self) -> list[tuple[int, _Owner]]:
+        """Texts of the guider's own conditionings, once the host has prepared them."""
+        return [
+            (_text(one), owner)
+            for name, conditions in getattr(self._guider, "conds", {}).items()
+            for one in conditions or ()
+            if (owner := self._by_id.get(one.get("uuid"))) and owner.list_name == name
+            if _text(one)
+        ]
+
+    def _of_list(self, conditions: Sequence[Condition], place: int, alone: bool) -> _Owner:
+        """The first of a list that is known; copies stand at its end.
+
+        A list nobody knows is taken by its place; where it runs all by itself beside a run that is
+        known, it is a prompt to guide away from (perpendicular guidance).
+        """
+        for one in conditions:
+            owner = self._by_id.get(one.get("uuid"))
+            if owner is not None:
+                return owner
+        if alone and self._by_id:
+            log.debug("a conditioning that is none of the run's is heard as a negative one")
+            return _Owner("", NEGATIVE, frozenset())
+        return _Owner("", by_place(place), frozenset())
+
+    def _of(self, one: Condition, otherwise: _Owner) -> _Owner:
+        owner = self._by_id.get(one.get("uuid"))
+        if owner is not None and owner.list_name == otherwise.list_name:
+            return owner
+        if owner is None:
+            return otherwise._replace(bindings=frozenset(one.get(BINDINGS, ())))
+        return otherwise
+
+
+def by_place(place: int) -> int:
+    """The order of the host's ordinary guider."""
+    return POSITIVE if place == 0 else NEGATIVE
+
+
+def _text(one: Condition) -> int:
+    """What identifies a text during a run, 0 if there is none."""
+    text = (one.get("model_conds") or {}).get("c_crossattn")
+    return 0 if text is None else id(text)
+
+
+def _crop(area: Any, size: tuple[int, ...]) -> Crop | None:
+    """The area of a conditioning in latent pixels as the host cuts it out."""
+    if area is None or len(size) != 2 or len(area) != 4 or area[0] == "percentage":
+        return None
+    height, width, top, left = (int(number) for number in area)
+    return Crop(top, left, min(height, size[0] - top), min(width, size[1] - left), *size)

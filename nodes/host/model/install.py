@@ -1,0 +1,194 @@
+"""Image prompts on a MODEL: a new MODEL each time, the old one and its patches untouched."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.ldm.modules.attention as host_attention
+import comfy.patcher_extension
+import torch
+from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
+from torch import Tensor
+
+from ....ip_models.attention.attend import add_image_attention
+from ....ip_models.attention.prompt import ActivePrompts, ImagePrompt, PromptStack
+from ....ip_models.weights.unet_layers import LayerAddress
+from . import steps
+from .lora import remove_lora
+
+_ON_CLONE = comfy.patcher_extension.CallbacksMP.ON_CLONE
+_WRAPPERS = {
+    comfy.patcher_extension.WrappersMP.OUTER_SAMPLE: steps.begin,
+    comfy.patcher_extension.WrappersMP.CALC_COND_BATCH: steps.describe,
+    comfy.patcher_extension.WrappersMP.APPLY_MODEL: steps.resolve,
+}
+# Kernels that do not know `low_precision_attention`, as of 0.33.
+_ALWAYS_COARSE = ("attention_comfy_kitchen_int8", "attention3_sage")
+Patch = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
+Guest = tuple[Callable[..., Tensor], dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPatch:
+    """One attention layer: whatever owned the slot, plus the image prompts of the MODEL.
+
+    The prompts are not held here but in the MODEL's own options, so that a patch another pack has
+    wrapped hears exactly the prompts of the MODEL it runs in.
+
+    Attributes:
+        below: the patch that owned the slot, None for the layer's own attention.
+        guests: what packs that know only their own kind of patch have put here with `add`. Each
+            clone of a MODEL has patches of its own, so that what is added to one stays there.
+    """
+
+    address: LayerAddress
+    below: Patch | None
+    guests: list[Guest] = field(default_factory=list[Guest])
+
+    @torch.compiler.disable
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
+        """Attention of the layer before its output projection."""
+        text = self._text(q, k, v, extra)
+        for guest, options in self.guests:
+            if _open(options, extra):
+                text = text + guest(text, q, k, v, extra, **options).to(text.dtype)
+        active = extra.get(steps.KEY)
+        if isinstance(active, PromptStack):  # the model was called around the host's wrappers
+            active = steps.active_prompts(active, extra, extra.get("sigmas"), len(q))
+        if not isinstance(active, ActivePrompts):
+            return text
+        precision = extra.get("attn_precision")
+
+        def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+            # Users report damaged pictures with quantised kernels (cubiq's pack, #794 and #827).
+            return _exact_attention()(
+                q, k, v, heads, attn_precision=precision, low_precision_attention=False
+            )
+
+        shape = extra.get("activations_shape")
+        grid = (int(shape[-2]), int(shape[-1])) if shape else None
+        return add_image_attention(text, q, extra["n_heads"], self.address, grid, active, attention)
+
+    def add(self, callback: Callable[..., Tensor], **options: Any) -> None:
+        """Take a callback as the patches of ComfyUI_IPAdapter_plus, InstantID and PuLID do.
+
+        Args:
+            callback: called as callback(text, q, k, v, extra, **options); what it returns is added
+                to the text attention while `sigma_start` and `sigma_end` of the options allow.
+        """
+        self.guests.append((callback, options))
+
+    def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
+        # A patch set later for all layers of the block has no slot that the host would look at.
+        below = self.below or steps.patch_of_block(extra, self.address)
+        if below is not None:
+            # Ours may sit further down too, under another pack's; the outermost one speaks.
+            return below(q, k, v, steps.silenced(extra))
+        return optimized_attention(
+            q,
+            k,
+            v,
+            extra["n_heads"],
+            attn_precision=extra.get("attn_precision"),
+            transformer_options=extra,
+        )
+
+    def to(self, device_or_dtype: Any) -> LayerPatch:
+        """Passed on; what is ours moves when it is used."""
+        move = getattr(self.below, "to", None)
+        below = self.below if move is None else move(device_or_dtype)
+        return self if below is self.below else dataclasses.replace(self, below=below)
+
+    def models(self) -> list[Any]:
+        """Side models of the patch below; ours needs none while sampling."""
+        models = getattr(self.below, "models", None)
+        return [] if models is None else models()
+
+    def cleanup(self) -> None:
+        """Passed on; the prompts are released by their stack."""
+        cleanup = getattr(self.below, "cleanup", None)
+        if cleanup is not None:
+            cleanup()
+
+
+def _exact_attention() -> Callable[..., Tensor]:
+    """The host's attention, unless it is one of those that quantise whatever they are asked."""
+    coarse = (getattr(host_attention, name, None) for name in _ALWAYS_COARSE)
+    return attention_pytorch if optimized_attention in tuple(coarse) else optimized_attention
+
+
+def _open(options: dict[str, Any], extra: dict[str, Any]) -> bool:
+    """Whether a guest's noise levels allow it now."""
+    if "sigma_start" not in options or "sigmas" not in extra:
+        return True
+    sigma = float(extra["sigmas"].max())
+    return options.get("sigma_end", 0.0) <= sigma <= options["sigma_start"]
+
+
+def _own_patches(original: Any, clone: Any) -> None:
+    """Callback of the host's `clone`: see `LayerPatch.guests`."""
+    slots = _slots(clone)
+    for key, patch in slots.items():
+        if isinstance(patch, LayerPatch):
+            slots[key] = dataclasses.replace(patch, guests=list(patch.guests))
+
+
+def install(model: Any, *prompts: ImagePrompt) -> Any:
+    """A new MODEL that hears more prompts."""
+    patched = model.clone()
+    _set_stack(patched, prompts_of(model).add(*prompts))
+    slots = _slots(patched)
+    for address in {address: None for prompt in prompts for address in prompt.positions}:
+        below = slots.get(tuple(address), slots.get((address.block, address.number)))
+        if not isinstance(below, LayerPatch):
+            patched.set_model_attn2_replace(LayerPatch(address, below), *address)
+    wrappers = patched.model_options["transformer_options"].setdefault("wrappers", {})
+    for kind, wrapper in _WRAPPERS.items():
+        wrappers.setdefault(kind, {})[steps.KEY] = [wrapper]
+    patched.remove_callbacks_with_key(_ON_CLONE, steps.KEY)
+    patched.add_callback_with_key(_ON_CLONE, steps.KEY, _own_patches)
+    return patched
+
+
+def remove(model: Any) -> Any:
+    """A new MODEL without any image prompt; other packs' patches stay where they were."""
+    cleared = model.clone()
+    remove_lora(cleared)
+    options = cleared.model_options["transformer_options"]
+    options.pop(steps.KEY, None)
+    options.get("patches", {}).pop(steps.KEY, None)
+    for kind in _WRAPPERS:
+        options.get("wrappers", {}).get(kind, {}).pop(steps.KEY, None)
+    slots = _slots(cleared)
+    for key, patch in list(slots.items()):
+        if isinstance(patch, LayerPatch) and not patch.guests:
+            below = patch.below
+            inherited = below is not None and slots.get(key[:2]) is below
+            if below is None or (len(key) == 3 and inherited):
+                del slots[key]
+            else:
+                slots[key] = below
+    if not any(isinstance(patch, LayerPatch) for patch in slots.values()):
+        cleared.remove_callbacks_with_key(_ON_CLONE, steps.KEY)
+    return cleared
+
+
+def prompts_of(model: Any) -> PromptStack:
+    """The image prompts a MODEL carries."""
+    return model.model_options["transformer_options"].get(steps.KEY) or PromptStack()
+
+
+def _set_stack(model: Any, stack: PromptStack) -> None:
+    options = model.model_options["transformer_options"]
+    options[steps.KEY] = stack
+    # Here the host looks for objects to clean up after sampling.
+    options.setdefault("patches", {})[steps.KEY] = [stack]
+
+
+def _slots(model: Any) -> dict[tuple[Any, ...], Any]:
+    """The MODEL's own table of attn2 patches; `clone` has copied it."""
+    options = model.model_options["transformer_options"]
+    return options.get("patches_replace", {}).get("attn2", {})

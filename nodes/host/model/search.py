@@ -1,0 +1,176 @@
+"""Files on disk that fit: adapters for a MODEL, encoders for an adapter; by content."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from ....ip_models.adapter.published import (
+    ADAPTER_ADDRESSES,
+    ENCODER_ADDRESSES,
+    RULES,
+    Choice,
+    rank,
+)
+from ....ip_models.adapter.spec import (
+    FACE_KINDS,
+    UNET_FAMILIES,
+    AdapterSpec,
+    Family,
+    Kind,
+)
+from ....ip_models.errors import IPAdapterError, MissingModel, WrongBase
+from ..encoder.load import read_encoder
+from ..files import folders
+from .adapter import read_file_spec
+from .backbones.layers import AttentionLayer
+
+Content = TypeVar("Content")
+
+
+def family_of(layers: list[AttentionLayer]) -> Family | None:
+    """The base family of a MODEL with these layers."""
+    if layers[0].projected:
+        return Family.KOLORS
+    return UNET_FAMILIES.get(layers[0].context)
+
+
+def find_adapter(layers: list[AttentionLayer], choice: Choice) -> str:
+    """Name of the adapter file that fits a MODEL and a choice best.
+
+    Raises:
+        MissingModel: none does; the message lists each file and why it does not fit.
+    """
+    specs, broken = _survey(folders.ADAPTERS, read_file_spec)
+    ranked = [
+        (place, name)
+        for name, spec in specs.items()
+        if spec.supported
+        and suits(spec, layers)
+        and (place := rank(choice, spec, os.path.basename(name))) is not None
+    ]
+    if ranked:
+        return min(ranked)[1]
+    rejected = [f"{name} is {_short(spec)}" for name, spec in specs.items()] + broken
+    family = family_of(layers) or Family.SD1
+    raise MissingModel(
+        f"{folders.where(folders.ADAPTERS)} hold {'; '.join(rejected) or 'no adapter'}",
+        f"a {choice.value} adapter for {family.value} is needed",
+        f"{_get_adapter(family, choice)}, or choose a renamed file as adapter_file",
+    )
+
+
+def find_encoder(spec: AdapterSpec) -> str:
+    """Name of an image encoder file that gives the features an adapter reads.
+
+    Raises:
+        MissingModel: none does; the message lists each file and why it does not fit.
+    """
+    encoders, broken = _survey(folders.ENCODERS, read_encoder)
+    fitting = [name for name, widths in encoders.items() if widths.fits(spec)]
+    if fitting:
+        return fitting[0]
+    rejected = [f"{name} is {widths.name}" for name, widths in encoders.items()] + broken
+    raise MissingModel(
+        f"{folders.where(folders.ENCODERS)} hold {'; '.join(rejected) or 'no image encoder'}",
+        f"{spec.encoder} is needed",
+        _get_encoder(spec),
+    )
+
+
+def encoder_hint(spec: AdapterSpec) -> str:
+    """What to do when the embeds come from another encoder than an adapter needs."""
+    encoders, _ = _survey(folders.ENCODERS, read_encoder)
+    for name, widths in encoders.items():
+        if widths.fits(spec):
+            return f"Encode with {name}, which is in models/{folders.ENCODERS}"
+    return _get_encoder(spec)
+
+
+def adapter_hint(layers: list[AttentionLayer], kind: Kind) -> str:
+    """What to do when an adapter is not for a MODEL."""
+    specs, _ = _survey(folders.ADAPTERS, read_file_spec)
+    fitting = [
+        name
+        for name, spec in specs.items()
+        # Whoever has a picture only has no use for an adapter that reads faces.
+        if suits(spec, layers) and spec.supported and spec.needs_face is (kind in FACE_KINDS)
+    ]
+    choice = next((c for c, rule in RULES.items() if rule.kind is kind), Choice.STANDARD)
+
+    def order(name: str) -> tuple[bool, bool, str]:
+        """The plain one of a kind first: who has a plus adapter does not want plus face."""
+        spec = specs[name]
+        return spec.kind is not kind, rank(choice, spec, name) is None, name
+
+    if fitting:
+        best = min(fitting, key=order)
+        return f"Load {best}, which is in models/{folders.ADAPTERS} and fits"
+    family = family_of(layers) or Family.SD1
+    return _get_adapter(family, choice)
+
+
+def _survey(folder: str, read: Callable[[str], Content]) -> tuple[dict[str, Content], list[str]]:
+    """Content of every file in a folder, and one remark for each that cannot be read."""
+    contents: dict[str, Content] = {}
+    remarks: list[str] = []
+    for name in folders.files(folder):
+        try:
+            contents[name] = read(folders.resolve(folder, name))
+        except IPAdapterError as error:
+            remarks.append(error.found)
+        except OSError as error:
+            remarks.append(f"{name} cannot be read ({error.strerror})")
+    return contents, remarks
+
+
+def suits(spec: AdapterSpec, layers: list[AttentionLayer]) -> bool:
+    """Whether an adapter has the family and, layer by layer, the widths of a MODEL."""
+    widths = tuple(layer.width for layer in layers)
+    if (spec.family is Family.KOLORS) != layers[0].projected:
+        return False  # Kolors is an SDXL of the same widths behind a text encoder of its own
+    return spec.context_width == layers[0].context and spec.layer_widths == widths
+
+
+def _short(spec: AdapterSpec) -> str:
+    return f"{spec.family.value} {spec.kind.value} for {spec.needs}"
+
+
+def _get_adapter(family: Family, choice: Choice) -> str:
+    address = ADAPTER_ADDRESSES.get((family, choice))
+    if address is None:
+        return f"Choose another kind: no {choice.value} adapter was published for {family.value}"
+    return f"Put {address} into models/{folders.ADAPTERS}"
+
+
+def _get_encoder(spec: AdapterSpec) -> str:
+    known: Mapping[str, tuple[str, str]] = ENCODER_ADDRESSES
+    if spec.encoder not in known:
+        return f"Put an encoder with such features into models/{folders.ENCODERS}"
+    name, address = known[spec.encoder]
+    return f"Put {address} into models/{folders.ENCODERS} as {name}"
+
+
+def require_base(name: str, spec: AdapterSpec, layers: list[AttentionLayer]) -> None:
+    """Refuse an adapter that was trained for another MODEL than the one with these layers.
+
+    Raises:
+        WrongBase: the family, the number of layers or a width is another.
+    """
+    if suits(spec, layers):
+        return
+    context, widths = layers[0].context, tuple(layer.width for layer in layers)
+    family = family_of(layers)
+    if spec.context_width != context or (spec.family is Family.KOLORS) != layers[0].projected:
+        found = f"{name} is an adapter for {spec.family.value}"
+        own = family.value if family else "of an unknown family"
+        needed = f"this MODEL is {own} (text context {context} wide)"
+    elif len(widths) != len(spec.layer_widths):
+        found = f"{name} has {len(spec.layer_widths)} attention layers"
+        needed = f"this MODEL has {len(widths)}"
+    else:
+        i = next(i for i, width in enumerate(widths) if width != spec.layer_widths[i])
+        found = f"{name} has {spec.layer_widths[i]} wide keys for {layers[i].address}"
+        needed = f"this MODEL has {widths[i]} wide ones"
+    raise WrongBase(found, needed, adapter_hint(layers, spec.kind))

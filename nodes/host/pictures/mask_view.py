@@ -1,0 +1,74 @@
+"""MASK and the size of a picture in, how each layer grid of a MODEL hears it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ....ip_models.attention.mask_sheet import MaskView
+from ....ip_models.attention.masks import MaskRule
+from ....ip_models.errors import BadInput
+from ....ip_models.inputs import require, whole
+from ....ip_models.weights import outline
+from ....ip_models.weights.outline import layer_grids
+from ..model.backbones.layers import attention_depths
+
+LEAST_SIDE, MOST_SIDE = 16, 16384
+_PIXELS = 8  # of the picture for one of the latent, along each side
+_FAMILY = "SD1.5"
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What the mask is stretched over.
+
+    Attributes:
+        model: whose layers hear it, None for those of SD1.5.
+        latent: the host's LATENT, None for the one of a picture of the size below.
+        width, height: in pixels.
+    """
+
+    model: Any
+    latent: Any
+    width: int
+    height: int
+
+
+def view_mask(mask: Any, rule: MaskRule, canvas: Canvas) -> tuple[Tensor, str]:
+    """Sheets, (masks, height, width, 3) in 0..1, and what they show in words.
+
+    Raises:
+        BadInput: an input cannot be used.
+        WrongBase: the MODEL has no layers that could hear a reference.
+    """
+    require("mask", mask, Tensor, "a node with a MASK")
+    size = _latent_size(canvas)
+    if canvas.model is None:
+        depths, whose = outline.depths(_FAMILY), _FAMILY
+    else:
+        require("model", canvas.model, ModelPatcher, "Load Checkpoint")
+        depths, whose = attention_depths(canvas.model), "this MODEL"
+    view = MaskView(mask, rule, layer_grids(size, depths))
+    height, width = (side * _PIXELS for side in size)
+    first = f"{width} x {height} pixels, layers of {whose}, mask_rule {rule.value}"
+    return view.sheets(), "\n".join([first, *view.lines()])
+
+
+def _latent_size(canvas: Canvas) -> tuple[int, int]:
+    if canvas.latent is None:
+        sides = (("height", canvas.height), ("width", canvas.width))
+        height, width = (whole(name, side, LEAST_SIDE, MOST_SIDE) for name, side in sides)
+        return height // _PIXELS, width // _PIXELS
+    require("latent", canvas.latent, dict, "a node with a LATENT")
+    samples = cast("dict[str, Any]", canvas.latent).get("samples")
+    if isinstance(samples, Tensor) and samples.ndim in (4, 5) and samples.numel():
+        return int(samples.shape[-2]), int(samples.shape[-1])
+    held = f"samples of shape {tuple(samples.shape)}" if isinstance(samples, Tensor) else "none"
+    raise BadInput(
+        f"latent holds {held}",
+        "samples of shape (batch, channels, height, width) are needed",
+        "Connect Empty Latent Image or VAE Encode, or nothing",
+    )

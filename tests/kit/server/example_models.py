@@ -1,0 +1,113 @@
+"""Tiny random files under the names of the published ones, for the example workflows to load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy
+import torch
+from kit.models import checkpoints, face_packs
+from kit.models.sparse_files import write_sparse
+from kit.pages.example_graphs import (
+    CANNY,
+    COMPOSITION,
+    FACE,
+    FACE_PLUS,
+    LCM,
+    PLUS,
+    PLUS_FACE,
+    SD15,
+    SDXL,
+    STANDARD,
+    STANDARD_SDXL,
+    VIT_H,
+    File,
+)
+from safetensors.torch import save_file
+
+PUBLISHED_TO_TINY = 10
+WIDTHS = tuple(width // PUBLISHED_TO_TINY for width in checkpoints.HIDDEN_SD1)
+WIDTHS_SDXL = tuple(width // PUBLISHED_TO_TINY for width in checkpoints.HIDDEN_SDXL)
+RESAMPLER = {"dim": 128, "heads": 2, "depth": 1}
+FACE_SIDE, FACE_STRIDE = 256, 32
+# What a loader's stand-in takes the place of; the real one only has to be listed and to look real.
+PLACEHOLDERS: dict[File, dict[str, tuple[int, ...]]] = {
+    SD15: {},
+    SDXL: {},
+    CANNY: {},
+    VIT_H: {
+        "visual_projection.weight": (1024, 1280),
+        "vision_model.post_layernorm.weight": (1280,),
+    },
+}
+
+
+def write_models(folder: Path) -> None:
+    """Every file that an example names, in the folders of ComfyUI's `models`."""
+    _write_adapters(folder)
+    for file, shapes in PLACEHOLDERS.items():
+        write_sparse(_path(folder, file), shapes)
+    save_file(_lora(), _path(folder, LCM))
+    pack = folder / "insightface" / "models" / "buffalo_l"
+    _skin_detector(pack / "det_10g.onnx")
+    face_packs.small_recogniser(pack / "w600k_r50.onnx")
+
+
+def _path(folder: Path, file: File) -> Path:
+    path = folder / file.directory / file.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _write_adapters(folder: Path) -> None:
+    plus = checkpoints.tiny_adapter("plus", WIDTHS, 768, 1280, 16, **RESAMPLER)
+    for file in (PLUS, PLUS_FACE, COMPOSITION):
+        checkpoints.write(_path(folder, file), plus, "flat")
+    for file, widths, text in ((STANDARD, WIDTHS, 768), (STANDARD_SDXL, WIDTHS_SDXL, 2048)):
+        tensors = checkpoints.tiny_adapter("standard", widths, text, 1024, 4)
+        checkpoints.write(_path(folder, file), tensors, "flat")
+    lora = checkpoints.fill(checkpoints.lora_shapes(WIDTHS, 768, rank=8), seed=4, scale=0.5)
+    faces = {FACE: ("FaceID", {}), FACE_PLUS: ("FaceID plus", RESAMPLER | _text_wide())}
+    for file, (kind, options) in faces.items():
+        tensors = checkpoints.tiny_adapter(kind, WIDTHS, 768, 1280, 4, **options)
+        checkpoints.write(_path(folder, file), tensors | lora, "nested")
+
+
+def _text_wide() -> dict[str, int]:
+    """The resampler of FaceID plus is as wide as the text."""
+    return {"dim": 768, "heads": 12}
+
+
+def _lora() -> dict[str, torch.Tensor]:
+    """A LoRA as it is published for LCM, for the attention of the first block."""
+    generator = torch.Generator().manual_seed(3)
+    stem = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_"
+    made: dict[str, torch.Tensor] = {}
+    for part in "qkv":
+        for name, shape in (("down", (4, WIDTHS[0])), ("up", (WIDTHS[0], 4))):
+            made[f"{stem}{part}.lora_{name}.weight"] = torch.randn(shape, generator=generator)
+        made[f"{stem}{part}.alpha"] = torch.tensor(4.0)
+    return made
+
+
+def _skin_detector(path: Path) -> Path:
+    """Fires on the skin of the drawn people, and on nothing else of them."""
+    graph = face_packs.Graph(opset=13)
+    for stride in face_packs.PATCHES:
+        pooled = graph.add(
+            "AveragePool", "input.1", kernel_shape=[stride, stride], strides=[stride, stride]
+        )
+        skin = numpy.array([[16, 0, -12]] * 2, "f4").reshape(2, 3, 1, 1)
+        bias = numpy.full(2, -9 if stride == FACE_STRIDE else -99, "f4")
+        score = graph.add(
+            "Sigmoid", graph.add("Conv", pooled, graph.weight(skin), graph.weight(bias))
+        )
+        half = FACE_SIDE / 2 / stride
+        points = ((face_packs.TEMPLATE - 56) / 56 * half).reshape(-1)
+        for kind, columns, values in (("bbox", 8, [half] * 8), ("kps", 20, [*points, *points])):
+            zero = graph.weight(numpy.zeros((columns, 3, 1, 1), "f4"))
+            constant = graph.add("Conv", pooled, zero, graph.weight(numpy.array(values, "f4")))
+            face_packs._head(graph, constant, columns // 2, False, f"{kind}_{stride}")
+        face_packs._head(graph, score, 1, False, f"score_{stride}")
+    sides: list[tuple[str, list[None | int]]] = [("input.1", [1, 3, None, None])]
+    return graph.save(path, sides, face_packs._detector_outputs(False))

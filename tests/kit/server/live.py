@@ -1,0 +1,111 @@
+"""A real ComfyUI server with the pack in it, and the few HTTP calls the tests make."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from conftest import HOST, ROOT
+from pack.demo.comfy_server import Server, free_port, server_command
+
+Prompt = dict[str, dict[str, Any]]
+LIMIT = 600
+TEST_NODES = ROOT / "tests" / "kit" / "server" / "live_nodes"
+
+
+class Client:
+    """Queues prompts and waits for what becomes of them."""
+
+    def __init__(self, server: Server, base: Path) -> None:
+        self.address, self.base = server.address, base
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.address + path, timeout=60) as reply:
+            return json.load(reply)
+
+    def post(self, path: str, body: Any) -> tuple[int, Any]:
+        request = urllib.request.Request(
+            self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                return reply.status, json.loads(reply.read() or b"null")
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    def queue(self, prompt: Prompt) -> str:
+        status, answer = self.post("/prompt", {"prompt": prompt})
+        assert status == 200, answer
+        return answer["prompt_id"]
+
+    def wait(self, prompt_id: str) -> dict[str, Any]:
+        """The finished prompt's history entry."""
+        end = time.monotonic() + LIMIT
+        while time.monotonic() < end:
+            history = self.get(f"/history/{prompt_id}")
+            if prompt_id in history and history[prompt_id]["status"].get("completed") is not None:
+                return history[prompt_id]
+            time.sleep(0.05)
+        raise TimeoutError(f"prompt {prompt_id} did not finish within {LIMIT} s")
+
+    def run(self, prompt: Prompt) -> dict[str, Any]:
+        return self.wait(self.queue(prompt))
+
+    def picture(self, prompt: Prompt, node: str = "save") -> bytes:
+        """Pixels of the picture a prompt saves."""
+        from PIL import Image
+
+        with Image.open(self.saved(prompt)[node][0]) as image:
+            assert image.format == "PNG"
+            return image.convert("RGB").tobytes()
+
+    def saved(self, prompt: Prompt) -> dict[str, list[Path]]:
+        """Pictures and videos that a prompt saves, by node; those without any are left out."""
+        entry = self.run(prompt)
+        assert entry["status"]["status_str"] == "success", failure(entry)
+        files = {
+            node: [
+                self.base / "output" / file["subfolder"] / file["filename"]
+                for file in output.get("images", [])
+                if file["type"] == "output"
+            ]
+            for node, output in entry["outputs"].items()
+        }
+        return {node: paths for node, paths in files.items() if paths}
+
+
+def failure(entry: dict[str, Any]) -> str:
+    """Message of the node that failed."""
+    for kind, data in entry["status"]["messages"]:
+        if kind == "execution_error":
+            return f"{data['exception_type']}: {data['exception_message'].strip()}"
+    return "no error"
+
+
+@contextmanager
+def running(base: Path, models: Path, *options: str) -> Iterator[Client]:
+    """Start a server on a free port with its files in `base` and models in `models`."""
+    for folder in ("custom_nodes", "input", "output"):
+        (base / folder).mkdir(parents=True, exist_ok=True)
+    (base / "custom_nodes" / "ip-adapter-pack").symlink_to(ROOT, target_is_directory=True)
+    demo = ROOT / "demo"
+    for source in (demo / "tiny_nodes", demo / "toy_nodes", TEST_NODES):
+        (base / "custom_nodes" / source.name).symlink_to(source, target_is_directory=True)
+    shutil.copy(ROOT / "demo" / "reference.jpg", base / "input" / "reference.jpg")
+    folders = {name: name for name in ("checkpoints", "clip_vision", "ipadapter")}
+    config = base / "models.yaml"
+    config.write_text(json.dumps({"tests": {"base_path": str(models), **folders}}))
+    port = free_port()
+    command = server_command(HOST, base, config, port, cpu=True)
+    assert command[0] == sys.executable
+    with Server([*command, *options], base, port) as server:
+        server.wait_until_ready()
+        yield Client(server, base)
