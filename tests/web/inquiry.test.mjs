@@ -84,6 +84,10 @@ test("a server that is silent is said to be, and is listened to when it speaks",
   assert.deepEqual(heard, ["silent"]);
   await server.settle("late");
   assert.deepEqual(heard, ["silent", "late"]);
+  inquiry.ask({ text: "2" });
+  await server.settle("in time");
+  context.mock.timers.tick(PATIENCE);
+  assert.deepEqual(heard, ["silent", "late", "in time"]);
 });
 
 test("a server that refuses is asked again, about what is wanted by then", async (context) => {

@@ -28,6 +28,11 @@ test("values beyond 0 and 1 stay in the picture", () => {
   assert.deepEqual([Math.min(...heights), Math.max(...heights)], [0, BOX_HEIGHT]);
 });
 
+test("0 and 1 are in the picture, whatever the values are", () => {
+  assert.deepEqual(points(drawn({ values: [0.5] }), "curve").map(([, y]) => y), [25, 25]);
+  assert.deepEqual(points(drawn({ values: [2] }), "axis").map(([, y]) => y), [BOX_HEIGHT, BOX_HEIGHT]);
+});
+
 test("a list is a stair, and the last value goes on", () => {
   const stair = drawn({ values: [1, 0] });
   assert.equal(points(stair, "curve").length, 4);

@@ -88,6 +88,7 @@ test("what Ctrl+C copied can be pasted where the system's clipboard may not be r
 });
 
 test("Ctrl+V uses the text of the clipboard, and the host does not hear of it", () => {
+  answered("copy", null);
   const getData = (/** @type {string} */ type) => (type === "text/plain" ? "1:0.25" : "<b>1:0.25</b>");
   assert.deepEqual(answered("paste", { getData }), { stopped: true, prevented: true, used: ["1:0.25"] });
   assert.deepEqual(answered("paste", null).used, [""]);

@@ -8,6 +8,10 @@ test("silence is left out, and layers that differ are named by themselves", () =
   assert.equal(writeWeights(factors), "1:1, 2.1:0.5, 3:1, 3.1:2");
 });
 
+test("of layers that differ by halves the first says what is common", () => {
+  assert.equal(writeWeights([[0.5, 1]]), "0:0.5, 0.1:1");
+});
+
 test("silence everywhere is no empty text, which would be a mistake", () => {
   assert.equal(writeWeights([[0, 0], [0]]), "0:0");
 });
