@@ -105,8 +105,8 @@ def _references(rule: BlockRule) -> int:
     counts = sorted({len(level) for level in levels if isinstance(level, tuple)})
     if len(counts) > 1:
         raise BadInput(
-            f"the block weights hold lists of {' and of '.join(map(str, counts))}",
-            "each is to have one factor for each masked reference",
+            f"some lists have {', others '.join(map(str, counts))} factors",
+            "each has one factor for each masked reference",
             "Make all lists as long as there are references",
         )
     return counts[0] if counts else 1

@@ -108,7 +108,7 @@ def parse_blocks(text: str) -> BlockRule:
     text = text.strip()
     if len(text) > _LONGEST:
         raise BadInput(
-            f"the block weights are {len(text):,} characters long",
+            f"the text of the weights is {len(text):,} characters long",
             f"no more than {_LONGEST:,} are read",
             "Leave out what repeats itself",
         )

@@ -466,7 +466,7 @@ def test_a_knob_that_is_no_number_is_answered_with_a_sentence(
 def test_a_question_that_is_none_is_refused(editor_server: Client, path: str, body: Any) -> None:
     status, answer = editor_server.post(f"/ipadapter/{path}", body)
     assert status == 400
-    assert "values by name are needed" in answer["error"]
+    assert "by name are needed" in answer["error"]
 
 
 def test_while_a_bar_is_dragged_nobody_is_asked(editor: Editor) -> None:

@@ -11,7 +11,7 @@ from typing import cast
 from aiohttp import web
 
 from ....ip_models.adapter.spec import require_supported
-from ....ip_models.errors import BadInput, IPAdapterError
+from ....ip_models.errors import IPAdapterError
 from ....ip_models.weights.answers import Question, drawn_schedule, drawn_weights
 from ..files import folders
 from ..model.adapter import read_file_spec
@@ -44,24 +44,20 @@ def _answering(
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     """A handler that is sent the values of a node's widgets by name, as JSON."""
 
-    def read_and_answer(body: bytes) -> str:
+    def read_and_answer(body: bytes) -> str | None:
         try:
             question = json.loads(body)
         except (ValueError, RecursionError):
-            question = None
-        if not isinstance(question, dict):
-            raise BadInput(
-                "the question is no JSON object", "values by name are needed", "Send some"
-            )
-        return json.dumps(answer(cast("Question", question)))
+            return None
+        known = isinstance(question, dict)
+        return json.dumps(answer(cast("Question", question))) if known else None
 
     async def handle(request: web.Request) -> web.Response:
-        body = await request.read()
-        try:
-            # Off the event loop: a user may type or paste anything.
-            text = await asyncio.to_thread(read_and_answer, body)
-        except BadInput as error:
-            return web.json_response({"error": str(error)}, status=400)
+        # Off the event loop: a user may type or paste anything.
+        text = await asyncio.to_thread(read_and_answer, await request.read())
+        if text is None:
+            needed = "the values of a node's widgets by name are needed, as JSON"
+            return web.json_response({"error": needed}, status=400)
         return web.json_response(text=text)
 
     return handle
