@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypedDict
 
 from .gains import BlockRule
-from .presets import PRESETS, preset
 from .unet_layers import LayerAddress, transformers
 
 
@@ -120,19 +119,6 @@ def transformer_factors(rule: BlockRule, family: str, references: int = 1) -> Tr
         factors=[[gain.factor for gain in stack] for stack in stacks],
         flipped=[any(gain.swapped for gain in stack) for stack in stacks],
     )
-
-
-def preset_factors(composition: float, boost: float) -> dict[str, dict[str, TransformerFactors]]:
-    """All presets in all families.
-
-    Raises:
-        BadInput: a factor is not finite.
-    """
-    rules = {name: preset(name, composition, boost) for name in PRESETS}
-    return {
-        name: {family: transformer_factors(rule, family) for family in FAMILIES}
-        for name, rule in rules.items()
-    }
 
 
 class LayerGrid(NamedTuple):

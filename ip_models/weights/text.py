@@ -17,8 +17,10 @@ Level = float | tuple[float, ...]
 """One factor, or one for each masked reference."""
 
 _LARGEST = 1e6
+_LONGEST = 100_000  # characters; factors of 50 references for all of SDXL are about 20,000
 _FORMS = 'they are written like 0:1.0, 3:0.5 or like {"up": {"block_0": [0, 1, 0]}}'
-_NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+# There is one way only to read a row of digits: with two, it takes the square of its length.
+_NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _ENTRY = re.compile(rf"([0-9]{{1,9}})(?:\.([0-9]{{1,9}}))?\s*:\s*({_NUMBER})")
 _BLOCK = re.compile(r"block_(0|[1-9][0-9]{0,8})")
 _STAGES = ("down", "mid", "up")
@@ -105,6 +107,12 @@ def parse_blocks(text: str) -> BlockRule:
         BadInput: the text is wrong whatever the model is.
     """
     text = text.strip()
+    if len(text) > _LONGEST:
+        raise BadInput(
+            f"the text of the weights is {len(text):,} characters long",
+            f"no more than {_LONGEST:,} are read",
+            "Leave out what repeats itself",
+        )
     if not text.replace(",", " ").strip():
         raise BadInput("the block weights are empty", _FORMS, "Write some, or choose a preset")
     if text[0] in "{[" or ":" not in text:

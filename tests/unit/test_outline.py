@@ -1,12 +1,10 @@
-"""The transformers the editor draws, against the published tables; what rules make of them."""
+"""The transformers the editor draws, against the published tables."""
 
 from __future__ import annotations
 
 import pytest
 from kit.models.checkpoints import HIDDEN_SD1, HIDDEN_SDXL
-from pack.ip_models.errors import BadInput
 from pack.ip_models.weights import outline
-from pack.ip_models.weights.presets import PRESETS, preset
 from pack.ip_models.weights.unet_layers import LayerAddress, checkpoint_order, transformers
 
 # Side of the latent at each transformer, worked out by hand: it halves at every level.
@@ -41,21 +39,3 @@ def test_transformers_are_named_and_sized(family: str) -> None:
     assert [info["name"].split("_")[-1] for info in infos] == NAMES[family].split()
     kinds = [info["block"] for info in infos]
     assert kinds == sorted(kinds, key=["input", "middle", "output"].index)
-
-
-@pytest.mark.parametrize("family", outline.FAMILIES)
-@pytest.mark.parametrize("name", PRESETS)
-def test_what_is_told_of_a_preset_is_what_it_does(family: str, name: str) -> None:
-    shown = outline.preset_factors(0.5, 2.0)[name][family]
-    layers = outline.layers_of(family)
-    gains = preset(name, 0.5, 2.0).gains(layers, 0, 1)
-    assert [factor for stack in shown["factors"] for factor in stack] == [g.factor for g in gains]
-    spread = [
-        flip for flip, stack in zip(shown["flipped"], shown["factors"], strict=True) for _ in stack
-    ]
-    assert spread == [gain.swapped for gain in gains]
-
-
-def test_a_knob_that_is_not_finite_is_refused() -> None:
-    with pytest.raises(BadInput):
-        outline.preset_factors(float("nan"), 1.0)
