@@ -21,7 +21,6 @@ from .features import FaceFeatures, Features, ImageFeatures, Region, Regions
 
 KEY = "ipadapter_embeds"
 VERSION = 1
-PACK = "ip-adapter-nodes 0.1.0"
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 _POSITIVE = {"pooled": 2, "penultimate": 3}  # with their ranks
@@ -43,7 +42,6 @@ def pack(embeds: Features | Regions) -> tuple[dict[str, Tensor], str]:
         parts = [_features(embeds, "0.", tensors)]
     plan = {
         "version": VERSION,
-        "pack": PACK,
         "regions": isinstance(embeds, Regions),
         "parts": parts,
     }
