@@ -51,9 +51,8 @@ def combine(
     """Join references on the encoder's features, each part times its weight.
 
     Except for `concat` the negative rows are those of the first reference. Regions keep their masks
-    and scales and can only be set side by side; what comes with them is heard in the whole picture.
-    Adapters that read a normed identity do not hear the weight a face has by itself, only that in
-    a mix.
+    and scales and can only be set side by side; what comes with them gets the whole picture.
+    For adapters that read a normed identity the weight of a face counts in a mix only.
 
     Raises:
         BadInput: there is nothing to combine, regions were to be mixed, or faces with pictures.
@@ -66,7 +65,7 @@ def combine(
     return _join([one for one in inputs if not isinstance(one, Regions)], weights, method)
 
 
-def doubt(inputs: Sequence[Features | Regions]) -> str:
+def warning(inputs: Sequence[Features | Regions]) -> str:
     """Why the mix may mean little although all shapes are right, or nothing."""
     known = sorted({one.encoder for one in inputs if isinstance(one, ImageFeatures)} - {""})
     if len(known) < 2:
@@ -117,11 +116,10 @@ def _join(parts: Sequence[Features], weights: Sequence[float], method: Combine) 
 def _combine_faces(
     parts: Sequence[FaceFeatures], weights: Sequence[float], method: Combine
 ) -> FaceFeatures:
-    # Features of nobody add nothing.
-    heard = [pair for pair in zip(parts, weights, strict=True) if pair[0].count]
-    if not heard:
+    pairs = [pair for pair in zip(parts, weights, strict=True) if pair[0].count]
+    if not pairs:  # no input has a face
         return parts[0]
-    parts, weights = [part for part, _ in heard], [weight for _, weight in heard]
+    parts, weights = [part for part, _ in pairs], [weight for _, weight in pairs]
     if len({(part.identity.shape[-1], part.crops is None) for part in parts}) > 1:
         raise WrongEncoder(
             "some of the faces were read by another recogniser or without clip_vision",
@@ -134,7 +132,7 @@ def _combine_faces(
         identity=_FORMULAE[method](torch.cat(rows)),
         crops=_combine_images(crops, weights, method) if crops else None,
         source=parts[0].source,
-        doubts=parts[0].doubts,
+        warnings=parts[0].warnings,
     )
 
 

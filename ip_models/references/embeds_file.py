@@ -33,7 +33,7 @@ def pack(embeds: Features | Regions) -> tuple[dict[str, Tensor], str]:
     """Tensors by name and the text that describes them.
 
     Raises:
-        BadInput: the embeds hold nobody, or values that are not finite.
+        BadInput: there are no references, or values that are not finite.
     """
     tensors: dict[str, Tensor] = {}
     if isinstance(embeds, Regions):
@@ -49,7 +49,7 @@ def pack(embeds: Features | Regions) -> tuple[dict[str, Tensor], str]:
 
 
 def require_storable(features: Features) -> None:
-    """Refuse embeds of nobody, which no loader would take.
+    """Refuse embeds without a reference, which no loader would take.
 
     Raises:
         BadInput: there are no references.
@@ -81,7 +81,7 @@ def _features(features: Features, prefix: str, tensors: dict[str, Tensor]) -> di
         "sort": "face",
         "source": _plain(features.source),
         "references": features.count,
-        "doubts": {_plain(key): _plain(why) for key, why in features.doubts.items()},
+        "doubts": {_plain(key): _plain(why) for key, why in features.warnings.items()},
         "shapes": {"identity": _put(features.identity, f"{prefix}identity", tensors)},
         "crops": None if crops is None else _image(crops, f"{prefix}crops.", tensors),
     }
@@ -193,8 +193,8 @@ class _Reader:
                 raise self.broken(f"holds {len(identity)} faces and {crops.count} pictures of them")
         self.check_count(plan, len(identity))
         doubts = self.table(plan.get("doubts", {}), "doubts")
-        told = {self.text(key): self.text(why) for key, why in doubts.items()}
-        return FaceFeatures(identity, crops, self.text(plan.get("source")), told)
+        warnings = {self.text(key): self.text(why) for key, why in doubts.items()}
+        return FaceFeatures(identity, crops, self.text(plan.get("source")), warnings)
 
     def image(self, plan: dict[str, Any], prefix: str) -> ImageFeatures:
         shapes = self.table(plan.get("shapes"), "shapes")

@@ -41,8 +41,10 @@ def picture(
 
 
 def face(count: int = 2, crops: bool = True) -> FaceFeatures:
-    doubts = {"w600k_r50": "the recogniser is another one; Zoë's"}
-    return FaceFeatures(rows(count, 512) * 20, picture(count) if crops else None, "bufalo", doubts)
+    warnings = {"w600k_r50": "the recogniser is another one; Zoë's"}
+    return FaceFeatures(
+        rows(count, 512) * 20, picture(count) if crops else None, "bufalo", warnings
+    )
 
 
 def two_regions() -> Regions:
@@ -79,7 +81,7 @@ def tensors_of(thing: Any) -> list[Any]:
     if isinstance(thing, Region):
         return [*tensors_of(thing.features), thing.mask, thing.scale]
     if isinstance(thing, FaceFeatures):
-        return [thing.identity, *tensors_of(thing.crops), thing.source, dict(thing.doubts)]
+        return [thing.identity, *tensors_of(thing.crops), thing.source, dict(thing.warnings)]
     if thing is None:
         return [None]
     names = ("pooled", "penultimate", "negative_pooled", "negative_penultimate")
@@ -226,7 +228,7 @@ LIES: dict[str, tuple[Change, str]] = {
 }
 
 
-def told(embeds: Features | Regions, change: Change) -> str:
+def reported(embeds: Features | Regions, change: Change) -> str:
     tensors, text = pack(embeds)
     plan = json.loads(text)
     change(plan, tensors)
@@ -240,7 +242,7 @@ def told(embeds: Features | Regions, change: Change) -> str:
 @pytest.mark.parametrize("lie", LIES)
 def test_a_description_that_lies_is_refused(lie: str) -> None:
     change, words = LIES[lie]
-    assert re.search(words, told(picture(), change))
+    assert re.search(words, reported(picture(), change))
 
 
 def with_scale(value: Any) -> Change:
@@ -249,7 +251,7 @@ def with_scale(value: Any) -> Change:
 
 @pytest.mark.parametrize("scale", [math.nan, math.inf, "1", None, True, 10**400])
 def test_a_region_needs_a_scale(scale: Any) -> None:
-    assert "scale" in told(two_regions(), with_scale(scale))
+    assert "scale" in reported(two_regions(), with_scale(scale))
 
 
 def with_mask(mask: Tensor) -> Change:
@@ -264,7 +266,7 @@ def with_mask(mask: Tensor) -> Change:
     "mask", [torch.zeros(4), torch.zeros(0, 4, 4), torch.full((1, 4, 4), 255.0)], ids=str
 )
 def test_a_region_needs_a_mask_or_none(mask: Tensor) -> None:
-    assert "has a mask nobody can use" in told(two_regions(), with_mask(mask))
+    assert "has a mask nobody can use" in reported(two_regions(), with_mask(mask))
 
 
 def test_faces_and_their_pictures_are_as_many() -> None:
@@ -272,7 +274,7 @@ def test_faces_and_their_pictures_are_as_many() -> None:
         tensors["0.identity"] = torch.zeros(3, 512)
         part(plan)["shapes"]["identity"] = [3, 512]
 
-    assert "3 faces and 2 pictures of them" in told(face(), change)
+    assert "3 faces and 2 pictures of them" in reported(face(), change)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '"a"', "null", "[" * 100_000, "1" * 5000])

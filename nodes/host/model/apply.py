@@ -103,9 +103,9 @@ def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
         return
     kolors = adapter.spec.family is Family.KOLORS
     wanted = Recogniser.GLINTR100 if kolors else Recogniser.W600K_R50
-    doubt = features.doubts.get(wanted.value)
-    if doubt:
-        log.warning("%s: %s", adapter.name, doubt)
+    warning = features.warnings.get(wanted.value)
+    if warning:
+        log.warning("%s: %s", adapter.name, warning)
 
 
 def _projecting(
