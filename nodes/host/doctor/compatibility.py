@@ -55,7 +55,7 @@ class Combination:
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Combination:
-        """From the query of an address; what nobody knows here counts as unknown."""
+        """From the query of an address; values of no meaning here count as unknown."""
         names = {field.name: given.get(field.name, "") for field in fields(cls)}
         kind, embeds = names.pop("kind"), names.pop("embeds")
         return cls(
@@ -78,7 +78,7 @@ def problems(given: Combination) -> list[str]:
             check()
         except IPAdapterError as error:
             said.append(str(error))
-        except OSError:  # a file that went away, or that nobody may read
+        except OSError:  # a file that went away, or that may not be read
             continue
     return list(dict.fromkeys(said))
 
@@ -98,7 +98,7 @@ def _apply_checks(given: Combination, base: Base | None) -> Iterator[Callable[[]
 
 
 def _search_checks(given: Combination, base: Base | None) -> Iterator[Callable[[], object]]:
-    """For Load IP-Adapter for Model, which searches what nobody has chosen."""
+    """For Load IP-Adapter for Model, which searches what was not chosen."""
     if base is not None and not base.layers:
         yield lambda: _refuse(no_unet(base.name))
         return
