@@ -11,6 +11,7 @@ from torch import Tensor
 from ..adapter.spec import Feature
 from ..errors import BadInput, WrongEncoder
 from .features import FaceFeatures, Features, ImageFeatures, Region, Regions
+from .report import sides
 
 
 class Combine(str, Enum):
@@ -177,17 +178,16 @@ def _common(parts: Sequence[ImageFeatures], feature: Feature) -> list[tuple[Tens
     for part in parts:
         own = part.pair(feature)
         # A file may hold one sort of feature only; the other sort may still be common to all.
-        same = part.source == first.source if own is None else _size(own[0]) == _size(reference)
+        same = (
+            part.source == first.source if own is None else own[0].shape[1:] == reference.shape[1:]
+        )
         if not same:
             raise WrongEncoder(
                 f"embeds of {first.source} and of {part.source} were connected, with "
-                f"{_size(reference)} and {_size(own[0]) if own else 'no'} {feature.value} values",
+                f"{sides(reference.shape[1:])} and {sides(own[0].shape[1:]) if own else 'no'} "
+                f"{feature.value} values",
                 "embeds can be merged only if they come from one encoder",
                 "Encode all images with the same CLIP vision model",
             )
     pairs = [part.pair(feature) for part in parts]
     return [pair for pair in pairs if pair] if len(shaped) == len(parts) else []
-
-
-def _size(rows: Tensor) -> str:
-    return " x ".join(str(side) for side in rows.shape[1:])

@@ -16,7 +16,7 @@ from ....ip_models.errors import BadInput, BrokenFile, WrongEncoder
 from ....ip_models.pictures.fit import Fit
 from ....ip_models.references import embeds_file, ipadpt
 from ....ip_models.references.features import FaceFeatures, Features, ImageFeatures, Regions
-from ....ip_models.references.report import describe
+from ....ip_models.references.report import describe, sides
 from ..encoder.encode import Reference, encode
 from ..encoder.identity import fingerprint
 from ..files import checkpoint, folders
@@ -152,9 +152,9 @@ def _encoded_empty(positive: Tensor, options: LoadOptions) -> Tensor:
     any_picture = Reference(torch.zeros(1, 8, 8, 3), Fit.SQUASH)
     empty = encode(options.clip_vision, any_picture).negative_penultimate
     if empty is None or empty.shape[1:] != positive.shape[1:]:
-        gives = "no" if empty is None else _size(empty)
+        gives = "no" if empty is None else sides(empty.shape[1:])
         raise WrongEncoder(
-            f"{options.file} holds {_size(positive)} hidden states",
+            f"{options.file} holds {sides(positive.shape[1:])} hidden states",
             f"the connected clip_vision gives {gives}",
             "Connect the encoder the file was made with, or choose a negative_file",
         )
@@ -194,7 +194,9 @@ def _fitting(
         return None
     if rows.shape[1:] != positive.shape[1:] or len(rows) not in (1, len(positive)):
         raise _unlike(
-            options, f"{len(rows)} of {_size(rows)}", f"{len(positive)} of {_size(positive)}"
+            options,
+            f"{len(rows)} of {sides(rows.shape[1:])}",
+            f"{len(positive)} of {sides(positive.shape[1:])}",
         )
     return rows
 
@@ -236,7 +238,3 @@ def _require_encoder(features: ImageFeatures, options: LoadOptions) -> None:
             "the shapes of the connected clip_vision are the same and its weights are not",
             action,
         )
-
-
-def _size(rows: Tensor) -> str:
-    return " x ".join(map(str, rows.shape[1:]))
