@@ -53,7 +53,7 @@ class Doctor(io.ComfyNode):
     def execute(
         cls, model: Any = None, clip_vision: Any = None, log: bool = False
     ) -> io.NodeOutput:
-        text = "\n".join(survey.report(model, clip_vision, bool(log)).lines)
+        text = "\n".join(survey.report(model, clip_vision, bool(log)))
         return io.NodeOutput(text, ui=ui.PreviewText(text))
 
 

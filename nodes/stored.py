@@ -14,7 +14,7 @@ from ..ip_models.references import ipadpt
 from ..ip_models.references.features import Features, Regions, inputs
 from ..ip_models.references.report import describe
 from .host.embeds import store
-from .host.embeds.load import Wanted, load
+from .host.embeds.load import LoadOptions, load
 from .host.embeds.store import FileFormat, IfExists
 from .host.files import folders
 from .host.model.adapter import ANY_ENCODER, LoadedAdapter
@@ -262,7 +262,7 @@ class LoadEmbeds(io.ComfyNode):
         if negative is not None:
             find(negative)
         number = whole("entry", 0 if entry is None else entry, 0, _MOST_ENTRIES)
-        loaded = load(Wanted(embeds_file, number, negative, clip_vision))
+        loaded = load(LoadOptions(embeds_file, number, negative, clip_vision))
         return io.NodeOutput(loaded.embeds, ui=ui.PreviewText(loaded.text))
 
 

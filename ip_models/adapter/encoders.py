@@ -62,9 +62,12 @@ def encoder_widths(shapes: Mapping[str, Any]) -> EncoderWidths | None:
     for width, pooled, column, places in _ENCODER_KEYS:
         if width in shapes:
             projection, places = shapes.get(pooled), shapes.get(places)
-            return EncoderWidths(
-                pooled=None if projection is None else int(projection.shape[column]),
-                penultimate=int(shapes[width].shape[0]),
-                sequence=None if places is None else int(places.shape[0]),
-            )
+            try:
+                return EncoderWidths(
+                    pooled=None if projection is None else int(projection.shape[column]),
+                    penultimate=int(shapes[width].shape[0]),
+                    sequence=None if places is None else int(places.shape[0]),
+                )
+            except (AttributeError, IndexError):  # a table, or a tensor of fewer dimensions
+                return None
     return None

@@ -66,8 +66,7 @@ def _answering(
 async def _doctor(request: web.Request) -> web.Response:
     """?log=1 writes the report to the log as well."""
     logged = request.query.get("log", "") in ("1", "true")
-    report = await asyncio.to_thread(survey.report, logged=logged)
-    return web.json_response({"text": report.lines, "data": report.data})
+    return web.json_response({"text": await asyncio.to_thread(survey.report, logged=logged)})
 
 
 async def _check(request: web.Request) -> web.Response:

@@ -103,7 +103,7 @@ def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
         return
     kolors = adapter.spec.family is Family.KOLORS
     wanted = Recogniser.GLINTR100 if kolors else Recogniser.W600K_R50
-    warning = features.doubts.get(wanted.value)
+    warning = features.warnings.get(wanted.value)
     if warning:
         log.warning("%s: %s", adapter.name, warning)
 
