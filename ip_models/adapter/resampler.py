@@ -17,13 +17,19 @@ HEAD_WIDTH = 64
 
 @dataclass(frozen=True)
 class ResamplerShape:
-    """Sizes of a resampler, all read from its weights; no latents if they are given to it."""
+    """Sizes of a resampler.
+
+    Attributes:
+        latent_count: learned queries; of no meaning where the latents come from elsewhere.
+        heads: each `HEAD_WIDTH` wide.
+        hidden_width: of the feed-forward layers.
+    """
 
     latent_count: int
     latent_width: int
     feature_width: int
     context_width: int
-    inner_width: int
+    heads: int
     hidden_width: int
     depth: int
 
@@ -31,8 +37,9 @@ class ResamplerShape:
 class PerceiverAttention(nn.Module):
     """Latents attend to the image tokens followed by the latents themselves."""
 
-    def __init__(self, width: int, inner: int, operations: Any, **where: Any) -> None:
+    def __init__(self, width: int, heads: int, operations: Any, **where: Any) -> None:
         super().__init__()
+        inner = heads * HEAD_WIDTH
         self.norm1 = operations.LayerNorm(width, **where)
         self.norm2 = operations.LayerNorm(width, **where)
         self.to_q = operations.Linear(width, inner, bias=False, **where)
@@ -61,7 +68,7 @@ class Perceiver(nn.Module):
         self.layers = nn.ModuleList(
             nn.ModuleList(
                 (
-                    PerceiverAttention(width, shape.inner_width, operations, **where),
+                    PerceiverAttention(width, shape.heads, operations, **where),
                     nn.Sequential(
                         operations.LayerNorm(width, **where),
                         operations.Linear(width, shape.hidden_width, bias=False, **where),

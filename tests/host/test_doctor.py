@@ -29,6 +29,7 @@ from pack.nodes.host.doctor.survey import Report, report
 from pack.nodes.host.embeds import store
 from pack.nodes.host.face import packs
 from pack.nodes.host.files import checkpoint, folders
+from pack.nodes.host.model import adapter
 from test_checkpoint import BROKEN
 from test_match import PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
 
@@ -338,7 +339,7 @@ def test_three_hundred_files_take_a_second(models: Path) -> None:
         for number in range(1, count):
             os.link(first, models / folder / f"{number}.safetensors")
     report()  # once, so that what is imported and listed does not count
-    for cache in (misplaced._read_kind, checkpoint._read_shapes):
+    for cache in (misplaced._read_kind, checkpoint._read_shapes, adapter._read_file_spec):
         cache.cache_clear()
     start = time.process_time()
     assert len(report().data["adapters"]) == 20
