@@ -1,4 +1,4 @@
-"""The adapter as a module: image projection and one pair of key and value maps for each layer."""
+"""The adapter as a module: image projection, and to_k_ip and to_v_ip of each attention layer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .state_dict import AdapterWeights, Shaped, highest_number
 
 
 class LayerMaps(nn.Module):
-    """Key and value map of one attention layer."""
+    """The decoupled cross-attention's own key and value map of one layer."""
 
     def __init__(self, context: int, width: int, operations: Any, **where: Any) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class IPAdapter(nn.Module):
 
         Args:
             inputs: as `features.inputs` gives them, each (n, ...).
-            structure: for FaceID plus, how the face's looks are heard.
+            structure: for FaceID plus, how the CLIP features of the face join its identity.
 
         Returns:
             (n, tokens, context), or as wide as the text encoder for Kolors FaceID.
@@ -151,10 +151,10 @@ def _projection(
     if spec.kind in (Kind.FACEID, Kind.PORTRAIT):
         return FaceProjection(_face_shape(spec, tensors), operations, **where)
     if spec.kind is Kind.FACEID_PLUS:
-        # Its latents are the tokens of the identity.
-        looks = _resampler_shape(spec, tensors, "perceiver_resampler.")
-        looks = replace(looks, latent_width=spec.token_width)
-        return FacePlusProjection(_face_shape(spec, tensors), looks, operations, **where)
+        # Its latents are the identity tokens.
+        perceiver = _resampler_shape(spec, tensors, "perceiver_resampler.")
+        perceiver = replace(perceiver, latent_width=spec.token_width)
+        return FacePlusProjection(_face_shape(spec, tensors), perceiver, operations, **where)
     return Resampler(_resampler_shape(spec, tensors), operations, **where)
 
 

@@ -8,33 +8,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from ..errors import BrokenFile, UnknownAdapter, UnsupportedAdapter
+from .layouts import ProjectionKind, read_projection
 from .lora import require_fit, require_whole
 from .module import IPAdapter
-from .spec import (
-    ENCODER_NAMES,
-    IDENTITY_WIDTH,
-    KOLORS_TEXT_WIDTH,
-    UNET_FAMILIES,
-    AdapterSpec,
-    Family,
-    Feature,
-    Kind,
-)
+from .spec import ENCODER_NAMES, UNET_FAMILIES, AdapterSpec, Family
 from .state_dict import AdapterWeights, Shaped, highest_number
 
-Tensors = Mapping[str, Shaped]
-
-_FULL_FACE_TOKENS = 257
 _LARGEST_SIZE = 2**24  # far above any published one, and its square can still be counted
 _LAYER_KEY = re.compile(r"^[0-9]{1,3}\.to_[kv]_ip\.weight$")
 _META = torch.device("meta")
+_FOREIGN = (
+    ("proj_new_input.", "an IP-Adapter-Instruct file"),
+    ("id_to_k", "a PuLID file"),
+    ("id_embedding_mapping", "a PuLID file"),
+)
 
 
 class _Structure:
@@ -47,16 +39,6 @@ class _Structure:
 
         def reset_parameters(self) -> None:
             """Leave them so."""
-
-
-class _Projection(NamedTuple):
-    """What an image projection tells; its family where the text context does not."""
-
-    kind: Kind
-    tokens: int
-    feature: Feature
-    feature_width: int
-    family: Family | None = None
 
 
 def read_spec(weights: AdapterWeights, name: str = "the file") -> AdapterSpec:
@@ -77,7 +59,7 @@ def read_spec(weights: AdapterWeights, name: str = "the file") -> AdapterSpec:
     try:
         _require_plain(weights, name)
         context = _context_width(weights, name)
-        spec = _spec(weights, _read_projection(weights, context, name), context, name)
+        spec = _spec(weights, read_projection(weights, context, name), context, name)
         if spec.supported:
             _require_loadable(spec, weights, name)
     except KeyError as missing:
@@ -116,19 +98,7 @@ def _context_width(weights: AdapterWeights, name: str) -> int:
     return int(Counter(widths).most_common(1)[0][0])
 
 
-def _read_projection(weights: AdapterWeights, context: int, name: str) -> _Projection:
-    for recognises, read in _LADDER:
-        if recognises(weights):
-            return read(weights.projection, context)
-    raise UnknownAdapter(
-        f"{name} has an image projection with "
-        f"{', '.join(key[:80] for key in sorted(weights.projection)[:4])}",
-        "no published IP-Adapter is built like that",
-        "Choose one of the IP-Adapter files listed in the README",
-    )
-
-
-def _spec(weights: AdapterWeights, found: _Projection, context: int, name: str) -> AdapterSpec:
+def _spec(weights: AdapterWeights, found: ProjectionKind, context: int, name: str) -> AdapterSpec:
     family = found.family or UNET_FAMILIES.get(context)
     if family is None:
         raise UnknownAdapter(
@@ -151,7 +121,7 @@ def _spec(weights: AdapterWeights, found: _Projection, context: int, name: str) 
         feature_width=found.feature_width,
         context_width=context,
         layers=layers,
-        layer_widths=tuple(_rows(key) for key, _ in pairs),
+        layer_widths=tuple(int(key.shape[0]) for key, _ in pairs),
         encoder="ViT-L 336" if large else ENCODER_NAMES.get(source, other),
         has_lora=bool(weights.lora),
     )
@@ -180,103 +150,3 @@ def _require_loadable(spec: AdapterSpec, weights: AdapterWeights, name: str) -> 
 
 def _sizes(tensor: Shaped) -> str:
     return " x ".join(map(str, tensor.shape)) or "1"
-
-
-def _rows(tensor: Shaped) -> int:
-    return int(tensor.shape[0])
-
-
-def _columns(tensor: Shaped) -> int:
-    return int(tensor.shape[1])
-
-
-def _read_standard(p: Tensors, context: int) -> _Projection:
-    proj = p["proj.weight"]
-    return _Projection(Kind.STANDARD, _rows(proj) // context, Feature.POOLED, _columns(proj))
-
-
-def _read_resampler(p: Tensors, context: int) -> _Projection:
-    tokens, width = _columns(p["latents"]), _columns(p["proj_in.weight"])
-    if width == IDENTITY_WIDTH:
-        return _Projection(Kind.PORTRAIT_UNNORMED, tokens, Feature.IDENTITY, width)
-    kolors = _rows(p["proj_in.weight"]) == 2048 and width == 1024
-    family = Family.KOLORS if kolors else None
-    return _Projection(Kind.PLUS, tokens, Feature.PENULTIMATE, width, family)
-
-
-def _read_full_face(p: Tensors, context: int) -> _Projection:
-    width = _columns(p["proj.0.weight"])
-    return _Projection(Kind.FULL_FACE, _FULL_FACE_TOKENS, Feature.PENULTIMATE, width)
-
-
-def _read_face_id(p: Tensors, context: int) -> _Projection:
-    tokens = _rows(p["proj.2.weight"]) // context
-    kind = Kind.FACEID if tokens == 4 else Kind.PORTRAIT
-    return _Projection(kind, tokens, Feature.IDENTITY, IDENTITY_WIDTH)
-
-
-def _read_face_id_plus(p: Tensors, context: int) -> _Projection:
-    kolors = _rows(p["norm.weight"]) == KOLORS_TEXT_WIDTH
-    tokens = _rows(p["proj.2.weight"]) // (KOLORS_TEXT_WIDTH if kolors else context)
-    width = _columns(p["perceiver_resampler.proj_in.weight"])
-    family = Family.KOLORS if kolors else None
-    return _Projection(Kind.FACEID_PLUS, tokens, Feature.PENULTIMATE, width, family)
-
-
-def _read_xlabs(p: Tensors, context: int) -> _Projection:
-    proj = p["proj.weight"]
-    tokens = _rows(proj) // context
-    return _Projection(Kind.XLABS, tokens, Feature.POOLED, _columns(proj), Family.FLUX)
-
-
-def _read_flux_instantx(p: Tensors, context: int) -> _Projection:
-    tokens, width = _rows(p["proj.2.weight"]) // context, _columns(p["proj.0.weight"])
-    return _Projection(Kind.INSTANTX, tokens, Feature.POOLED, width, Family.FLUX)
-
-
-def _read_sd3(p: Tensors, context: int) -> _Projection:
-    tokens, width = _columns(p["latents"]), _columns(p["proj_in.weight"])
-    return _Projection(Kind.INSTANTX, tokens, Feature.PENULTIMATE, width, Family.SD3)
-
-
-def _has(*beginnings: str) -> Callable[[AdapterWeights], bool]:
-    """Whether some tensor of the projection begins like that; a lost one can then be named."""
-    return lambda weights: any(key.startswith(beginnings) for key in weights.projection)
-
-
-def _has_mlp(weights: AdapterWeights) -> bool:
-    return _has("proj.0.", "proj.2.")(weights) and _has("norm.")(weights)
-
-
-def _is_xlabs(weights: AdapterWeights) -> bool:
-    return any(key.endswith("to_k_ip.bias") for key in weights.layers)
-
-
-def _is_sd3(weights: AdapterWeights) -> bool:
-    timed = "time_embedding.linear_1.weight" in weights.projection
-    return timed or any(".norm_ip." in key for key in weights.layers)
-
-
-def _is_flux_instantx(weights: AdapterWeights) -> bool:
-    keys = (value for key, value in weights.layers.items() if key.endswith("to_k_ip.weight"))
-    wide = any(tuple(value.shape) == (3072, 4096) for value in keys)
-    return wide and "proj.0.weight" in weights.projection
-
-
-_FOREIGN = (
-    ("proj_new_input.", "an IP-Adapter-Instruct file"),
-    ("id_to_k", "a PuLID file"),
-    ("id_embedding_mapping", "a PuLID file"),
-)
-# First match wins: each rung is narrower than those below it.
-_LADDER: tuple[tuple[Callable[[AdapterWeights], bool], Callable[[Tensors, int], _Projection]], ...]
-_LADDER = (
-    (_is_xlabs, _read_xlabs),
-    (_is_sd3, _read_sd3),
-    (_is_flux_instantx, _read_flux_instantx),
-    (_has("perceiver_resampler."), _read_face_id_plus),
-    (_has("latents", "norm_out."), _read_resampler),
-    (_has("proj.3."), _read_full_face),
-    (_has_mlp, _read_face_id),
-    (_has("proj.weight", "proj.bias", "norm."), _read_standard),
-)

@@ -35,7 +35,7 @@ class ResamplerShape:
 
 
 class PerceiverAttention(nn.Module):
-    """Latents attend to the image tokens followed by the latents themselves."""
+    """Latents attend to the encoder's hidden states followed by the latents themselves."""
 
     def __init__(self, width: int, heads: int, operations: Any, **where: Any) -> None:
         super().__init__()
@@ -46,11 +46,11 @@ class PerceiverAttention(nn.Module):
         self.to_kv = operations.Linear(width, inner * 2, bias=False, **where)
         self.to_out = operations.Linear(inner, width, bias=False, **where)
 
-    def forward(self, image: Tensor, latents: Tensor) -> Tensor:
+    def forward(self, hidden_states: Tensor, latents: Tensor) -> Tensor:
         """(n, sequence, width), (n, latents, width) -> (n, latents, width)."""
-        image, latents = self.norm1(image), self.norm2(latents)
+        hidden_states, latents = self.norm1(hidden_states), self.norm2(latents)
         query = self.to_q(latents)
-        key, value = self.to_kv(torch.cat((image, latents), dim=-2)).chunk(2, dim=-1)
+        key, value = self.to_kv(torch.cat((hidden_states, latents), dim=-2)).chunk(2, dim=-1)
         heads = [t.unflatten(-1, (-1, HEAD_WIDTH)).transpose(1, 2) for t in (query, key, value)]
         attended = nn.functional.scaled_dot_product_attention(*heads)
         return self.to_out(attended.transpose(1, 2).flatten(-2))
@@ -81,10 +81,10 @@ class Perceiver(nn.Module):
         )
 
     def forward(self, latents: Tensor, features: Tensor) -> Tensor:
-        """What the latents read from the features."""
-        image = self.proj_in(features)
+        """The latents after all layers of attention to the projected features."""
+        hidden_states = self.proj_in(features)
         for attention, feed_forward in self.layers:  # pyright: ignore[reportGeneralTypeIssues]
-            latents = attention(image, latents) + latents
+            latents = attention(hidden_states, latents) + latents
             latents = feed_forward(latents) + latents
         return self.norm_out(self.proj_out(latents))
 

@@ -31,8 +31,8 @@ WIDTHS = (32, 64, 64)
 def tiny(kind: str) -> Tensors:
     tokens = 16 if kind in ("plus", "FaceID portrait") else 4
     # The latents of FaceID plus are its tokens, as wide as the text context.
-    sizes = {} if kind == "FaceID plus" else {"dim": 64}
-    tensors = tiny_adapter(kind, WIDTHS, 768, 80, tokens, heads=1, depth=2, **sizes)
+    dim = 768 if kind == "FaceID plus" else 64
+    tensors = tiny_adapter(kind, WIDTHS, 768, 80, tokens, dim=dim, heads=1, depth=2)
     if kind == "FaceID":
         tensors |= checkpoints.fill(lora_shapes(WIDTHS, 768, rank=4))
     return tensors

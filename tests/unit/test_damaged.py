@@ -82,7 +82,7 @@ def run(tensors: dict[str, Tensor]) -> AdapterSpec:
     adapter = IPAdapter(spec, weights, nn, META)
     adapter.load(weights, assign=True)
     pooled = spec.feature is Feature.POOLED or spec.kind in (Kind.FACEID, Kind.PORTRAIT)
-    sequence = () if pooled else (257 if spec.needs_encoder else 1,)
+    sequence = [] if pooled else [257 if spec.needs_encoder else 1]
     wide = empty(2, *sequence, spec.feature_width)
     inputs = (empty(2, 512), wide) if spec.kind is Kind.FACEID_PLUS else (wide,)
     tokens = adapter.tokens(*inputs, structure=Structure(shortcut=True))
