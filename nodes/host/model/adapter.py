@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple, cast
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -14,7 +15,6 @@ import comfy.model_patcher
 import comfy.ops
 from torch import Tensor
 
-from ....ip_models.adapter.lora import require_whole
 from ....ip_models.adapter.module import IPAdapter
 from ....ip_models.adapter.projections import VERSION_1, Structure
 from ....ip_models.adapter.published import shortcut
@@ -138,7 +138,17 @@ class LoadedAdapter:
 
 
 def read_file_spec(path: str) -> AdapterSpec:
-    """Recognise an adapter file from its header alone."""
+    """Recognise an adapter file from its header alone; remembered until the file changes.
+
+    Raises:
+        BrokenFile, UnknownAdapter, UnsupportedAdapter: see `load`, which refuses the same files.
+    """
+    stat = os.stat(path)
+    return _read_file_spec(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=512)
+def _read_file_spec(path: str, mtime_ns: int, size: int) -> AdapterSpec:
     name = os.path.basename(path)
     return read_spec(canonical(checkpoint.read_shapes(path), name), name)
 
@@ -167,11 +177,8 @@ def _load(path: str) -> LoadedAdapter:
     progress.step()
     offload = comfy.model_management.unet_offload_device()
     module = IPAdapter(spec, weights, comfy.ops.manual_cast, offload).eval()
-    lora = cast("dict[str, Tensor]", weights.lora)
-    if lora:
-        require_whole(lora, len(spec.layers), name)
-    adapter = LoadedAdapter(name, spec, module, lora)
-    module.load(weights, name, assign=adapter.is_dynamic())
+    adapter = LoadedAdapter(name, spec, module, cast("dict[str, Tensor]", weights.lora))
+    module.load(weights, assign=adapter.is_dynamic())
     progress.step()
     if weights.ignored:
         log.info("%s: %d tensors were not needed", name, len(weights.ignored))
