@@ -178,9 +178,12 @@ def test_only_the_rows_that_are_asked_for_are_copied() -> None:
 def test_a_schedule_over_steps_moves_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = KeyValues.pack(layers()).weighted(plain(1, 1, 1), changing=True)
     packed.layer(0, (Row(COND, 0.9), Row(UNCOND, 0.9)), LIKE)
+    packed.layer(0, (Row(COND, 0.9), Row(UNCOND, 0.0)), LIKE)
     moves: list[object] = []
     original = Tensor.to
     monkeypatch.setattr(Tensor, "to", lambda *args: (moves.append(args), original(*args))[1])
     value = packed.layer(0, (Row(COND, 0.5), Row(UNCOND, 0.5)), LIKE)[1]
+    half = packed.layer(0, (Row(COND, 0.5), Row(UNCOND, 0.0)), LIKE)[1]
     assert moves == []
     assert torch.allclose(value, layers()[0][1] * 0.5)
+    assert torch.equal(half[0], value[0]) and not half[1].any()
