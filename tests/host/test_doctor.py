@@ -188,6 +188,27 @@ def test_what_is_complete_is_ready_with_its_files(models: Path) -> None:
     )
 
 
+def test_the_first_by_name_is_named_and_the_pack_of_the_training_before_others(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("b.safetensors", "a.safetensors"):
+        put_adapter(models, "plus", name)
+    put_adapter(models, "FaceID", "faceid.bin")
+    put_encoder(models, "H", "h.safetensors")
+    home = models / "insightface" / "models"
+    for name in ("another", "buffalo_l"):
+        made_packs.make_pack(home / name)
+    (home / "another" / "w600k_r50.onnx").write_bytes(
+        (home / "buffalo_l" / "w600k_r50.onnx").read_bytes() + b"\0" * 8
+    )
+    size = (home / "buffalo_l" / "w600k_r50.onnx").stat().st_size
+    known = packs.KnownFile("w600k_r50", "buffalo_l", size, "")
+    monkeypatch.setattr(packs, "KNOWN_FILES", (known,))
+    found = report()
+    assert of_kind(found, Family.SD1, Choice.PLUS) == "✓ plus: a.safetensors + h.safetensors"
+    assert of_kind(found, Family.SD1, Choice.FACEID) == "✓ FaceID: faceid.bin + buffalo_l"
+
+
 def test_face_packs_are_listed_with_their_files_and_licence(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,6 +249,14 @@ def test_a_link_leads_nowhere(home: Path, tmp_path: Path) -> None:
     assert victim.read_text() == "mine" and not (home / "b.safetensors").is_symlink()
 
 
+def test_a_link_beside_the_folder_leads_out_too(home: Path) -> None:
+    beside = home.with_name(f"{home.name} 2")
+    beside.mkdir()
+    (home / "away").symlink_to(beside, target_is_directory=True)
+    with pytest.raises(BadInput, match="by a link"):
+        save(PICTURE, "away/a")
+
+
 def test_the_whole_folder_may_be_a_link(home: Path, tmp_path: Path) -> None:
     home.rmdir()
     (tmp_path / "large disk").mkdir()
@@ -288,6 +296,25 @@ def test_a_place_that_cannot_be_written_is_passed_over(home: Path) -> None:
     folder_paths.folder_names_and_paths[KEY] = (["/proc/none of that"], endings)
     with pytest.raises(BadInput, match="no file can be written in /proc/none of that"):
         save(PICTURE)
+
+
+def test_a_file_in_a_place_that_cannot_be_written_is_not_replaced(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, access = tmp_path / "first", os.access
+    name = save(PICTURE)
+    (home / name).rename(first.mkdir() or first / name)
+    folder_paths.add_model_folder_path(KEY, str(first), is_default=True)
+
+    def read_only(path: Any, mode: int) -> bool:
+        return access(path, mode) and not (path == str(first) and mode & os.W_OK)
+
+    monkeypatch.setattr(os, "access", read_only)
+    with pytest.raises(BadInput, match=f"^{name} is in {first}, where nothing can be written"):
+        save(OTHER, if_exists="replace")
+    assert not list(home.iterdir())
+    assert save(PICTURE, if_exists="replace") == name and not list(home.iterdir())
+    assert save(OTHER) == "reference_00002.safetensors"
 
 
 def test_endings_other_packs_entered_are_kept(home: Path) -> None:
@@ -633,6 +660,9 @@ def test_positive_and_negative_files_of_the_incumbent(home: Path) -> None:
         with pytest.raises(BadInput, match=words):
             load("positive.ipadpt", negative_file=name)
     torch.save(torch.rand(3, 17, 1280), home / "three.ipadpt")
+    torch.save(positive, home / "two.ipadpt")
+    with pytest.raises(BadInput, match="2 of 17 x 1280; three.ipadpt holds 3 of 17 x 1280"):
+        load("three.ipadpt", negative_file="two.ipadpt")
     with pytest.raises(BadInput, match="3 of 17 x 1280; positive.ipadpt holds 2 of 17 x 1280"):
         load("positive.ipadpt", negative_file="three.ipadpt")
     with pytest.raises(BadInput, match="holds a face and negative_file is set"):
@@ -709,6 +739,9 @@ def test_another_encoder_is_refused_without_running_it(
         WrongEncoder, match="1024 wide pooled features of ViT-H; .*gives 32 wide ones"
     ):
         load(wide, clip_vision=encoder)
+    hidden = save(replace(PICTURE, pooled=None, negative_pooled=None), "hidden")
+    with pytest.raises(WrongEncoder, match="1280 wide penultimate features .*gives 48 wide ones"):
+        load(hidden, clip_vision=encoder)
     face = save(tiny.random_faces(1, crops=True))
     with pytest.raises(WrongEncoder, match="gives 32 wide"):
         load(face, clip_vision=encoder)
@@ -801,6 +834,8 @@ def test_what_no_loader_takes_is_not_written(home: Path) -> None:
         with pytest.raises(BadInput, match=words):
             save(embeds)
     assert not list(home.iterdir())
+    with pytest.raises(BadInput, match=r"read again .the file holds a list of 51."):
+        store.as_ipadpt([torch.rand(2, 1, 4)] * 51)
     name = save(Regions((Region(small, None, 2),)))
     assert load(name).regions[0].scale == 2
 

@@ -245,6 +245,17 @@ def test_a_description_that_lies_is_refused(lie: str) -> None:
     assert re.search(words, reported(picture(), change))
 
 
+def test_negative_rows_are_one_or_as_many_and_never_alone() -> None:
+    assert "2 negative_pooled features for 3" in reported(
+        picture(3), resized("negative_pooled", 2, 6)
+    )
+
+    def alone(plan: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        del tensors["0.pooled"], part(plan)["shapes"]["pooled"]
+
+    assert "holds negative_pooled features of shape (1, 6)" in reported(picture(), alone)
+
+
 def with_scale(value: Any) -> Change:
     return lambda plan, _: part(plan).update(scale=value)
 
