@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from kit.models.checkpoints import as_tensors, load_table
+from kit.models.checkpoints import as_tensors, fill, load_table, tiny_shapes
 from pack.ip_models.adapter.module import IPAdapter
 from pack.ip_models.adapter.projections import Structure
 from pack.ip_models.adapter.recognise import read_spec
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 META = torch.device("meta")
 FILE = "some file.safetensors"
+PARTS = ("image_proj", "ip_adapter")
 STANDARD = "ip-adapter_sd15"
 PLUS = "ip-adapter-plus_sd15"
 FULL = "ip-adapter-full-face_sd15"
@@ -85,7 +86,7 @@ def run(tensors: dict[str, Tensor]) -> AdapterSpec:
     sequence = [] if pooled else [257 if spec.needs_encoder else 1]
     wide = empty(2, *sequence, spec.feature_width)
     inputs = (empty(2, 512), wide) if spec.kind is Kind.FACEID_PLUS else (wide,)
-    tokens = adapter.tokens(*inputs, structure=Structure(shortcut=True))
+    tokens: Tensor = adapter.tokens(*inputs, structure=Structure(shortcut=True))
     assert tokens.shape == (2, spec.tokens, spec.token_width)
     if not spec.through_text_projection:
         pairs = [
@@ -171,6 +172,7 @@ SAID = {
         empty(128, 640, dtype=torch.uint8),
         "has weights of type torch.uint8; floating point weights are needed",
     ),
+    "a width without end": (FULL, "image_proj.proj.0.weight", empty(1, 2**40), "of 1 x 1099511627"),
     "a number without end": (
         STANDARD,
         f"ip_adapter.{'9' * 5000}.to_k_ip.weight",
@@ -210,3 +212,30 @@ def test_layers_by_the_names_of_their_modules_are_another_layout() -> None:
         run({names[key]: value for key, value in tensors.items()})
     assert "down_blocks.0.attn2" in refused.value.found
     assert "ownload" not in str(refused.value)
+
+
+def test_the_latents_of_face_id_plus_are_as_wide_as_its_tokens() -> None:
+    sizes = [64, 64], 768, 80, 4
+    face = tiny_shapes("FaceID plus", *sizes)
+    inner = tiny_shapes("plus", *sizes, dim=64)  # whole and of one width, but for other tokens
+    narrow = {
+        key: shape
+        for key, shape in face.items()
+        if not key.startswith("image_proj.perceiver_resampler.")
+    } | {
+        key.replace("image_proj.", "image_proj.perceiver_resampler."): shape
+        for key, shape in inner.items()
+        if key.startswith("image_proj.") and "latents" not in key
+    }
+    run(fill(face, "meta"))
+    with pytest.raises(BrokenFile, match="proj_in.weight has 64 x 80 values, not 768 x 80"):
+        run(fill(narrow, "meta"))
+
+
+def test_a_file_of_several_types_is_kept_in_the_widest() -> None:
+    tensors = as_tensors(load_table(PLUS), dtype=torch.float16)
+    tensors["image_proj.norm_out.bias"] = empty(768)
+    weights = canonical(tensors, FILE)
+    adapter = IPAdapter(read_spec(weights, FILE), weights, nn, META)
+    kept = {part: {p.dtype for p in getattr(adapter, part).parameters()} for part in PARTS}
+    assert kept == {"image_proj": {torch.float32}, "ip_adapter": {torch.float16}}
