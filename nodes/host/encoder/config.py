@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from ....ip_models.errors import BrokenFile
+from ....ip_models.pictures.prepare import CLIP_MEAN
 from ..files import folders
 
 _SIGLIP, _CLIP = "siglip_vision_model", "clip_vision_model"
 _WITH_TEXT = {"clip": _CLIP, "siglip": _SIGLIP}  # whose text model is left out
 _PREPROCESSOR = "preprocessor_config.json"
-_CLIP_COLOURS = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+_CLIP_COLOURS = (list(CLIP_MEAN), [0.26862954, 0.26130258, 0.27577711])
 _NEUTRAL = ([0.0] * 3, [1.0] * 3)
 _HALVES = ([0.5] * 3, [0.5] * 3)
 _LARGEST = {  # many times what any encoder has; a network of more takes for ever to build
@@ -116,7 +117,7 @@ def _vision(path: str, model_type: str, settings: dict[str, Any]) -> Any:
 
     kind = SiglipVisionConfig if model_type == _SIGLIP else CLIPVisionConfig
     names, usual = (*_LARGEST, "num_channels", "hidden_act", "layer_norm_eps"), kind()
-    own = {name: settings.get(name, getattr(usual, name)) for name in names}
+    own: dict[str, Any] = {name: settings.get(name, getattr(usual, name)) for name in names}
     size, heads, epsilon = own["hidden_size"], own["num_attention_heads"], own["layer_norm_eps"]
     odd = [
         name
@@ -136,7 +137,8 @@ def _vision(path: str, model_type: str, settings: dict[str, Any]) -> Any:
     if size % heads:
         what = f"config.json has num_attention_heads = {heads}, which does not divide {size}"
         raise _unusable(path, what)
-    return kind(**own | {"layer_norm_eps": float(epsilon)})
+    own["layer_norm_eps"] = float(epsilon)  # transformers 5 refuses an integer
+    return kind(**own)
 
 
 def _colours(path: str, usual: tuple[list[float], list[float]]) -> tuple[list[float], list[float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -22,7 +21,7 @@ from ..progress import Progress
 from .identity import fingerprint
 from .memory import KnownRows, known_rows
 from .run import Runner, run
-from .size import MOST_SIZE, at_size
+from .size import MOST_SIZE, at_size, copy_of
 
 MOST_BATCH = 256
 
@@ -165,8 +164,7 @@ def _encode_empty(encoder: Any, unconditional: Unconditional, known: KnownRows |
     if rows is not None:
         return rows[1].clone()
     if unconditional is Unconditional.ZERO_PIXELS:
-        encoder = copy.copy(encoder)  # zero must still be zero after normalisation
-        vars(encoder).pop("encode_image", None)  # another pack's wrapper knows the original
+        encoder = copy_of(encoder)  # zero must still be zero after normalisation
         encoder.image_mean, encoder.image_std = [0.0] * 3, [1.0] * 3
     _, hidden = run(encoder, torch.zeros(1, size, size, 3))
     if known is not None:
