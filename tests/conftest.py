@@ -8,9 +8,10 @@ import sys
 import tempfile
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
-from kit import run_folder
+from kit import order, run_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 HOST = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
@@ -58,6 +59,15 @@ def comfyui_header() -> str:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return f"ComfyUI: {module.__version__} at {HOST}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: order.place(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.SlowFirst | None:
+    return order.SlowFirst(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from conftest import BROWSER
@@ -92,10 +93,12 @@ class ComfyPage:
 
     Attributes:
         vue: whether nodes are drawn by Vue ("Nodes 2.0") and not on the canvas.
+        file: the file of tests that uses the tab.
     """
 
     def __init__(self, client: Client, browser: Browser, vue: bool) -> None:
         self.vue = vue
+        self.file: Path | None = None
         self.complaints: list[str] = []
         self._not_ours: set[str] = set()
         settings = SETTINGS | {"Comfy.VueNodes.Enabled": vue}
@@ -137,6 +140,12 @@ class ComfyPage:
     def settle(self) -> None:
         """Let the frames pass in which the host redraws."""
         self.page.evaluate(FRAMES)
+
+    def used_by(self, file: Path) -> None:
+        """What the last file of tests had on the server, the next one must not be offered."""
+        if file != self.file:
+            self.page.evaluate("() => window.app.reloadNodeDefs()")
+            self.file = file
 
     def clear(self) -> None:
         self.page.evaluate(CLEAR)
