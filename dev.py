@@ -22,7 +22,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -258,7 +258,7 @@ def logged(command: list[str | Path], log: Path, advice: str) -> None:
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
+def one_at_a_time() -> Generator[None]:
     """Keep two commands from building at once; the system frees the lock when one dies."""
     with (cache() / "lock").open("w") as handle:
         if sys.platform != "win32":

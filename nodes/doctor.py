@@ -46,14 +46,14 @@ class Doctor(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> float:
+    def fingerprint_inputs(cls, **_: object) -> float:
         return time.time()  # folders change without anything of this node changing
 
     @classmethod
     def execute(
         cls, model: Any = None, clip_vision: Any = None, log: bool = False
     ) -> io.NodeOutput:
-        text = "\n".join(survey.report(model, clip_vision, bool(log)).lines)
+        text = "\n".join(survey.report(model, clip_vision, bool(log)))
         return io.NodeOutput(text, ui=ui.PreviewText(text))
 
 

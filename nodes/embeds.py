@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..ip_models.attention.masks import require_mask
 from ..ip_models.errors import BadInput
 from ..ip_models.inputs import parse_numbers, require
-from ..ip_models.references.combine import Combine, combine, doubt
+from ..ip_models.references.combine import Combine, combine, warning
 from ..ip_models.references.features import Features, Region, Regions
 from ..ip_models.references.report import describe
 from .sockets import CATEGORY, RESENT, Embeds, by_number
@@ -69,12 +67,14 @@ class MergeEmbeds(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, embeds: dict[str, Any], method: str, weights: str = "") -> io.NodeOutput:
+    def execute(
+        cls, embeds: dict[str, Features | Regions], method: str, weights: str = ""
+    ) -> io.NodeOutput:
         parts = list(by_number(embeds, "embeds").values())
         for part in parts:
             require("embeds", part, Features | Regions, "Encode Image, Encode Face or Regions")
         merged = combine(parts, parse_weights(weights, len(parts)), Combine(method))
-        text = "\n".join(filter(None, (describe(merged), doubt(parts))))
+        text = "\n".join(filter(None, (describe(merged), warning(parts))))
         return io.NodeOutput(merged, ui=ui.PreviewText(text))
 
 
@@ -135,13 +135,16 @@ class RegionsOfEmbeds(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, embeds: dict[str, Any], masks: dict[str, Any] | None = None, scales: str = ""
+        cls,
+        embeds: dict[str, Features],
+        masks: dict[str, Tensor] | None = None,
+        scales: str = "",
     ) -> io.NodeOutput:
         regions = pair_regions(embeds, {} if masks is None else masks, scales)
         return io.NodeOutput(regions, ui=ui.PreviewText(describe(regions)))
 
 
-def pair_regions(embeds: dict[str, Any], masks: dict[str, Any], scales: str) -> Regions:
+def pair_regions(embeds: dict[str, Features], masks: dict[str, Tensor], scales: str) -> Regions:
     """Embeds and masks of the same number, in order.
 
     Raises:
@@ -169,11 +172,11 @@ def pair_regions(embeds: dict[str, Any], masks: dict[str, Any], scales: str) -> 
         require_mask(plane, f"mask{number}")
     for number, features in references.items():
         require(f"embeds{number}", features, Features, "Encode Image or Encode Face")
-    loudness = parse_weights(scales, len(references), "scales")
+    numbers = parse_weights(scales, len(references), "scales")
     return Regions(
         tuple(
-            Region(references[number], planes.get(number), scale)
-            for number, scale in zip(references, loudness, strict=True)
+            Region(features, planes.get(number), scale)
+            for (number, features), scale in zip(references.items(), numbers, strict=True)
         )
     )
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..adapter.spec import Feature
 from ..errors import BadInput, WrongEncoder
 from .features import FaceFeatures, Features, ImageFeatures, Region, Regions
+from .report import sides
 
 
 class Combine(str, Enum):
@@ -51,9 +52,8 @@ def combine(
     """Join references on the encoder's features, each part times its weight.
 
     Except for `concat` the negative rows are those of the first reference. Regions keep their masks
-    and scales and can only be set side by side; what comes with them is heard in the whole picture.
-    Adapters that read a normed identity do not hear the weight a face has by itself, only that in
-    a mix.
+    and scales and can only be set side by side; what comes with them gets the whole picture.
+    For adapters that read a normed identity the weight of a face counts in a mix only.
 
     Raises:
         BadInput: there is nothing to combine, regions were to be mixed, or faces with pictures.
@@ -66,7 +66,7 @@ def combine(
     return _join([one for one in inputs if not isinstance(one, Regions)], weights, method)
 
 
-def doubt(inputs: Sequence[Features | Regions]) -> str:
+def warning(inputs: Sequence[Features | Regions]) -> str:
     """Why the mix may mean little although all shapes are right, or nothing."""
     known = sorted({one.encoder for one in inputs if isinstance(one, ImageFeatures)} - {""})
     if len(known) < 2:
@@ -117,11 +117,10 @@ def _join(parts: Sequence[Features], weights: Sequence[float], method: Combine) 
 def _combine_faces(
     parts: Sequence[FaceFeatures], weights: Sequence[float], method: Combine
 ) -> FaceFeatures:
-    # Features of nobody add nothing.
-    heard = [pair for pair in zip(parts, weights, strict=True) if pair[0].count]
-    if not heard:
+    pairs = [pair for pair in zip(parts, weights, strict=True) if pair[0].count]
+    if not pairs:  # no input has a face
         return parts[0]
-    parts, weights = [part for part, _ in heard], [weight for _, weight in heard]
+    parts, weights = [part for part, _ in pairs], [weight for _, weight in pairs]
     if len({(part.identity.shape[-1], part.crops is None) for part in parts}) > 1:
         raise WrongEncoder(
             "some of the faces were read by another recogniser or without clip_vision",
@@ -134,7 +133,7 @@ def _combine_faces(
         identity=_FORMULAE[method](torch.cat(rows)),
         crops=_combine_images(crops, weights, method) if crops else None,
         source=parts[0].source,
-        doubts=parts[0].doubts,
+        warnings=parts[0].warnings,
     )
 
 
@@ -179,17 +178,16 @@ def _common(parts: Sequence[ImageFeatures], feature: Feature) -> list[tuple[Tens
     for part in parts:
         own = part.pair(feature)
         # A file may hold one sort of feature only; the other sort may still be common to all.
-        same = part.source == first.source if own is None else _size(own[0]) == _size(reference)
+        same = (
+            part.source == first.source if own is None else own[0].shape[1:] == reference.shape[1:]
+        )
         if not same:
             raise WrongEncoder(
                 f"embeds of {first.source} and of {part.source} were connected, with "
-                f"{_size(reference)} and {_size(own[0]) if own else 'no'} {feature.value} values",
+                f"{sides(reference.shape[1:])} and {sides(own[0].shape[1:]) if own else 'no'} "
+                f"{feature.value} values",
                 "embeds can be merged only if they come from one encoder",
                 "Encode all images with the same CLIP vision model",
             )
     pairs = [part.pair(feature) for part in parts]
     return [pair for pair in pairs if pair] if len(shaped) == len(parts) else []
-
-
-def _size(rows: Tensor) -> str:
-    return " x ".join(str(side) for side in rows.shape[1:])

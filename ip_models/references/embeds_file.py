@@ -21,11 +21,10 @@ from .features import FaceFeatures, Features, ImageFeatures, Region, Regions
 
 KEY = "ipadapter_embeds"
 VERSION = 1
-PACK = "ip-adapter-nodes 0.1.0"
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
-_POSITIVE = {"pooled": 2, "penultimate": 3}  # with their ranks
-_NEGATIVE = {"negative_pooled": "pooled", "negative_penultimate": "penultimate"}
+_NEGATIVE = "negative_"
+_RANKS = {"pooled": 2, "penultimate": 3, "negative_pooled": 2, "negative_penultimate": 3}
 _LONGEST_TEXT = 500
 _LARGEST = sys.float_info.max
 
@@ -34,7 +33,7 @@ def pack(embeds: Features | Regions) -> tuple[dict[str, Tensor], str]:
     """Tensors by name and the text that describes them.
 
     Raises:
-        BadInput: the embeds hold nobody, or values that are not finite.
+        BadInput: there are no references, or values that are not finite.
     """
     tensors: dict[str, Tensor] = {}
     if isinstance(embeds, Regions):
@@ -43,7 +42,6 @@ def pack(embeds: Features | Regions) -> tuple[dict[str, Tensor], str]:
         parts = [_features(embeds, "0.", tensors)]
     plan = {
         "version": VERSION,
-        "pack": PACK,
         "regions": isinstance(embeds, Regions),
         "parts": parts,
     }
@@ -51,7 +49,7 @@ def pack(embeds: Features | Regions) -> tuple[dict[str, Tensor], str]:
 
 
 def require_storable(features: Features) -> None:
-    """Refuse embeds of nobody, which no loader would take.
+    """Refuse embeds without a reference, which no loader would take.
 
     Raises:
         BadInput: there are no references.
@@ -83,14 +81,14 @@ def _features(features: Features, prefix: str, tensors: dict[str, Tensor]) -> di
         "sort": "face",
         "source": _plain(features.source),
         "references": features.count,
-        "doubts": {_plain(key): _plain(why) for key, why in features.doubts.items()},
+        "doubts": {_plain(key): _plain(why) for key, why in features.warnings.items()},
         "shapes": {"identity": _put(features.identity, f"{prefix}identity", tensors)},
         "crops": None if crops is None else _image(crops, f"{prefix}crops.", tensors),
     }
 
 
 def _image(features: ImageFeatures, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    rows = {name: getattr(features, name) for name in (*_POSITIVE, *_NEGATIVE)}
+    rows = {name: getattr(features, name) for name in _RANKS}
     return {
         "sort": "image",
         "source": _plain(features.source),
@@ -195,39 +193,29 @@ class _Reader:
                 raise self.broken(f"holds {len(identity)} faces and {crops.count} pictures of them")
         self.check_count(plan, len(identity))
         doubts = self.table(plan.get("doubts", {}), "doubts")
-        told = {self.text(key): self.text(why) for key, why in doubts.items()}
-        return FaceFeatures(identity, crops, self.text(plan.get("source")), told)
+        warnings = {self.text(key): self.text(why) for key, why in doubts.items()}
+        return FaceFeatures(identity, crops, self.text(plan.get("source")), warnings)
 
     def image(self, plan: dict[str, Any], prefix: str) -> ImageFeatures:
         shapes = self.table(plan.get("shapes"), "shapes")
-        rows = {
-            key: self.take(prefix + key, shapes[key])
-            for key in (*_POSITIVE, *_NEGATIVE)
-            if key in shapes
-        }
-        counts = {len(rows[key]) for key in _POSITIVE if key in rows and rows[key].ndim}
+        rows = {key: self.take(prefix + key, shapes[key]) for key in _RANKS if key in shapes}
+        positive = [row for key, row in rows.items() if not key.startswith(_NEGATIVE)]
+        counts = {len(row) for row in positive if row.ndim}
         if len(counts) != 1 or 0 in counts:
             raise self.broken(f"holds {' and '.join(map(str, sorted(counts))) or 'no'} references")
+        (count,) = counts
         for key, row in rows.items():
-            self.check_rows(key, row, rows, next(iter(counts)))
-        self.check_count(plan, next(iter(counts)))
+            twin = rows.get(key.removeprefix(_NEGATIVE))
+            alike = twin is not None and row.shape[1:] == twin.shape[1:]
+            if not alike or row.ndim != _RANKS[key] or 0 in row.shape:
+                raise self.broken(f"holds {key} features of shape {tuple(row.shape)}")
+            if len(row) not in (1, count):
+                raise self.broken(f"holds {len(row)} {key} features for {count} references")
+        self.check_count(plan, count)
+        source, encoder = self.text(plan.get("source")), self.text(plan.get("encoder", ""))
         return ImageFeatures(
-            pooled=rows.get("pooled"),
-            penultimate=rows.get("penultimate"),
-            negative_pooled=rows.get("negative_pooled"),
-            negative_penultimate=rows.get("negative_penultimate"),
-            source=self.text(plan.get("source")),
-            encoder=self.text(plan.get("encoder", "")),
+            **{key: rows.get(key) for key in _RANKS}, source=source, encoder=encoder
         )
-
-    def check_rows(self, key: str, row: Tensor, rows: Mapping[str, Tensor], count: int) -> None:
-        twin = _NEGATIVE.get(key, key)
-        positive = rows.get(twin)
-        fits = row.ndim == _POSITIVE[twin] and 0 not in row.shape
-        if positive is None or not fits or row.shape[1:] != positive.shape[1:]:
-            raise self.broken(f"holds {key} features of shape {tuple(row.shape)}")
-        if len(row) not in ({count} if twin == key else {1, count}):
-            raise self.broken(f"holds {len(row)} {key} features for {count} references")
 
     def check_count(self, plan: dict[str, Any], count: int) -> None:
         if plan.get("references") != count:

@@ -64,14 +64,14 @@ class FaceFeatures:
         identity: (n, 512), the recogniser's raw output, not normalised.
         crops: encoder features of the cropped faces, n of them, or None without an encoder.
         source: what to call the face pack and its recogniser in messages.
-        doubts: by the name of a published recogniser, why an adapter trained with it may not
+        warnings: by the name of a published recogniser, why an adapter trained with it may not
             know these faces.
     """
 
     identity: Tensor
     crops: ImageFeatures | None
     source: str
-    doubts: Mapping[str, str] = field(default_factory=dict[str, str])
+    warnings: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def count(self) -> int:
@@ -87,7 +87,7 @@ class Region:
     """References for a part of the picture.
 
     Attributes:
-        mask: (n, height, width), 0 for silent, 1 for heard; None for the whole picture.
+        mask: (n, height, width), from 0 (no reference) to 1; None for the whole picture.
         scale: multiplied with the scale they are applied with.
     """
 
@@ -98,7 +98,7 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """Several references, each heard by itself in its own part of the picture."""
+    """Several references, each attended to by itself, in its own part of the picture."""
 
     regions: tuple[Region, ...]
 
@@ -179,7 +179,7 @@ def other_encoder(
 
 
 def no_face_read(source: str, adapter: str) -> WrongEncoder:
-    """What to say when a whole picture was encoded for an adapter that hears faces."""
+    """What to say when a whole picture was encoded for an adapter that reads faces."""
     return WrongEncoder(
         f"the embeds come from {source} and hold no face",
         f"{adapter} needs a face",

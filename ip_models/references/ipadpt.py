@@ -18,6 +18,7 @@ from ..adapter.spec import ENCODER_NAMES, IDENTITY_WIDTH, AdapterSpec, Feature, 
 from ..errors import BadInput, BrokenFile
 from .embeds_file import DTYPES, require_storable
 from .features import FaceFeatures, Features, ImageFeatures, inputs
+from .report import sides
 
 _MOST_ENTRIES = 50
 _HIDDEN_LENGTHS = (257, 577, 729, 1025)  # of the published encoders
@@ -46,11 +47,10 @@ class Entry(NamedTuple):
 
     def describe(self) -> str:
         """One line for people, e.g. "pooled 1 x 1024 of ViT-H"."""
-        size = " x ".join(map(str, self.positive.shape))
         lacks = ", without negative" if self.negative is None else ""
         if self.negative is not None and torch.equal(self.negative, self.positive):
             lacks = ", the negative equals the positive"
-        return f"{self.feature.value} {size} of {self.source}{lacks}"
+        return f"{self.feature.value} {sides(self.positive.shape)} of {self.source}{lacks}"
 
     def features(self, name: str) -> Features:
         """As an encoder or a recogniser would give them; without a negative if there is none.
@@ -142,7 +142,7 @@ def _require_readable(made: Tensor, feature: Feature) -> None:
     if entry.feature is not feature:
         other = "a face" if entry.feature is Feature.IDENTITY else f"{entry.feature.value} ones"
         raise BadInput(
-            f"the embeds hold {feature.value} features, {_size(made[1])}",
+            f"the embeds hold {feature.value} features, {sides(made[1].shape)}",
             f"an .ipadpt cannot tell them from {other}",
             _SAFETENSORS,
         )
@@ -182,13 +182,15 @@ def _checked(rows: Tensor, name: str, size: int, what: str) -> Tensor:
         kind = f"{rows.layout} {rows.dtype} on {rows.device.type}".replace("torch.", "")
         raise _broken(name, f"has a {kind} tensor as {what}", "plain decimal numbers are needed")
     if rows.numel() * rows.element_size() > size:
-        claimed = f"claims that {what} is {_size(rows)}, more than its {size} bytes hold"
+        claimed = f"claims that {what} is {sides(rows.shape)}, more than its {size} bytes hold"
         raise _broken(name, claimed, "tensors as large as the file are needed")
     if rows.ndim < 2 or rows.ndim > 4:
         shape = f"has {what} of shape {tuple(rows.shape)}"
         raise _broken(name, shape, "(2, images, width) or (2, images, tokens, width) is needed")
     if 0 in rows.shape:
-        raise _broken(name, f"holds no images, {what} is {_size(rows)}", "one or more is needed")
+        raise _broken(
+            name, f"holds no images, {what} is {sides(rows.shape)}", "one or more is needed"
+        )
     if not bool(torch.isfinite(rows).all()):
         raise _broken(name, f"holds values in {what} that are not finite", "numbers are needed")
     return rows
@@ -259,10 +261,6 @@ def _single(rows: Tensor) -> Tensor:
     """Its own memory, at least single precision: projecting once in it costs nothing."""
     wide = rows if rows.dtype is torch.float64 else rows.float()
     return wide.clone(memory_format=torch.contiguous_format)
-
-
-def _size(rows: Tensor) -> str:
-    return " x ".join(map(str, rows.shape))
 
 
 def _broken(name: str, what: str, needed: str) -> BrokenFile:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import is_dataclass
+from typing import cast
 
 from torch import Tensor
 
-from .features import FaceFeatures, Features, ImageFeatures, Regions
+from .features import FaceFeatures, Features, Regions
 
 _MEGABYTE = 2**20
 
@@ -48,21 +50,17 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _tensors(embeds: Features | Regions) -> Iterator[Tensor]:
-    if isinstance(embeds, Regions):
-        for region in embeds.regions:
-            yield from _tensors(region.features)
-            if region.mask is not None:
-                yield region.mask
-    elif isinstance(embeds, ImageFeatures):
-        rows = (
-            embeds.pooled,
-            embeds.penultimate,
-            embeds.negative_pooled,
-            embeds.negative_penultimate,
-        )
-        yield from (one for one in rows if one is not None)
-    else:
-        yield embeds.identity
-        if embeds.crops is not None:
-            yield from _tensors(embeds.crops)
+def _tensors(value: object) -> Iterator[Tensor]:
+    """The tensors of features, of tuples of them, and of what holds them."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple):
+        for one in cast("tuple[object, ...]", value):
+            yield from _tensors(one)
+    elif is_dataclass(value):
+        yield from _tensors(tuple(vars(value).values()))
+
+
+def sides(shape: Iterable[int]) -> str:
+    """A shape as people write it, e.g. "257 x 1280"."""
+    return " x ".join(map(str, shape))

@@ -14,7 +14,7 @@ import pytest
 from comfy_page import ComfyPage, launch
 from kit.server import live
 from kit.server.live import Client
-from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from playwright.sync_api import Browser, sync_playwright
 
 

@@ -16,7 +16,7 @@ import sheets
 from conftest import HOST, ROOT
 from kit.models.sparse_files import write_sparse
 from kit.server import live
-from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from PIL import Image
 
 Shapes = dict[str, tuple[int, ...]]

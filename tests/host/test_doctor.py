@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import comfy.clip_vision
 import folder_paths
@@ -19,16 +20,19 @@ from kit.server import live
 from kit.server.live import Client
 from kit.server.live_graph import changed, node
 from kit.server.live_nodes import tiny_flux
-from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES, Choice
 from pack.ip_models.adapter.spec import Family
 from pack.nodes.doctor import Doctor
 from pack.nodes.host.doctor import misplaced
 from pack.nodes.host.doctor.compatibility import Combination, Source, problems
-from pack.nodes.host.doctor.survey import Report, report
+from pack.nodes.host.doctor.survey import report
 from pack.nodes.host.embeds import store
 from pack.nodes.host.face import packs
 from pack.nodes.host.files import checkpoint, folders
+from pack.nodes.host.model import adapter, search
+from pack.nodes.host.model.adapter import read_file_spec
+from safetensors.torch import save_file
 from test_checkpoint import BROKEN
 from test_match import PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
 
@@ -53,35 +57,38 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def line_with(found: Report, *words: str) -> str:
+def line_with(found: list[str], *words: str) -> str:
     """The one line that has all of the words."""
-    lines = [line for line in found.lines if all(word in line for word in words)]
-    assert len(lines) == 1, (words, found.lines)
+    lines = [line for line in found if all(word in line for word in words)]
+    assert len(lines) == 1, (words, found)
     return lines[0]
 
 
-def outlook(found: Report, family: Family, choice: Choice) -> dict[str, Any]:
-    return next(
-        one
-        for one in found.data["outlook"]
-        if (one["family"], one["choice"]) == (family.value, choice.value)
-    )
+def of_family(found: list[str], family: Family) -> list[str]:
+    """The lines on what can be done with a family."""
+    start = found.index(f"What can be done with {family.value}:") + 1
+    return list(takewhile(lambda line: line[0] in "✓✗", found[start:]))
+
+
+def of_kind(found: list[str], family: Family, choice: Choice) -> str:
+    """The one line on a kind of adapter of a family."""
+    (line,) = (one for one in of_family(found, family) if one[2:].startswith(f"{choice.value}: "))
+    return line
 
 
 def test_empty_folders_say_what_to_get_for_each_published_kind(models: Path) -> None:
     found = report()
-    text = "\n".join(found.lines)
+    text = "\n".join(found)
     for (family, choice), address in ADAPTER_ADDRESSES.items():
         wanted = family in (Family.SD1, Family.SDXL)
         assert (address in text) == wanted, choice
         if wanted:
-            assert not outlook(found, family, choice)["ready"]
+            assert of_kind(found, family, choice).startswith("✗")
     for name in ("ViT-H", "ViT-bigG"):
         line = line_with(found, f"{name}: put {ENCODER_ADDRESSES[name][1]}")
         assert line.endswith(f"into models/clip_vision as {ENCODER_ADDRESSES[name][0]}")
     assert "buffalo_l.zip" in text and "models/insightface/models/buffalo_l" in text
     assert "✓" not in text and str(models / "ipadapter") in text
-    json.dumps(found.data)
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -98,26 +105,17 @@ def test_every_published_file_is_listed_as_what_it_is(models: Path) -> None:
     for table in all_tables():
         write_sparse(models / "ipadapter" / f"{table.name}.safetensors", table.tensors)
     found = report()
-    known = {one["name"]: one for one in found.data["adapters"]}
     for table in all_tables():
-        expect, one = table.expect, known[f"{table.name}.safetensors"]
+        expect = table.expect
         line = line_with(found, f" {table.name}.safetensors: ", "")
-        if "family" not in one:  # recognised by read_spec as another model, with its sentence
-            assert line.startswith("✗") and not expect.supported
+        if line.startswith("✗"):  # recognised by read_spec as another model, with its sentence
+            assert not expect.supported
             continue
-        assert (one["family"], one["kind"]) == (expect.family, expect.kind)
-        assert one["applicable"] == expect.supported
+        assert re.search(rf" MB, {expect.family} {expect.kind}( v\d)?, \d+ tokens, needs ", line)
         assert line.startswith("✓" if expect.supported else "–")
         assert ("not applicable yet" in line) == (not expect.supported)
-    assert outlook(found, Family.KOLORS, Choice.PLUS)["adapter"]
-    assert outlook(found, Family.SD2, Choice.PLUS)["missing"] == [
-        dict(
-            what="ViT-H",
-            address=ENCODER_ADDRESSES["ViT-H"][1],
-            folder="models/clip_vision",
-            name=ENCODER_ADDRESSES["ViT-H"][0],
-        )
-    ]
+    assert of_kind(found, Family.KOLORS, Choice.PLUS).endswith("missing ViT-L 336")
+    assert of_kind(found, Family.SD2, Choice.PLUS) == "✗ plus: missing ViT-H"
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -129,10 +127,36 @@ def test_a_broken_file_has_its_sentence_and_harms_nothing(models: Path, case: st
     put_adapter(models, "plus", "good.safetensors")
     found = report()
     assert line_with(found, "good.safetensors", "MB").startswith("✓")
-    bad = [line for line in found.lines if line.startswith("✗ bad.")]
+    bad = [line for line in found if line.startswith("✗ bad.")]
     assert len(bad) == 6  # adapters, encoders, embeds
     assert all(words in line for line in bad[:4]), bad
-    assert found.data["misplaced"] == []
+    assert "Files in other folders:" not in found
+
+
+FEW = {
+    "few.safetensors": {"vision_model.post_layernorm.weight": torch.tensor(1.0)},
+    "flat.safetensors": {"visual_projection.weight": torch.tensor(1.0)},
+    "places.safetensors": {"vision_model.embeddings.position_embedding.weight": torch.tensor(1.0)},
+    "table.bin": {"visual_projection.weight": {"a": torch.zeros(2)}},
+}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_an_encoder_of_other_shapes_harms_nothing_beside_it(models: Path, name: str) -> None:
+    path = put_adapter(models, "plus", "one.safetensors")
+    put_encoder(models, "H", "h.safetensors")
+    good = {"vision_model.post_layernorm.weight": torch.zeros(1280)}
+    write = torch.save if name.endswith(".bin") else save_file
+    write(good | FEW[name], models / "clip_vision" / name)
+    found = report()
+    assert line_with(found, f"– {name}: ", "no CLIP image encoder, not used here")
+    assert line_with(found, "one.safetensors: ", "h.safetensors gives that")
+    spec = read_file_spec(str(path))
+    assert search.find_encoder(spec) == "h.safetensors"
+    assert "h.safetensors" in search.encoder_hint(spec)
+    (said,) = problems(Combination(encoder=name))
+    assert said.startswith(f"{name} is no CLIP image encoder; ")
+    assert problems(Combination("one.safetensors", name, embeds=Source.IMAGE)) == []
 
 
 def test_what_cannot_be_opened_is_said(models: Path) -> None:
@@ -145,7 +169,7 @@ def test_what_cannot_be_opened_is_said(models: Path) -> None:
 def test_a_file_name_that_is_no_text_does_not_stop_the_report(models: Path) -> None:
     put_adapter(models, "plus", "fran\udce7ais.safetensors")
     found = report()
-    "\n".join(found.lines).encode("utf-8")
+    "\n".join(found).encode("utf-8")
     assert line_with(found, "fran\\udce7ais.safetensors", "MB")
 
 
@@ -160,7 +184,7 @@ def test_what_is_complete_is_ready_with_its_files(models: Path) -> None:
     assert line_with(found, "ip-adapter-faceid-plusv2.bin: ", "SD1.5 FaceID plus v2, 4 tokens")
     assert line_with(found, "✓ h.safetensors", "ViT-H")
     assert "put https://huggingface.co/h94/IP-Adapter/resolve/main/models/image_enc" not in str(
-        found.lines
+        found
     )
 
 
@@ -196,7 +220,7 @@ def test_an_encoder_folder_is_one_entry_and_goes_with_adapters(models: Path) -> 
     found = report()
     assert line_with(found, "✓ vit-h: 3.4 MB, ViT-H")
     assert line_with(found, "✓ plus: one.safetensors + vit-h/model.safetensors")
-    assert not any("fp16" in line for line in found.lines)
+    assert not any("fp16" in line for line in found)
     assert problems(Combination("one.safetensors", "vit-h", embeds=Source.IMAGE)) == []
     (home / "config.json").write_text("[]")
     assert line_with(report(), "✗ vit-h: ", "config.json").endswith(".")
@@ -238,13 +262,14 @@ def test_swapped_and_misplaced_files_are_found_by_content(models: Path) -> None:
         assert "belongs into models/ipadapter" in line_with(found, place, "is an IP-Adapter")
     assert line_with(found, "is an image encoder; it belongs into models/clip_vision")
     assert line_with(found, "FaceID-sd15_LoRA", "not needed here")
-    assert len(found.data["misplaced"]) == 6
+    start = found.index("Files in other folders:") + 1
+    assert sum(1 for _ in takewhile(lambda line: line[0] == "–", found[start:])) == 6
 
 
 def test_what_is_linked_into_its_folder_is_not_misplaced(models: Path) -> None:
     path = put_adapter(models, "plus", "one.safetensors")
     (models / "controlnet" / "one.safetensors").symlink_to(path)
-    assert report().data["misplaced"] == []
+    assert "Files in other folders:" not in report()
 
 
 def test_a_model_narrows_the_report(models: Path) -> None:
@@ -256,8 +281,9 @@ def test_a_model_narrows_the_report(models: Path) -> None:
     assert line_with(found, "The connected MODEL is SD1.5 with 16 cross-attention layers")
     assert line_with(found, "✓ tiny.safetensors", "fits the MODEL")
     assert line_with(found, "– big.safetensors", "not for the connected MODEL")
-    assert {one["family"] for one in found.data["outlook"]} == {"SD1.5"}
-    assert outlook(found, Family.SD1, Choice.PLUS)["adapter"] == "tiny.safetensors"
+    assert [line for line in found if "can be done" in line] == ["What can be done with SD1.5:"]
+    assert of_kind(found, Family.SD1, Choice.PLUS) == "✗ plus: missing ViT-H"
+    assert line_with(found, "ViT-H: put")
 
 
 def test_a_model_of_no_use_is_said(models: Path) -> None:
@@ -300,9 +326,10 @@ def test_versions_and_other_packs_are_named(models: Path) -> None:
     incumbent.mkdir(parents=True)
     (incumbent / "IPAdapterPlus.py").touch()
     found = report()
-    assert all(found.data["versions"].values())
-    assert found.data["versions"].keys() == {"pack", "ComfyUI", "torch", "device", "attention"}
-    assert found.data["versions"]["pack"][0].isdigit()
+    assert re.fullmatch(
+        r"IP-Adapter report: pack \d\S*, ComfyUI \d\S*, torch \d\S*, device \S.*, attention \w+",
+        found[0],
+    )
     assert line_with(found, "ComfyUI_IPAdapter_plus is installed as well, which is fine")
 
 
@@ -338,10 +365,10 @@ def test_three_hundred_files_take_a_second(models: Path) -> None:
         for number in range(1, count):
             os.link(first, models / folder / f"{number}.safetensors")
     report()  # once, so that what is imported and listed does not count
-    for cache in (misplaced._read_kind, checkpoint._read_shapes):
+    for cache in (misplaced._read_kind, checkpoint._read_shapes, adapter._read_file_spec):
         cache.cache_clear()
     start = time.process_time()
-    assert len(report().data["adapters"]) == 20
+    assert sum("SD1.5 plus, 16 tokens" in line for line in report()) == 20
     assert time.process_time() - start < 1.0
 
 
@@ -365,11 +392,9 @@ def test_route_and_node_give_the_same_report(client: Client) -> None:
     texts = [client.run(prompt)["outputs"]["doctor"]["text"][0] for _ in range(2)]
     assert texts[0].splitlines() == answer["text"]
     assert "✓ tiny.safetensors: " in texts[0] and "is a web page" in texts[0]
-    assert {one["name"] for one in answer["data"]["adapters"]} == {
-        "tiny.safetensors",
-        "page.safetensors",
-    }
-    assert answer["data"]["encoders"][0]["encoder"] == "ViT-bigG"
+    assert answer.keys() == {"text"}
+    assert line_with(answer["text"], "✗ page.safetensors: is a web page")
+    assert line_with(answer["text"], "✓ g.safetensors: ", "ViT-bigG")
     assert "secret" not in json.dumps(answer)
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy
 import pytest
 from conftest import ROOT
+from kit.models.stand_ins import random_models
 from kit.pages.example_graphs import sketches
 from kit.server import example_models, live
 from kit.server.live import Client
 from pack.demo.prompts import to_prompt
-from pack.demo.stand_ins import fitted, random_models
 from PIL import Image, ImageSequence
+from stand_ins import fitted
 
 EXAMPLES = ROOT / "example_workflows"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.json"))

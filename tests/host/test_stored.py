@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import errno
+import io
 import json
 import os
 import pickle
@@ -136,6 +136,50 @@ def test_a_graph_that_is_queued_all_night_does_not_fill_the_disk(home: Path) -> 
     assert len(list(home.iterdir())) == 2
 
 
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes of each read from a saved file while another is saved."""
+    counts: list[int] = []
+
+    class Counted(io.FileIO):
+        def read(self, size: int | None = -1) -> Any:
+            got = super().read(size)
+            counts.append(len(got or b""))
+            return got
+
+    monkeypatch.setattr(store, "open", Counted, raising=False)
+    return counts
+
+
+@pytest.mark.parametrize("file_format", ["safetensors", "ipadpt"])
+def test_files_of_the_name_are_told_apart_without_reading_them_whole(
+    home: Path, reads: list[int], adapters: dict[str, Any], file_format: str
+) -> None:
+    """The negative rows, which come first in a file, are those of all pictures of an encoder."""
+    shared = dict(negative_penultimate=PICTURE.negative_penultimate)
+    inputs = dict(file_format=file_format, adapters={"adapter0": adapters["plus"]})
+    made = [replace(tiny.random_features(20, seed), **shared) for seed in range(6)]
+    names = [save(one, **inputs) for one in made[:5]]
+    (size,) = {os.stat(home / name).st_size for name in names}
+    reads.clear()
+    names.append(save(made[5], **inputs))
+    assert len(set(names)) == 6 and 0 < sum(reads) <= 5 * 2**15 < size
+    reads.clear()
+    assert save(made[3], **inputs) == names[3]
+    assert size <= sum(reads) <= size + 4 * 2**15
+
+
+def test_one_byte_in_the_middle_makes_another_file(home: Path) -> None:
+    data = bytes(10**5)
+    for place, name in ((None, "a"), (50_000, "a_00002"), (0, "a_00003"), (99_999, "a_00004")):
+        changed = bytearray(data)
+        if place is not None:
+            changed[place] = 1
+        for _ in range(2):
+            saved = store.save(bytes(changed), "a", FileFormat.IPADPT, IfExists.KEEP_BOTH)
+            assert saved == f"{name}.ipadpt"
+
+
 def test_saving_looks_each_time_whether_its_file_is_there(home: Path) -> None:
     one, other = (SaveEmbeds.fingerprint_inputs(name="reference") for _ in range(2))
     assert one != other
@@ -153,17 +197,10 @@ def test_replace_and_stop() -> None:
     assert same(load(name), OTHER) and not same(load(name), PICTURE)
 
 
-def without_links(*_: Any, **__: Any) -> None:
-    raise OSError(errno.EPERM, "Operation not permitted")
-
-
-@pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("if_exists", [IfExists.KEEP_BOTH, IfExists.STOP])
 def test_two_servers_that_save_one_name_at_once_lose_nothing(
-    home: Path, monkeypatch: pytest.MonkeyPatch, if_exists: IfExists, links: bool
+    home: Path, if_exists: IfExists
 ) -> None:
-    if not links:
-        monkeypatch.setattr(os, "link", without_links)
     start = threading.Barrier(2)
 
     def save_one(number: int, data: bytes) -> str:
@@ -295,9 +332,10 @@ def test_a_crash_in_the_middle_leaves_the_old_file_whole(home: Path) -> None:
     assert parts(home) == []
 
 
+@pytest.mark.parametrize("if_exists", ["replace", "keep both"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, OSError])
 def test_whatever_stops_the_writing_nothing_is_left(
-    home: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+    home: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], if_exists: str
 ) -> None:
     name = save(PICTURE)
 
@@ -307,8 +345,8 @@ def test_whatever_stops_the_writing_nothing_is_left(
 
     monkeypatch.setattr(os, "replace", stop)
     with pytest.raises(BadInput if error is OSError else error):
-        save(OTHER, if_exists="replace")
-    assert parts(home) == [] and same(load(name), PICTURE)
+        save(OTHER, if_exists=if_exists)
+    assert [one.name for one in home.iterdir()] == [name] and same(load(name), PICTURE)
 
 
 def test_a_full_disk_is_a_sentence(home: Path) -> None:

@@ -15,7 +15,7 @@ from pack.ip_models.adapter.recognise import read_spec
 from pack.ip_models.adapter.spec import AdapterSpec, Feature
 from pack.ip_models.adapter.state_dict import canonical
 from pack.ip_models.errors import BadInput, WrongEncoder
-from pack.ip_models.references.combine import Combine, combine, doubt
+from pack.ip_models.references.combine import Combine, combine, warning
 from pack.ip_models.references.features import FaceFeatures, ImageFeatures, Region, Regions, select
 from pack.ip_models.references.report import describe
 from torch import Tensor
@@ -369,8 +369,8 @@ def test_the_encoder_is_kept_and_two_of_one_shape_are_named() -> None:
     mixed = combine([one, other], [1.0, 1.0], Combine.AVERAGE)
     assert isinstance(same, ImageFeatures) and isinstance(mixed, ImageFeatures)
     assert (same.encoder, mixed.encoder) == ("a1", "")
-    assert doubt([one, replace(other, encoder="a1"), part(1)]) == ""
-    assert "2 encoders" in doubt([one, other])
+    assert warning([one, replace(other, encoder="a1"), part(1)]) == ""
+    assert "2 encoders" in warning([one, other])
 
 
 def test_the_report_names_encoder_references_tokens_masks_and_size() -> None:

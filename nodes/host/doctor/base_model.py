@@ -46,7 +46,7 @@ class _Widths(NamedTuple):
 
 
 def read_base(path: str) -> Base | None:
-    """The base model in a file; None for what cannot be told from a header.
+    """The base model in a file; None for what a header does not show.
 
     Raises:
         BrokenFile: the file is damaged.

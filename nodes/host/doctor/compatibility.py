@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ import folder_paths
 from ....ip_models.adapter.encoders import EncoderWidths
 from ....ip_models.adapter.published import Choice
 from ....ip_models.adapter.spec import AdapterSpec, Feature
-from ....ip_models.errors import IPAdapterError, MissingModel
+from ....ip_models.errors import IPAdapterError
 from ....ip_models.references.features import no_face_read, no_picture_of_face, other_encoder
 from ..encoder.load import read_encoder
 from ..files import folders
@@ -55,7 +55,7 @@ class Combination:
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Combination:
-        """From the query of an address; what nobody knows here counts as unknown."""
+        """From the query of an address; values of no meaning here count as unknown."""
         names = {field.name: given.get(field.name, "") for field in fields(cls)}
         kind, embeds = names.pop("kind"), names.pop("embeds")
         return cls(
@@ -70,54 +70,57 @@ def problems(given: Combination) -> list[str]:
 
     Where an adapter file cannot be read, its loader says so.
     """
-    base = _base(given)
-    checks = _search_checks(given, base) if given.kind else _apply_checks(given, base)
     said: list[str] = []
-    for check in checks:
-        try:
-            check()
-        except IPAdapterError as error:
-            said.append(str(error))
-        except OSError:  # a file that went away, or that nobody may read
-            continue
+    base = _base(given)
+    if given.kind:
+        _check_search(given, base, said)
+    else:
+        _check_apply(given, base, said)
     return list(dict.fromkeys(said))
 
 
-def _apply_checks(given: Combination, base: Base | None) -> Iterator[Callable[[], object]]:
-    spec, encoder = _spec(given.adapter), given.encoder
-    if given.embeds is Source.UNKNOWN and encoder and not given.adapter:
-        yield lambda: read_encoder(folders.resolve(folders.ENCODERS, encoder))
+def _attempt(check: Callable[[], Content], said: list[str] | None = None) -> Content | None:
+    """What a run would do; the sentence it would stop with goes to what was said."""
+    try:
+        return check()
+    except IPAdapterError as error:
+        if said is not None:
+            said.append(str(error))
+    except OSError:  # a file that went away, or that may not be read
+        pass
+    return None
+
+
+def _check_apply(given: Combination, base: Base | None, said: list[str]) -> None:
+    spec, name = _spec(given.adapter), os.path.basename(given.adapter)
+    if given.embeds is Source.UNKNOWN and given.encoder and not given.adapter:
+        _attempt(lambda: read_encoder(folders.resolve(folders.ENCODERS, given.encoder)), said)
     if base is not None and not base.layers:
-        yield lambda: _refuse(no_unet(base.name))
+        said.append(str(no_unet(base.name)))
     if spec is None:
         return
-    name = os.path.basename(given.adapter)
     if base is not None and base.layers:
-        yield lambda: require_base(name, spec, list(base.layers))
-    yield lambda: _require_features(given, spec, name)
+        _attempt(lambda: require_base(name, spec, list(base.layers)), said)
+    _attempt(lambda: _require_features(given, spec, name), said)
 
 
-def _search_checks(given: Combination, base: Base | None) -> Iterator[Callable[[], object]]:
-    """For Load IP-Adapter for Model, which searches what nobody has chosen."""
+def _check_search(given: Combination, base: Base | None, said: list[str]) -> None:
+    """For Load IP-Adapter for Model, which searches what was not chosen."""
     if base is not None and not base.layers:
-        yield lambda: _refuse(no_unet(base.name))
+        said.append(str(no_unet(base.name)))
         return
     layers = list(base.layers) if base else []
-    name = given.adapter
-    if name == AUTO and layers:
-        choice = Choice(given.kind)
-        yield lambda: search.find_adapter(layers, choice)
-        name = _found(lambda: search.find_adapter(layers, choice))
-    spec = _spec(name)
+    adapter = given.adapter
+    if adapter == AUTO and layers:
+        adapter = _attempt(lambda: search.find_adapter(layers, Choice(given.kind)), said) or ""
+    spec, name = _spec(adapter), os.path.basename(adapter)
     if spec is None:
         return
     if layers:
-        yield lambda: require_base(os.path.basename(name), spec, layers)
+        _attempt(lambda: require_base(name, spec, layers), said)
     if given.encoder == AUTO and spec.needs_encoder:
-        yield lambda: search.find_encoder(spec)
-    elif given.encoder not in ("", AUTO):
-        chosen = replace(given, embeds=Source.IMAGE)
-        yield lambda: _require_width(chosen, spec, os.path.basename(name))
+        _attempt(lambda: search.find_encoder(spec), said)
+    _attempt(lambda: _require_width(given, spec, name), said)
 
 
 def _require_features(given: Combination, spec: AdapterSpec, name: str) -> None:
@@ -137,17 +140,6 @@ def _require_width(given: Combination, spec: AdapterSpec, name: str) -> None:
     raise other_encoder(widths.name, width, spec, name, search.encoder_hint(spec))
 
 
-def _refuse(error: IPAdapterError) -> None:
-    raise error
-
-
-def _found(search: Callable[[], str]) -> str:
-    try:
-        return search()
-    except MissingModel:
-        return ""
-
-
 def _encoder_name(encoder: str) -> str:
     widths = _widths(encoder)
     return "an image encoder" if widths is None else widths.name
@@ -157,25 +149,18 @@ def _base(given: Combination) -> Base | None:
     for folder, name in (("checkpoints", given.checkpoint), ("diffusion_models", given.unet)):
         path = folder_paths.get_full_path(folder, name) if name else None
         if path is not None:
-            return _read(lambda path=path: read_base(path))
+            return _attempt(lambda path=path: read_base(path))
     return None
 
 
 def _spec(name: str) -> AdapterSpec | None:
     if name in ("", AUTO):
         return None
-    spec = _read(lambda: read_file_spec(folders.resolve(folders.ADAPTERS, name)))
+    spec = _attempt(lambda: read_file_spec(folders.resolve(folders.ADAPTERS, name)))
     return spec if spec is not None and spec.supported else None
 
 
 def _widths(name: str) -> EncoderWidths | None:
     if name in ("", AUTO):
         return None
-    return _read(lambda: read_encoder(folders.resolve(folders.ENCODERS, name)))
-
-
-def _read(read: Callable[[], Content | None]) -> Content | None:
-    try:
-        return read()
-    except (IPAdapterError, OSError):
-        return None
+    return _attempt(lambda: read_encoder(folders.resolve(folders.ENCODERS, name)))

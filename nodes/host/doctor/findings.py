@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from ....ip_models.adapter.encoders import EncoderWidths
 from ....ip_models.adapter.published import (
     ADAPTER_ADDRESSES,
     ENCODER_ADDRESSES,
@@ -15,23 +16,25 @@ from ....ip_models.adapter.published import (
 )
 from ....ip_models.adapter.spec import FACE_KINDS, AdapterSpec, Family, Kind
 
+Content = TypeVar("Content")
 _FACE_SITE = "https://github.com/deepinsight/insightface/tree/master/model_zoo"
 _ALWAYS = (Family.SD1, Family.SDXL)  # listed even where nothing was found for them
 _WITHOUT_ENCODER = (Kind.FACEID, Kind.PORTRAIT, Kind.PORTRAIT_UNNORMED)
 
 
 @dataclass(frozen=True)
-class File:
+class File(Generic[Content]):
     """A file as the combos show it.
 
     Attributes:
         size: in bytes, 0 where it cannot be read.
+        content: what it was recognised as, None where it was not.
         problem: the sentence that says why it cannot be used, "" if it can.
     """
 
     name: str
-    path: str
     size: int = 0
+    content: Content | None = None
     problem: str = ""
 
 
@@ -40,15 +43,18 @@ class AdapterFile:
     """A file among the adapters.
 
     Attributes:
-        spec: None where it was not recognised.
         encoders: encoder files that give what it reads.
         fits: whether it is for the connected MODEL, None without one.
     """
 
-    file: File
-    spec: AdapterSpec | None = None
+    file: File[AdapterSpec]
     encoders: tuple[str, ...] = ()
     fits: bool | None = None
+
+    @property
+    def spec(self) -> AdapterSpec | None:
+        """None where it was not recognised."""
+        return self.file.content
 
     @property
     def usable(self) -> bool:
@@ -57,59 +63,19 @@ class AdapterFile:
 
 
 @dataclass(frozen=True)
-class EncoderFile:
-    """A file among the image encoders; `encoder` is "" where it is none of CLIP's."""
-
-    file: File
-    encoder: str = ""
-
-
-@dataclass(frozen=True)
-class EmbedsFile:
-    """A file of saved embeds and, in words, what it holds."""
-
-    file: File
-    holds: str = ""
-
-
-@dataclass(frozen=True)
 class FacePackFolder:
     """A face model pack.
 
     Attributes:
-        parts: what each of its two files is, in words.
+        about: where it is and what each of its two files is, in words.
         recogniser: published name of its recogniser, "" if unknown.
     """
 
     name: str
-    folder: str
-    parts: tuple[str, ...] = ()
+    about: str = ""
     recogniser: str = ""
     licence: str = ""
     problem: str = ""
-
-
-@dataclass(frozen=True)
-class Misplaced:
-    """A file in a folder where no node looks for it."""
-
-    path: str
-    what: str
-    belongs: str
-
-
-@dataclass(frozen=True)
-class Connected:
-    """What hangs on the node; "" where nothing does.
-
-    Attributes:
-        model, encoder: what they are, in words.
-        family: of the MODEL, None without one or where it is unknown.
-    """
-
-    model: str = ""
-    encoder: str = ""
-    family: Family | None = None
 
 
 @dataclass(frozen=True)
@@ -117,20 +83,19 @@ class Survey:
     """Everything found.
 
     Attributes:
-        places: kind of file -> folders that are searched.
-        versions: what runs here -> its version.
-        remarks: further sentences, e.g. about other packs.
+        about: lines on what runs here, other packs, and what is connected to the node.
+        adapters, encoders, face_packs, embeds: encoders without content are none of CLIP's.
+        misplaced: sentences on files in folders where no node looks for them.
+        family: of the connected MODEL, None without one or where it is unknown.
     """
 
-    places: dict[str, tuple[str, ...]]
-    adapters: tuple[AdapterFile, ...] = ()
-    encoders: tuple[EncoderFile, ...] = ()
-    face_packs: tuple[FacePackFolder, ...] = ()
-    embeds: tuple[EmbedsFile, ...] = ()
-    misplaced: tuple[Misplaced, ...] = ()
-    versions: dict[str, str] = field(default_factory=dict[str, str])
-    remarks: tuple[str, ...] = ()
-    connected: Connected = Connected()
+    about: tuple[str, ...]
+    adapters: tuple[AdapterFile, ...]
+    encoders: tuple[File[EncoderWidths], ...]
+    face_packs: tuple[FacePackFolder, ...]
+    embeds: tuple[File[str], ...]
+    misplaced: tuple[str, ...]
+    family: Family | None
 
 
 @dataclass(frozen=True)
@@ -144,7 +109,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Readiness:
     """Whether a kind of adapter can be used, and with which files.
 
     Attributes:
@@ -165,27 +130,29 @@ class Outlook:
         return not self.missing
 
 
-def outlooks(found: Survey) -> list[Outlook]:
+def readiness(found: Survey) -> list[Readiness]:
     """One for each published kind of the families in question."""
-    if found.connected.family is not None:
-        families = [found.connected.family]
+    if found.family is not None:
+        families = [found.family]
     else:
         specs = [one.spec for one in found.adapters if one.usable and one.spec]
         families = [f for f in Family if f in _ALWAYS or any(spec.family is f for spec in specs)]
     published = [key for key in ADAPTER_ADDRESSES if key[0] in families]
     for family in families:  # SD2 has adapters, but none was published
         published += [(family, c) for c in Choice if (family, c) not in published]
-    known = [_outlook(found, family, choice) for family, choice in published]
+    known = [_readiness(found, family, choice) for family, choice in published]
     return [one for one in known if one.adapter or (one.family, one.choice) in ADAPTER_ADDRESSES]
 
 
-def _outlook(found: Survey, family: Family, choice: Choice) -> Outlook:
+def _readiness(found: Survey, family: Family, choice: Choice) -> Readiness:
     adapter = _best(found, family, choice)
     wanted, missing = _usual_encoder(family, choice), list[Missing]()
     if adapter is None:
         address = ADAPTER_ADDRESSES.get((family, choice), "")
         missing.append(Missing(f"{choice.value} for {family.value}", address, "models/ipadapter"))
-        encoders = [one.file.name for one in found.encoders if one.encoder == wanted]
+        encoders = [
+            one.name for one in found.encoders if one.content and one.content.name == wanted
+        ]
     else:
         encoders = list(adapter.encoders)
         wanted = adapter.spec.encoder if adapter.spec and adapter.spec.needs_encoder else ""
@@ -197,7 +164,7 @@ def _outlook(found: Survey, family: Family, choice: Choice) -> Outlook:
         pack, remark = _face_pack(found, family)
         if not pack:
             missing.append(_missing_pack(family))
-    return Outlook(
+    return Readiness(
         family=family,
         choice=choice,
         adapter=adapter.file.name if adapter else "",
@@ -210,20 +177,15 @@ def _outlook(found: Survey, family: Family, choice: Choice) -> Outlook:
 
 def _best(found: Survey, family: Family, choice: Choice) -> AdapterFile | None:
     """The one that Load IP-Adapter for Model takes."""
-    return min(
-        _ranked(found, family, choice),
-        key=lambda pair: (pair[0], pair[1].file.name),
-        default=(0, None),
-    )[1]
-
-
-def _ranked(found: Survey, family: Family, choice: Choice) -> Iterator[tuple[int, AdapterFile]]:
-    for one in found.adapters:
-        if one.spec is None or not one.usable or one.spec.family is not family:
-            continue
-        place = rank(choice, one.spec, os.path.basename(one.file.name))
-        if place is not None:
-            yield place, one
+    ranked = [
+        (place, one.file.name, one)
+        for one in found.adapters
+        if one.spec is not None
+        and one.usable
+        and one.spec.family is family
+        and (place := rank(choice, one.spec, os.path.basename(one.file.name))) is not None
+    ]
+    return min(ranked)[2] if ranked else None
 
 
 def _usual_encoder(family: Family, choice: Choice) -> str:
@@ -241,14 +203,13 @@ def _wanted_pack(family: Family) -> tuple[str, str]:
 
 
 def _face_pack(found: Survey, family: Family) -> tuple[str, str]:
+    """Name of a pack, and what is not as trained with it."""
     pack, recogniser = _wanted_pack(family)
-    whole = [one for one in found.face_packs if not one.problem]
-    right = [one for one in whole if one.recogniser == recogniser]
-    if right:
-        return right[0].name, ""
-    if whole:
-        return whole[0].name, f"trained with {recogniser} of {pack}: faces may not be alike"
-    return "", ""
+    complete = [one for one in found.face_packs if not one.problem]
+    right = [one.name for one in complete if one.recogniser == recogniser]
+    if right or not complete:
+        return (right[0] if right else ""), ""
+    return complete[0].name, f"trained with {recogniser} of {pack}: faces may not be alike"
 
 
 def _missing_pack(family: Family) -> Missing:

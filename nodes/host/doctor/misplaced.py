@@ -13,7 +13,6 @@ import folder_paths
 from ..encoder.load import read_encoder
 from ..files import checkpoint, folders
 from ..model.adapter import read_file_spec
-from .findings import Misplaced
 
 _FOLDERS = (
     "controlnet",
@@ -35,39 +34,34 @@ _FACEID_LORA = re.compile(r"faceid.*lora", re.IGNORECASE)
 TROUBLE = (ValueError, OSError, LookupError, TypeError, ArithmeticError, RuntimeError)
 
 
-def misplaced() -> Iterator[Misplaced]:
-    """Each such file, and where it belongs."""
-    homes = {folder: _real_folders(folder) for folder in (folders.ADAPTERS, folders.ENCODERS)}
+def misplaced() -> Iterator[str]:
+    """A sentence on each such file, and where it belongs."""
+    homes = {folder: _real_homes(folder) for folder in (folders.ADAPTERS, folders.ENCODERS)}
     seen: set[str] = set()
-    for folder in _FOLDERS:
-        for path in _files(folder):
-            real = os.path.realpath(path)
-            kind = None if real in seen else _kind(path)
-            seen.add(real)
-            if kind is not None and not _inside(real, homes[kind]):
-                what = "an IP-Adapter" if kind == folders.ADAPTERS else "an image encoder"
-                yield Misplaced(path, what, f"it belongs into models/{kind}")
-            elif folder == "loras" and _FACEID_LORA.search(os.path.basename(path)):
-                advice = "not needed here, the FaceID adapter carries it"
-                yield Misplaced(path, "the LoRA of a FaceID adapter as a file of its own", advice)
+    for folder, path in _files():
+        real = os.path.realpath(path)
+        kind = None if real in seen else _kind(path)
+        seen.add(real)
+        if kind is not None and not real.startswith(homes[kind]):
+            what = "an IP-Adapter" if kind == folders.ADAPTERS else "an image encoder"
+            yield f"{path} is {what}; it belongs into models/{kind}"
+        elif folder == "loras" and _FACEID_LORA.search(os.path.basename(path)):
+            yield (
+                f"{path} is the LoRA of a FaceID adapter as a file of its own; not needed here, "
+                "the FaceID adapter carries it"
+            )
 
 
-def _files(folder: str) -> Iterator[str]:
-    if folder not in folder_paths.folder_names_and_paths:
-        return
-    for name in folder_paths.get_filename_list(folder):
-        path = folder_paths.get_full_path(folder, name)
-        if path is not None:
-            yield path
+def _files() -> Iterator[tuple[str, str]]:
+    for folder in filter(folder_paths.folder_names_and_paths.__contains__, _FOLDERS):
+        for name in folders.files(folder):
+            path = folder_paths.get_full_path(folder, name)
+            if path is not None:
+                yield folder, path
 
 
-def _real_folders(folder: str) -> list[str]:
-    registered = folder_paths.folder_names_and_paths.get(folder, ([], set()))[0]
-    return [os.path.join(os.path.realpath(path), "") for path in registered]
-
-
-def _inside(path: str, places: list[str]) -> bool:
-    return any(path.startswith(place) for place in places)
+def _real_homes(folder: str) -> tuple[str, ...]:
+    return tuple(os.path.join(os.path.realpath(path), "") for path in folders.homes(folder))
 
 
 def _kind(path: str) -> str | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import comfy.ldm.modules.attention
 import comfy.model_management
@@ -22,14 +22,16 @@ from ....ip_models.errors import IPAdapterError
 from ..embeds.load import describe_file
 from ..encoder import folder
 from ..face import packs
-from ..files import checkpoint, folders
+from ..files import folders
+from ..files.checkpoint import identity, read_shapes
 from ..model import search
 from ..model.adapter import read_file_spec
 from ..model.backbones.layers import AttentionLayer, attention_layers
-from .findings import AdapterFile, Connected, EmbedsFile, EncoderFile, FacePackFolder, File, Survey
+from .findings import AdapterFile, FacePackFolder, File, Survey
 from .misplaced import TROUBLE, misplaced
-from .text import data, lines
+from .text import lines
 
+log = logging.getLogger("ipadapter")
 Content = TypeVar("Content")
 _ROOT = Path(__file__).parents[3]
 _INCUMBENT = "IPAdapterPlus.py"
@@ -39,44 +41,36 @@ _VERSION = re.compile(r'^version = "(.+)"$', re.MULTILINE)
 def survey(model: Any = None, clip_vision: Any = None) -> Survey:
     """What was found, and how it goes with what is connected; no file can make it fail."""
     layers, about_model = _layers(model)
-    widths = _connected_encoder(clip_vision)
-    encoders = list(_encoders())
-    known = [(file.file.name, read) for file, read in encoders if read is not None]
-    adapters = [_adapter(name, known, layers) for name in folders.files(folders.ADAPTERS)]
+    encoders = tuple(_encoders())
+    adapters = tuple(_adapter(name, encoders, layers) for name in folders.files(folders.ADAPTERS))
+    about = [f"IP-Adapter report: {_versions()}", *_remarks()]
+    if model is not None:
+        about.append(f"The connected MODEL is {about_model}")
+    if clip_vision is not None:
+        about.append(f"The connected CLIP Vision is {_about_encoder(clip_vision, adapters)}")
     return Survey(
-        places={
-            "adapters": tuple(folders.homes(folders.ADAPTERS)),
-            "encoders": tuple(folders.homes(folders.ENCODERS)),
-            "face packs": (packs.where(),),
-            "embeds": tuple(folders.homes(folders.EMBEDS)),
-        },
-        adapters=tuple(adapters),
-        encoders=tuple(file for file, _ in encoders),
+        about=tuple(about),
+        adapters=adapters,
+        encoders=encoders,
         face_packs=tuple(map(_face_pack, packs.names())),
         embeds=tuple(map(_embeds, folders.files(folders.EMBEDS))),
         misplaced=tuple(misplaced()),
-        versions=_versions(),
-        remarks=tuple(_remarks()),
-        connected=Connected(
-            model=about_model,
-            encoder=_about_encoder(widths, adapters) if clip_vision is not None else "",
-            family=search.family_of(layers) if layers else None,
-        ),
+        family=search.family_of(layers) if layers else None,
     )
 
 
-def _read(folder: str, name: str, read: Callable[[str], Content]) -> tuple[File, Content | None]:
-    path, size = name, 0
+def _read(folder: str, name: str, read: Callable[[str], Content | None]) -> File[Content]:
+    size = 0
     try:
         path = folders.resolve(folder, name)
         size = _size(path)
-        return File(name, path, size), read(path)
+        return File(name, size, read(path))
     except IPAdapterError as error:
-        return File(name, path, size, str(error)), None
+        return File(name, size, problem=str(error))
     except OSError as error:
-        return File(name, path, size, f"cannot be read ({error.strerror})"), None
+        return File(name, size, problem=f"cannot be read ({error.strerror})")
     except TROUBLE as error:
-        return File(name, path, size, f"cannot be understood ({type(error).__name__})"), None
+        return File(name, size, problem=f"cannot be understood ({type(error).__name__})")
 
 
 def _size(path: str) -> int:
@@ -86,32 +80,26 @@ def _size(path: str) -> int:
 
 
 def _adapter(
-    name: str, encoders: list[tuple[str, EncoderWidths]], layers: list[AttentionLayer]
+    name: str, encoders: Iterable[File[EncoderWidths]], layers: list[AttentionLayer]
 ) -> AdapterFile:
-    file, spec = _read(folders.ADAPTERS, name, read_file_spec)
-    if spec is None:
-        return AdapterFile(file)
-    fitting = [one for one, widths in encoders if spec.needs_encoder and widths.fits(spec)]
-    fits = search.suits(spec, layers) if layers else None
-    return AdapterFile(file, spec, tuple(fitting), fits)
+    file = _read(folders.ADAPTERS, name, read_file_spec)
+    fitting = (one.name for one in encoders if one.content and _goes(one.content, file.content))
+    fits = search.suits(file.content, layers) if file.content and layers else None
+    return AdapterFile(file, tuple(fitting), fits)
 
 
-def _encoders() -> Iterator[tuple[EncoderFile, EncoderWidths | None]]:
-    whole = folders.model_folders(folders.ENCODERS)
+def _encoders() -> Iterator[File[EncoderWidths]]:
+    models = folders.model_folders(folders.ENCODERS)
     for name in folders.files(folders.ENCODERS):
-        file, widths = _encoder(name, checkpoint.read_shapes)
-        if widths is not None or os.path.dirname(name) not in whole:
-            yield file, widths  # a part of a folder's weights is of no use by itself
-    for name in whole:  # last, because Load IP-Adapter for Model takes files only
-        yield _encoder(name, folder.read_shapes)
+        file = _read(folders.ENCODERS, name, lambda path: encoder_widths(read_shapes(path)))
+        if file.content is not None or os.path.dirname(name) not in models:
+            yield file  # a part of a folder's weights is of no use by itself
+    for name in models:  # last, because Load IP-Adapter for Model takes files only
+        yield _read(folders.ENCODERS, name, lambda path: encoder_widths(folder.read_shapes(path)))
 
 
-def _embeds(name: str) -> EmbedsFile:
-    def held(path: str) -> str:
-        return _held(name, checkpoint.identity(path))
-
-    file, holds = _read(folders.EMBEDS, name, held)
-    return EmbedsFile(file, holds or "")
+def _embeds(name: str) -> File[str]:
+    return _read(folders.EMBEDS, name, lambda path: _held(name, identity(path)))
 
 
 @lru_cache(maxsize=1024)
@@ -119,19 +107,11 @@ def _held(name: str, identity: tuple[str, int, int]) -> str:
     return describe_file(name)
 
 
-def _encoder(
-    name: str, read: Callable[[str], Mapping[str, Any]]
-) -> tuple[EncoderFile, EncoderWidths | None]:
-    file, shapes = _read(folders.ENCODERS, name, read)
-    widths = None if shapes is None else encoder_widths(shapes)
-    return EncoderFile(file, "" if widths is None else widths.name), widths
-
-
 def _face_pack(name: str) -> FacePackFolder:
     try:
         pack = packs.find(name)
     except (IPAdapterError, *TROUBLE) as error:
-        return FacePackFolder(name, "", problem=str(error))
+        return FacePackFolder(name, problem=str(error))
     files = (pack.detector, pack.recogniser)
     known = [_by_size(path) for path in files]
     words = (
@@ -139,7 +119,7 @@ def _face_pack(name: str) -> FacePackFolder:
         for role, path, what in zip(packs.Role, files, known, strict=True)
     )
     licence = packs.licence(name, any(known))
-    return FacePackFolder(name, pack.folder, tuple(words), known[1], licence)
+    return FacePackFolder(name, f"{pack.folder}: {', '.join(words)}", known[1], licence)
 
 
 def _by_size(path: str) -> str:
@@ -162,14 +142,9 @@ def _layers(model: Any) -> tuple[list[AttentionLayer], str]:
     return layers, f"{name} with {len(layers)} cross-attention layers"
 
 
-def _connected_encoder(clip_vision: Any) -> EncoderWidths | None:
+def _about_encoder(clip_vision: Any, adapters: Iterable[AdapterFile]) -> str:
     module = getattr(clip_vision, "model", None)
-    if not isinstance(module, torch.nn.Module):
-        return None
-    return encoder_widths(module.state_dict())
-
-
-def _about_encoder(widths: EncoderWidths | None, adapters: list[AdapterFile]) -> str:
+    widths = encoder_widths(module.state_dict()) if isinstance(module, torch.nn.Module) else None
     if widths is None:
         return "no CLIP image encoder: no adapter can use it"
     names = [one.file.name for one in adapters if one.usable and _goes(widths, one.spec)]
@@ -180,16 +155,17 @@ def _goes(widths: EncoderWidths, spec: AdapterSpec | None) -> bool:
     return spec is not None and spec.needs_encoder and widths.fits(spec)
 
 
-def _versions() -> dict[str, str]:
+def _versions() -> str:
     device = comfy.model_management.get_torch_device()
     attention = comfy.ldm.modules.attention.optimized_attention
-    return {
+    versions = {
         "pack": pack_version(),
         "ComfyUI": comfyui_version.__version__,
-        "torch": str(torch.__version__),
-        "device": str(comfy.model_management.get_torch_device_name(device)),
-        "attention": str(getattr(attention, "__name__", attention)),
+        "torch": torch.__version__,
+        "device": comfy.model_management.get_torch_device_name(device),
+        "attention": getattr(attention, "__name__", attention),
     }
+    return ", ".join(f"{what} {version}" for what, version in versions.items())
 
 
 def pack_version() -> str:
@@ -220,20 +196,9 @@ def _remarks() -> Iterator[str]:
                 )
 
 
-log = logging.getLogger("ipadapter")
-
-
-class Report(NamedTuple):
-    """The same findings twice."""
-
-    lines: list[str]
-    data: dict[str, Any]
-
-
-def report(model: Any = None, clip_vision: Any = None, logged: bool = False) -> Report:
-    """Look through all folders."""
-    found = survey(model, clip_vision)
-    made = Report(lines(found), data(found))
+def report(model: Any = None, clip_vision: Any = None, logged: bool = False) -> list[str]:
+    """Look through all folders; the lines, which `logged` writes to the log as well."""
+    found = lines(survey(model, clip_vision))
     if logged:
-        log.info("%s", "\n".join(made.lines))
-    return made
+        log.info("%s", "\n".join(found))
+    return found

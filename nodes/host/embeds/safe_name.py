@@ -27,12 +27,10 @@ def safe_parts(name: object, endings: tuple[str, ...]) -> tuple[str, ...]:
         raise _refused("name is empty", "a file needs a name")
     if len(name) > _LONGEST:
         raise _refused(f"name is {len(name)} letters long", f"at most {_LONGEST} are needed")
-    for ending in endings:
-        if name.lower().endswith(ending):
-            name = name[: -len(ending)]
-            if not name:
-                raise _refused(f"name is {ending!r} alone", "a name in front of it is needed")
-            break
+    ending = next((one for one in endings if name.lower().endswith(one)), "")
+    name = name[: len(name) - len(ending)]
+    if not name:
+        raise _refused(f"name is {ending!r} alone", "a name in front of it is needed")
     parts = tuple(name.replace("\\", "/").split("/"))
     if name.startswith(("/", "\\")) or name[1:2] == ":":
         raise _refused(f"name is {_shown(name)}", "it starts in the folder of the embeds")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
+import glob
 import io
-import json
 import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from enum import Enum
 from itertools import count
 
@@ -24,7 +24,8 @@ from ..files import checkpoint, folders
 from .safe_name import safe_parts
 
 _PART = ".ipadapter-part"  # the ending of a file that is being written, which no list shows
-_OLD = 3600.0  # seconds after which such a file belongs to nobody any more
+_OLD = 3600.0  # seconds after which such a file is left over from a crash
+_END = 2**14  # bytes at either end of a file
 
 
 class FileFormat(str, Enum):
@@ -46,7 +47,7 @@ def as_safetensors(embeds: Features | Regions) -> bytes:
     """A file of the pack's own format; the same embeds always give the same bytes.
 
     Raises:
-        BadInput: the embeds hold nobody, values that are not finite, or what no loader takes.
+        BadInput: there are no references, values are not finite, or no loader would take the file.
     """
     tensors, text = embeds_file.pack(embeds)
     data = safetensors.torch.save(tensors, {embeds_file.KEY: text})
@@ -57,14 +58,10 @@ def as_safetensors(embeds: Features | Regions) -> bytes:
             f"at most {checkpoint.LARGEST_LABELLED} can be read again",
             "Save fewer regions in one file",
         )
-    label = json.loads(data[8 : 8 + header])["__metadata__"][embeds_file.KEY]
     try:
-        back = embeds_file.pack(embeds_file.unpack(safetensors.torch.load(data), label, "the file"))
+        embeds_file.unpack(tensors, text, "the file")
     except BrokenFile as error:
         raise _unreadable(error.found) from error
-    same = back[0].keys() == tensors.keys() and json.loads(back[1]) == json.loads(text)
-    if not same or not all(torch.equal(back[0][key], rows) for key, rows in tensors.items()):
-        raise _unreadable("they come back changed")
     return data
 
 
@@ -72,18 +69,15 @@ def as_ipadpt(entries: list[Tensor]) -> bytes:
     """A file that diffusers takes as `ip_adapter_image_embeds`.
 
     Raises:
-        BadInput: it could not be read again.
+        BadInput: no loader would take it.
     """
     buffer = io.BytesIO()
     torch.save(entries, buffer)
     data = buffer.getvalue()
-    back = torch.load(io.BytesIO(data), weights_only=True)
     try:
-        found = ipadpt.read(back, "the file", len(data))
+        ipadpt.read(entries, "the file", len(data))
     except BrokenFile as error:
         raise _unreadable(error.found) from error
-    if len(found) != len(entries) or not all(map(torch.equal, back, entries)):
-        raise _unreadable("they come back changed")
     return data
 
 
@@ -105,20 +99,21 @@ def save(data: bytes, name: object, file_format: FileFormat, if_exists: IfExists
         BadInput: the name is not one, is taken, or nothing can be written there.
     """
     *parents, stem = safe_parts(name, folders.EMBEDS_ENDINGS)
-    home, over = _writable(), if_exists is IfExists.REPLACE
+    home = _writable()
+    _require_inside(os.path.join(home, *parents), home)
     for listed in _candidates(os.path.join(*parents, stem), f".{file_format.value}", if_exists):
         path = os.path.join(home, listed)
-        _require_inside(path, home)
         there = _existing(listed)
-        if there is None or (over and there == path):
-            if _holds(path, data) or _write(path, data, over):
-                folders.forget(folders.EMBEDS)
-                return listed
-            there = path  # another server that saves here was faster
-        if if_exists is not IfExists.REPLACE and _holds(there, data):
-            return listed
-        if if_exists is not IfExists.KEEP_BOTH:
-            raise _taken(listed, there, if_exists)
+        written = there is None and _write(path, data, over=False)
+        there = there or path  # another server that saves here may have been faster
+        if not written and not _holds(there, data):
+            if if_exists is IfExists.KEEP_BOTH:
+                continue
+            if if_exists is IfExists.STOP or there != path:
+                raise _taken(listed, there, if_exists)
+            _write(path, data, over=True)
+        folders.forget(folders.EMBEDS)
+        return listed
     raise AssertionError("names never end")
 
 
@@ -164,8 +159,8 @@ def _existing(listed: str) -> str | None:
     return next((path for path in paths if os.path.lexists(path)), None)
 
 
-def _require_inside(path: str, home: str) -> None:
-    parent, root = os.path.realpath(os.path.dirname(path)), os.path.realpath(home)
+def _require_inside(folder: str, home: str) -> None:
+    parent, root = os.path.realpath(folder), os.path.realpath(home)
     if parent != root and not parent.startswith(os.path.join(root, "")):
         raise BadInput(
             f"name leads to {parent} by a link",
@@ -175,10 +170,21 @@ def _require_inside(path: str, home: str) -> None:
 
 
 def _holds(path: str, data: bytes) -> bool:
+    """Whether a file has these bytes.
+
+    Embeds of one encoder are of one size and begin alike. Their first and last bytes tell them
+    apart, which are the description and the pooled features, or the checksums of an .ipadpt.
+    """
     try:
         if os.path.getsize(path) != len(data):
             return False
         with open(path, "rb") as file:
+            if file.read(_END) != data[:_END]:
+                return False
+            file.seek(max(0, len(data) - _END))
+            if file.read(_END) != data[-_END:]:
+                return False
+            file.seek(0)
             return file.read() == data
     except OSError:  # not there, a folder or not readable
         return False
@@ -206,62 +212,35 @@ def write_whole(path: str, data: bytes, over: bool = True) -> bool:
     Raises:
         OSError: it cannot be written; what was there is as it was.
     """
-    parent = os.path.dirname(path)
-    part = os.path.join(parent, f".{uuid.uuid4().hex}{_PART}")
-    try:
+    part = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}{_PART}")
+    with ExitStack() as undo:  # after a stop by the user as well
+        undo.callback(_remove, part)
         with open(part, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if over:
-            os.replace(part, path)
-        elif not _publish(part, path):
-            return False
-    finally:  # after a stop by the user as well
-        with suppress(OSError):
-            os.unlink(part)
-    _sync_folder(parent)
+        if not over:
+            try:
+                open(path, "xb").close()  # takes the name in one step, on disks without links too
+            except FileExistsError:
+                return False
+            undo.callback(_remove, path)  # empty, and ours
+        os.replace(part, path)
+        undo.pop_all()
     return True
-
-
-def _publish(part: str, path: str) -> bool:
-    """Give a file its name in one step, unless the name is taken."""
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a disk without links, for which each system has an error of its own
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError:
-            return False
-        try:
-            os.replace(part, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(path)  # empty, and ours
-            raise
-    return True
-
-
-def _sync_folder(path: str) -> None:
-    """The new name on the disk too, where the system can open folders."""
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _sweep(parent: str) -> None:
     """Remove what a crash left long ago."""
-    with os.scandir(parent) as entries:
-        parts = [entry.path for entry in entries if entry.name.endswith(_PART)]
-    for part in parts:
+    for part in glob.iglob(os.path.join(glob.escape(parent), f".*{_PART}")):
         with suppress(OSError):
-            if time.time() - os.stat(part).st_mtime > _OLD:
+            if time.time() - os.path.getmtime(part) > _OLD:
                 os.unlink(part)
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
 
 
 def _unwritable(path: str, size: int, error: OSError) -> BadInput:

@@ -118,8 +118,8 @@ def _encode(
     progress.step()
     crops = _images([_seen(picture, face, clip_vision) for picture, face in found])
     pack = getattr(engine, "pack", None)  # the models of other packs are their own business
-    doubts = {one.value: warn_of(pack, one) for one in Recogniser} if pack else {}
-    features = FaceFeatures(identity, _looks(clip_vision, crops), source, doubts)
+    warnings = {one.value: warn_of(pack, one) for one in Recogniser} if pack else {}
+    features = FaceFeatures(identity, _looks(clip_vision, crops), source, warnings)
     return EncodedFaces(features, crops, _images(upright))
 
 

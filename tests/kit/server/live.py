@@ -19,7 +19,7 @@ from pack.demo.comfy_server import Server, free_port, server_command
 
 Prompt = dict[str, dict[str, Any]]
 LIMIT = 600
-TEST_NODES = ROOT / "tests" / "kit" / "server" / "live_nodes"
+NODES = ROOT / "tests" / "kit" / "server"
 
 
 class Client:
@@ -101,8 +101,7 @@ def running(base: Path, models: Path, *options: str) -> Iterator[Client]:
     for folder in ("custom_nodes", "input", "output"):
         (base / folder).mkdir(parents=True, exist_ok=True)
     (base / "custom_nodes" / "ip-adapter-pack").symlink_to(ROOT, target_is_directory=True)
-    demo = ROOT / "demo"
-    for source in (demo / "tiny_nodes", demo / "toy_nodes", TEST_NODES):
+    for source in (NODES / "tiny_nodes", NODES / "live_nodes", ROOT / "demo" / "toy_nodes"):
         (base / "custom_nodes" / source.name).symlink_to(source, target_is_directory=True)
     shutil.copy(ROOT / "demo" / "reference.jpg", base / "input" / "reference.jpg")
     folders = {name: name for name in ("checkpoints", "clip_vision", "ipadapter")}

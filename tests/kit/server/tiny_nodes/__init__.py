@@ -1,4 +1,4 @@
-"""Loader nodes that need no files: random models for the demo and the tests only."""
+"""Loader nodes that need no files: random models for the tests only."""
 
 from __future__ import annotations
 
