@@ -126,6 +126,7 @@ def clone_or_do_without(left_out: dict[str, str]) -> Path | None:
         if os.environ.get("CI"):
             raise
         left_out["host"] = f"no ComfyUI: {problem}"
+        left_out["browser"] = "the editor is part of ComfyUI"
         return None
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from conftest import BROWSER
@@ -95,11 +96,13 @@ class ComfyPage:
 
     Attributes:
         vue: whether nodes are drawn by Vue ("Nodes 2.0") and not on the canvas.
+        file: the file of tests that uses the tab.
         asked: what the editors have asked the server about widgets, since `clear`.
     """
 
     def __init__(self, client: Client, browser: Browser, vue: bool) -> None:
         self.vue = vue
+        self.file: Path | None = None
         self.complaints: list[str] = []
         self.asked: list[str] = []
         self._unanswered: set[Request] = set()
@@ -170,6 +173,12 @@ class ComfyPage:
                 route.continue_()
             self._holding = False
         self.settle()
+
+    def used_by(self, file: Path) -> None:
+        """What the last file of tests had on the server, the next one must not be offered."""
+        if file != self.file:
+            self.page.evaluate("() => window.app.reloadNodeDefs()")
+            self.file = file
 
     def clear(self) -> None:
         self.page.evaluate(CLEAR)

@@ -59,6 +59,7 @@ VIT_L: Shapes = {
 
 def run_demo_script(script: str, cache: Path, *arguments: str | Path) -> Any:
     variables = os.environ | {"COMFYUI_PATH": str(HOST), "IPADAPTER_CACHE": str(cache)}
+    variables["OMP_NUM_THREADS"] = "1"  # as the servers of the tests
     return subprocess.run(
         [sys.executable, ROOT / "demo" / script, *arguments],
         env=variables,

@@ -114,15 +114,11 @@ def test_what_is_shipped_is_used_and_small() -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     base = tmp_path_factory.mktemp("examples")
-    # Tiny models gain nothing from threads, as in conftest.
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     example_models.write_models(base / "models")
     (base / "input").mkdir()
     for name, path in shipped().items():
         (base / "input" / name).write_bytes(path.read_bytes())
     with live.running(base, base / "models") as client:
-        monkeypatch.undo()
         yield client
 
 
