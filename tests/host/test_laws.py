@@ -17,6 +17,7 @@ from kit.models.tiny import Twins
 from pack.ip_models.attention.keyvalue import COND, UNCOND
 from pack.ip_models.references.combine import Combine, combine
 from pack.ip_models.weights.gains import Weights
+from pack.ip_models.weights.schedule import Ramp
 from pack.ip_models.weights.text import parse_blocks
 from pack.nodes.host.model import install, steps
 from pack.nodes.host.model.adapter import LoadedAdapter
@@ -275,6 +276,30 @@ def test_a_step_at_either_end_of_a_window_lies_in_it(
     settings = Settings(start_percent=0.25, end_percent=0.75)
     sample(apply(twin().model, adapter, FEATURES, settings), count=5)
     assert seen == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("levels", "sigma", "factor"),
+    [
+        ((4.0, 2.0, 1.0, 0.0), 2.0, 0.5),
+        ((4.0, 2.0, 1.0, 0.0), 2.0 * (1 - 5e-5), 0.5),
+        ((4.0, 2.0, 1.0, 0.0), 2.0 * (1 + 5e-5), 0.5),
+        ((4.0, 2.0, 1.0, 0.0), 2.01, 1.0),
+        ((4.0, 2.0, 1.0, 0.0), 1.99, 0.5),
+        ((4.0, 2.0, 1.0, 0.0), 0.1, 0.25),
+        ((0.5, 1.0, 2.0, 4.0), 1.0 * (1 - 5e-5), 0.5),
+        ((0.5, 1.0, 2.0, 4.0), 1.99, 0.5),
+        ((0.5, 1.0, 2.0, 4.0), 3.0, 0.25),
+    ],
+)
+def test_a_noise_level_belongs_to_its_step_even_if_it_was_rounded(
+    adapter: LoadedAdapter, levels: tuple[float, ...], sigma: float, factor: float
+) -> None:
+    schedule = Weights(steps=(Ramp(values=(1.0, 0.5, 0.25)),))
+    stack = install.prompts_of(apply(twin().model, adapter, FEATURES, Settings(weights=schedule)))
+    options = {"cond_or_uncond": [0], "sample_sigmas": torch.tensor(levels)}
+    active = steps.active_prompts(stack, options, torch.tensor([sigma]), 1)
+    assert [row.weight for row in active.prompts[0].rows] == [factor]
 
 
 def test_a_call_with_the_models_own_options_leaves_nothing_in_them(adapter: LoadedAdapter) -> None:
