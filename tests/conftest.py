@@ -62,7 +62,7 @@ def comfyui_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: order.place(item.nodeid))
+    items.sort(key=order.key)
 
 
 @pytest.hookimpl(optionalhook=True)

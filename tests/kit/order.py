@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
+import pytest
 from xdist.scheduler import LoadFileScheduling
 
 # From the slowest on; minutes of work must not begin when the other workers are done.
@@ -15,13 +16,24 @@ SLOW = (
     *("test_toy_pictures.py", "test_control_laws.py", "test_face_server.py", "test_faceid.py"),
     *("test_run_folder.py", "test_queue_prompts.py", "test_conditioning.py", "test_examples.py"),
 )
+NO_TAB = 2
+# A page that has seen a picture offers it to new nodes even when it is gone.
+LAST_IN_A_TAB = ("tests/browser/test_examples.py", "tests/browser/test_toy_workflow.py")
 
 
-def place(nodeid: str) -> int:
+def key(item: pytest.Item) -> tuple[int, int, bool]:
+    """What the tests are sorted by: how slow, and which tab of the browser they work in."""
+    callspec = getattr(item, "callspec", None)
+    slow, last = place(item.nodeid)
+    return slow, int(callspec.params.get("tab", NO_TAB) if callspec else NO_TAB), last
+
+
+def place(nodeid: str) -> tuple[int, bool]:
     """Where a test comes; those that are not slow stay as they are, at the end."""
     part = unit(nodeid)
     names = (part, PurePosixPath(part).name)
-    return next((SLOW.index(name) for name in names if name in SLOW), len(SLOW))
+    slow = next((SLOW.index(name) for name in names if name in SLOW), len(SLOW))
+    return slow, nodeid.split("::", 1)[0] in LAST_IN_A_TAB
 
 
 def unit(nodeid: str) -> str:
