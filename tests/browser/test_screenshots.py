@@ -183,7 +183,8 @@ def doctor(comfy: ComfyPage) -> None:
     node = comfy.add("IPADoctor")
     comfy.run()
     expect(comfy.shown('[data-ipadapter="about"]')).to_have_count(1)
-    place(comfy, {node: (0, 0, 900, 1100)})
+    # High enough for the letters of machines that have none of the usual fonts.
+    place(comfy, {node: (0, 0, 900, 1200)})
 
 
 SCENES = {
