@@ -302,6 +302,17 @@ def test_a_noise_level_belongs_to_its_step_even_if_it_was_rounded(
     assert [row.weight for row in active.prompts[0].rows] == [factor]
 
 
+@pytest.mark.parametrize("uuids", [None, [], [1], [1, 2, 3]])
+def test_where_the_host_names_other_conditionings_their_place_decides(
+    adapter: LoadedAdapter, uuids: list[int] | None
+) -> None:
+    """Packs rewrite `cond_or_uncond` and leave the uuids as they were."""
+    stack = install.prompts_of(apply(twin().model, adapter, FEATURES, Settings()))
+    options = {"cond_or_uncond": [1, 0], "uuids": uuids}
+    active = steps.active_prompts(stack, options, None, 2)
+    assert [row.source for row in active.prompts[0].rows] == [UNCOND, COND]
+
+
 def test_a_call_with_the_models_own_options_leaves_nothing_in_them(adapter: LoadedAdapter) -> None:
     """A pack may call the model itself and pass these options, where the host passes a copy."""
     call = tiny.make_call(twin())
