@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .nodes.extension import IPAdapterExtension
 
 WEB_DIRECTORY = "./web"
 
 
-async def comfy_entrypoint() -> Any:
+async def comfy_entrypoint() -> IPAdapterExtension:
     # Imported here so that pytest, which imports the root package, needs no ComfyUI.
     from .nodes.extension import IPAdapterExtension
 

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -126,6 +126,7 @@ def clone_or_do_without(left_out: dict[str, str]) -> Path | None:
         if os.environ.get("CI"):
             raise
         left_out["host"] = f"no ComfyUI: {problem}"
+        left_out["browser"] = "the editor is part of ComfyUI"
         return None
 
 
@@ -257,7 +258,7 @@ def logged(command: list[str | Path], log: Path, advice: str) -> None:
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
+def one_at_a_time() -> Generator[None]:
     """Keep two commands from building at once; the system frees the lock when one dies."""
     with (cache() / "lock").open("w") as handle:
         if sys.platform != "win32":

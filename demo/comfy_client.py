@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -43,7 +43,7 @@ async def run_prompt(address: str, prompt: Json, progress: Progress) -> Pictures
 
 
 @asynccontextmanager
-async def _connected(address: str) -> AsyncIterator[aiohttp.ClientSession]:
+async def _connected(address: str) -> AsyncGenerator[aiohttp.ClientSession]:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=30)
     try:
         async with aiohttp.ClientSession(address, timeout=timeout) as session:
@@ -66,7 +66,10 @@ async def _queue(
 
 
 async def _follow(
-    socket: aiohttp.ClientWebSocketResponse, prompt_id: str, prompt: Json, progress: Progress
+    socket: aiohttp.ClientWebSocketResponse[bool],
+    prompt_id: str,
+    prompt: Json,
+    progress: Progress,
 ) -> Pictures:
     pictures: Pictures = {}
     async for message in socket:

@@ -12,10 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-from train.host import open_host
+from comfy_host import open_host
 from train.promises import PROMISES, Bench
 
 KINDS = ("standard", "plus")
@@ -32,7 +29,7 @@ def main() -> int:
     if options.count < 1:
         parser.error(f"--count is {options.count}; at least one picture is needed")
     torch.set_num_threads(options.threads)
-    open_host()
+    open_host("--use-pytorch-cross-attention", *([] if torch.cuda.is_available() else ["--cpu"]))
     from train.judge import load_judge
     from train.studio import Studio
 

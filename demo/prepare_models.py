@@ -7,47 +7,33 @@ A process of its own, because it imports ComfyUI: `prepare_models.py BASE MODELS
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from comfy_host import COMFYUI, open_host, pack
 from toys import ADAPTERS
 
-ROOT = Path(os.path.abspath(__file__)).parents[1]
-COMFYUI = Path(os.environ["COMFYUI_PATH"])
 TEXT_KEYS = ".attn2.to_k.weight"
 SDXL_TEXT_WIDTH = 2048
 
 
 def main(base: Path, models_yaml: Path, result: Path, toy: bool) -> None:
-    open_host(base, models_yaml)
-    import torch
-
+    open_host("--cpu", "--base-directory", str(base))
+    read_folders(models_yaml)
     found = None if toy else real_models()
-    answer: dict[str, Any] = {"gpu": has_gpu(torch), "toy": found is None, "found": counted()}
+    answer: dict[str, Any] = {"gpu": has_gpu(), "toy": found is None, "found": counted()}
     result.write_text(json.dumps(answer | (found or {})), "utf-8")
 
 
-def open_host(base: Path, models_yaml: Path) -> None:
-    """Make ComfyUI's modules importable, with the model folders the demo's server will have."""
-    sys.path.insert(0, str(COMFYUI))
-    sys.argv = [sys.argv[0], "--cpu", "--base-directory", str(base)]
-    import comfy.options
-
-    comfy.options.enable_args_parsing()
+def read_folders(models_yaml: Path) -> None:
+    """Take the model folders the demo's server will have."""
     from utils.extra_config import load_extra_path_config
 
     for config in (COMFYUI / "extra_model_paths.yaml", models_yaml):
         if config.is_file():
             load_extra_path_config(str(config))
-    pack = ModuleType("ipadapter_pack")
-    pack.__path__ = [str(ROOT)]
-    sys.modules[pack.__name__] = pack
-    from ipadapter_pack.nodes.host.files import folders
-
-    folders.register()
+    pack("nodes.host.files.folders").register()
 
 
 def counted() -> dict[str, int]:
@@ -84,15 +70,12 @@ def real_models() -> dict[str, Any] | None:
 
 
 def _readable_specs(names: list[str]) -> dict[str, Any]:
-    from ipadapter_pack.ip_models.errors import IPAdapterError
-    from ipadapter_pack.nodes.host.files import folders
-    from ipadapter_pack.nodes.host.model.adapter import read_file_spec
-
-    specs = {}
+    folders, adapter = pack("nodes.host.files.folders"), pack("nodes.host.model.adapter")
+    specs: dict[str, Any] = {}
     for name in names:
         try:
-            spec = read_file_spec(folders.resolve(folders.ADAPTERS, name))
-        except IPAdapterError:
+            spec = adapter.read_file_spec(folders.resolve(folders.ADAPTERS, name))
+        except pack("ip_models.errors").IPAdapterError:
             continue
         if spec.supported:
             specs[name] = spec
@@ -101,12 +84,9 @@ def _readable_specs(names: list[str]) -> dict[str, Any]:
 
 def _attention_shapes(path: str) -> list[tuple[int, ...]]:
     """Shapes of a checkpoint's text keys, sorted; empty if it is no UNet with its VAE."""
-    from ipadapter_pack.ip_models.errors import IPAdapterError
-    from ipadapter_pack.nodes.host.files import checkpoint
-
     try:
-        shapes = checkpoint.read_shapes(path)
-    except IPAdapterError:
+        shapes = pack("nodes.host.files.checkpoint").read_shapes(path)
+    except pack("ip_models.errors").IPAdapterError:
         return []
     if not any(key.startswith("first_stage_model.") for key in shapes):
         return []
@@ -114,16 +94,15 @@ def _attention_shapes(path: str) -> list[tuple[int, ...]]:
 
 
 def _encoder_for(spec: Any) -> str | None:
-    from ipadapter_pack.ip_models.errors import MissingModel
-    from ipadapter_pack.nodes.host.model.search import find_encoder
-
     try:
-        return find_encoder(spec)
-    except MissingModel:
+        return pack("nodes.host.model.search").find_encoder(spec)
+    except pack("ip_models.errors").MissingModel:
         return None
 
 
-def has_gpu(torch: Any) -> bool:
+def has_gpu() -> bool:
+    import torch
+
     backends = (torch.cuda, torch.backends.mps, getattr(torch, "xpu", None))
     return any(backend is not None and backend.is_available() for backend in backends)
 

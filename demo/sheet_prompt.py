@@ -69,7 +69,7 @@ class SheetPrompt:
         return [node, 0]
 
     def embeds(self, picture: str) -> Link:
-        """Of a picture in the server's input folder; encoded once, however often it is heard."""
+        """Of a picture in the server's input folder; encoded once, however often it is used."""
         name = f"embeds {picture}"
         if name not in self.prompt:
             image = self.add(f"image {picture}", "LoadImage", image=picture)
@@ -120,11 +120,11 @@ class SheetPrompt:
         return Cell(caption, node=saved[0])
 
 
-def scales(sheet: SheetPrompt, row: Row, heard_at: Sequence[float] = SCALES) -> list[Cell]:
+def scales(sheet: SheetPrompt, row: Row, values: Sequence[float] = SCALES) -> list[Cell]:
     """Reference, without it, and with more and more of it."""
     embeds = sheet.embeds(row.reference)
-    heard = [sheet.picture(f"scale {scale:g}", row, embeds, scale=scale) for scale in heard_at]
-    return [Cell("reference", row.reference), sheet.picture(f"{row.word}, without", row), *heard]
+    rising = [sheet.picture(f"scale {scale:g}", row, embeds, scale=scale) for scale in values]
+    return [Cell("reference", row.reference), sheet.picture(f"{row.word}, without", row), *rising]
 
 
 def masks(sheet: SheetPrompt, row: Row, other: str) -> list[Cell]:

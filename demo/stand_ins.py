@@ -9,14 +9,10 @@ from typing import Any
 
 Json = dict[str, Any]
 ANY = ""
-RANDOM_WEIGHTS = "random weights (demo)"
-RANDOM_SDXL = "random weights, SDXL (demo)"
-SDXL_BASE = "sd_xl_base_1.0.safetensors"
 # Where the values of a node have width and height, the number of steps and that of frames.
 SIZES = {"EmptyLatentImage": (0, 1), "ImageScale": (1, 2)}
 STEPS, CFG = {"KSampler": 2}, {"KSampler": 3}
 FRAMES = {"ImageFromBatch": 1}
-TOY = "toy model (trained on drawings)"
 TOY_ADAPTER, TOY_PLUS = "toy_standard.safetensors", "toy_plus.safetensors"
 TOY_SIZE, TOY_STEPS, TOY_CFG = 128, 16, 1.0
 # Latents of a whole number of the UNet's coarsest cells.
@@ -48,36 +44,6 @@ class Models:
     steps: int | None = None
     cfg: float | None = None
     frames: int | None = None
-
-
-def toy_models() -> Models:
-    """The stand-ins of `toy_nodes`, and its adapters under the names that the demo gives them."""
-    loaders = {
-        "CheckpointLoaderSimple": {ANY: Loader("IPAToyCheckpoint", (TOY,))},
-        "CLIPVisionLoader": {ANY: Loader("IPAToyEncoder", (TOY,))},
-        "IPALoadAdapter": {
-            "ip-adapter_sd15.safetensors": Loader("IPALoadAdapter", (TOY_ADAPTER,)),
-            ANY: Loader("IPALoadAdapter", (TOY_PLUS,)),
-        },
-    }
-    return Models(loaders, TOY_SIZE, TOY_STEPS, TOY_CFG)
-
-
-def random_models(
-    size: int, adapter: str | None = None, steps: int | None = None, frames: int | None = None
-) -> Models:
-    """The stand-ins of `tiny_nodes`, and the adapter file for them where there is one only."""
-    loaders = {
-        "CheckpointLoaderSimple": {
-            SDXL_BASE: Loader("IPADemoCheckpoint", (RANDOM_SDXL,)),
-            ANY: Loader("IPADemoCheckpoint", (RANDOM_WEIGHTS,)),
-        },
-        "CLIPVisionLoader": {ANY: Loader("IPADemoCLIPVision", (RANDOM_WEIGHTS,))},
-        "ControlNetLoader": {ANY: Loader("IPADemoControlNet", (RANDOM_WEIGHTS,))},
-    }
-    if adapter is not None:
-        loaders["IPALoadAdapter"] = {ANY: Loader("IPALoadAdapter", (adapter,))}
-    return Models(loaders, size, steps, frames=frames)
 
 
 def real_models(checkpoint: str, adapter: str, encoder: str, size: int) -> Models:

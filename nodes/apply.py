@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..ip_models.attention.keyvalue import KvScaling
 from ..ip_models.attention.masks import MaskRule
 from ..ip_models.attention.prompt import BatchMode
-from ..ip_models.weights.gains import EVERYWHERE
+from ..ip_models.references.features import Features, Regions
+from ..ip_models.weights.gains import EVERYWHERE, Weights
 from .host.model import install
+from .host.model.adapter import LoadedAdapter
 from .host.model.apply import Settings, apply
 from .host.model.bind import mark, require_unused
 from .sockets import (
@@ -70,13 +73,13 @@ class ApplyIPAdapter(io.ComfyNode):
     def execute(
         cls,
         model: Any,
-        adapter: Any,
-        embeds: Any,
+        adapter: LoadedAdapter,
+        embeds: Features | Regions,
         scale: float,
         start_percent: float,
         end_percent: float,
-        attn_mask: Any = None,
-        block_weights: Any = None,
+        attn_mask: Tensor | None = None,
+        block_weights: Weights | None = None,
         batch_mode: str = BatchMode.ALL.value,
         kv_scaling: str = KvScaling.V_ONLY.value,
         mask_rule: str = MaskRule.AREA.value,
@@ -148,15 +151,15 @@ class BindToConditioning(io.ComfyNode):
     def execute(
         cls,
         model: Any,
-        adapter: Any,
-        embeds: Any,
+        adapter: LoadedAdapter,
+        embeds: Features | Regions,
         conditioning: Any,
         scale: float,
         start_percent: float,
         end_percent: float,
         negative: Any = None,
-        attn_mask: Any = None,
-        block_weights: Any = None,
+        attn_mask: Tensor | None = None,
+        block_weights: Weights | None = None,
         batch_mode: str = BatchMode.ALL.value,
         kv_scaling: str = KvScaling.V_ONLY.value,
         mask_rule: str = MaskRule.AREA.value,

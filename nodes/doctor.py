@@ -46,7 +46,7 @@ class Doctor(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> float:
+    def fingerprint_inputs(cls, **_: object) -> float:
         return time.time()  # folders change without anything of this node changing
 
     @classmethod

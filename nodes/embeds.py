@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -69,7 +67,9 @@ class MergeEmbeds(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, embeds: dict[str, Any], method: str, weights: str = "") -> io.NodeOutput:
+    def execute(
+        cls, embeds: dict[str, Features | Regions], method: str, weights: str = ""
+    ) -> io.NodeOutput:
         parts = list(by_number(embeds, "embeds").values())
         for part in parts:
             require("embeds", part, Features | Regions, "Encode Image, Encode Face or Regions")
@@ -135,13 +135,16 @@ class RegionsOfEmbeds(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, embeds: dict[str, Any], masks: dict[str, Any] | None = None, scales: str = ""
+        cls,
+        embeds: dict[str, Features],
+        masks: dict[str, Tensor] | None = None,
+        scales: str = "",
     ) -> io.NodeOutput:
         regions = pair_regions(embeds, {} if masks is None else masks, scales)
         return io.NodeOutput(regions, ui=ui.PreviewText(describe(regions)))
 
 
-def pair_regions(embeds: dict[str, Any], masks: dict[str, Any], scales: str) -> Regions:
+def pair_regions(embeds: dict[str, Features], masks: dict[str, Tensor], scales: str) -> Regions:
     """Embeds and masks of the same number, in order.
 
     Raises:

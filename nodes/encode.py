@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..ip_models.inputs import chosen
 from ..ip_models.pictures.fit import Fit
 from ..ip_models.pictures.tiles import MOST_OVERLAP, MOST_TILES, TileMerge, Tiling
 from ..ip_models.references.report import describe
-from .host.encoder.encode import MOST_AT_ONCE, Reference, Unconditional, encode
+from .host.encoder.encode import MOST_BATCH, Reference, Unconditional, encode
 from .host.encoder.size import MOST_SIZE
 from .host.encoder.view import view
 from .sockets import CATEGORY, RESENT, Embeds
@@ -116,7 +117,7 @@ class EncodeImage(io.ComfyNode):
                     "batch_size",
                     default=0,
                     min=0,
-                    max=MOST_AT_ONCE,
+                    max=MOST_BATCH,
                     optional=True,
                     advanced=True,
                     tooltip="Images or tiles that the encoder gets together; 0 is 8. Less needs "
@@ -148,9 +149,9 @@ class EncodeImage(io.ComfyNode):
     def execute(
         cls,
         clip_vision: Any,
-        image: Any,
-        negative_image: Any = None,
-        mask: Any = None,
+        image: Tensor,
+        negative_image: Tensor | None = None,
+        mask: Tensor | None = None,
         fit: str = Fit.CROP_CENTRE.value,
         unconditional: str = Unconditional.ZERO_PIXELS.value,
         tiles: int = 1,
@@ -169,17 +170,17 @@ class EncodeImage(io.ComfyNode):
             negative=negative_image,
             unconditional=chosen("unconditional", unconditional, Unconditional),
             tiling=Tiling(tiles, tile_overlap, merge, tile_ratio),
-            at_once=batch_size,
+            batch_size=batch_size,
             size=encoder_size,
         )
         features = encode(clip_vision, reference)
         lines, shown = [describe(features), *reference.lines], dict[str, Any]()
         if preview:
-            seen = view(clip_vision, reference)
-            lines.append(seen.text)
-            shown = ui.PreviewImage(seen.images, cls=cls).as_dict()
-        told = ui.PreviewText("\n".join(lines)).as_dict()
-        return io.NodeOutput(features, ui={**shown, **told})
+            looked = view(clip_vision, reference)
+            lines.append(looked.text)
+            shown = ui.PreviewImage(looked.images, cls=cls).as_dict()
+        text = ui.PreviewText("\n".join(lines)).as_dict()
+        return io.NodeOutput(features, ui={**shown, **text})
 
 
 NODES: list[type[io.ComfyNode]] = [EncodeImage]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..ip_models.faces.detect import FaceChoice
 from .host.face import packs
@@ -143,7 +144,7 @@ class EncodeFace(io.ComfyNode):
     def execute(
         cls,
         face_models: Any,
-        image: Any,
+        image: Tensor,
         clip_vision: Any = None,
         face: str = FaceChoice.LARGEST.value,
         on_no_face: str = OnNoFace.ERROR.value,

@@ -71,11 +71,11 @@ class LoadAdapter(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, adapter_file: str) -> bool | str:
+    def validate_inputs(cls, adapter_file: str | None = None) -> bool | str:
         return _find(folders.ADAPTERS, adapter_file)
 
     @classmethod
-    def fingerprint_inputs(cls, adapter_file: str, **_: Any) -> str:
+    def fingerprint_inputs(cls, adapter_file: str, **_: object) -> str:
         return folders.fingerprint(folders.ADAPTERS, adapter_file)
 
     @classmethod
@@ -147,7 +147,7 @@ class LoadForModel(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> str:
+    def fingerprint_inputs(cls, **_: object) -> str:
         return folders.fingerprint(folders.ADAPTERS) + folders.fingerprint(folders.ENCODERS)
 
     @classmethod
@@ -199,7 +199,7 @@ class LoadEncoder(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, encoder_file: str) -> bool | str:
+    def validate_inputs(cls, encoder_file: str | None = None) -> bool | str:
         return _find(folders.ENCODERS, encoder_file)
 
     @classmethod
@@ -214,8 +214,7 @@ class LoadEncoder(io.ComfyNode):
 
 
 def _encoder_names() -> list[str]:
-    whole = folders.model_folders(folders.ENCODERS)
-    return sorted([*whole, *folders.files(folders.ENCODERS)])
+    return sorted([*folders.model_folders(folders.ENCODERS), *folders.files(folders.ENCODERS)])
 
 
 def _about(adapter: LoadedAdapter) -> str:
@@ -226,8 +225,8 @@ def _about(adapter: LoadedAdapter) -> str:
     return f"{adapter.name}\n{adapter.spec.describe()}{version}\n{megabytes:.0f} MB"
 
 
-def _find(folder: str, name: str | None) -> bool | str:
-    if name is None:  # comes by a link and is known only when the prompt runs
+def _find(folder: str, name: object) -> bool | str:
+    if name is None:  # comes by a link and is known only when the prompt runs, or is missing
         return True
     try:
         folders.resolve(folder, name)

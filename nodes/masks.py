@@ -1,10 +1,11 @@
-"""The node that shows how the layers hear a mask."""
+"""The node that shows a mask on the query grid of each layer."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..ip_models.attention.masks import MaskRule
 from ..ip_models.inputs import chosen
@@ -79,7 +80,7 @@ class PreviewMask(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        mask: Any,
+        mask: Tensor,
         model: Any = None,
         latent: Any = None,
         width: int = 512,

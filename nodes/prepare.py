@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..ip_models.inputs import chosen
 from ..ip_models.pictures.noise import LARGEST_SEED, MOST_BLUR, SIDE, Noise, Recipe
 from ..ip_models.pictures.prepare import Framing, Ground
-from .host.pictures.prepare import MOST_NOISE, MOST_SIZE, Wish, make_noise, prepare_images
+from .host.pictures.prepare import MOST_NOISE, MOST_SIZE, PrepareOptions, make_noise, prepare_images
 from .sockets import CATEGORY, RESENT, FaceModels
 
 _GREY = "#808080"
@@ -104,9 +105,9 @@ class PrepareImage(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        image: Any,
+        image: Tensor,
         clip_vision: Any = None,
-        mask: Any = None,
+        mask: Tensor | None = None,
         face_models: Any = None,
         fit: str = Framing.CROP_CENTRE.value,
         pad_with: str = Ground.MEAN.value,
@@ -114,17 +115,17 @@ class PrepareImage(io.ComfyNode):
         sharpening: float = 0.0,
         size: int = 0,
     ) -> io.NodeOutput:
-        wish = Wish(
+        options = PrepareOptions(
             framing=chosen("fit", fit, Framing),
             ground=chosen("pad_with", pad_with, Ground),
             colour=pad_colour,
             sharpening=sharpening,
             size=size,
         )
-        made = prepare_images(image, wish, clip_vision, mask, face_models)
+        made = prepare_images(image, options, clip_vision, mask, face_models)
         shown = ui.PreviewImage(made.images, cls=cls).as_dict()
-        told = ui.PreviewText(made.text).as_dict()
-        return io.NodeOutput(made.images, made.masks, ui={**shown, **told})
+        text = ui.PreviewText(made.text).as_dict()
+        return io.NodeOutput(made.images, made.masks, ui={**shown, **text})
 
 
 class NoiseImage(io.ComfyNode):
@@ -198,7 +199,7 @@ class NoiseImage(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        image: Any = None,
+        image: Tensor | None = None,
         noise: str = Noise.DISSOLVE.value,
         strength: float = 1.0,
         blur: int = 0,

@@ -20,7 +20,7 @@ CATEGORY = "ipadapter"
 
 # From 0.19 on the host sends what a node shows also when it need not run again, so that text and
 # pictures are there after the page was loaded anew.
-RESENT: dict[str, Any] = (
+RESENT: dict[str, bool] = (
     {"has_intermediate_output": True}
     if "has_intermediate_output" in io.Schema.__dataclass_fields__
     else {}
@@ -28,7 +28,7 @@ RESENT: dict[str, Any] = (
 
 
 def scale_input() -> io.Float.Input:
-    """How loud the reference is."""
+    """Weight of the cross-attention to the image tokens."""
     return io.Float.Input(
         "scale",
         default=1.0,
@@ -41,7 +41,7 @@ def scale_input() -> io.Float.Input:
 
 
 def window_inputs() -> list[io.Input]:
-    """During which part of the run the reference is heard."""
+    """During which part of the run the reference is active."""
     return [
         percent_input("start_percent", 0.0, "the reference begins to be heard"),
         percent_input("end_percent", 1.0, "the reference stops to be heard"),
@@ -49,7 +49,7 @@ def window_inputs() -> list[io.Input]:
 
 
 def where_inputs() -> list[io.Input]:
-    """Which part of the picture, which layers and which pictures of a batch hear it."""
+    """In which part of the picture, layers and pictures of a batch the reference counts."""
     return [
         io.Mask.Input(
             "attn_mask",

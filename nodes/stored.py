@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import UnionType
 from typing import Any
 
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..ip_models.errors import BadInput, MissingModel
 from ..ip_models.inputs import chosen, require, whole
@@ -84,7 +86,7 @@ class SaveEmbeds(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> float:
+    def fingerprint_inputs(cls, **_: object) -> float:
         # Looks each time, for the file may have been deleted, and a host that remembers the node
         # does not tell a client the name (ComfyUI 0.17). What is there already is not written.
         return float("nan")
@@ -92,8 +94,8 @@ class SaveEmbeds(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        embeds: dict[str, Any],
-        adapters: dict[str, Any] | None = None,
+        embeds: dict[str, Features | Regions],
+        adapters: dict[str, LoadedAdapter] | None = None,
         name: str = "reference",
         file_format: str = FileFormat.SAFETENSORS.value,
         if_exists: str = IfExists.KEEP_BOTH.value,
@@ -113,7 +115,7 @@ class SaveEmbeds(io.ComfyNode):
         return io.NodeOutput(ui={**ui.PreviewText(text).as_dict(), "ipadapter_embeds": [listed]})
 
 
-def connected(prefix: str, links: object, kind: Any, source: str) -> dict[int, Any]:
+def connected(prefix: str, links: object, kind: type | UnionType, source: str) -> dict[int, Any]:
     """What is on the inputs of one Autogrow, by their number.
 
     Raises:
@@ -125,7 +127,9 @@ def connected(prefix: str, links: object, kind: Any, source: str) -> dict[int, A
     return numbered
 
 
-def only(parts: dict[int, Any], readers: dict[int, LoadedAdapter]) -> Features | Regions:
+def only(
+    parts: dict[int, Features | Regions], readers: dict[int, LoadedAdapter]
+) -> Features | Regions:
     """The one input that a file of the pack's own format holds, suitable for all adapters.
 
     Raises:
@@ -139,14 +143,17 @@ def only(parts: dict[int, Any], readers: dict[int, LoadedAdapter]) -> Features |
             "a safetensors file holds one",
             "Join them by Merge Embeds or Regions first, or save each by itself",
         )
-    regions = embeds.regions if isinstance(embeds, Regions) else ()
+    regions = isinstance(embeds, Regions)
+    references = [region.features for region in embeds.regions] if regions else [embeds]
     for reader in readers.values():
-        for features in [one.features for one in regions] or [embeds]:
+        for features in references:
             inputs(features, reader.spec, reader.name, ANY_ENCODER)
     return embeds
 
 
-def entries(parts: dict[int, Any], readers: dict[int, LoadedAdapter]) -> list[Any]:
+def entries(
+    parts: dict[int, Features | Regions], readers: dict[int, LoadedAdapter]
+) -> list[Tensor]:
     """The tensors of an .ipadpt in the order of the numbers.
 
     Raises:
@@ -154,7 +161,7 @@ def entries(parts: dict[int, Any], readers: dict[int, LoadedAdapter]) -> list[An
         WrongEncoder: an adapter cannot read its embeds.
     """
     shared = next(iter(parts.values())) if len(parts) == 1 and readers else None
-    rows: list[Any] = []
+    rows: list[Tensor] = []
     for number in sorted(readers if shared is not None else {*readers, *parts}):
         embeds, reader = parts.get(number, shared), readers.get(number)
         if embeds is None:
@@ -236,7 +243,7 @@ class LoadEmbeds(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(
-        cls, embeds_file: str | None = None, negative_file: str | None = None, **_: Any
+        cls, embeds_file: str | None = None, negative_file: str | None = None, **_: object
     ) -> str:
         names = (embeds_file, negative_file)
         known = [name for name in names if isinstance(name, str) and name != _NONE]

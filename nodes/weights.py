@@ -1,28 +1,25 @@
-"""Nodes that say how loud a reference is, in which layer, step and frame."""
+"""Nodes that make factors of the scale, for each layer, step and frame."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from comfy_api.latest import io, ui
 
 from ..ip_models.inputs import parse_numbers, require
+from ..ip_models.weights.answers import CUSTOM, FACTOR_RANGE, block_rule
 from ..ip_models.weights.gains import EVERYWHERE
 from ..ip_models.weights.gains import Weights as LayerWeights
 from ..ip_models.weights.presets import PRESETS
-from ..ip_models.weights.presets import preset as preset_rule
 from ..ip_models.weights.schedule import Curve, Ramp
-from ..ip_models.weights.text import parse_blocks
 from .sockets import CATEGORY, RESENT, Weights
 
-_CUSTOM = "custom"
 _STEPS, _FRAMES = "steps", "frames"
 _SHOWN = 5
 
 
 def _factor(name: str, tooltip: str, optional: bool = False) -> io.Float.Input:
+    least, most = FACTOR_RANGE
     return io.Float.Input(
-        name, default=1.0, min=-5.0, max=5.0, step=0.05, optional=optional, tooltip=tooltip
+        name, default=1.0, min=least, max=most, step=0.05, optional=optional, tooltip=tooltip
     )
 
 
@@ -53,7 +50,7 @@ class BlockWeights(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "preset",
-                    options=[*PRESETS, _CUSTOM],
+                    options=[*PRESETS, CUSTOM],
                     default=PRESETS[0],
                     tooltip="The weight types of ComfyUI_IPAdapter_plus, the blocks of "
                     "InstantStyle, or custom for the weights written below. The precise ones push "
@@ -95,11 +92,9 @@ class BlockWeights(io.ComfyNode):
         weights: str = "",
         composition: float = 1.0,
         boost: float = 1.0,
-        multiply: Any = None,
+        multiply: LayerWeights | None = None,
     ) -> io.NodeOutput:
-        rule = (
-            parse_blocks(weights) if preset == _CUSTOM else preset_rule(preset, composition, boost)
-        )
+        rule = block_rule(preset, weights, composition, boost)
         return io.NodeOutput(LayerWeights(blocks=(rule,)).times(_linked(multiply)))
 
 
@@ -162,7 +157,7 @@ class Schedule(io.ComfyNode):
         end: float,
         curve: str,
         values: str = "",
-        multiply: Any = None,
+        multiply: LayerWeights | None = None,
     ) -> io.NodeOutput:
         ramp = Ramp(start, end, Curve(curve), tuple(parse_numbers(values, "values")))
         weights = LayerWeights(steps=(ramp,)) if over == _STEPS else LayerWeights(frames=(ramp,))
@@ -171,7 +166,7 @@ class Schedule(io.ComfyNode):
         return io.NodeOutput(weights.times(_linked(multiply)), ui=ui.PreviewText(text))
 
 
-def _linked(multiply: Any) -> LayerWeights:
+def _linked(multiply: LayerWeights | None) -> LayerWeights:
     if multiply is None:
         return EVERYWHERE
     require("multiply", multiply, LayerWeights, "Block Weights or Schedule")

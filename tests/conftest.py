@@ -1,4 +1,4 @@
-"""Import alias for the pack, the host on the path, CPU only, fixed seeds."""
+"""A folder for all that is temporary, the pack's alias, the host on the path, CPU, fixed seeds."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import sys
 import tempfile
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
+from kit import order, run_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 HOST = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
 HAS_HOST = (HOST / "main.py").is_file()
 
-# Tiny tensors gain nothing from threads and lose much where other work runs beside them.
-torch.set_num_threads(1)
+run_folder.enter()
 
 # Tests say `from pack.ip_models...`; the pack's root never enters sys.path, because its folder
 # `nodes` would hide the host's module of that name.
@@ -40,7 +40,7 @@ if HAS_HOST:
 
     comfy.cli_args.args.cpu = True
     # Models, input and output of the tests are nobody's own.
-    comfy.cli_args.args.base_directory = tempfile.mkdtemp(prefix="ipadapter-tests-")
+    comfy.cli_args.args.base_directory = tempfile.mkdtemp(prefix="host-")
 else:
     collect_ignore.append("host")
 if not (HAS_HOST and BROWSER):
@@ -61,6 +61,24 @@ def comfyui_header() -> str:
     return f"ComfyUI: {module.__version__} at {HOST}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=order.key)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.SlowFirst | None:
+    return order.SlowFirst(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:  # pyright: ignore[reportUnusedFunction]
+    """Tiny tensors gain nothing from threads and lose much where other work runs beside them."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:  # pyright: ignore[reportUnusedFunction]
-    torch.manual_seed(0)
+    """Whoever needs torch has imported it by now; the controller of the workers never does."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)

@@ -13,7 +13,7 @@ import { answerClipboard, copyText, pastedText } from "./weight_clipboard.js";
 
 /**
  * @typedef {import("./bars.js").Bar} Bar
- * @typedef {import("./weight_text.js").Part} Part
+ * @typedef {import("./bars.js").Part} Part
  * @typedef {object} Shown what the editor is to show
  * @property {string} family
  * @property {string[]} families
@@ -33,7 +33,7 @@ import { answerClipboard, copyText, pastedText } from "./weight_clipboard.js";
  * @property {(family: string) => void} choose
  * @property {(place: Place | null) => void} visit the keyboard has come to a bar, or has left
  * @property {() => string} copy the weights as text
- * @property {(text: string) => string} paste what is wrong with the text, or nothing
+ * @property {(text: string) => Promise<string>} paste what is wrong with the text, or nothing
  */
 
 const DRAG_PIXELS = 3;
@@ -306,13 +306,13 @@ export class BarEditor {
   }
 
   async paste() {
-    this.use(await pastedText());
+    await this.use(await pastedText());
   }
 
   /** @param {string} text */
-  use(text) {
+  async use(text) {
     if (this.shown?.readOnly) return;
-    const wrong = this.owner.paste(text);
+    const wrong = await this.owner.paste(text);
     if (wrong) this.say(wrong);
     else this.owner.finish();
   }

@@ -40,11 +40,13 @@ export const STYLE = `
 .ipa-bar[data-chosen] { box-shadow: inset 0 0 0 1px var(--ipa-ink); }
 .ipa-bar:focus-visible { outline: 2px solid var(--ipa-ink); outline-offset: 0; z-index: 1; }
 .ipa-editor[aria-disabled="true"] .ipa-bar { cursor: default; }
-.ipa-note { flex: none; min-height: 16px; max-height: 48px; overflow: auto; overflow-wrap: anywhere; user-select: text; }
+.ipa-note { flex: none; min-height: 16px; max-height: 64px; overflow: auto; overflow-wrap: anywhere; user-select: text; }
 .ipa-picture polyline { fill: none; stroke: var(--ipa-ink); stroke-width: 2; vector-effect: non-scaling-stroke; }
 .ipa-picture .ipa-axis { stroke: var(--ipa-line); stroke-width: 1; }
 .ipa-picture .ipa-goes-on { stroke-dasharray: 4 4; }
 .ipa-picture { display: block; flex: 1 0 64px; min-height: 64px; width: 100%; overflow: visible; }
+.ipa-picture:empty { display: none; }
+.ipa-picture:empty + .ipa-note { max-height: 100%; }
 `;
 
 /**

@@ -5,7 +5,7 @@ import { FILL_NAMES } from "./bars.js";
 import { attributes, button, element, option, select } from "./dom.js";
 
 /**
- * @typedef {import("./weight_text.js").Part} Part
+ * @typedef {import("./bars.js").Part} Part
  *
  * @typedef {object} Acts what the controls do
  * @property {(detail: number | null) => void} open

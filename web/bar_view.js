@@ -6,7 +6,7 @@ import { attributes, element } from "./dom.js";
 
 /**
  * @typedef {import("./bars.js").Bar} Bar
- * @typedef {import("./weight_text.js").Part} Part
+ * @typedef {import("./bars.js").Part} Part
  */
 
 /**

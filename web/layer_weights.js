@@ -1,58 +1,39 @@
 // @ts-check
 /** Puts the bar editor on the block weights node; the node's own widgets stay the only values. */
 
-// @ts-ignore: served by the host
-import { api } from "../../scripts/api.js";
 import { BarEditor } from "./bar_editor.js";
-import { findWidget, isLinked, onChange, placeElement, remember } from "./node_widgets.js";
 import { tidy } from "./bars.js";
-import { Unreadable, readWeights, silence, writeWeights } from "./weight_text.js";
+import { Inquiry } from "./inquiry.js";
+import { findWidget, isLinked, onChange, placeElement, remember } from "./node_widgets.js";
+import { Route } from "./route.js";
+import { writeWeights } from "./weight_text.js";
 
 /**
- * @typedef {import("./weight_text.js").Part} Part
- * @typedef {{ factors: number[][], flipped: boolean[] }} Heard
- * @typedef {{ families: Record<string, { side: number, parts: Part[] }>,
- *             presets: Record<string, Record<string, Heard>> }} Tables
+ * @typedef {import("./bars.js").Part} Part
+ * @typedef {object} Drawn what a family of models makes of the widgets
+ * @property {number} side
+ * @property {Part[]} parts
+ * @property {number[][]} factors by transformer and layer
+ * @property {boolean[]} flipped by transformer
+ * @property {number} references with more than one, the factors are those of the first
+ * @property {string} wrong why nothing is heard, or nothing
+ * @property {boolean} [old] it is what the widgets meant before
+ * @typedef {Record<string, Drawn>} Answer by family
  */
 
 const CUSTOM = "custom";
 const VIEW = "ipadapter_view";
 const HEIGHT = 250;
+const SILENT = "The server does not answer. The text below still counts";
+
+/** Parsed by the server, which reads it again at Run. */
+const route = new Route("/ipadapter/weights");
 
 /**
  * Where the keyboard was last, because undo replaces nodes and their elements with them.
  * @type {{ node: string, place: { chosen: number, detail: number | null } } | null}
  */
 let last = null;
-
-/** @type {Map<string, Promise<Tables>>} */
-const known = new Map();
-
-/**
- * Presets for these knobs; the numbers live on the server.
- * @param {number} composition
- * @param {number} boost
- */
-function tables(composition, boost) {
-  const query = `composition=${composition}&boost=${boost}`;
-  let asked = known.get(query);
-  if (!asked) {
-    asked = ask(query);
-    asked.catch(() => known.delete(query));
-    known.set(query, asked);
-  }
-  return asked;
-}
-
-/**
- * @param {string} query
- * @returns {Promise<Tables>}
- */
-async function ask(query) {
-  const reply = await api.fetchApi(`/ipadapter/presets?${query}`);
-  if (!reply.ok) throw new Error(`${reply.status}`);
-  return reply.json();
-}
 
 /** @param {any} node */
 export function addWeightEditor(node) {
@@ -67,10 +48,10 @@ class Binding {
   /** @param {any} node */
   constructor(node) {
     this.node = node;
-    /** @type {Tables | null} */
-    this.tables = null;
-    this.asked = 0;
+    this.inquiry = new Inquiry(route, () => this.paint());
     this.lost = false;
+    this.writing = false;
+    this.pasted = 0;
     /** @type {{ preset: string, weights: string } | null} before a change that is not complete */
     this.before = null;
     this.editor = new BarEditor(this);
@@ -85,7 +66,7 @@ class Binding {
 
   resume() {
     const mine = last?.node === `${this.node.graph?.id} ${this.node.id}`;
-    if (mine && last && this.tables && document.activeElement === document.body) {
+    if (mine && last && this.inquiry.answer && document.activeElement === document.body) {
       this.editor.resume(last.place);
     }
   }
@@ -103,76 +84,77 @@ class Binding {
     return String(this.widget("weights").value ?? "");
   }
 
-  /** Show what the widgets say now. */
-  async refresh() {
-    const asked = ++this.asked;
+  question() {
+    return this.asking(this.preset(), this.text());
+  }
+
+  /**
+   * @param {string} preset
+   * @param {string} weights
+   */
+  asking(preset, weights) {
     const [composition, boost] = ["composition", "boost"].map((name) => this.widget(name)?.value ?? 1);
-    try {
-      const found = await tables(composition, boost);
-      // The answer to an older question may come last.
-      if (asked === this.asked) this.tables = found;
-    } catch {
-      this.editor.say("The server does not tell its presets; the text below still counts.");
-    }
-    this.paint();
+    return { preset, weights, composition, boost };
+  }
+
+  /** Show what the widgets say now. */
+  refresh() {
+    if (this.writing) return;
+    const question = this.question();
+    if (this.inquiry.answers(question)) this.paint();
+    else this.inquiry.ask(question);
+  }
+
+  /** @returns {Answer | null} */
+  answer() {
+    return this.inquiry.answer;
   }
 
   paint() {
-    if (!this.tables) return;
-    const { families } = this.tables;
-    const family = this.family(families);
-    const { parts, side } = families[family];
-    const heard = this.heard(family);
+    const answer = this.answer();
+    if (!answer) {
+      if (this.inquiry.silent) this.editor.say(`${SILENT}.`);
+      return;
+    }
+    const family = this.family(answer);
     const readOnly = isLinked(this.node, "preset") || isLinked(this.node, "weights");
     const note = readOnly
       ? "Preset or weights come through a connection; they are changed where that begins."
-      : heard.note;
-    this.editor.show({ ...heard, family, families: Object.keys(families), parts, side, note, readOnly });
+      : this.remark(family, answer);
+    this.editor.show({ ...answer[family], family, families: Object.keys(answer), note, readOnly });
   }
 
-  /** @param {Tables["families"]} families */
-  family(families) {
-    const names = Object.keys(families);
+  /** @param {Answer} answer */
+  family(answer) {
+    const names = Object.keys(answer);
     const chosen = this.node.properties?.[VIEW];
     if (names.includes(chosen)) return chosen;
-    const fits = (/** @type {string} */ name) => reading(this.text(), families[name].parts).factors;
+    const fits = (/** @type {string} */ name) => answer[name].wrong === "";
     return this.preset() === CUSTOM ? (names.find(fits) ?? names[0]) : names[0];
   }
 
   /**
+   * Whether the bars show what the widgets say, and not what they said before.
    * @param {string} family
-   * @returns {Heard & { note: string }}
    */
-  heard(family) {
-    const { families, presets } = /** @type {Tables} */ (this.tables);
-    const { parts } = families[family];
-    const flipped = parts.map(() => false);
-    const preset = this.preset();
-    if (preset !== CUSTOM) {
-      const heard = presets[preset]?.[family];
-      if (!heard) return { factors: silence(parts), flipped, note: `There is no preset ${preset}.` };
-      const note = heard.flipped.includes(true) ? "Striped bars push away from the reference." : "";
-      return { ...heard, note };
-    }
-    const { factors, references, wrong } = reading(this.text(), parts);
-    if (!factors) return { factors: silence(parts), flipped, note: this.advice(family, wrong) };
-    return { factors, flipped, note: this.remark(references) };
+  isUpToDate(family) {
+    return this.inquiry.answers(this.question()) && !this.answer()?.[family].old;
   }
 
   /**
    * @param {string} family
-   * @param {string} wrong
+   * @param {Answer} answer
    */
-  advice(family, wrong) {
-    if (this.text().trim() === "") return "No weights yet: drag a bar, or choose a preset.";
-    const { families } = /** @type {Tables} */ (this.tables);
-    const other = Object.keys(families).find((name) => reading(this.text(), families[name].parts).factors);
-    const what = other ? `The text fits ${other}, not ${family}` : "The text cannot be shown as bars";
-    return `${what}: ${wrong}. Changing a bar replaces it.`;
-  }
-
-  /** @param {number} references */
-  remark(references) {
+  remark(family, answer) {
+    const { flipped, references, wrong } = answer[family];
+    if (!this.isUpToDate(family)) {
+      const { silent } = this.inquiry;
+      return silent ? `${SILENT}, and the bars are as they were.` : (this.editor.shown?.note ?? "");
+    }
+    if (this.preset() !== CUSTOM) {
+      return flipped.includes(true) ? "Striped bars push away from the reference." : wrong;
+    }
+    if (wrong) return this.advice(family, answer);
     if (references > 1) {
       return `The text has a factor for each of ${references} references; the bars show the first.` +
         " Changing a bar replaces it.";
@@ -180,13 +162,34 @@ class Binding {
     return this.lost ? "What the preset pushed away is 0 now; only presets can push away." : "";
   }
 
+  /**
+   * @param {string} family
+   * @param {Answer} answer
+   */
+  advice(family, answer) {
+    if (this.text().trim() === "") return "No weights yet: drag a bar, or choose a preset.";
+    const other = Object.keys(answer).find((name) => answer[name].wrong === "");
+    const what = other ? `The text fits ${other}, not ${family}` : "The text cannot be shown as bars";
+    return `${what}: ${answer[family].wrong} Changing a bar replaces it.`;
+  }
+
   /** @param {number[][]} factors */
   change(factors) {
+    const family = this.editor.shown?.family ?? "";
+    // A text that is not understood yet is not to be lost.
+    if (!this.isUpToDate(family)) return;
+    const answer = /** @type {Answer} */ (this.answer());
     const wasPreset = this.preset() !== CUSTOM;
-    const flipped = this.editor.shown?.flipped.includes(true) ?? false;
-    this.lost = wasPreset ? flipped : this.lost;
+    if (wasPreset) this.lost = answer[family].flipped.includes(true);
     const written = wasPreset ? factors.map((layers) => layers.map(tidy)) : factors;
     this.write(CUSTOM, writeWeights(written));
+    // No drag waits for the server: what was written is known. Others are asked about at the end.
+    const known = { factors: written, flipped: written.map(() => false), references: 1, wrong: "" };
+    const families = Object.entries(answer).map(([name, drawn]) => {
+      return [name, name === family ? { ...drawn, ...known } : { ...drawn, old: true }];
+    });
+    this.inquiry.suppose(this.question(), Object.fromEntries(families));
+    this.paint();
   }
 
   /**
@@ -195,26 +198,30 @@ class Binding {
    */
   write(preset, weights) {
     this.before ??= { preset: this.preset(), weights: this.text() };
+    this.writing = true;
     for (const [name, value] of [["preset", preset], ["weights", weights]]) {
       const widget = this.widget(name);
       if (widget.value === value) continue;
       widget.value = value;
       widget.callback?.(value);
     }
-    this.paint();
+    this.writing = false;
     this.node.setDirtyCanvas(true, true);
   }
 
   cancel() {
     if (this.before) this.write(this.before.preset, this.before.weights);
     this.before = null;
+    this.refresh();
   }
 
   finish() {
     const { before } = this;
     this.before = null;
+    if (!before) return;
+    this.inquiry.ask(this.question());
     // Undo itself changes the order of nodes: a step without a change would take redo away.
-    if (before && (before.preset !== this.preset() || before.weights !== this.text())) remember();
+    if (before.preset !== this.preset() || before.weights !== this.text()) remember();
   }
 
   /** @param {string} family */
@@ -229,28 +236,25 @@ class Binding {
     return writeWeights((this.editor.shown?.factors ?? []).map((layers) => layers.map(tidy)));
   }
 
-  /** @param {string} text */
-  paste(text) {
-    const { families } = /** @type {Tables} */ (this.tables);
-    const found = Object.values(families).map(({ parts }) => reading(text, parts));
-    if (!found.some(({ factors }) => factors)) {
-      return `What is on the clipboard are no weights: ${found[0].wrong}.`;
+  /**
+   * @param {string} text
+   * @returns {Promise<string>}
+   */
+  async paste(text) {
+    const pasted = ++this.pasted;
+    const before = JSON.stringify(this.question());
+    const question = this.asking(CUSTOM, text.trim());
+    /** @type {Answer | null} */
+    const answer = await route.answer(JSON.stringify(question)).catch(() => null);
+    // The user has gone on meanwhile.
+    if (pasted !== this.pasted || before !== JSON.stringify(this.question())) return "";
+    if (!answer) return "The server does not answer, so that nothing is pasted. Paste it into the text.";
+    const all = Object.values(answer);
+    if (all.every(({ wrong }) => wrong)) {
+      return `What is on the clipboard are no weights: ${all[0].wrong}`;
     }
     this.write(CUSTOM, text.trim());
+    this.refresh();
     return "";
-  }
-}
-
-/**
- * @param {string} text
- * @param {Part[]} parts
- * @returns {{ factors: number[][] | null, references: number, wrong: string }}
- */
-function reading(text, parts) {
-  try {
-    return { ...readWeights(text, parts), wrong: "" };
-  } catch (error) {
-    if (!(error instanceof Unreadable)) throw error;
-    return { factors: null, references: 1, wrong: error.message };
   }
 }

@@ -1,9 +1,11 @@
 // @ts-check
 /** The lines that picture a schedule, and the same in words. */
 
-import { CURVES, factorAt, parseNumbers } from "./ramp.js";
-
 /**
+ * @typedef {object} Drawn what the node makes of its widgets, see ip_models
+ * @property {number[]} values one for each step or frame, if they are listed
+ * @property {number[]} samples from first to last, if they are not
+ * @property {string} wrong why there is neither
  * @typedef {{ kind: "curve" | "goes-on" | "axis", points: number[][] }} Line
  * @typedef {object} Picture
  * @property {Line[]} lines in a box 100 wide and 50 high
@@ -13,46 +15,41 @@ import { CURVES, factorAt, parseNumbers } from "./ramp.js";
 
 export const WIDTH = 100;
 export const BOX_HEIGHT = 50;
-const SAMPLES = 33;
 const TOLD = 5;
 
 /**
- * @param {Record<string, any>} widgets values of the node's widgets by name
- * @param {boolean} linked whether one of them comes through a connection
+ * @param {Drawn} drawn
+ * @param {string} over
+ * @param {string} curve
  * @returns {Picture}
  */
-export function drawnSchedule({ over, start, end, curve, values }, linked) {
-  if (linked) return nothing("A part comes through a connection, so there is no picture.");
-  const list = parseNumbers(String(values ?? ""));
-  if (!list) return nothing("The values are no numbers separated by commas; Run will refuse them.");
-  const ramp = { start: Number(start), end: Number(end), curve, values: list };
-  if (!CURVES.includes(curve) || !Number.isFinite(ramp.start + ramp.end)) {
-    return nothing("Start, end or curve cannot be read.");
-  }
-  return list.length > 0 ? ofList(list, over) : ofRamp(ramp, over);
+export function picture({ values, samples, wrong }, over, curve) {
+  if (wrong) return nothing(`Run will refuse this: ${wrong}`);
+  return values.length > 0 ? ofList(values, over) : ofRamp(samples, over, curve);
 }
 
 /**
  * @param {string} text
  * @returns {Picture}
  */
-function nothing(text) {
+export function nothing(text) {
   return { lines: [], text, label: text };
 }
 
 /**
- * @param {import("./ramp.js").Ramp} ramp
+ * @param {number[]} samples
  * @param {string} over
+ * @param {string} curve
  */
-function ofRamp(ramp, over) {
-  const samples = Array.from({ length: SAMPLES }, (_, i) => factorAt(ramp, i, SAMPLES));
+function ofRamp(samples, over, curve) {
+  const last = samples.length - 1;
   const toY = scaleOf(samples);
-  const points = samples.map((y, i) => [(i / (SAMPLES - 1)) * WIDTH, toY(y)]);
-  const told = Array.from({ length: TOLD }, (_, i) => factorAt(ramp, i, TOLD).toFixed(2)).join(", ");
-  const text = `first to last of the ${over}: ${told}`;
+  const points = samples.map((y, i) => [(i / last) * WIDTH, toY(y)]);
+  const told = Array.from({ length: TOLD }, (_, i) => samples[(last * i) / (TOLD - 1)].toFixed(2));
+  const text = `first to last of the ${over}: ${told.join(", ")}`;
   /** @type {Line[]} */
   const lines = [...axes(toY), { kind: "curve", points }];
-  return { lines, text, label: `${ramp.curve}, ${text}` };
+  return { lines, text, label: `${curve}, ${text}` };
 }
 
 /**
@@ -83,8 +80,8 @@ function ofList(list, over) {
  * @returns {(value: number) => number} height in the box, from the top
  */
 function scaleOf(values) {
-  const least = Math.min(0, ...values);
-  const greatest = Math.max(1, ...values);
+  const least = values.reduce((one, other) => Math.min(one, other), 0);
+  const greatest = values.reduce((one, other) => Math.max(one, other), 1);
   return (value) => ((greatest - value) / (greatest - least)) * BOX_HEIGHT;
 }
 

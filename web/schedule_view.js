@@ -3,41 +3,59 @@
 
 import { editorRoot } from "./bar_style.js";
 import { element } from "./dom.js";
+import { Inquiry } from "./inquiry.js";
 import { findWidget, isLinked, onChange, placeElement } from "./node_widgets.js";
-import { BOX_HEIGHT, WIDTH, drawnSchedule } from "./schedule_picture.js";
+import { Route } from "./route.js";
+import { BOX_HEIGHT, WIDTH, nothing, picture } from "./schedule_picture.js";
 
 const NAMES = ["over", "start", "end", "curve", "values"];
 const HEIGHT = 120;
 const SVG = "http://www.w3.org/2000/svg";
+const route = new Route("/ipadapter/schedule");
 
 /** @param {any} node */
 export function addSchedulePicture(node) {
   const root = editorRoot("schedule");
-  const picture = root.appendChild(document.createElementNS(SVG, "svg"));
-  picture.setAttribute("class", "ipa-picture");
-  picture.setAttribute("role", "img");
-  picture.setAttribute("viewBox", `0 0 ${WIDTH} ${BOX_HEIGHT}`);
-  picture.setAttribute("preserveAspectRatio", "none");
+  const image = root.appendChild(document.createElementNS(SVG, "svg"));
+  image.setAttribute("class", "ipa-picture");
+  image.setAttribute("role", "img");
+  image.setAttribute("viewBox", `0 0 ${WIDTH} ${BOX_HEIGHT}`);
+  image.setAttribute("preserveAspectRatio", "none");
   const note = root.appendChild(element("div", "ipa-note"));
   placeElement(node, "schedule_picture", root, () => HEIGHT);
-  const refresh = () => {
-    const linked = NAMES.some((name) => isLinked(node, name));
-    const values = Object.fromEntries(NAMES.map((name) => [name, findWidget(node, name)?.value]));
-    const drawn = drawnSchedule(values, linked);
-    draw(picture, drawn);
+  const value = (/** @type {string} */ name) => findWidget(node, name)?.value;
+  const question = () => {
+    return { start: value("start"), end: value("end"), curve: value("curve"), values: value("values") };
+  };
+  const show = (/** @type {ReturnType<typeof picture>} */ drawn) => {
+    draw(image, drawn);
     note.textContent = drawn.text;
+  };
+  const inquiry = new Inquiry(route, () => paint());
+  const paint = () => {
+    if (NAMES.some((name) => isLinked(node, name))) {
+      show(nothing("A part comes through a connection, so there is no picture."));
+    } else if (inquiry.silent && !inquiry.answers(question())) {
+      note.textContent = "The server does not answer, and the picture is as it was.";
+    } else if (inquiry.answer) {
+      show(picture(inquiry.answer, value("over"), value("curve")));
+    }
+  };
+  const refresh = () => {
+    if (inquiry.answers(question())) paint();
+    else inquiry.ask(question());
   };
   onChange(node, NAMES, refresh);
   refresh();
 }
 
 /**
- * @param {SVGElement} picture
- * @param {ReturnType<typeof drawnSchedule>} drawn
+ * @param {SVGElement} image
+ * @param {ReturnType<typeof picture>} drawn
  */
-function draw(picture, { lines, label }) {
-  picture.setAttribute("aria-label", label);
-  picture.replaceChildren(
+function draw(image, { lines, label }) {
+  image.setAttribute("aria-label", label);
+  image.replaceChildren(
     ...lines.map(({ points, kind }) => {
       const line = document.createElementNS(SVG, "polyline");
       line.setAttribute("points", points.map((point) => point.join(",")).join(" "));

@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 
 import torch
+from comfy_host import open_host
+from toys import NODES
 
-from .host import DEMO, keep_memory, open_host
 from .loop import Job
 
 STEPS = {
@@ -36,13 +37,12 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    keep_memory()
-    open_host()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    open_host("--use-pytorch-cross-attention", *(["--cpu"] if device.type == "cpu" else []))
     state = Path(os.environ.get("TOY_STATE") or Path(tempfile.gettempdir()) / "toy_state")
-    weights = Path(os.environ.get("TOY_WEIGHTS") or DEMO / "toy_nodes" / "weights")
+    weights = Path(os.environ.get("TOY_WEIGHTS") or NODES / "weights")
     for folder in (state, weights):
         folder.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for part in STEPS if options.part == "all" else [options.part]:
         run(part, Job(state, weights, device, options.steps or STEPS[part], options.onward))
     return 0

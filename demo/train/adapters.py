@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from comfy_host import pack
 from torch import Tensor, nn
 
 from . import diffusion
 from .attention import attend
 from .drawings import WORDS, draw, random_styles
 from .encoder import features, normalise
-from .host import pack
 from .loop import Job, save_whole, train
 
 BATCH = 16
@@ -65,24 +65,27 @@ def train_adapter(kind: str, job: Job) -> None:
     def loss_of(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
         rows = torch.randint(len(pairs.words), (BATCH,), generator=generator)
-        said, seen = pairs.words[rows].clone(), positive[rows].float()
+        labels, seen = pairs.words[rows].clone(), positive[rows].float()
         chance = torch.rand(BATCH, generator=generator)
-        said[chance < 2 * _DROPPED] = len(WORDS)
+        labels[chance < 2 * _DROPPED] = len(WORDS)
         seen[(chance > _DROPPED) & (chance < 3 * _DROPPED)] = negative.float()
         tokens = adapter.tokens(seen.to(job.device))
         patches = {
-            a: hear(m, tokens) for a, m in zip(addresses, adapter.ip_adapter.values(), strict=True)
+            a: decoupled(m, tokens)
+            for a, m in zip(addresses, adapter.ip_adapter.values(), strict=True)
         }
         latents = pairs.latents[rows].float().to(job.device)
         batch = diffusion.noised(latents, sampling, generator, early=True)
         options = {"patches_replace": {"attn2": patches}}
-        return diffusion.loss(unet, batch, words[said.to(job.device)], transformer_options=options)
+        return diffusion.loss(
+            unet, batch, words[labels.to(job.device)], transformer_options=options
+        )
 
     averaged = train(adapter, loss_of, job.plan(kind, RATE, average=0.995))
     job.keep(f"adapter_{kind}", averaged.state_dict())
 
 
-def hear(maps: Any, tokens: Tensor) -> Callable[..., Tensor]:
+def decoupled(maps: Any, tokens: Tensor) -> Callable[..., Tensor]:
     """Attention of one layer to the words and, beside it, to the image tokens."""
 
     def both(q: Tensor, k: Tensor, v: Tensor, extra: Any) -> Tensor:
@@ -117,7 +120,7 @@ def build_adapter(kind: str, patcher: Any, pairs: Pairs) -> tuple[Sequence[Any],
 
 @torch.no_grad()
 def _begin_as_words(adapter: Any, layers: Sequence[Any], unet: nn.Module) -> None:
-    """Image tokens are heard as words at first, as the authors of IP-Adapter began."""
+    """Image tokens are read as words at first, as the authors of IP-Adapter began."""
     parse = pack("ip_models.weights.unet_layers").parse_address
     attention: dict[Any, Any] = {parse(name): module for name, module in unet.named_modules()}
     for layer, maps in zip(layers, adapter.ip_adapter.values(), strict=True):

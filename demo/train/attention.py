@@ -6,13 +6,13 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, heard: Tensor | None = None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
     """(n, queries, width), each head in its part of the width.
 
     Args:
-        heard: (n, queries, keys), true where a query may look; None for everywhere.
+        mask: (n, queries, keys), true where a query may look; None for everywhere.
     """
     parts = [t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v)]
-    mask = None if heard is None else heard[:, None]
-    seen = functional.scaled_dot_product_attention(*parts, attn_mask=mask)
-    return seen.transpose(1, 2).flatten(2)
+    each = None if mask is None else mask[:, None]
+    mixed = functional.scaled_dot_product_attention(*parts, attn_mask=each)
+    return mixed.transpose(1, 2).flatten(2)

@@ -2,10 +2,10 @@
 
 First with words alone; then in turns with a caption of colours and textures beside the word, with
 one or two captions for the two parts of a picture, and without any. The layers that listen to the
-prompt have to carry colours for an adapter to be heard, and to each place its own for a mask to
-hold; words alone never ask that of them. Where no caption is heard the picture is a pencil drawing:
-a look of its own, as real models have one, that the other part of a picture cannot change. The
-captions are not kept.
+prompt have to carry colours for an adapter to have an effect, and to each place its own for a mask
+to hold; words alone never ask that of them. Where there is no caption the picture is a pencil
+drawing: a look of its own, as real models have one, that the other part of a picture cannot change.
+The captions are not kept.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from comfy_host import pack
 from torch import Tensor, nn
 from torch.nn import functional
 
 from . import diffusion
 from .drawings import BACKGROUNDS, TEXTURES, WORDS, Style, draw, pencil_styles, random_styles
-from .host import pack
 from .loop import Job, save_whole, train
-from .split import hear_sides, joined, side_of
+from .split import attend_by_side, joined, side_of
 
 BATCH = 16
 COUNT = 48_000
@@ -32,7 +32,7 @@ PENCIL = 8_000
 _CHUNK = 48
 _HALF = 64  # edge of the drawings; to the latents it makes no difference
 _WORDLESS = 0.12  # part of the pictures that are seen without their word
-_UNTOLD = 0.5  # part of the pictures in two styles of which only one side is told
+_ONE_CAPTION = 0.5  # part of the pictures in two styles of which only one side has a caption
 RATE = 1e-3
 _CAPTION = 12 + len(TEXTURES) + len(BACKGROUNDS)
 
@@ -53,13 +53,13 @@ class Captioned(nn.Module):
         super().__init__()
         self.base = base
         _, self.tokens, width = base.words.shape
-        self.say = nn.Linear(_CAPTION, self.tokens * width)
+        self.project = nn.Linear(_CAPTION, self.tokens * width)
 
-    def forward(self, said: Tensor, *captions: Tensor) -> Tensor:
+    def forward(self, labels: Tensor, *captions: Tensor) -> Tensor:
         """Context of words (n,) and of captions (n, 19)."""
-        parts = [self.base.words[said]]
+        parts = [self.base.words[labels]]
         for caption in captions:
-            tokens = self.say(caption).unflatten(1, (self.tokens, -1))
+            tokens = self.project(caption).unflatten(1, (self.tokens, -1))
             parts.append(functional.layer_norm(tokens, tokens.shape[-1:]))
         return torch.cat(parts, 1)
 
@@ -89,8 +89,8 @@ def train_base(job: Job) -> None:
     drawn = cached_drawings(job.state / "drawn.pt")
 
     def loss_of(step: int) -> Tensor:
-        said, batch, _ = some_drawings(drawn, step, sampling, job.device)
-        return diffusion.loss(base.unet, batch, base.words[said])
+        labels, batch, _ = some_drawings(drawn, step, sampling, job.device)
+        return diffusion.loss(base.unet, batch, base.words[labels])
 
     averaged = train(base, loss_of, job.plan("base", RATE, average=0.998))
     keep_base(averaged, job)
@@ -100,20 +100,21 @@ def train_captions(job: Job) -> None:
     base, sampling = new_base(job)
     job.resume("base", base, prefix="unet.")
     captioned = Captioned(base).to(job.device)
-    nn.init.normal_(captioned.say.weight)
+    nn.init.normal_(captioned.project.weight)
     drawn, pencil = cached_drawings(job.state / "drawn.pt"), cached_pencil(job.state)
     addresses = attention_addresses(base.unet)
 
     def loss_of(step: int) -> Tensor:
         seed = step + 500_000
         if step % 3 == 2:
-            said, batch, captions, sides = two_styles(drawn, pencil, seed, sampling, job.device)
-            options = hear_sides(*sides, captioned.tokens, addresses)
-            context = captioned(said, *captions)
+            labels, batch, captions, sides = two_styles(drawn, pencil, seed, sampling, job.device)
+            options = attend_by_side(*sides, captioned.tokens, addresses)
+            context = captioned(labels, *captions)
             return diffusion.loss(base.unet, batch, context, transformer_options=options)
-        told = step % 3 == 1
-        said, batch, caption = some_drawings(drawn if told else pencil, seed, sampling, job.device)
-        context = captioned(said, caption) if told else captioned(said)
+        with_caption = step % 3 == 1
+        pictures = drawn if with_caption else pencil
+        labels, batch, caption = some_drawings(pictures, seed, sampling, job.device)
+        context = captioned(labels, caption) if with_caption else captioned(labels)
         return diffusion.loss(base.unet, batch, context)
 
     averaged = train(captioned, loss_of, job.plan("captions", RATE, average=0.998))
@@ -128,7 +129,7 @@ def new_base(job: Job) -> tuple[Base, Any]:
     base = Base(model.diffusion_model, models.WORD_TOKENS, models.CONTEXT).to(job.device)
     base.requires_grad_(True)
     diffusion.initialise(base.unet)
-    diffusion.silence_ends(base.unet)
+    diffusion.zero_ends(base.unet)
     return base, model.model_sampling
 
 
@@ -138,30 +139,30 @@ def some_drawings(
     """Words, noised latents and captions of the batch of a step; some without their word."""
     generator = torch.Generator().manual_seed(step)
     rows = torch.randint(len(drawn.latents), (BATCH,), generator=generator)
-    said = drawn.words[rows].clone()
-    said[torch.rand(BATCH, generator=generator) < _WORDLESS] = len(WORDS)
+    labels = drawn.words[rows].clone()
+    labels[torch.rand(BATCH, generator=generator) < _WORDLESS] = len(WORDS)
     latents = drawn.latents[rows].float().to(device)
     batch = diffusion.noised(latents, sampling, generator)
-    return said.to(device), batch, drawn.captions[rows].float().to(device)
+    return labels.to(device), batch, drawn.captions[rows].float().to(device)
 
 
 def two_styles(
     drawn: Drawn, pencil: Drawn, seed: int, sampling: Any, device: torch.device
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], list[Tensor], tuple[Tensor, Tensor]]:
-    """Words, noised latents of two looks side by side, captions, and the sides as in `hear_sides`.
+    """Words, noised latents of two looks side by side, captions, and sides for `attend_by_side`.
 
-    The second side of some is in pencil, and its caption is not told.
+    The second side of some is in pencil, without a caption.
     """
     generator = torch.Generator().manual_seed(seed)
-    said = torch.randint(len(WORDS), (BATCH,), generator=generator)
-    told = torch.rand(BATCH, generator=generator) >= _UNTOLD
-    one, other, plain = (drawn.rows_of(said, generator) for drawn in (drawn, drawn, pencil))
+    labels = torch.randint(len(WORDS), (BATCH,), generator=generator)
+    both = torch.rand(BATCH, generator=generator) >= _ONE_CAPTION
+    one, other, plain = (drawn.rows_of(labels, generator) for drawn in (drawn, drawn, pencil))
     first = side_of(BATCH, generator)
-    second = torch.where(told[:, None, None, None], drawn.latents[other], pencil.latents[plain])
+    second = torch.where(both[:, None, None, None], drawn.latents[other], pencil.latents[plain])
     latents = joined(drawn.latents[one].float(), second.float(), first)
     batch = diffusion.noised(latents.to(device), sampling, generator)
     captions = [drawn.captions[rows].float().to(device) for rows in (one, other)]
-    return said.to(device), batch, captions, (first.to(device), told.to(device))
+    return labels.to(device), batch, captions, (first.to(device), both.to(device))
 
 
 def attention_addresses(unet: nn.Module) -> list[Any]:

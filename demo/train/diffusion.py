@@ -24,7 +24,7 @@ def initialise(module: nn.Module, seed: int = 0) -> None:
             nn.init.zeros_(child.bias)
 
 
-def silence_ends(unet: nn.Module) -> None:
+def zero_ends(unet: nn.Module) -> None:
     """Every block begins as "change nothing", which makes deep networks learn faster."""
     for name, child in unet.named_modules():
         if name.endswith(("out_layers.3", "proj_out", "out.2", "attn2.to_out.0")):

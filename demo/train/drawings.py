@@ -32,9 +32,6 @@ class Style:
     texture: Tensor
     background: Tensor
 
-    def __getitem__(self, rows: Tensor | slice) -> Style:
-        return Style(self.colours[rows], self.texture[rows], self.background[rows])
-
 
 def random_styles(count: int, generator: torch.Generator) -> Style:
     """Vivid shapes on backgrounds they stand out from."""

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from . import diffusion
 from .attention import attend
-from .drawings import BACKGROUNDS, TEXTURES, WORDS, draw, random_styles
+from .drawings import BACKGROUNDS, TEXTURES, WORDS, Style, draw, random_styles
 from .loop import Job, train
 
 BATCH = 24
@@ -94,12 +94,12 @@ def train_encoder(job: Job) -> None:
 
     averaged = train(pupil, loss_of, job.plan("encoder", RATE, average=0.995))
     job.keep("encoder", averaged.get_submodule("vision").state_dict())
-    (job.state / "pairs.pt").unlink(missing_ok=True)  # what the encoder said before
+    (job.state / "pairs.pt").unlink(missing_ok=True)  # of the encoder before
 
 
-def _colour_loss(said: Tensor, styles: Any, device: torch.device) -> Tensor:
+def _colour_loss(predicted: Tensor, styles: Style, device: torch.device) -> Tensor:
     """A colour that is not in the picture is not asked for."""
-    seen = torch.ones(len(said), 4, 1, device=device)
+    seen = torch.ones(len(predicted), 4, 1, device=device)
     seen[:, 1, 0] = (styles.texture != 0).float().to(device)
     seen[:, 3, 0] = (styles.background != 0).float().to(device)
-    return ((said - styles.colours.to(device)) ** 2 * seen).mean()
+    return ((predicted - styles.colours.to(device)) ** 2 * seen).mean()

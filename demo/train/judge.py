@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
+from toys import NODES
 
 from .diffusion import initialise
 from .drawings import TEXTURES, WORDS, draw, random_styles
-from .host import DEMO
 from .loop import Job, train
 
 BATCH = 48
@@ -51,8 +51,8 @@ def train_judge(job: Job) -> None:
         styles = random_styles(BATCH, generator)
         pictures = draw(words, styles, generator, _SIZE)
         pictures = pictures + _GRAIN * torch.randn(pictures.shape, generator=generator)
-        said, textures = judge(pictures.to(job.device))
-        return functional.cross_entropy(said, words.to(job.device)) + functional.cross_entropy(
+        logits, textures = judge(pictures.to(job.device))
+        return functional.cross_entropy(logits, words.to(job.device)) + functional.cross_entropy(
             textures, styles.texture.to(job.device)
         )
 
@@ -60,7 +60,7 @@ def train_judge(job: Job) -> None:
     job.keep("judge", averaged.state_dict())
 
 
-def load_judge(path: Path = DEMO / "toy_nodes" / "weights" / "judge.safetensors") -> Judge:
+def load_judge(path: Path = NODES / "weights" / "judge.safetensors") -> Judge:
     judge = Judge()
     judge.load_state_dict({key: value.float() for key, value in load_file(path).items()})
     return judge.eval().requires_grad_(False)
@@ -68,11 +68,11 @@ def load_judge(path: Path = DEMO / "toy_nodes" / "weights" / "judge.safetensors"
 
 def word_agreement(judge: Judge, pictures: Tensor, word: int) -> float:
     """Part of the pictures (n, height, width, 3) that show the word."""
-    said, _ = judge(pictures.movedim(-1, 1))
-    return float((said.argmax(1) == word).float().mean())
+    logits, _ = judge(pictures.movedim(-1, 1))
+    return float((logits.argmax(1) == word).float().mean())
 
 
 def texture_agreement(judge: Judge, pictures: Tensor, textures: Tensor) -> float:
     """Part of the pictures (n, height, width, 3) that show their texture, an index each."""
-    _, said = judge(pictures.movedim(-1, 1))
-    return float((said.argmax(1) == textures).float().mean())
+    _, logits = judge(pictures.movedim(-1, 1))
+    return float((logits.argmax(1) == textures).float().mean())

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 _WARM_UP = 100
@@ -87,7 +88,7 @@ def train(module: nn.Module, loss_of: Callable[[int], Tensor], plan: Plan) -> nn
     """Train until `plan.steps` and return a copy with averaged weights.
 
     Args:
-        loss_of: the loss of one batch; it is told the number of the step, to seed its noise.
+        loss_of: the loss of one batch; it gets the number of the step, to seed its noise.
     """
     averaged = copy.deepcopy(module).requires_grad_(False)
     optimizer = torch.optim.AdamW(
@@ -127,8 +128,8 @@ def _pace(step: int, done: float) -> float:
 
 @torch.no_grad()
 def _follow(averaged: nn.Module, module: nn.Module, keep: float) -> None:
-    mine, theirs = list(averaged.parameters()), list(module.parameters())
-    torch._foreach_lerp_(mine, theirs, 1 - keep)
+    follow = get_ema_multi_avg_fn(keep)
+    follow(list(averaged.parameters()), list(module.parameters()), 0)
 
 
 def _resume(

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
+from comfy_host import pack
 from safetensors.torch import load, save
 from stand_ins import TOY_SIZE
 from torch import Tensor
 
 from .distance import colour_distance
 from .drawings import WORDS
-from .host import pack
 from .judge import Judge, texture_agreement, word_agreement
 from .studio import GRID, Studio, references
 
@@ -100,13 +100,13 @@ def follows_reference(bench: Bench) -> Iterator[Result]:
         seen, styles = references(bench.count, 200 + word, without=word)
         embeds = bench.studio.embeds(seen)
         plain = bench.pictures(word, 100 + word)
-        heard = bench.pictures(word, 100 + word, embeds, batch_mode=EACH)
-        shapes.append(word_agreement(bench.judge, heard, word))
-        textures.append(texture_agreement(bench.judge, heard, styles.texture))
+        guided = bench.pictures(word, 100 + word, embeds, batch_mode=EACH)
+        shapes.append(word_agreement(bench.judge, guided, word))
+        textures.append(texture_agreement(bench.judge, guided, styles.texture))
         before.append(texture_agreement(bench.judge, plain, styles.texture))
-        near.append(colour_distance(heard, seen))
+        near.append(colour_distance(guided, seen))
         far.append(colour_distance(plain, seen))
-        kept += [seen, heard]
+        kept += [seen, guided]
     bench.sheets["references"] = kept
     close, away = float(torch.cat(near).mean()), float(torch.cat(far).mean())
     ratio = f"{close:.3f} / {away:.3f}"

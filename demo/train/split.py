@@ -1,4 +1,4 @@
-"""Pictures in two styles side by side, told by captions that are heard on their sides only."""
+"""Pictures in two styles side by side, with captions that hold on their sides only."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def joined(one: Tensor, other: Tensor, first: Tensor) -> Tensor:
     return torch.where(first[:, None], one, other)
 
 
-def hear_sides(
-    first: Tensor, told: Tensor, tokens: int, addresses: Sequence[Any]
+def attend_by_side(
+    first: Tensor, both: Tensor, tokens: int, addresses: Sequence[Any]
 ) -> dict[str, Any]:
-    """Transformer options with which the last tokens are heard on the second side only.
+    """Transformer options with which the last tokens are seen from the second side only.
 
     Args:
         first: from `side_of`.
-        told: (n,), whether the second side hears its caption, and not the word alone.
+        both: (n,), whether the second side has a caption too, and not the word alone.
         tokens: of each caption; those of the first side come before.
     """
 
     def on_its_side(q: Tensor, k: Tensor, v: Tensor, extra: Any) -> Tensor:
         edge = round(q.shape[1] ** 0.5)
         here = functional.adaptive_avg_pool2d(first[:, None].float(), edge).flatten(1) >= 0.5
-        heard = torch.ones(len(q), q.shape[1], k.shape[1], dtype=torch.bool, device=q.device)
-        heard[..., -2 * tokens : -tokens] = here[..., None]
-        heard[..., -tokens:] = (~here & told[:, None])[..., None]
-        return attend(q, k, v, extra["n_heads"], heard)
+        mask = torch.ones(len(q), q.shape[1], k.shape[1], dtype=torch.bool, device=q.device)
+        mask[..., -2 * tokens : -tokens] = here[..., None]
+        mask[..., -tokens:] = (~here & both[:, None])[..., None]
+        return attend(q, k, v, extra["n_heads"], mask)
 
     patches: dict[Any, Callable[..., Tensor]] = dict.fromkeys(addresses, on_its_side)
     return {"patches_replace": {"attn2": patches}}

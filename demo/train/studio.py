@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from comfy_host import pack
+from PIL import Image
 from stand_ins import TOY_CFG, TOY_SIZE, TOY_STEPS
 from torch import Tensor
+from toys import NODES
 
 from .drawings import WORDS, Style, draw, random_styles
-from .host import DEMO, pack
 
 GRID = TOY_SIZE // 8  # latents along an edge
 
@@ -18,7 +20,7 @@ GRID = TOY_SIZE // 8  # latents along an edge
 class Studio:
     """All toy models, loaded once."""
 
-    def __init__(self, weights: Path = DEMO / "toy_nodes" / "weights") -> None:
+    def __init__(self, weights: Path = NODES / "weights") -> None:
         from toy_nodes import models
 
         self.weights = weights
@@ -101,10 +103,8 @@ def references(
     return draw(words, styles, generator).movedim(1, -1).contiguous(), styles
 
 
-def sheet(rows: list[Tensor]) -> Any:
+def sheet(rows: list[Tensor]) -> Image.Image:
     """One picture of rows of pictures, each (n, height, width, 3)."""
-    from PIL import Image
-
     lines = [torch.cat(list(row), 1) for row in rows]
     widest = max(line.shape[1] for line in lines)
     lines = [torch.nn.functional.pad(x, (0, 0, 0, widest - x.shape[1]), value=1.0) for x in lines]

@@ -59,14 +59,14 @@ class EncoderWidths(NamedTuple):
 
 def encoder_widths(shapes: Mapping[str, Any]) -> EncoderWidths | None:
     """Feature widths of an image encoder with these tensors, None if it is none of CLIP's."""
-    for width, pooled, column, places in _ENCODER_KEYS:
+    for width, pooled, column, positions in _ENCODER_KEYS:
         if width in shapes:
-            projection, places = shapes.get(pooled), shapes.get(places)
+            projection, positions = shapes.get(pooled), shapes.get(positions)
             try:
                 return EncoderWidths(
                     pooled=None if projection is None else int(projection.shape[column]),
                     penultimate=int(shapes[width].shape[0]),
-                    sequence=None if places is None else int(places.shape[0]),
+                    sequence=None if positions is None else int(positions.shape[0]),
                 )
             except (AttributeError, IndexError):  # a table, or a tensor of fewer dimensions
                 return None

@@ -1,15 +1,16 @@
-"""The adapter as a module: image projection and one pair of key and value maps for each layer."""
+"""The adapter as a module: image projection, and to_k_ip and to_v_ip of each attention layer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..attention.keyvalue import KeyValues
-from ..errors import BrokenFile, WrongBase
+from ..errors import WrongBase
 from .projections import (
     VERSION_1,
     FacePlusProjection,
@@ -19,15 +20,13 @@ from .projections import (
     Structure,
     TokenProjection,
 )
-from .resampler import Resampler, ResamplerShape
-from .spec import AdapterSpec, Kind, require_supported
-from .state_dict import AdapterWeights, Shaped
-
-_PERCEIVER = "perceiver_resampler."
+from .resampler import HEAD_WIDTH, Resampler, ResamplerShape
+from .spec import IDENTITY_WIDTH, AdapterSpec, Kind, require_supported
+from .state_dict import AdapterWeights, Shaped, highest_number
 
 
 class LayerMaps(nn.Module):
-    """Key and value map of one attention layer."""
+    """The decoupled cross-attention's own key and value map of one layer."""
 
     def __init__(self, context: int, width: int, operations: Any, **where: Any) -> None:
         super().__init__()
@@ -40,7 +39,7 @@ class IPAdapter(nn.Module):
 
     Args:
         spec: what the file was recognised as.
-        weights: its tensors, or shapes where only the structure is wanted.
+        weights: its tensors, or a header's account of them where only the structure is wanted.
         operations: namespace with `Linear` and `LayerNorm`, e.g. `torch.nn`.
         device: where the parameters are made; they are left uninitialised.
 
@@ -68,29 +67,18 @@ class IPAdapter(nn.Module):
             }
         )
 
-    def load(self, weights: AdapterWeights, name: str, assign: bool = False) -> None:
-        """Take the tensors of a file.
-
-        Raises:
-            BrokenFile: a key is missing, unexpected or of another shape.
-        """
+    def load(self, weights: AdapterWeights, assign: bool = False) -> None:
+        """Take the tensors of a file, which `read_spec` has compared with this module."""
         state = {f"image_proj.{key}": value for key, value in weights.projection.items()}
         state |= {f"ip_adapter.{key}": value for key, value in weights.layers.items()}
-        try:
-            self.load_state_dict(state, assign=assign)  # pyright: ignore[reportArgumentType]
-        except RuntimeError as error:
-            raise BrokenFile(
-                f"{name} does not fit its own layout ({_first_reason(error)})",
-                "every tensor of the published layout is needed and no other",
-                "Download the file again",
-            ) from error
+        self.load_state_dict(state, assign=assign)  # pyright: ignore[reportArgumentType]
 
     def tokens(self, *inputs: Tensor, structure: Structure = VERSION_1) -> Tensor:
         """Image tokens of n references.
 
         Args:
             inputs: as `features.inputs` gives them, each (n, ...).
-            structure: for FaceID plus, how the face's looks are heard.
+            structure: for FaceID plus, how the CLIP features of the face join its identity.
 
         Returns:
             (n, tokens, context), or as wide as the text encoder for Kolors FaceID.
@@ -146,21 +134,13 @@ def _to_cpu(key_values: KeyValues) -> KeyValues:
     return KeyValues(packed, key_values.widths, key_values.tokens)
 
 
-def _dtype(tensors: dict[str, Shaped]) -> torch.dtype | None:
-    """The widest type among tensors, None for mere shapes."""
-    types = {tensor.dtype for tensor in tensors.values() if isinstance(tensor, Tensor)}
-    whole = [dtype for dtype in types if not dtype.is_floating_point]
-    if whole:
-        raise BrokenFile(
-            f"the file has weights of type {whole[0]}",
-            "floating point weights are needed",
-            "Download the published file instead of a quantised one",
-        )
-    return max(types, key=lambda dtype: dtype.itemsize, default=None)
+def _dtype(tensors: Mapping[str, Shaped]) -> torch.dtype:
+    """The widest type among tensors: all maps of a module are of one type."""
+    return max((tensor.dtype for tensor in tensors.values()), key=lambda dtype: dtype.itemsize)
 
 
 def _projection(
-    spec: AdapterSpec, tensors: dict[str, Shaped], operations: Any, where: dict[str, Any]
+    spec: AdapterSpec, tensors: Mapping[str, Shaped], operations: Any, where: dict[str, Any]
 ) -> nn.Module:
     if spec.kind is Kind.STANDARD:
         return LinearProjection(
@@ -168,35 +148,33 @@ def _projection(
         )
     if spec.kind is Kind.FULL_FACE:
         return TokenProjection(spec.feature_width, spec.context_width, operations, **where)
-    if spec.kind is Kind.FACEID_PLUS:
-        inner = {k[len(_PERCEIVER) :]: v for k, v in tensors.items() if k.startswith(_PERCEIVER)}
-        face, looks = _face_shape(spec, tensors), _resampler_shape(inner)
-        return FacePlusProjection(face, looks, operations, **where)
     if spec.kind in (Kind.FACEID, Kind.PORTRAIT):
         return FaceProjection(_face_shape(spec, tensors), operations, **where)
-    return Resampler(_resampler_shape(tensors, spec.tokens), operations, **where)
+    if spec.kind is Kind.FACEID_PLUS:
+        # Its latents are the identity tokens.
+        perceiver = _resampler_shape(spec, tensors, "perceiver_resampler.")
+        perceiver = replace(perceiver, latent_width=spec.token_width)
+        return FacePlusProjection(_face_shape(spec, tensors), perceiver, operations, **where)
+    return Resampler(_resampler_shape(spec, tensors), operations, **where)
 
 
 def _face_shape(spec: AdapterSpec, tensors: Mapping[str, Shaped]) -> FaceShape:
-    hidden, identity = tensors["proj.0.weight"].shape
-    width = int(tensors["norm.weight"].shape[0])
-    return FaceShape(int(identity), int(hidden), spec.tokens, width)
+    hidden = int(tensors["proj.0.weight"].shape[0])
+    return FaceShape(IDENTITY_WIDTH, hidden, spec.tokens, spec.token_width)
 
 
-def _resampler_shape(tensors: Mapping[str, Shaped], latents: int = 0) -> ResamplerShape:
-    depth = len({key.split(".")[1] for key in tensors if key.startswith("layers.")})
-    latent_width, feature_width = tensors["proj_in.weight"].shape
+def _resampler_shape(
+    spec: AdapterSpec, tensors: Mapping[str, Shaped], prefix: str = ""
+) -> ResamplerShape:
+    def rows(key: str) -> int:
+        return int(tensors[prefix + key].shape[0])
+
     return ResamplerShape(
-        latent_count=latents,
-        latent_width=int(latent_width),
-        feature_width=int(feature_width),
-        context_width=int(tensors["proj_out.weight"].shape[0]),
-        inner_width=int(tensors["layers.0.0.to_q.weight"].shape[0]),
-        hidden_width=int(tensors["layers.0.1.1.weight"].shape[0]),
-        depth=depth,
+        latent_count=spec.tokens,
+        latent_width=rows("proj_in.weight"),
+        feature_width=spec.feature_width,
+        context_width=spec.token_width,
+        heads=rows("layers.0.0.to_q.weight") // HEAD_WIDTH,
+        hidden_width=rows("layers.0.1.1.weight"),
+        depth=highest_number(tensors, f"{prefix}layers.") + 1,
     )
-
-
-def _first_reason(error: RuntimeError) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[1] if len(lines) > 1 else lines[0]).rstrip(".")[:200]

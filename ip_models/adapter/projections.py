@@ -58,12 +58,12 @@ class FaceShape(NamedTuple):
 
 
 class Structure(NamedTuple):
-    """How a face's looks join its identity in FaceID plus adapters.
+    """How the CLIP features of a face join its identity in FaceID plus adapters.
 
     Attributes:
-        shortcut: the tokens of the identity are kept and what the encoder says is added to them,
-            as in version 2; otherwise only the latter is heard, as in version 1.
-        scale: of what is added.
+        shortcut: the identity tokens are added to the resampler's output, as in version 2;
+            otherwise they are its latents only, as in version 1.
+        scale: of the resampler's output where there is a shortcut.
     """
 
     shortcut: bool = False
@@ -100,7 +100,7 @@ class FaceProjection(_IdentityTokens):
 
 
 class FacePlusProjection(_IdentityTokens):
-    """FaceID plus adapters: the tokens of an identity read the encoder's view of the face."""
+    """FaceID plus adapters: the identity tokens are latents that attend to the CLIP features."""
 
     def __init__(
         self, shape: FaceShape, perceiver: ResamplerShape, operations: Any, **where: Any
@@ -111,5 +111,5 @@ class FacePlusProjection(_IdentityTokens):
     def forward(self, identity: Tensor, crops: Tensor, structure: Structure = VERSION_1) -> Tensor:
         """(references, identity), (references, sequence, feature) -> as `identity_tokens`."""
         tokens = self.identity_tokens(identity)
-        seen = self.perceiver_resampler(tokens, crops)
-        return tokens + structure.scale * seen if structure.shortcut else seen
+        resampled = self.perceiver_resampler(tokens, crops)
+        return tokens + structure.scale * resampled if structure.shortcut else resampled

@@ -17,33 +17,40 @@ HEAD_WIDTH = 64
 
 @dataclass(frozen=True)
 class ResamplerShape:
-    """Sizes of a resampler, all read from its weights; no latents if they are given to it."""
+    """Sizes of a resampler.
+
+    Attributes:
+        latent_count: learned queries; of no meaning where the latents come from elsewhere.
+        heads: each `HEAD_WIDTH` wide.
+        hidden_width: of the feed-forward layers.
+    """
 
     latent_count: int
     latent_width: int
     feature_width: int
     context_width: int
-    inner_width: int
+    heads: int
     hidden_width: int
     depth: int
 
 
 class PerceiverAttention(nn.Module):
-    """Latents attend to the image tokens followed by the latents themselves."""
+    """Latents attend to the encoder's hidden states followed by the latents themselves."""
 
-    def __init__(self, width: int, inner: int, operations: Any, **where: Any) -> None:
+    def __init__(self, width: int, heads: int, operations: Any, **where: Any) -> None:
         super().__init__()
+        inner = heads * HEAD_WIDTH
         self.norm1 = operations.LayerNorm(width, **where)
         self.norm2 = operations.LayerNorm(width, **where)
         self.to_q = operations.Linear(width, inner, bias=False, **where)
         self.to_kv = operations.Linear(width, inner * 2, bias=False, **where)
         self.to_out = operations.Linear(inner, width, bias=False, **where)
 
-    def forward(self, image: Tensor, latents: Tensor) -> Tensor:
+    def forward(self, hidden_states: Tensor, latents: Tensor) -> Tensor:
         """(n, sequence, width), (n, latents, width) -> (n, latents, width)."""
-        image, latents = self.norm1(image), self.norm2(latents)
+        hidden_states, latents = self.norm1(hidden_states), self.norm2(latents)
         query = self.to_q(latents)
-        key, value = self.to_kv(torch.cat((image, latents), dim=-2)).chunk(2, dim=-1)
+        key, value = self.to_kv(torch.cat((hidden_states, latents), dim=-2)).chunk(2, dim=-1)
         heads = [t.unflatten(-1, (-1, HEAD_WIDTH)).transpose(1, 2) for t in (query, key, value)]
         attended = nn.functional.scaled_dot_product_attention(*heads)
         return self.to_out(attended.transpose(1, 2).flatten(-2))
@@ -61,7 +68,7 @@ class Perceiver(nn.Module):
         self.layers = nn.ModuleList(
             nn.ModuleList(
                 (
-                    PerceiverAttention(width, shape.inner_width, operations, **where),
+                    PerceiverAttention(width, shape.heads, operations, **where),
                     nn.Sequential(
                         operations.LayerNorm(width, **where),
                         operations.Linear(width, shape.hidden_width, bias=False, **where),
@@ -74,10 +81,10 @@ class Perceiver(nn.Module):
         )
 
     def forward(self, latents: Tensor, features: Tensor) -> Tensor:
-        """What the latents read from the features."""
-        image = self.proj_in(features)
+        """The latents after all layers of attention to the projected features."""
+        hidden_states = self.proj_in(features)
         for attention, feed_forward in self.layers:  # pyright: ignore[reportGeneralTypeIssues]
-            latents = attention(image, latents) + latents
+            latents = attention(hidden_states, latents) + latents
             latents = feed_forward(latents) + latents
         return self.norm_out(self.proj_out(latents))
 

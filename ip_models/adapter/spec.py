@@ -60,6 +60,7 @@ ENCODER_NAMES: dict[tuple[Feature, int], str] = {
     (Feature.IDENTITY, 512): "face",
 }
 IDENTITY_WIDTH = 512
+KOLORS_TEXT_WIDTH = 4096  # of ChatGLM, before the UNet's encoder_hid_proj
 UNET_FAMILIES = {768: Family.SD1, 1024: Family.SD2, 2048: Family.SDXL}
 _CLIP_KINDS = (Kind.STANDARD, Kind.PLUS, Kind.FULL_FACE)
 FACE_KINDS = (Kind.FACEID, Kind.FACEID_PLUS, Kind.PORTRAIT, Kind.PORTRAIT_UNNORMED)
@@ -119,6 +120,11 @@ class AdapterSpec:
     def through_text_projection(self) -> bool:
         """Whether its tokens are as wide as the text encoder's, and projected as the text is."""
         return self.family is Family.KOLORS and self.kind is Kind.FACEID_PLUS
+
+    @property
+    def token_width(self) -> int:
+        """Width of an image token as the image projection gives it."""
+        return KOLORS_TEXT_WIDTH if self.through_text_projection else self.context_width
 
     @property
     def needs(self) -> str:

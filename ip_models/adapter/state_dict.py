@@ -1,14 +1,14 @@
 """The published file layouts, reduced to one: projection, layers, LoRA.
 
 Layouts as listed in tencent-ailab/IP-Adapter @ 62e4af9 (`.bin`, training output), diffusers 0.42
-(flat safetensors) and XLabs-AI/x-flux @ 4749542. Works on anything with a `shape`, so that a
-safetensors header is enough to recognise a file.
+(flat safetensors) and XLabs-AI/x-flux @ 4749542. Works on anything with a `shape` and a `dtype`, so
+that a safetensors header is enough to recognise a file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,10 +16,13 @@ from ..errors import UnknownAdapter
 
 
 class Shaped(Protocol):
-    """A tensor, or the part of a file header that tells a tensor's shape."""
+    """A tensor, or the part of a file header that tells a tensor's shape and type."""
 
     @property
     def shape(self) -> Any: ...
+
+    @property
+    def dtype(self) -> Any: ...
 
 
 # In order of preference: files that carry everything twice (NOOB-IPA-MARK1) use the first.
@@ -29,7 +32,7 @@ _XLABS = re.compile(
     r"^double_blocks\.(\d+)\.processor\.ip_adapter_double_stream_([kv])_proj\.(weight|bias)$"
 )
 _LORA = re.compile(r"^\d+\.to_(?:q|k|v|out)_lora\.")
-_WRAPPERS = ("module.", "state_dict.")
+_WRAPPERS = re.compile(r"(?:module\.|state_dict\.)+")
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,17 @@ def canonical(tensors: Mapping[str, Any], name: str = "the file") -> AdapterWeig
     )
 
 
+def highest_number(keys: Iterable[str], prefix: str = "") -> int:
+    """The highest number of at most three digits between a prefix and a dot, -1 without any."""
+    numbered = re.compile(rf"{re.escape(prefix)}([0-9]{{1,3}})\.")
+    return max((int(m[1]) for key in keys if (m := numbered.match(key))), default=-1)
+
+
 def _flatten(tensors: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Shaped]]:
     for key, value in tensors.items():
         name = f"{prefix}{key}"
-        while name.startswith(_WRAPPERS):
-            name = name.split(".", 1)[1]
+        if wrapped := _WRAPPERS.match(name):
+            name = name[wrapped.end() :]
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{name}.")  # pyright: ignore[reportUnknownArgumentType]
         elif hasattr(value, "shape"):
@@ -87,16 +96,12 @@ def _flatten(tensors: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 def _first_prefixed(flat: Mapping[str, Shaped], prefixes: tuple[str, ...]) -> dict[str, Shaped]:
     for prefix in prefixes:
-        found = {_strip(key, prefix): v for key, v in flat.items() if key.startswith(prefix)}
+        # Some tools save `image_proj.image_proj.proj.weight`.
+        begins = re.compile(f"(?:{re.escape(prefix)})+")
+        found = {key[m.end() :]: v for key, v in flat.items() if (m := begins.match(key))}
         if found:
             return found
     return {}
-
-
-def _strip(key: str, prefix: str) -> str:
-    while key.startswith(prefix):  # some tools save `image_proj.image_proj.proj.weight`
-        key = key[len(prefix) :]
-    return key
 
 
 def _xlabs_layers(flat: Mapping[str, Shaped]) -> dict[str, Shaped]:
@@ -107,5 +112,5 @@ def _xlabs_layers(flat: Mapping[str, Shaped]) -> dict[str, Shaped]:
 def _listing(flat: Mapping[str, Shaped]) -> str:
     if not flat:
         return "no tensors"
-    shown = ", ".join(list(flat)[:3])
+    shown = ", ".join(key[:80] for key in list(flat)[:3])
     return f"{len(flat)} tensors such as {shown}"

@@ -26,21 +26,21 @@ def add_image_attention(
     active: ActivePrompts,
     attention: Attention,
 ) -> Tensor:
-    """Text attention plus, for each prompt, its scale times the attention to its tokens.
+    """Text cross-attention plus, for each image prompt, that to its image tokens at its scale.
 
     Args:
-        text: output of the text attention, (batch, queries, width).
+        text: output of the text cross-attention, (batch, queries, width).
         q: the layer's query, same shape.
         grid: height and width of the query grid, needed by masks only.
     """
     out = text
-    for heard in active.prompts:
-        pair = heard.key_values(address, q)
+    for prompt in active.prompts:
+        pair = prompt.key_values(address, q)
         if pair is None:
             continue
-        # Pictures that share their tokens are one long row of queries.
-        folded = q.reshape(len(heard.rows), -1, q.shape[-1])
+        # Pictures that share their image tokens are one long row of queries.
+        folded = q.reshape(len(prompt.rows), -1, q.shape[-1])
         image = attention(folded, *pair, heads).view_as(q)
-        mask = heard.mask_on(grid, q)
+        mask = prompt.mask_on(grid, q)
         out = out + image if mask is None else torch.addcmul(out, image, mask)
     return out

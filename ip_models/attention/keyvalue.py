@@ -1,4 +1,4 @@
-"""Keys and values of all layers for one set of references, projected once."""
+"""Keys and values of the image tokens in all cross-attention layers, projected once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from ..weights.gains import Gain
 from .device_cache import DeviceCache
 
-POSITIVE, NEGATIVE = 0, 1
-SILENT = -1
+COND, UNCOND = 0, 1
+NO_REFERENCE = -1
 _Pair = tuple[Tensor, Tensor]
 _FULL_WIDTH = 1280  # of the widest layers, to which the "C penalty" relates the others
 
@@ -28,11 +28,11 @@ class KvScaling(str, Enum):
 
 
 class Row(NamedTuple):
-    """What one part of the batch, or one picture of it, attends to.
+    """The image tokens that one chunk of the batch, or one picture of it, attends to.
 
     Attributes:
-        source: row of the buffer, or `SILENT`.
-        weight: of this call, on top of the one that is built in.
+        source: row of the buffer, or `NO_REFERENCE`.
+        weight: factor of this call, on top of the scale that is built in.
     """
 
     source: int
@@ -43,10 +43,10 @@ class KeyValues:
     """Keys and values of every layer in one buffer, so that they travel together.
 
     Args:
-        packed: (2 * references, total): the positive rows, then the negative ones; each row holds,
+        packed: (2 * references, total): the rows of cond, then those of uncond; each row holds,
             layer after layer, the key (tokens, width) and then the value of that layer.
         widths: width of each layer, in checkpoint order.
-        tokens: number of tokens in a row.
+        tokens: number of image tokens in a row.
         slope: like `packed`, by how much it grows with the weight of a call; None if it cannot
             change.
     """
@@ -68,7 +68,7 @@ class KeyValues:
 
     @property
     def references(self) -> int:
-        """Number of references that can be heard one by one; 1 if they are joined."""
+        """Number of references that can be attended to one by one; 1 if they are joined."""
         return len(self.packed) // 2
 
     def apart(self, references: int) -> KeyValues:
@@ -86,7 +86,7 @@ class KeyValues:
     def weighted(
         self, gains: Sequence[Gain], scaling: KvScaling = KvScaling.V_ONLY, changing: bool = False
     ) -> KeyValues:
-        """The same with a gain for each layer built in.
+        """The same with scale and block weights, a gain for each layer, built in.
 
         Args:
             scaling: what the factors are multiplied with.
@@ -96,8 +96,8 @@ class KeyValues:
         slopes: list[_Pair] = []
         for i, (gain, _) in enumerate(zip(gains, self.widths, strict=True)):
             key, value = self._layer(self.packed, i)
-            if gain.flipped:
-                key, value = _flip(key), _flip(value)
+            if gain.swapped:
+                key, value = _swap(key), _swap(value)
             pair, slope = _scale(key, value, gain.factor, scaling)
             now.append(pair)
             slopes.append(slope)
@@ -114,7 +114,7 @@ class KeyValues:
 
         Args:
             position: place of the layer in checkpoint order.
-            rows: for each part of the batch, or each picture.
+            rows: for each chunk of the batch, or each picture.
             like: the query; device and dtype of the result are its own.
         """
         where = (like.device, like.dtype)
@@ -122,7 +122,7 @@ class KeyValues:
         return self._layer(moved, position)
 
     def _on(self, device: torch.device, dtype: torch.dtype, rows: tuple[Row, ...]) -> Tensor:
-        sources = tuple(SILENT if row.weight == 0 else row.source for row in rows)
+        sources = tuple(NO_REFERENCE if row.weight == 0 else row.source for row in rows)
         weights = {row.weight for row in rows if row.weight != 0}
         chosen = self._chosen("packed", self.packed, device, dtype, sources)
         if self._slope is None or weights <= {1.0}:
@@ -142,8 +142,8 @@ class KeyValues:
         sources: tuple[int, ...],
     ) -> Tensor:
         def gather() -> Tensor:
-            silence = buffer.new_zeros(1, buffer.shape[1])
-            picked = [silence if i == SILENT else buffer[i : i + 1] for i in sources]
+            zeros = buffer.new_zeros(1, buffer.shape[1])
+            picked = [zeros if i == NO_REFERENCE else buffer[i : i + 1] for i in sources]
             return torch.cat(picked).to(device, dtype)
 
         return self._moved.get((name, device, dtype, sources), gather)
@@ -153,17 +153,17 @@ class KeyValues:
         self._moved.clear()
 
 
-def _flip(rows: Tensor) -> Tensor:
-    """Silence for the positive rows, the positive rows for the negative ones."""
-    positive = rows[: len(rows) // 2]
-    return torch.cat([torch.zeros_like(positive), positive])
+def _swap(rows: Tensor) -> Tensor:
+    """No reference for cond, and the rows of cond for uncond."""
+    cond = rows[: len(rows) // 2]
+    return torch.cat([torch.zeros_like(cond), cond])
 
 
 def _scale(key: Tensor, value: Tensor, factor: float, scaling: KvScaling) -> tuple[_Pair, _Pair]:
-    """Key and value at weight 1, and by how much they grow with the weight."""
+    """Key and value at a weight of 1, and by how much they grow with the weight."""
     if scaling is KvScaling.V_ONLY:
-        loud = value * factor
-        return (key, loud), (torch.zeros_like(key), loud)
+        scaled = value * factor
+        return (key, scaled), (torch.zeros_like(key), scaled)
     if scaling is not KvScaling.K_V:
         factor = factor * key.shape[-1] / _FULL_WIDTH
     both = (key * factor, value * factor)

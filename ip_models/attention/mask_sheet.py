@@ -1,4 +1,4 @@
-"""How each grid of layers hears masks: the very weights of attention, to look at and in words."""
+"""Masks on the query grid of each layer, as they weigh its attention: drawn, and in words."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _FAINT = 0.5  # share of the mask's own greatest value
 _NAMED = 8  # masks by their number
 
 
-class HeardMasks(NamedTuple):
-    """Masks on one grid.
+class GridMasks(NamedTuple):
+    """Masks on the query grid of some layers.
 
     Attributes:
         cells: (masks, height, width), the weight of each query; not always within 0..1.
@@ -35,7 +35,7 @@ class HeardMasks(NamedTuple):
 
 
 class MaskView:
-    """Masks beside what the layers hear of them.
+    """Masks beside what they become on the query grid of each layer.
 
     Args:
         mask: see `RegionMask`.
@@ -48,8 +48,8 @@ class MaskView:
         self._planes = require_mask(mask, "mask")
         region, every = RegionMask(mask, rule, "mask"), tuple(range(len(self._planes)))
         like = torch.zeros(1)
-        self.heard = [
-            HeardMasks(grid, region.on(*grid[:2], like, planes=every).view(-1, *grid[:2]))
+        self.on_grids = [
+            GridMasks(grid, region.on(*grid[:2], like, planes=every).view(-1, *grid[:2]))
             for grid in grids
         ]
 
@@ -70,7 +70,7 @@ class MaskView:
 
     def _tile(self) -> tuple[int, int]:
         """Height and width of every tile; cells of the finest grid are squares if they can be."""
-        height, width, _ = self.heard[0].grid
+        height, width, _ = self.on_grids[0].grid
         long = max(height, width)
         enlarged = -(-_TILE // long) * long
         scale = min(enlarged, _LARGEST_TILE) / long
@@ -79,7 +79,7 @@ class MaskView:
     def _sheet(self, index: int, sides: tuple[int, int]) -> numpy.ndarray:
         plane = self._planes[index]
         tiles = [(tuple(plane.shape), interpolate(plane[None, None], size=sides, mode="area"))]
-        for grid, cells in self.heard:
+        for grid, cells in self.on_grids:
             tiles.append((grid[:2], interpolate(cells[index][None, None], size=sides)))
         (height, width), columns = sides, _columns(len(tiles))
         rows = -(-len(tiles) // columns)
@@ -97,23 +97,23 @@ class MaskView:
         """How much of each grid is open, and what is lost on it."""
         peaks = self._planes.amax(dim=(1, 2))
         black = [i for i, peak in enumerate(peaks.tolist()) if peak < UNSEEN]
-        lines = [self._line(heard, peaks) for heard in self.heard]
+        lines = [self._line(masks, peaks) for masks in self.on_grids]
         if black:
             lines.append(f"{self._which(black)} black: nowhere in the picture it is heard")
         if self.count > MOST_SHEETS:
             lines.append(f"the pictures show the first {MOST_SHEETS} of {self.count} masks")
         return lines
 
-    def _line(self, heard: HeardMasks, peaks: Tensor) -> str:
-        (height, width, layers), cells = heard
-        shares, loudest = cells.mean(dim=(1, 2)), cells.amax(dim=(1, 2))
+    def _line(self, masks: GridMasks, peaks: Tensor) -> str:
+        (height, width, layers), cells = masks
+        shares, left = cells.mean(dim=(1, 2)), cells.amax(dim=(1, 2))
         noun = "layer" if layers == 1 else "layers"
         line = f"{width} x {height}, {layers} {noun}: {_span(shares)} open"
-        faint = (peaks >= UNSEEN) & (loudest < _FAINT * peaks)
+        faint = (peaks >= UNSEEN) & (left < _FAINT * peaks)
         if not bool(faint.any()):
             return line
         which = [i for i, lost in enumerate(faint.tolist()) if lost]
-        most = _percent(float(loudest[faint].max()))
+        most = _percent(float(left[faint].max()))
         return f"{line}; {self._which(which)} almost lost here, no cell hears more than {most}"
 
     def _which(self, numbers: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""Which part of the picture hears the reference, on the grid of each layer."""
+"""Attention masks: where in the picture a reference counts, on the query grid of each layer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class RegionMask:
 
     Args:
         mask: (height, width), (masks, height, width), (masks, 1, height, width),
-            (1, masks, height, width) or (masks, height, width, 1); 0 for silent, 1 for heard.
+            (1, masks, height, width) or (masks, height, width, 1); 1 where the reference has
+            its full scale, 0 where it has none.
 
     Raises:
         BadInput: see `require_mask`.
@@ -73,11 +74,11 @@ class RegionMask:
         crops: tuple[Crop | None, ...] = (None,),
         planes: tuple[int, ...] = (0,),
     ) -> Tensor:
-        """(parts * pictures, height * width, 1), or (1, height * width, 1) where all agree.
+        """(chunks * pictures, height * width, 1), or (1, height * width, 1) where all agree.
 
         Args:
-            crops: for each part of the batch what it covers of the picture, None for all of it.
-            planes: for each picture of a part the mask it hears.
+            crops: for each chunk of the batch what it covers of the picture, None for all of it.
+            planes: for each picture of a chunk the number of its mask.
         """
         key = (height, width, crops, planes, like.device, like.dtype)
         return self._moved.get(
@@ -93,11 +94,11 @@ class RegionMask:
     def _rows(
         self, height: int, width: int, crops: tuple[Crop | None, ...], planes: tuple[int, ...]
     ) -> Tensor:
-        parts = [_inside(crop) for crop in crops]
-        if len(set(parts)) == 1 and len(set(planes)) == 1:
-            parts, planes = parts[:1], planes[:1]
+        inside = [_inside(crop) for crop in crops]
+        if len(set(inside)) == 1 and len(set(planes)) == 1:
+            inside, planes = inside[:1], planes[:1]
         pictures = list(planes)
-        rows = torch.cat([self._prepared(height, width, part)[pictures] for part in parts])
+        rows = torch.cat([self._prepared(height, width, crop)[pictures] for crop in inside])
         return rows[:, :, None]
 
     def _prepared(self, height: int, width: int, crop: Crop | None) -> Tensor:

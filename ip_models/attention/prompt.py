@@ -1,4 +1,19 @@
-"""References as they ride on a MODEL: frozen, stacked, resolved once for each model call."""
+"""Image prompts as a MODEL carries them: frozen, stacked, resolved once for each model call.
+
+Words used here and in nodes/host/model:
+
+    reference     one image prompt embedding (of a picture, a face, or several of them joined)
+    image tokens  what the adapter's projection makes of it; each layer has keys and values of them
+    image prompt  an adapter with its references and settings, as one Apply node puts on a MODEL
+    scale         weight of the cross-attention to the image tokens; factors multiply it: block
+                  weights for each layer, schedules for each step and frame
+    call          one run of the UNet; its batch is made of equal chunks
+    chunk         the share of one conditioning, an entry of the host's `cond_or_uncond`; its
+                  pictures are those of the latent
+    cond, uncond  what a chunk is to classifier-free guidance; each reference has tokens for both
+    window        sigmas at which an image prompt is active (start_percent to end_percent)
+    slot          a layer's entry in the host's `patches_replace["attn2"]`, see `LayerAddress`
+"""
 
 from __future__ import annotations
 
@@ -12,12 +27,12 @@ from torch import Tensor
 
 from ..weights.schedule import Ramp, SigmaWindow
 from ..weights.unet_layers import LayerAddress
-from .keyvalue import SILENT, KeyValues, Row
+from .keyvalue import NO_REFERENCE, KeyValues, Row
 from .masks import Crop, RegionMask
 
 
 class BatchMode(str, Enum):
-    """Which reference, and which mask, each picture of a batch or frame of a video hears."""
+    """Which reference, and which mask, each picture of a batch or frame of a video gets."""
 
     ALL = "all references in every picture"
     REPEAT_LAST = "one per picture, last repeats"
@@ -34,16 +49,17 @@ _PICK: dict[BatchMode, Callable[[int, int, int], int]] = {
 
 
 @dataclass(frozen=True)
-class Part:
+class CondChunk:
     """One conditioning's share of a batch.
 
     Attributes:
-        polarity: `POSITIVE` or `NEGATIVE`.
+        cond_or_uncond: `COND` or `UNCOND`; the host's list of that name holds places in the list of
+            conditionings instead, which some guiders order in another way.
         crop: the part of the picture it is about, None for all of it.
         bindings: the references that were bound to it.
     """
 
-    polarity: int
+    cond_or_uncond: int
     crop: Crop | None = None
     bindings: frozenset[object] = frozenset()
 
@@ -53,14 +69,14 @@ class Call:
     """One call of the model.
 
     Attributes:
-        parts: equal shares of the batch, in its order.
-        frames: place in the whole run of each picture of a part.
+        chunks: in the order of the batch.
+        frames: place in the whole run of each picture of a chunk.
         total: number of pictures in the whole run.
-        sigma: noise level, None if nobody asked for it.
+        sigma: noise level, None if it was not read.
         step, steps: place in the sampler's schedule and its length.
     """
 
-    parts: tuple[Part, ...]
+    chunks: tuple[CondChunk, ...]
     frames: tuple[int, ...] = (0,)
     total: int = 1
     sigma: float | None = None
@@ -74,59 +90,57 @@ class ImagePrompt:
 
     Attributes:
         key_values: with the scale and the block weights built in.
-        positions: place in `key_values` of each layer that is heard.
+        positions: place in `key_values` of each layer whose factor is not 0.
         window: None for the whole run.
         mask: None for the whole picture.
-        label: what to call it in messages.
         steps: factors over the steps of a run.
         frames: factors over the pictures of a batch.
-        batch: which picture hears which reference and mask.
-        binding: heard only by conditionings marked with it; None for all.
+        batch: which picture gets which reference and mask.
+        binding: mark of the conditionings it is for; None for all.
     """
 
     key_values: KeyValues
     positions: Mapping[LayerAddress, int]
     window: SigmaWindow | None = None
     mask: RegionMask | None = None
-    label: str = ""
     steps: tuple[Ramp, ...] = ()
     frames: tuple[Ramp, ...] = ()
     batch: BatchMode = BatchMode.ALL
     binding: object | None = None
 
     @property
-    def timed(self) -> bool:
-        """Whether the noise level has to be known to tell how it is heard."""
+    def needs_sigma(self) -> bool:
+        """Whether it depends on the noise level."""
         return self.window is not None or bool(self.steps)
 
-    def at(self, call: Call) -> HeardPrompt | None:
-        """How it is heard in one call, None if it is not."""
+    def at(self, call: Call) -> ResolvedPrompt | None:
+        """What it is in one call, None if it is not active in it."""
         if self.window and call.sigma is not None and not self.window.contains(call.sigma):
             return None
-        loudness = math.prod(ramp.at(call.step, call.steps) for ramp in self.steps)
-        rows = self._rows(call, loudness)
-        if all(row.source == SILENT or row.weight == 0 for row in rows):
+        step_factor = math.prod(ramp.at(call.step, call.steps) for ramp in self.steps)
+        rows = self._rows(call, step_factor)
+        if all(row.source == NO_REFERENCE or row.weight == 0 for row in rows):
             return None
         if self.mask is None:
-            return HeardPrompt(self, rows)
-        crops = tuple(part.crop for part in call.parts)
-        return HeardPrompt(self, rows, crops, self._pick(call, self.mask.count))
+            return ResolvedPrompt(self, rows)
+        crops = tuple(chunk.crop for chunk in call.chunks)
+        return ResolvedPrompt(self, rows, crops, self._pick(call, self.mask.count))
 
-    def _rows(self, call: Call, loudness: float) -> tuple[Row, ...]:
-        """One row for each part or, if its pictures differ, for each picture."""
+    def _rows(self, call: Call, step_factor: float) -> tuple[Row, ...]:
+        """One row for each chunk or, if its pictures differ, for each picture."""
         count = self.key_values.references
         factors = [
-            loudness * math.prod(ramp.at(frame, call.total) for ramp in self.frames)
+            step_factor * math.prod(ramp.at(frame, call.total) for ramp in self.frames)
             for frame in call.frames
         ]
         pictures = list(zip(self._pick(call, count), factors, strict=True))
         if len(set(pictures)) == 1:
             pictures = pictures[:1]
         return tuple(
-            Row(part.polarity * count + reference, factor)
-            if self.binding is None or self.binding in part.bindings
-            else Row(SILENT)
-            for part in call.parts
+            Row(chunk.cond_or_uncond * count + reference, factor)
+            if self.binding is None or self.binding in chunk.bindings
+            else Row(NO_REFERENCE)
+            for chunk in call.chunks
             for reference, factor in pictures
         )
 
@@ -142,13 +156,13 @@ class ImagePrompt:
 
 
 @dataclass(frozen=True, eq=False)
-class HeardPrompt:
+class ResolvedPrompt:
     """An image prompt in one model call.
 
     Attributes:
         rows: what each equal share of the batch attends to.
         crops: part of the picture of each conditioning; used with a mask only.
-        planes: mask of each picture of a part; used with a mask only.
+        planes: mask of each picture of a chunk; used with a mask only.
     """
 
     prompt: ImagePrompt
@@ -157,7 +171,7 @@ class HeardPrompt:
     planes: tuple[int, ...] = (0,)
 
     def key_values(self, address: LayerAddress, like: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Key and value of a layer, (len(rows), tokens, width), None if the layer is silent."""
+        """Key and value of a layer, (len(rows), tokens, width), None if it is not in use."""
         position = self.prompt.positions.get(address)
         if position is None:
             return None
@@ -172,9 +186,9 @@ class HeardPrompt:
 
 @dataclass(frozen=True, eq=False)
 class ActivePrompts:
-    """What one model call hears, resolved once before its first layer."""
+    """The image prompts of one model call, resolved once before its first layer."""
 
-    prompts: tuple[HeardPrompt, ...]
+    prompts: tuple[ResolvedPrompt, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,9 +202,9 @@ class PromptStack:
         return PromptStack((*self.prompts, *prompts))
 
     @property
-    def timed(self) -> bool:
-        """Whether the noise level has to be known to tell who is heard."""
-        return any(prompt.timed for prompt in self.prompts)
+    def needs_sigma(self) -> bool:
+        """Whether any of them depends on the noise level."""
+        return any(prompt.needs_sigma for prompt in self.prompts)
 
     def under(self, to_sigma: Callable[[float], float]) -> PromptStack:
         """The same with windows for another noise schedule."""
@@ -204,9 +218,9 @@ class PromptStack:
         )
 
     def at(self, call: Call) -> ActivePrompts:
-        """What is heard in one call, whose noise level may be None unless `timed`."""
-        heard = (prompt.at(call) for prompt in self.prompts)
-        return ActivePrompts(tuple(prompt for prompt in heard if prompt is not None))
+        """What is active in one call, whose noise level may be None unless `needs_sigma`."""
+        resolved = (prompt.at(call) for prompt in self.prompts)
+        return ActivePrompts(tuple(prompt for prompt in resolved if prompt is not None))
 
     def cleanup(self) -> None:
         """Called by the host after each sampling run."""

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from ..errors import BadInput
 
+Picture = NDArray[numpy.uint8]
+
 
 class Fit(str, Enum):
     """How a picture of any shape becomes a square."""
@@ -125,11 +127,16 @@ def cover(image: Image.Image, size: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
+def with_long_side(image: Image.Image, size: int) -> Image.Image:
+    """The picture with a long side of `size`."""
+    width, height = (max(round(side * size / max(image.size)), 1) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
 def _padded(image: Image.Image, colour: tuple[int, ...], size: int) -> Image.Image:
-    long, side = max(image.size), square_side(image.size, Fit.PAD, size)
-    if side < long:
-        width, height = (max(round(one * side / long), 1) for one in image.size)
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    side = square_side(image.size, Fit.PAD, size)
+    if side < max(image.size):
+        image = with_long_side(image, side)
     canvas = Image.new("RGB", (side, side), colour)  # pyright: ignore[reportArgumentType]
     canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return canvas
@@ -189,6 +196,3 @@ def _rgb(images: Tensor) -> Tensor:
     if images.shape[-1] >= 3:
         return images[..., :3]
     return images[..., :1].expand(*images.shape[:-1], 3)
-
-
-Picture = NDArray[numpy.uint8]

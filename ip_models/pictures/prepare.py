@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import BadInput
 from ..inputs import within
-from .fit import Fit, cover, fit_one
+from .fit import Fit, cover, fit_one, with_long_side
 from .sharpen import sharpen
 
 Colour = tuple[float, ...]
@@ -134,9 +134,7 @@ def _framed(
 ) -> Image.Image:
     size = wanted.size
     if wanted.framing is Framing.LONG_SIDE:
-        long = max(image.size)
-        width, height = (max(round(side * size / long), 1) for side in image.size)
-        return image.resize((width, height), Image.Resampling.BICUBIC)
+        return with_long_side(image, size)
     if wanted.framing is Framing.CROP_FACE:
         return _around(image, size, centre or (image.width / 2, image.height / 2))
     if wanted.framing is Framing.PAD and ground in (Ground.EDGE, Ground.BLUR):

@@ -15,22 +15,22 @@ CHUNK = 8
 
 
 @dataclass(frozen=True)
-class Manner:
+class EncodeOptions:
     """How pictures go through an encoder.
 
     Attributes:
         tiling: closer looks at parts of each picture.
-        at_once: squares that the encoder gets together, 0 for the usual number.
+        batch_size: squares that the encoder gets together, 0 for the usual number.
     """
 
     fit: Fit
     tiling: Tiling = Tiling()
-    at_once: int = 0
+    batch_size: int = 0
 
     @property
     def chunk(self) -> int:
         """Squares that the encoder gets together."""
-        return self.at_once or CHUNK
+        return self.batch_size or CHUNK
 
     @property
     def tile_steps(self) -> int:
@@ -38,7 +38,7 @@ class Manner:
         return -(-(self.tiling.count**2) // self.chunk) if self.tiling.used else 0
 
     def steps(self, count: int) -> int:
-        """Runs for whole pictures."""
+        """Runs for pictures without their tiles."""
         return -(-count // self.chunk)
 
 
@@ -51,32 +51,32 @@ class Squares:
         colour: of bars, in 0..1.
     """
 
-    manner: Manner
+    options: EncodeOptions
     size: int
     colour: tuple[float, ...]
 
-    def wholes(self, images: Tensor) -> Iterator[Tensor]:
-        """Whole pictures, chunk by chunk."""
-        for chunk in images.split(self.manner.chunk):
-            yield fit_images(chunk, self.size, self.manner.fit, self.colour)
+    def pictures(self, images: Tensor) -> Iterator[Tensor]:
+        """Each picture as one square, chunk by chunk."""
+        for chunk in images.split(self.options.chunk):
+            yield fit_images(chunk, self.size, self.options.fit, self.colour)
 
     def large(self, image: Tensor) -> Tensor:
         """The square that the tiles of a picture are cut from, (side, side, 3) of 8 bits."""
-        (height, width), fit = image.shape[:2], self.manner.fit
-        side = square_side((width, height), fit, self.manner.tiling.count * self.size)
+        (height, width), fit = image.shape[:2], self.options.fit
+        side = square_side((width, height), fit, self.options.tiling.count * self.size)
         return fit_bytes(image[None], side, fit, self.colour)[0]
 
     def tiles(self, square: Tensor) -> Iterator[Tensor]:
         """Its tiles, chunk by chunk."""
-        boxes = iter(self.manner.tiling.boxes)
-        while some := list(islice(boxes, self.manner.chunk)):
+        boxes = iter(self.options.tiling.boxes)
+        while some := list(islice(boxes, self.options.chunk)):
             yield cut(square, some, self.size)
 
     def every(self, images: Tensor) -> Iterator[Tensor]:
-        """One by one in the order in which the encoder gets them: wholes, then all tiles."""
-        for chunk in self.wholes(images):
+        """One by one in the order in which the encoder gets them: pictures, then all tiles."""
+        for chunk in self.pictures(images):
             yield from chunk
-        if self.manner.tiling.used:
+        if self.options.tiling.used:
             for image in images:
                 for chunk in self.tiles(self.large(image)):
                     yield from chunk

@@ -34,7 +34,7 @@ class TileMerge(str, Enum):
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a picture is cut and heard.
+    """How a picture is cut, and what its tiles are for.
 
     Attributes:
         count: tiles along each side; 1 is the whole picture alone.
@@ -128,7 +128,7 @@ def _one_by_one(
 
 
 def coverage(tiling: Tiling, grid: int) -> list[Tensor]:
-    """For each tile along a side (grid, grid): how much a cell of the picture hears of its tokens.
+    """For each tile along a side (grid, grid): how much its tokens count in a cell.
 
     The rows of all tiles together sum to 1.
     """

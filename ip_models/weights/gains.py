@@ -1,4 +1,4 @@
-"""How loud a reference is: for each layer, at each step and in each frame."""
+"""Factors of the scale: for each layer, at each step and in each frame."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .unet_layers import LayerAddress
 
 
 class Gain(NamedTuple):
-    """What one layer makes of a reference.
+    """What one cross-attention layer makes of a reference.
 
     Attributes:
         factor: multiplied with the scale.
-        flipped: the positive prompt hears nothing and the negative prompt hears the reference, so
-            that guidance pushes away from it.
+        swapped: uncond gets the image tokens of cond, and cond gets no reference, so that guidance
+            pushes away from it.
     """
 
     factor: float = 1.0
-    flipped: bool = False
+    swapped: bool = False
 
 
 class BlockRule(Protocol):
@@ -44,7 +44,7 @@ class BlockRule(Protocol):
 
 @dataclass(frozen=True)
 class Weights:
-    """A product of rules; with none of them every layer hears the reference in full.
+    """A product of rules; with none of them every layer has the full scale.
 
     Attributes:
         blocks: factors for layers.
@@ -57,7 +57,7 @@ class Weights:
     frames: tuple[Ramp, ...] = ()
 
     def times(self, other: Weights) -> Weights:
-        """Both at once: factors multiply, and what either flips is flipped."""
+        """Both at once: factors multiply, and what either swaps is swapped."""
         return Weights(
             self.blocks + other.blocks, self.steps + other.steps, self.frames + other.frames
         )
@@ -70,7 +70,7 @@ class Weights:
         for rule in self.blocks:
             more = rule.gains(layers, reference, references)
             product = [
-                Gain(one.factor * other.factor, one.flipped or other.flipped)
+                Gain(one.factor * other.factor, one.swapped or other.swapped)
                 for one, other in zip(product, more, strict=True)
             ]
         return product

@@ -1,4 +1,4 @@
-"""The parts of SD1.5 and SDXL that hear a reference, and what a rule makes of each."""
+"""The transformers of SD1.5 and SDXL with cross-attention, and the factor a rule gives to each."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypedDict
 
 from .gains import BlockRule
-from .presets import PRESETS, preset
 from .unet_layers import LayerAddress, transformers
 
 
-class Part(TypedDict):
+class TransformerInfo(TypedDict):
     """A transformer as the editor draws it.
 
     Attributes:
         block: "input", "middle" or "output".
         name: diffusers' name of its block, e.g. "up.block_0", as the user may write it.
         layers: number of layers.
-        pixels: side of the square of the picture that one token of it covers.
+        pixels: side of the square of the picture that one of its queries covers.
     """
 
     block: str
@@ -26,8 +25,13 @@ class Part(TypedDict):
     pixels: int
 
 
-class Heard(TypedDict):
-    """Factors by transformer and layer, and which transformers push away."""
+class TransformerFactors(TypedDict):
+    """What a rule makes of a reference; the browser reads it under these names.
+
+    Attributes:
+        factors: by transformer and layer.
+        flipped: for each transformer whether cond and uncond are swapped, see `Gain`.
+    """
 
     factors: list[list[float]]
     flipped: list[bool]
@@ -39,7 +43,7 @@ class _Unet(NamedTuple):
     stacks: tuple[tuple[str, tuple[int, ...], int], ...]
 
 
-# Blocks with image attention in the order in which they run: kind, the host's numbers, layers in
+# Blocks with cross-attention in the order in which they run: kind, the host's numbers, layers in
 # each. SD2 is laid out as SD1.5, Kolors as SDXL.
 _UNETS = {
     "SD1.5": _Unet(
@@ -80,28 +84,29 @@ def layers_of(family: str) -> list[LayerAddress]:
     ]
 
 
-def parts(family: str) -> list[Part]:
+def transformer_infos(family: str) -> list[TransformerInfo]:
     """The transformers in the order in which they run."""
     deepest = _UNETS[family].levels - 1
-    found: list[Part] = []
+    infos: list[TransformerInfo] = []
     for (stage, level, _), stack in transformers(layers_of(family)).items():
         depth = {"down": level, "mid": deepest, "up": deepest - level}[stage]
         name = stage if stage == "mid" else f"{stage}.block_{level}"
         pixels = _LATENT * 2**depth
-        found.append(Part(block=stack[0].block, name=name, layers=len(stack), pixels=pixels))
-    return found
+        block, layers = stack[0].block, len(stack)
+        infos.append(TransformerInfo(block=block, name=name, layers=layers, pixels=pixels))
+    return infos
 
 
 def depths(family: str) -> list[int]:
     """For each layer in the order in which they run, how often the latent was halved before it."""
     return [
-        (part["pixels"] // _LATENT).bit_length() - 1
-        for part in parts(family)
-        for _ in range(part["layers"])
+        (info["pixels"] // _LATENT).bit_length() - 1
+        for info in transformer_infos(family)
+        for _ in range(info["layers"])
     ]
 
 
-def heard(rule: BlockRule, family: str, references: int = 1) -> Heard:
+def transformer_factors(rule: BlockRule, family: str, references: int = 1) -> TransformerFactors:
     """What a rule makes of the first of so many masked references.
 
     Raises:
@@ -110,22 +115,10 @@ def heard(rule: BlockRule, family: str, references: int = 1) -> Heard:
     layers = layers_of(family)
     gain_of = dict(zip(layers, rule.gains(layers, 0, references), strict=True))
     stacks = [[gain_of[layer] for layer in stack] for stack in transformers(layers).values()]
-    return Heard(
+    return TransformerFactors(
         factors=[[gain.factor for gain in stack] for stack in stacks],
-        flipped=[any(gain.flipped for gain in stack) for stack in stacks],
+        flipped=[any(gain.swapped for gain in stack) for stack in stacks],
     )
-
-
-def presets_heard(composition: float, boost: float) -> dict[str, dict[str, Heard]]:
-    """All presets in all families.
-
-    Raises:
-        BadInput: a factor is not finite.
-    """
-    return {
-        name: {family: heard(preset(name, composition, boost), family) for family in FAMILIES}
-        for name in PRESETS
-    }
 
 
 class LayerGrid(NamedTuple):

@@ -30,13 +30,13 @@ _KINDS: dict[str, dict[str, float]] = {
 }
 
 
-class _Part(NamedTuple):
+class _Group(NamedTuple):
     """Transformers of one gain, by ComfyUI's `transformer_index`."""
 
     numbers: Iterable[int]
     knob: Literal["weight", "composition", "boost"] = "weight"
     times: float = 1.0
-    flipped: bool = False
+    swapped: bool = False
 
 
 # Number of transformers; SD2 has those of SD1.5.
@@ -45,67 +45,67 @@ _SD1_STYLE = (*range(4), *range(9, 16))
 _SD1_BUT_COMPOSITION = (*range(4), *range(6, 16))
 _SDXL_BUT_COMPOSITION = (*range(3), *range(4, 11))
 
-# Transformers without a part are silent.
-_LISTS: dict[str, dict[int, tuple[_Part, ...]]] = {
+# Transformers that are in no group get a factor of 0.
+_LISTS: dict[str, dict[int, tuple[_Group, ...]]] = {
     "style transfer": {
-        _SD1: (_Part(_SD1_STYLE),),
-        _SDXL: (_Part([6]),),
+        _SD1: (_Group(_SD1_STYLE),),
+        _SDXL: (_Group([6]),),
     },
     "composition": {
-        _SD1: (_Part([4], times=0.25), _Part([5])),
-        _SDXL: (_Part([3]),),
+        _SD1: (_Group([4], times=0.25), _Group([5])),
+        _SDXL: (_Group([3]),),
     },
     "strong style transfer": {
-        _SD1: (_Part(_SD1_BUT_COMPOSITION),),
-        _SDXL: (_Part(_SDXL_BUT_COMPOSITION),),
+        _SD1: (_Group(_SD1_BUT_COMPOSITION),),
+        _SDXL: (_Group(_SDXL_BUT_COMPOSITION),),
     },
     "style and composition": {
         _SD1: (
-            _Part(_SD1_STYLE),
-            _Part([4], "composition", 0.25),
-            _Part([5], "composition"),
+            _Group(_SD1_STYLE),
+            _Group([4], "composition", 0.25),
+            _Group([5], "composition"),
         ),
-        _SDXL: (_Part([6]), _Part([3], "composition")),
+        _SDXL: (_Group([6]), _Group([3], "composition")),
     },
     "strong style and composition": {
-        _SD1: (_Part(_SD1_BUT_COMPOSITION), _Part([4, 5], "composition")),
-        _SDXL: (_Part(_SDXL_BUT_COMPOSITION), _Part([3], "composition")),
+        _SD1: (_Group(_SD1_BUT_COMPOSITION), _Group([4, 5], "composition")),
+        _SDXL: (_Group(_SDXL_BUT_COMPOSITION), _Group([3], "composition")),
     },
     "style transfer precise": {
         _SD1: (
-            _Part(_SD1_STYLE),
-            _Part([4], "boost", 0.25, flipped=True),
-            _Part([5], "boost", flipped=True),
+            _Group(_SD1_STYLE),
+            _Group([4], "boost", 0.25, swapped=True),
+            _Group([5], "boost", swapped=True),
         ),
-        _SDXL: (_Part([6]), _Part([3], "boost", flipped=True)),
+        _SDXL: (_Group([6]), _Group([3], "boost", swapped=True)),
     },
     "composition precise": {
         _SD1: (
-            _Part([4], times=0.25),
-            _Part([5]),
-            _Part(_SD1_STYLE, "boost", flipped=True),
-            _Part([6, 7, 8], "boost", 0.1, flipped=True),
+            _Group([4], times=0.25),
+            _Group([5]),
+            _Group(_SD1_STYLE, "boost", swapped=True),
+            _Group([6, 7, 8], "boost", 0.1, swapped=True),
         ),
         _SDXL: (
-            _Part([3]),
-            _Part([6], "boost", flipped=True),
-            _Part([0, 1, 2, 4, 5, 7, 8, 9, 10], "boost", 0.1, flipped=True),
+            _Group([3]),
+            _Group([6], "boost", swapped=True),
+            _Group([0, 1, 2, 4, 5, 7, 8, 9, 10], "boost", 0.1, swapped=True),
         ),
     },
     # The paper's blocks, up.block_0 number 1 and down.block_2 number 1, are those of SDXL. SD1.5
     # has no attention in up.block_0; there style is up.block_1 and layout down.block_2 with mid,
     # as in InvokeAI. These three are plain on and off, as diffusers' scales are.
     "InstantStyle style": {
-        _SD1: (_Part([7, 8, 9]),),
-        _SDXL: (_Part([6]),),
+        _SD1: (_Group([7, 8, 9]),),
+        _SDXL: (_Group([6]),),
     },
     "InstantStyle layout": {
-        _SD1: (_Part([4, 5, 6]),),
-        _SDXL: (_Part([3]),),
+        _SD1: (_Group([4, 5, 6]),),
+        _SDXL: (_Group([3]),),
     },
     "InstantStyle style and layout": {
-        _SD1: (_Part(range(4, 10)),),
-        _SDXL: (_Part([3, 6]),),
+        _SD1: (_Group(range(4, 10)),),
+        _SDXL: (_Group([3, 6]),),
     },
 }
 
@@ -129,20 +129,20 @@ class Preset:
     def gains(
         self, layers: Sequence[LayerAddress], reference: int, references: int
     ) -> Sequence[Gain]:
-        """See `BlockRule.gains`; all references are heard alike.
+        """See `BlockRule.gains`; all references have the same gains.
 
         Raises:
             BadInput: the preset lists transformers of other models than this one.
         """
         stacks = list(transformers(layers).values())
         if self.name in _LISTS:
-            heard = self._listed(len(stacks))
+            gains = self._listed(len(stacks))
         elif self.name in _KINDS:
-            heard = _by_kind(_KINDS[self.name], stacks)
+            gains = _by_kind(_KINDS[self.name], stacks)
         else:
-            heard = _along(_CURVES[self.name], len(stacks))
+            gains = _along(_CURVES[self.name], len(stacks))
         gain_of = {
-            layer: heard.get(number, Gain(0.0))
+            layer: gains.get(number, Gain(0.0))
             for number, stack in enumerate(stacks)
             for layer in stack
         }
@@ -158,9 +158,9 @@ class Preset:
             )
         knobs = {"weight": 1.0, "composition": self.composition, "boost": self.boost}
         return {
-            number: Gain(part.times * knobs[part.knob], part.flipped)
-            for part in tables[count]
-            for number in part.numbers
+            number: Gain(group.times * knobs[group.knob], group.swapped)
+            for group in tables[count]
+            for number in group.numbers
         }
 
 

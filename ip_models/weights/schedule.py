@@ -1,4 +1,4 @@
-"""During which steps a reference is heard, and how loud over steps and frames."""
+"""During which steps a reference is active, and the factor of its scale over steps and frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import BadInput
 
 @dataclass(frozen=True)
 class SigmaWindow:
-    """Noise levels from `start` down to `end`, both included.
+    """Noise levels (sigmas) from `start` down to `end`, both included.
 
     Attributes:
         percents: the part of the run the levels were made from, to make them anew when the model's

@@ -17,8 +17,10 @@ Level = float | tuple[float, ...]
 """One factor, or one for each masked reference."""
 
 _LARGEST = 1e6
+_LONGEST = 100_000  # characters; factors of 50 references for all of SDXL are about 20,000
 _FORMS = 'they are written like 0:1.0, 3:0.5 or like {"up": {"block_0": [0, 1, 0]}}'
-_NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+# There is one way only to read a row of digits: with two, it takes the square of its length.
+_NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _ENTRY = re.compile(rf"([0-9]{{1,9}})(?:\.([0-9]{{1,9}}))?\s*:\s*({_NUMBER})")
 _BLOCK = re.compile(r"block_(0|[1-9][0-9]{0,8})")
 _STAGES = ("down", "mid", "up")
@@ -34,13 +36,13 @@ class AllLayers:
         self, layers: Sequence[LayerAddress], reference: int, references: int
     ) -> Sequence[Gain]:
         """See `BlockRule.gains`."""
-        factor = _heard(self.level, "all blocks", reference, references)
+        factor = _for_reference(self.level, "all blocks", reference, references)
         return [Gain(factor)] * len(layers)
 
 
 @dataclass(frozen=True)
 class NumberedLayers:
-    """Factors by ComfyUI's `transformer_index`; layers not named are silent.
+    """Factors by ComfyUI's `transformer_index`; layers not named have a factor of 0.
 
     Attributes:
         factors: for (transformer, layer), or for (transformer, None) and thereby those of its
@@ -54,7 +56,7 @@ class NumberedLayers:
     ) -> Sequence[Gain]:
         """See `BlockRule.gains`."""
         stacks = list(transformers(layers).values())
-        heard: dict[LayerAddress, float] = {}
+        factors: dict[LayerAddress, float] = {}
         # Whole transformers first, so that single layers have the last word.
         for (number, layer), factor in sorted(self.factors, key=lambda f: f[0][1] is not None):
             _check_number(number, len(stacks), f"transformer {number}", "this model", "transformer")
@@ -63,13 +65,13 @@ class NumberedLayers:
                 name = f"layer {layer} of transformer {number}"
                 _check_number(layer, len(stack), name, "that transformer of this model", "layer")
                 stack = [stack[layer]]
-            heard |= dict.fromkeys(stack, factor)
-        return [Gain(heard.get(layer, 0.0)) for layer in layers]
+            factors |= dict.fromkeys(stack, factor)
+        return [Gain(factors.get(layer, 0.0)) for layer in layers]
 
 
 @dataclass(frozen=True)
 class NamedBlocks:
-    """Levels by diffusers' names of blocks; blocks not named are silent.
+    """Levels by diffusers' names of blocks; blocks not named have a factor of 0.
 
     Attributes:
         levels: for "down", "up", "mid" or e.g. "down.block_1"; one for all transformers of each
@@ -83,13 +85,14 @@ class NamedBlocks:
     ) -> Sequence[Gain]:
         """See `BlockRule.gains`."""
         blocks = _blocks(layers)
-        heard: dict[LayerAddress, float] = {}
+        factors: dict[LayerAddress, float] = {}
         for key, levels in self.levels:
             for name in _named(key, blocks):
                 stacks = blocks[name]
                 for stack, level in zip(stacks, _spread(levels, name, len(stacks)), strict=True):
-                    heard |= dict.fromkeys(stack, _heard(level, name, reference, references))
-        return [Gain(heard.get(layer, 0.0)) for layer in layers]
+                    factor = _for_reference(level, name, reference, references)
+                    factors |= dict.fromkeys(stack, factor)
+        return [Gain(factors.get(layer, 0.0)) for layer in layers]
 
 
 def parse_blocks(text: str) -> BlockRule:
@@ -104,6 +107,12 @@ def parse_blocks(text: str) -> BlockRule:
         BadInput: the text is wrong whatever the model is.
     """
     text = text.strip()
+    if len(text) > _LONGEST:
+        raise BadInput(
+            f"the text of the weights is {len(text):,} characters long",
+            f"no more than {_LONGEST:,} are read",
+            "Leave out what repeats itself",
+        )
     if not text.replace(",", " ").strip():
         raise BadInput("the block weights are empty", _FORMS, "Write some, or choose a preset")
     if text[0] in "{[" or ":" not in text:
@@ -234,7 +243,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:56]} ..."
 
 
-def _heard(level: Level, where: str, reference: int, references: int) -> float:
+def _for_reference(level: Level, where: str, reference: int, references: int) -> float:
     if not isinstance(level, tuple):
         return level
     if len(level) != references:
@@ -269,7 +278,7 @@ def _blocks(layers: Sequence[LayerAddress]) -> dict[str, list[list[LayerAddress]
 def _named(key: str, blocks: dict[str, list[list[LayerAddress]]]) -> list[str]:
     named = [name for name in blocks if name == key or name.startswith(f"{key}.")]
     if not named:
-        # diffusers ignores such a key, so that the adapter goes silent without a word.
+        # diffusers ignores such a key, so that the adapter has no effect and no message says why.
         raise BadInput(
             f"the block weights name {key}, which has no image attention",
             f"in this model {', '.join(blocks)} have it",

@@ -1,4 +1,4 @@
-"""Where image attention sits in a UNet, derived from the names of its modules."""
+"""Which cross-attention layers (attn2) a UNet has, derived from the names of its modules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import NamedTuple
 
 
 class LayerAddress(NamedTuple):
-    """A cross-attention layer as ComfyUI announces it to patches."""
+    """A cross-attention layer as ComfyUI announces it to patches.
+
+    Attributes:
+        block, number: the host's `block`, e.g. ("input", 4).
+        layer: the transformer block in it, the host's `block_index`.
+    """
 
     block: str
     number: int

@@ -19,7 +19,7 @@ _FEW, _MANY = 2, 3
 _KERNELS_PER_LAYER = 2
 HEADER = ["case", "layers", "kernels", "products", "syncs", "+kernels", "+syncs", "once"]
 LEGEND = (
-    "layers: cross-attention layers in which the reference is heard, of those there are\n"
+    "layers: cross-attention layers in which the reference is used, of those there are\n"
     "kernels, products (K/V projections): for each of these layers and adapter in each UNet call\n"
     "syncs: for each of these layers; +kernels, +syncs: what remains of a call besides\n"
     "once: kernels for each run of the sampler, mostly to move keys and values"
@@ -32,7 +32,7 @@ class Case:
 
     Attributes:
         kinds: adapters that are applied one after the other.
-        silent: the references are never heard, because their window is closed.
+        closed: the references are never active, because their window is closed.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Case:
     how: How = field(default_factory=How)
     references: int = 1
     batch: int = 1
-    silent: bool = False
+    closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,35 +52,35 @@ class Cost:
         step: for each step.
         once: for each run besides its steps.
         layers: cross-attention layers of the UNet.
-        heard: image attentions in each call of the UNet, over all adapters.
+        image_attentions: those of each call of the UNet, over all adapters.
     """
 
     case: Case
     step: Counts
     once: Counts
     layers: int
-    heard: int
+    image_attentions: int
 
     def row(self) -> list[str]:
         """Cells under `HEADER`."""
         adapters = len(self.case.kinds)
-        kernels, more_kernels = _split(self.step.kernels, self.heard)
-        products, _ = _split(self.step.products, self.heard)
-        syncs, more_syncs = _split(self.step.syncs, self.heard // adapters)
+        kernels, more_kernels = _split(self.step.kernels, self.image_attentions)
+        products, _ = _split(self.step.products, self.image_attentions)
+        syncs, more_syncs = _split(self.step.syncs, self.image_attentions // adapters)
         counts = (kernels, products, syncs, more_kernels, more_syncs)
-        # Only some of the steps of a window are heard, so the rest of a run is not its fixed part.
+        # Only some of the steps lie in a window, so the rest of a run is not its fixed part.
         once = "-" if self.case.how.windowed else number(self.once.kernels)
-        layers = f"{self.heard // adapters}/{self.layers}"
+        layers = f"{self.image_attentions // adapters}/{self.layers}"
         return [self.case.name, layers, *(number(count) for count in counts), once]
 
     def checks(self) -> list[Check]:
         """The promises for this case."""
         name, adapters = self.case.name, len(self.case.kinds)
-        expected = 0 if self.case.silent else self.layers * adapters
+        expected = 0 if self.case.closed else self.layers * adapters
         read = 1 if self.case.how.windowed else 0
         kernels = _KERNELS_PER_LAYER * expected + read
         return [
-            Check(f"{name}: layers left out", abs(expected - self.heard), 0),
+            Check(f"{name}: layers left out", abs(expected - self.image_attentions), 0),
             Check(f"{name}: extra kernels a call", self.step.kernels, kernels),
             Check(f"{name}: extra products a call", self.step.products, 0),
             Check(f"{name}: extra syncs a call", self.step.syncs, read),
@@ -95,7 +95,7 @@ def _split(count: float, parts: int) -> tuple[float, float]:
 
 def cases(family: str) -> list[Case]:
     """Everything that is counted for a family."""
-    # Ends before the last step, so that all other steps of any number of them are heard.
+    # Ends before the last step, so that all other steps of any number of them lie in it.
     window = How(start=0.0, end=0.9995)
     mask = torch.linspace(0, 1, 40).expand(1, 30, 40)
 
@@ -107,7 +107,7 @@ def cases(family: str) -> list[Case]:
         case("plus"),
         case("plus, 3 references, batch 2", references=3, batch=2),
         case("plus, window", how=window),
-        case("plus, closed window", how=How(start=0.0, end=0.0), silent=True),
+        case("plus, closed window", how=How(start=0.0, end=0.0), closed=True),
         case("plus, mask", how=How(mask=mask)),
         case("plus and standard", "plus", "standard"),
         case("plus and standard, masks", "plus", "standard", how=How(mask=mask)),

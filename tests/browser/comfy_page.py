@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from conftest import BROWSER
 from kit.server.live import Client
-from playwright.sync_api import Browser, Locator, Page, Playwright
+from playwright.sync_api import Browser, Locator, Page, Playwright, Request, Route
 
 Graph = dict[str, Any]
 LOCAL = ("127.0.0.1", "localhost")
+MEANINGS = re.compile("/ipadapter/(weights|schedule)$")
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Notification.ShowVersionUpdates": False,
@@ -92,11 +96,17 @@ class ComfyPage:
 
     Attributes:
         vue: whether nodes are drawn by Vue ("Nodes 2.0") and not on the canvas.
+        file: the file of tests that uses the tab.
+        asked: what the editors have asked the server about widgets, since `clear`.
     """
 
     def __init__(self, client: Client, browser: Browser, vue: bool) -> None:
         self.vue = vue
+        self.file: Path | None = None
         self.complaints: list[str] = []
+        self.asked: list[str] = []
+        self._unanswered: set[Request] = set()
+        self._holding = False
         self._not_ours: set[str] = set()
         settings = SETTINGS | {"Comfy.VueNodes.Enabled": vue}
         assert client.post("/settings", settings)[0] == 200
@@ -104,6 +114,9 @@ class ComfyPage:
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=client.address)
         self.page: Page = context.new_page()
         self.page.set_default_timeout(30_000)
+        self.page.on("request", self._asks)
+        for answered in ("requestfinished", "requestfailed"):
+            self.page.on(answered, lambda request: self._unanswered.discard(request))
         self.page.route(lambda url: not self._is_local(url), self._foreign)
         self.page.goto(client.address, wait_until="domcontentloaded", timeout=120_000)
         ready = (
@@ -134,13 +147,43 @@ class ComfyPage:
         if message.type == "error" and not any(url in message.text for url in self._not_ours):
             self.complaints.append(message.text)
 
+    def _asks(self, request: Request) -> None:
+        if MEANINGS.search(request.url):
+            self.asked.append(request.post_data or "")
+            self._unanswered.add(request)
+
     def settle(self) -> None:
-        """Let the frames pass in which the host redraws."""
+        """Let the server answer the editors, and the frames pass in which the host redraws."""
         self.page.evaluate(FRAMES)
+        while self._unanswered and not self._holding:
+            self.page.wait_for_timeout(10)
+            self.page.evaluate(FRAMES)
+
+    @contextmanager
+    def silent_server(self) -> Iterator[list[Route]]:
+        """The server leaves editors without an answer; in the end it answers all."""
+        held: list[Route] = []
+        self._holding = True
+        self.page.route(MEANINGS, lambda route: held.append(route))
+        try:
+            yield held
+        finally:
+            self.page.unroute(MEANINGS)
+            for route in held:
+                route.continue_()
+            self._holding = False
+        self.settle()
+
+    def used_by(self, file: Path) -> None:
+        """What the last file of tests had on the server, the next one must not be offered."""
+        if file != self.file:
+            self.page.evaluate("() => window.app.reloadNodeDefs()")
+            self.file = file
 
     def clear(self) -> None:
         self.page.evaluate(CLEAR)
         self.settle()
+        self.asked.clear()
 
     def add(self, kind: str, **widgets: Any) -> str:
         node = self.page.evaluate(ADD, [kind, widgets])

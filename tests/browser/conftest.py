@@ -1,5 +1,7 @@
 """One server and one browser for all browser tests, a tab for each way of drawing nodes.
 
+They go with the last of these tests: an open page works on though nobody looks.
+
 The front end is the installed one, or the one in the folder named by COMFYUI_FRONT_END.
 """
 
@@ -12,11 +14,11 @@ import pytest
 from comfy_page import ComfyPage, launch
 from kit.server import live
 from kit.server.live import Client
-from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from playwright.sync_api import Browser, sync_playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def editor_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     base = tmp_path_factory.mktemp("editor")
     (base / "models" / "ipadapter").mkdir(parents=True)
@@ -27,7 +29,7 @@ def editor_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = launch(playwright)
@@ -35,7 +37,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session", params=[False, True], ids=["canvas", "vue"])
+@pytest.fixture(scope="package", params=[False, True], ids=["canvas", "vue"])
 def tab(
     request: pytest.FixtureRequest, editor_server: Client, browser: Browser
 ) -> Iterator[ComfyPage]:
@@ -45,8 +47,9 @@ def tab(
 
 
 @pytest.fixture
-def comfy(tab: ComfyPage) -> Iterator[ComfyPage]:
+def comfy(tab: ComfyPage, request: pytest.FixtureRequest) -> Iterator[ComfyPage]:
     """An empty graph; afterwards nothing may have been complained about."""
+    tab.used_by(request.path)
     tab.clear()
     tab.complaints.clear()
     yield tab

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import urllib.error
 from typing import Any
 
 import pytest
-from comfy_page import ComfyPage
+from comfy_page import MEANINGS, ComfyPage
 from kit.server.live import Client
-from pack.ip_models.weights.outline import heard
+from pack.ip_models.weights.outline import transformer_factors
 from pack.ip_models.weights.presets import preset
 from pack.ip_models.weights.text import parse_blocks
 from playwright.sync_api import Locator, expect
@@ -60,11 +59,11 @@ class Editor:
 
 
 def heard_by_transformer(text: str, family: str = "SD1.5") -> list[float]:
-    return [layers[0] for layers in heard(parse_blocks(text), family)["factors"]]
+    return [layers[0] for layers in transformer_factors(parse_blocks(text), family)["factors"]]
 
 
 def factors(name: str, family: str = "SD1.5") -> list[float]:
-    return [layers[0] for layers in heard(preset(name), family)["factors"]]
+    return [layers[0] for layers in transformer_factors(preset(name), family)["factors"]]
 
 
 class Second(Editor):
@@ -365,9 +364,9 @@ def test_the_scale_of_diffusers_is_shown(comfy: ComfyPage) -> None:
     assert editor.values() == [0, 0, 0, 0, -0.25, 0, 1, 0.5, 0, 0, 0]
     assert editor.text() == JSON_TEXT
     editor.drag(0, to=0.5)
-    wanted = heard(parse_blocks(JSON_TEXT), "SDXL")["factors"]
+    wanted = transformer_factors(parse_blocks(JSON_TEXT), "SDXL")["factors"]
     wanted[0] = [0.5, 0.5]
-    assert heard(parse_blocks(editor.text()), "SDXL")["factors"] == wanted
+    assert transformer_factors(parse_blocks(editor.text()), "SDXL")["factors"] == wanted
 
 
 @pytest.mark.parametrize(
@@ -415,7 +414,7 @@ def test_layers_of_one_transformer(comfy: ComfyPage) -> None:
     comfy.press("Escape")
     editor.choose("Layers shown", "All blocks")
     assert editor.bar(6).get_attribute("aria-valuetext") == "layers from 0 to 0.8"
-    layers = heard(parse_blocks(editor.text()), "SDXL")["factors"]
+    layers = transformer_factors(parse_blocks(editor.text()), "SDXL")["factors"]
     assert layers[6] == [0, 0, 0, 0, 0.8, 0, 0, 0, 0, 0]
     editor.drag(6, to=1)
     assert editor.text() == "3:0.5, 6:1"
@@ -452,14 +451,87 @@ def test_weights_that_come_through_a_connection_are_not_for_the_bars(comfy: Comf
     assert editor.note() == ""
 
 
-@pytest.mark.parametrize("query", ["boost=nan", "composition=loud", "boost="])
+@pytest.mark.parametrize("knob", [{"boost": float("nan")}, {"composition": "loud"}, {"boost": ""}])
 def test_a_knob_that_is_no_number_is_answered_with_a_sentence(
-    editor_server: Client, query: str
+    editor_server: Client, knob: dict[str, Any]
 ) -> None:
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        editor_server.get(f"/ipadapter/presets?{query}")
-    assert refused.value.code == 400
-    assert json.load(refused.value)["error"]
+    question = {"preset": "linear", "weights": "", "composition": 1, "boost": 1, **knob}
+    status, answer = editor_server.post("/ipadapter/weights", question)
+    assert status == 200
+    assert all("a number from -5 to 5 is needed" in drawn["wrong"] for drawn in answer.values())
+
+
+@pytest.mark.parametrize("body", ["0:1", ["0:1"], None])
+@pytest.mark.parametrize("path", ["weights", "schedule"])
+def test_a_question_that_is_none_is_refused(editor_server: Client, path: str, body: Any) -> None:
+    status, answer = editor_server.post(f"/ipadapter/{path}", body)
+    assert status == 400
+    assert "by name are needed" in answer["error"]
+
+
+def test_while_a_bar_is_dragged_nobody_is_asked(editor: Editor) -> None:
+    comfy, mouse = editor.comfy, editor.comfy.page.mouse
+    asked = len(comfy.asked)
+    mouse.move(*editor.place(2, 1))
+    mouse.down()
+    for value in (0.75, 0.5, 0.25, 0.2):
+        mouse.move(*editor.place(2, value))
+        comfy.settle()
+        assert editor.values()[2] == value
+    assert len(comfy.asked) == asked
+    mouse.up()
+    comfy.settle()
+    assert [json.loads(each)["weights"] for each in comfy.asked[asked:]] == [editor.text()]
+    assert editor.values()[2] == 0.2
+
+
+def test_bars_are_drawn_and_changed_while_the_server_is_silent(editor: Editor) -> None:
+    with editor.comfy.silent_server() as held:
+        for number, value in ((8, 0.15), (9, -0.35)):
+            editor.drag(number, to=value)
+            assert editor.values()[number] == value
+        expect(editor.root.get_by_role("status")).to_have_text("")
+        assert len(held) == 1
+    assert editor.values()[8:10] == [0.15, -0.35]
+    assert heard_by_transformer(editor.text())[8:10] == [0.15, -0.35]
+    editor.button("SDXL").click()
+    editor.comfy.settle()
+    assert "fits SD1.5, not SDXL" in editor.note()
+
+
+def test_a_text_that_is_not_understood_yet_is_not_lost(comfy: ComfyPage) -> None:
+    editor = custom(comfy, "0:0.5")
+    with comfy.silent_server():
+        comfy.set(editor.node, "weights", "1:1, 2:0.75")
+        editor.drag(3, to=0.25)
+        editor.choose("Fill the bars", "All 1")
+        assert editor.values()[:3] == [0.5, 0, 0]
+        expect(editor.root.get_by_role("status")).to_contain_text("the bars are as they were")
+        assert editor.text() == "1:1, 2:0.75"
+    assert editor.values()[:4] == [0, 1, 0.75, 0]
+    assert editor.note() == ""
+    editor.drag(3, to=0.25)
+    assert editor.text() == "1:1, 2:0.75, 3:0.25"
+
+
+def test_an_old_answer_does_not_overwrite_a_newer_text(comfy: ComfyPage) -> None:
+    editor = custom(comfy, "0:0.5")
+    with comfy.silent_server() as held:
+        for text in ("7:1", "7:1, 8:1", "7:1, 8:0.65"):
+            comfy.set(editor.node, "weights", text)
+        assert len(held) == 1
+    assert editor.values()[7:9] == [1, 0.65]
+
+
+def test_what_is_pasted_too_late_does_not_overwrite_a_newer_text(editor: Editor) -> None:
+    comfy = editor.comfy
+    comfy.page.evaluate("() => navigator.clipboard.writeText('11:0.55')")
+    with comfy.silent_server():
+        with comfy.page.expect_request(MEANINGS):
+            editor.button("Paste").click()
+        comfy.set(editor.node, "preset", "composition")
+    assert (editor.preset(), editor.text()) == ("composition", "")
+    assert editor.values() == factors("composition")
 
 
 def inside_a_subgraph(comfy: ComfyPage, node: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_page import ComfyPage
 from kit.server.live import Client
-from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 
 ABOUT = '[data-ipadapter="about"]'
 

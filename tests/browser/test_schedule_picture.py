@@ -52,6 +52,19 @@ def test_values_that_run_would_refuse_have_no_picture(comfy: ComfyPage) -> None:
     assert "Run will refuse" in picture.inner_text()
 
 
+def test_the_picture_stays_until_the_server_answers(comfy: ComfyPage) -> None:
+    node = comfy.add("IPASchedule", end=0.0)
+    picture = comfy.shown('[data-ipadapter="schedule"]')
+    with comfy.silent_server() as held:
+        for end in (0.25, 0.5):
+            comfy.set(node, "end", end)
+        expect(picture).to_contain_text("the picture is as it was")
+        assert heights(comfy)[-1] == 50
+        assert len(held) == 1
+    assert heights(comfy)[-1] == 25
+    assert "0.50" in picture.inner_text()
+
+
 def test_the_picture_is_right_after_undo_and_after_loading(comfy: ComfyPage) -> None:
     node = comfy.add("IPASchedule")
     comfy.set(node, "end", 0.0)

@@ -239,8 +239,14 @@ def test_a_damaged_byte_leads_to_a_sentence_or_to_nothing(tmp_path: Path, whole:
 def test_a_header_that_does_not_fit_its_data_is_refused(
     tmp_path: Path, content: bytes, suffix: str
 ) -> None:
+    path = put(tmp_path, content, f"a{suffix}")
     with pytest.raises(BrokenFile, match=f"^a{suffix} "):
-        checkpoint.read_tensors(put(tmp_path, content, f"a{suffix}"))
+        checkpoint.read_tensors(path)
+    if b"F33" in content:  # what lists a file says so by the type
+        assert checkpoint.read_shapes(path)["a"].dtype == "F33"
+    else:
+        with pytest.raises(BrokenFile, match=f"^a{suffix} "):
+            checkpoint.read_shapes(path)
 
 
 @pytest.mark.parametrize(
@@ -321,6 +327,18 @@ def test_the_first_byte_of_a_safetensors_file_may_look_like_something_else(
     path = put(tmp_path, content, f"a{suffix}")
     assert shapes_of(checkpoint.read_shapes(path)) == {"a": (2,)}
     assert checkpoint.read_tensors(path)["a"].tolist() == [1.5, -2.0]
+
+
+FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+FLOATING += (torch.float8_e4m3fn, torch.float8_e5m2)
+
+
+@pytest.mark.parametrize("dtype", FLOATING, ids=str)
+def test_the_header_tells_the_type(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = put(tmp_path, save({"a": torch.zeros(2, 3).to(dtype), "n": torch.zeros(1).int()}))
+    shapes, tensors = checkpoint.read_shapes(path), checkpoint.read_tensors(path)
+    assert shapes["a"] == (tensors["a"].shape, dtype) and tensors["a"].dtype is dtype
+    assert shapes["n"].dtype == "I32"
 
 
 def test_metadata_is_no_tensor(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Who is positive and who is negative is told by the prompt itself, in every mode of the sampler.
+"""Which prompt is cond and which is uncond is decided by the prompt, in every mode of the sampler.
 
 The oracle is a patch of its own for each layer. It knows a prompt by its text: each picture of a
-batch is recognised by the first key of its text, and hears what its prompt is meant to hear.
+batch is recognised by the first key of its text, and gets the image tokens meant for its prompt.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pack.nodes.host.model.backbones.layers import attention_layers
 from torch import Tensor
 
 ROUNDING, EFFECT = 1e-5, 0.01
-POSITIVE, NEGATIVE = 0, 1
+COND, UNCOND = 0, 1
 FEATURES = tiny.random_features(2, seed=31)
 Conditioning = list[list[Any]]
 
@@ -74,13 +74,13 @@ def oracle(
     for layer, of_layer in zip(attention_layers(model), maps, strict=True):
         to_k = unet.get_submodule(names[tuple(layer.address)]).to_k
         known = {
-            tuple(to_k(part[0])[0, 0].tolist()): polarity
-            for polarity, prompts in meaning.items()
+            tuple(to_k(part[0])[0, 0].tolist()): kind
+            for kind, prompts in meaning.items()
             for one in prompts
             for part in (one if isinstance(one[0], list) else [one])
         }
         pair = of_layer.to_k_ip(tokens), of_layer.to_v_ip(tokens)
-        patched.set_model_attn2_replace(_listen(known, pair), *layer.address)
+        patched.set_model_attn2_replace(_oracle_patch(known, pair), *layer.address)
     return patched
 
 
@@ -90,14 +90,14 @@ def _address(name: str) -> tuple[str, int, int]:
     return block, 0 if block == "middle" else int(parts[1]), int(parts[-2])
 
 
-def _listen(known: Mapping[tuple[float, ...], int], pair: tuple[Tensor, Tensor]) -> Any:
+def _oracle_patch(known: Mapping[tuple[float, ...], int], pair: tuple[Tensor, Tensor]) -> Any:
     texts = torch.tensor(list(known))
-    polarities = list(known.values())
+    kinds = list(known.values())
 
     def patch(q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
         distance = torch.cdist(k[:, 0].float(), texts)
         assert float(distance.min(1).values.max()) < 1e-2, "a prompt nobody knows"
-        rows = [polarities[i] for i in distance.argmin(1).tolist()]
+        rows = [kinds[i] for i in distance.argmin(1).tolist()]
         heads = extra["n_heads"]
         return plain(q, k, v, heads) + plain(q, pair[0][rows], pair[1][rows], heads)
 
@@ -155,7 +155,7 @@ def check(adapter: LoadedAdapter, meaning: Mapping[int, Any], run: Any) -> None:
     agree(ours, run(oracle(model, adapter, meaning)), run(model))
 
 
-PAIR = {POSITIVE: [YES], NEGATIVE: [NO]}
+PAIR = {COND: [YES], UNCOND: [NO]}
 
 
 @pytest.mark.parametrize("cfg", [1.0, 4.0])
@@ -175,7 +175,7 @@ def test_dual_guidance(adapter: LoadedAdapter, nested: bool, cfgs: tuple[float, 
         guider.set_cfg(*cfgs, nested=nested)
         return guided(guider)
 
-    check(adapter, {POSITIVE: [YES, THIRD], NEGATIVE: [NO]}, run)
+    check(adapter, {COND: [YES, THIRD], UNCOND: [NO]}, run)
 
 
 def test_perpendicular_guidance(adapter: LoadedAdapter) -> None:
@@ -185,7 +185,7 @@ def test_perpendicular_guidance(adapter: LoadedAdapter) -> None:
         guider.set_cfg(4.0, 0.7)
         return guided(guider)
 
-    check(adapter, {POSITIVE: [YES], NEGATIVE: [NO, EMPTY]}, run)
+    check(adapter, {COND: [YES], UNCOND: [NO, EMPTY]}, run)
 
 
 def test_perpendicular_guidance_of_the_older_node(adapter: LoadedAdapter) -> None:
@@ -194,7 +194,7 @@ def test_perpendicular_guidance_of_the_older_node(adapter: LoadedAdapter) -> Non
     def run(model: Any) -> Tensor:
         return sample(PerpNeg.execute(model, EMPTY, 0.7).result[0], YES, NO)
 
-    check(adapter, {POSITIVE: [YES], NEGATIVE: [NO, EMPTY]}, run)
+    check(adapter, {COND: [YES], UNCOND: [NO, EMPTY]}, run)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_guidance_with_passes_of_its_own(adapter: LoadedAdapter, patch: Any) -> 
 def test_several_positive_prompts(adapter: LoadedAdapter) -> None:
     check(
         adapter,
-        {POSITIVE: [YES, THIRD], NEGATIVE: [NO, EMPTY]},
+        {COND: [YES, THIRD], UNCOND: [NO, EMPTY]},
         lambda model: sample(model, YES + THIRD, NO + EMPTY),
     )
 
@@ -222,17 +222,17 @@ def test_several_positive_prompts(adapter: LoadedAdapter) -> None:
 @pytest.mark.parametrize("tokens", [16, 7, 77])
 def test_prompts_of_different_length(adapter: LoadedAdapter, tokens: int) -> None:
     long = prompt(9, tokens)
-    check(adapter, {POSITIVE: [long], NEGATIVE: [NO]}, lambda model: sample(model, long, NO))
+    check(adapter, {COND: [long], UNCOND: [NO]}, lambda model: sample(model, long, NO))
 
 
-def test_parts_that_run_one_by_one_for_lack_of_memory(
+def test_chunks_that_run_one_by_one_for_lack_of_memory(
     adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def little(device: Any = None, torch_free_too: bool = False) -> Any:
         return (1, 1) if torch_free_too else 1
 
     monkeypatch.setattr(comfy.model_management, "get_free_memory", little)
-    positives = {POSITIVE: [YES, THIRD], NEGATIVE: [NO]}
+    positives = {COND: [YES, THIRD], UNCOND: [NO]}
     check(adapter, positives, lambda model: sample(model, YES + THIRD, NO, batch=2))
 
 
@@ -245,14 +245,14 @@ def test_prompts_with_hooks(adapter: LoadedAdapter) -> None:
         group.add(hook)
         return node_helpers.conditioning_set_values(YES, {"hooks": group})
 
-    meaning = {POSITIVE: [YES, THIRD], NEGATIVE: [NO]}
+    meaning = {COND: [YES, THIRD], UNCOND: [NO]}
     check(adapter, meaning, lambda model: sample(model, hooked() + THIRD, NO))
 
 
 def test_prompts_for_a_part_of_the_run(adapter: LoadedAdapter) -> None:
     early = node_helpers.conditioning_set_values(YES, {"start_percent": 0.0, "end_percent": 0.5})
     late = node_helpers.conditioning_set_values(THIRD, {"start_percent": 0.5, "end_percent": 1.0})
-    meaning = {POSITIVE: [YES, THIRD], NEGATIVE: [NO]}
+    meaning = {COND: [YES, THIRD], UNCOND: [NO]}
     check(adapter, meaning, lambda model: sample(model, early + late, NO))
 
 
@@ -261,13 +261,13 @@ def test_prompts_with_areas(adapter: LoadedAdapter, cfg: float) -> None:
     """The host gives the negative prompt a copy of each area, under the uuid of the positive."""
     left = node_helpers.conditioning_set_values(YES, {"area": (16, 12, 0, 0)})
     right = node_helpers.conditioning_set_values(THIRD, {"area": (16, 12, 0, 12)})
-    meaning = {POSITIVE: [YES, THIRD, EMPTY], NEGATIVE: [NO]}
+    meaning = {COND: [YES, THIRD, EMPTY], UNCOND: [NO]}
     check(adapter, meaning, lambda model: sample(model, left + right + EMPTY, NO, cfg))
 
 
 def test_a_negative_prompt_with_an_area(adapter: LoadedAdapter) -> None:
     corner = node_helpers.conditioning_set_values(EMPTY, {"area": (8, 12, 4, 8)})
-    meaning = {POSITIVE: [YES], NEGATIVE: [NO, EMPTY]}
+    meaning = {COND: [YES], UNCOND: [NO, EMPTY]}
     check(adapter, meaning, lambda model: sample(model, YES, NO + corner))
 
 
@@ -292,7 +292,7 @@ def test_prompts_that_are_dealt_out_to_windows(adapter: LoadedAdapter) -> None:
         )
         return sample(windowed, left + right, NO, batch=4).nan_to_num()
 
-    check(adapter, {POSITIVE: [YES, THIRD], NEGATIVE: [NO]}, run)
+    check(adapter, {COND: [YES, THIRD], UNCOND: [NO]}, run)
 
 
 def test_prompts_with_masks(adapter: LoadedAdapter) -> None:
@@ -301,11 +301,11 @@ def test_prompts_with_masks(adapter: LoadedAdapter) -> None:
     left = node_helpers.conditioning_set_values(YES, {"mask": mask, "mask_strength": 1.0})
     bounds = {"mask": 1 - mask, "mask_strength": 1.0, "set_area_to_bounds": True}
     right = node_helpers.conditioning_set_values(THIRD, bounds)
-    meaning = {POSITIVE: [YES, THIRD], NEGATIVE: [NO]}
+    meaning = {COND: [YES, THIRD], UNCOND: [NO]}
     check(adapter, meaning, lambda model: sample(model, left + right, NO))
 
 
-def test_the_oracle_tells_a_wrong_polarity(adapter: LoadedAdapter) -> None:
-    swapped = {POSITIVE: [NO], NEGATIVE: [YES]}
+def test_the_oracle_tells_cond_from_uncond(adapter: LoadedAdapter) -> None:
+    swapped = {COND: [NO], UNCOND: [YES]}
     with pytest.raises(AssertionError):
         check(adapter, swapped, lambda model: sample(model, YES, NO))

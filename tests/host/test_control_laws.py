@@ -121,7 +121,9 @@ def use(model: Any, adapter: LoadedAdapter, way: str, scale: float = 1.0) -> Any
 
 
 @pytest.mark.parametrize("way", NAMES)
-def test_every_way_is_heard_and_leaves_nothing_behind(adapter: LoadedAdapter, way: str) -> None:
+def test_every_way_has_an_effect_and_leaves_nothing_behind(
+    adapter: LoadedAdapter, way: str
+) -> None:
     model = use(twin().model, adapter, way)
     picture = sample(model)
     assert tiny.relative(picture, plain()) > EFFECT
@@ -141,7 +143,7 @@ def test_scale_nought_is_the_plain_model_bit_for_bit(adapter: LoadedAdapter, way
 
 
 @pytest.mark.parametrize(
-    "silence",
+    "off",
     [
         {"weights": Weights(steps=(Ramp(0.0, 0.0),))},
         {"weights": Weights(frames=(Ramp(0.0, 0.0),))},
@@ -153,11 +155,11 @@ def test_scale_nought_is_the_plain_model_bit_for_bit(adapter: LoadedAdapter, way
     ],
     ids=" and ".join,
 )
-def test_whatever_is_silent_is_silent_bit_for_bit(
-    adapter: LoadedAdapter, silence: dict[str, Any]
+def test_whatever_is_off_is_the_plain_model_bit_for_bit(
+    adapter: LoadedAdapter, off: dict[str, Any]
 ) -> None:
     for scaling in KvScaling:
-        settings = Settings(scaling=scaling, **silence)
+        settings = Settings(scaling=scaling, **off)
         assert torch.equal(sample(apply(twin().model, adapter, FEATURES, settings)), plain())
 
 
@@ -270,17 +272,17 @@ def test_masks_lie_on_the_grid_of_a_picture_shrunk_inside_the_model(
     start = noise(1, 40, 56)
     picture = sample(shrunk, start)
     assert seen.grids - levels(40, 56), "no layer was shrunk"
-    unheard = PatchModelAddDownscale.execute(
+    without = PatchModelAddDownscale.execute(
         twin().model, 3, 2.0, 0.0, 0.9, True, "bicubic", "bicubic"
     ).result[0]
-    assert tiny.relative(picture, sample(unheard, start)) > EFFECT
+    assert tiny.relative(picture, sample(without, start)) > EFFECT
 
 
 def test_masks_do_not_mind_tiled_self_attention(adapter: LoadedAdapter) -> None:
     model = apply(twin().model, adapter, MORE, Settings(mask=soft(1)))
     start = noise(1, 32, 48)
-    tiled, unheard = (HyperTile.execute(m, 128, 1, 0, False)[0] for m in (model, twin().model))
-    assert tiny.relative(sample(tiled, start), sample(unheard, start)) > EFFECT
+    tiled, without = (HyperTile.execute(m, 128, 1, 0, False)[0] for m in (model, twin().model))
+    assert tiny.relative(sample(tiled, start), sample(without, start)) > EFFECT
 
 
 @cache
@@ -314,7 +316,7 @@ def test_two_kernels_for_each_layer_and_reference(way: str, tmp_path: Path) -> N
     extra = after - before
     attentions = sum(len(p.positions) for p in install.prompts_of(model).prompts)
     assert extra.attention == attentions > 0
-    reads = 1 if install.prompts_of(model).timed else 0
+    reads = 1 if install.prompts_of(model).needs_sigma else 0
     assert extra.kernels <= 2 * attentions + MOST_BESIDES.get(way, reads)
     assert extra.syncs == reads
     assert extra.products == 0

@@ -16,7 +16,7 @@ import sheets
 from conftest import HOST, ROOT
 from kit.models.sparse_files import write_sparse
 from kit.server import live
-from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from PIL import Image
 
 Shapes = dict[str, tuple[int, ...]]
@@ -59,6 +59,7 @@ VIT_L: Shapes = {
 
 def run_demo_script(script: str, cache: Path, *arguments: str | Path) -> Any:
     variables = os.environ | {"COMFYUI_PATH": str(HOST), "IPADAPTER_CACHE": str(cache)}
+    variables["OMP_NUM_THREADS"] = "1"  # as the servers of the tests
     return subprocess.run(
         [sys.executable, ROOT / "demo" / script, *arguments],
         env=variables,

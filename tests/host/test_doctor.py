@@ -20,7 +20,7 @@ from kit.server import live
 from kit.server.live import Client
 from kit.server.live_graph import changed, node
 from kit.server.live_nodes import tiny_flux
-from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES, Choice
 from pack.ip_models.adapter.spec import Family
 from pack.nodes.doctor import Doctor
@@ -30,7 +30,7 @@ from pack.nodes.host.doctor.survey import report
 from pack.nodes.host.embeds import store
 from pack.nodes.host.face import packs
 from pack.nodes.host.files import checkpoint, folders
-from pack.nodes.host.model import search
+from pack.nodes.host.model import adapter, search
 from pack.nodes.host.model.adapter import read_file_spec
 from safetensors.torch import save_file
 from test_checkpoint import BROKEN
@@ -390,7 +390,7 @@ def test_three_hundred_files_take_a_second(models: Path) -> None:
         for number in range(1, count):
             os.link(first, models / folder / f"{number}.safetensors")
     report()  # once, so that what is imported and listed does not count
-    for cache in (misplaced._read_kind, checkpoint._read_shapes):
+    for cache in (misplaced._read_kind, checkpoint._read_shapes, adapter._read_file_spec):
         cache.cache_clear()
     start = time.process_time()
     assert sum("SD1.5 plus, 16 tokens" in line for line in report()) == 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,7 @@ from pack.nodes.encode import EncodeImage
 from pack.nodes.host.encoder import memory, size
 from pack.nodes.host.encoder.encode import Unconditional, encode
 from pack.nodes.host.encoder.identity import fingerprint
-from pack.nodes.host.encoder.memory import RowCache, seen
+from pack.nodes.host.encoder.memory import RowCache
 from PIL import Image
 from torch import Tensor
 from torchvision.models.vision_transformer import interpolate_embeddings
@@ -61,9 +62,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 @pytest.fixture(autouse=True)
 def _nothing_seen() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
-    seen.clear()
+    memory.forget()
     yield
-    seen.clear()
+    memory.forget()
 
 
 @pytest.fixture
@@ -78,6 +79,13 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(comfy.clip_model.CLIPVision, "forward", counted)
     return counts
+
+
+def cache_of(encoder: Any) -> RowCache:
+    """What is kept of an encoder, at all of its sizes."""
+    known = memory.known_rows(encoder, SIZE)
+    assert known is not None
+    return known.cache
 
 
 def equal(one: ImageFeatures, other: ImageFeatures) -> bool:
@@ -109,7 +117,7 @@ def test_one_tile_is_the_encoder_as_it_is(pair: Pair) -> None:
     assert torch.equal(features.penultimate, out["penultimate_hidden_states"].float())
     assert torch.equal(pooled_of(features), out["image_embeds"].float())
     for other in (Tiling(1, 0.5, TileMerge.BLEND, 0.1), Tiling(1, 0.0, TileMerge.CONCAT, 0.9)):
-        seen.clear()
+        memory.forget()
         assert equal(encode(pair.ours, reference_of(*sources, tiling=other)), features)
 
 
@@ -268,7 +276,7 @@ def test_the_host_may_put_weights_back_whenever_it_loads(
     """As it does with small ones where it streams them to the GPU."""
     encoder, source = make_pair(tmp_path).ours, reference_of(picture(60, 80), size=DOUBLE)
     expected = encode(encoder, source)
-    seen.clear()
+    memory.forget()
     name = "vision_model.embeddings.position_embedding.weight"
     own, original = encoder.get_sd()[name].clone(), comfy.model_management.load_model_gpu
     loads: list[int] = []
@@ -296,10 +304,10 @@ def test_a_stopped_run_at_another_size_leaves_the_encoder_as_it_was(
 
     monkeypatch.setattr(comfy.clip_model.CLIPVision, "forward", stopped)
     many = [picture(8, 8, seed) for seed in range(6)]
-    for manner in ({"size": DOUBLE}, {"tiling": Tiling(4)}):
+    for options in ({"size": DOUBLE}, {"tiling": Tiling(4)}):
         counts.clear()
         with pytest.raises(comfy.model_management.InterruptProcessingException):
-            encode(pair.ours, reference_of(*many, at_once=2, **manner))
+            encode(pair.ours, reference_of(*many, batch_size=2, **options))
         assert len(counts) == 1
         assert pair.ours.model.vision_model.embeddings.position_embedding is table
 
@@ -366,19 +374,19 @@ def test_the_length_of_a_run_can_be_chosen(pair: Pair, runs: list[int]) -> None:
     pictures = [picture(20, 20, seed) for seed in range(7)]
     usual = encode(pair.ours, reference_of(*pictures))
     runs.clear()
-    for at_once, expected in ((3, [3, 3, 1]), (1, [1] * 7), (256, [7]), (0, [7])):
-        seen.clear()
+    for batch_size, expected in ((3, [3, 3, 1]), (1, [1] * 7), (256, [7]), (0, [7])):
+        memory.forget()
         runs.clear()
-        features = encode(pair.ours, reference_of(*pictures, at_once=at_once))
+        features = encode(pair.ours, reference_of(*pictures, batch_size=batch_size))
         assert runs == [*expected, 1]  # and no picture
         assert tiny.relative(features.penultimate, usual.penultimate) < 1e-6
-    seen.clear()
+    memory.forget()
     runs.clear()
-    encode(pair.ours, reference_of(pictures[0], at_once=5, tiling=Tiling(3)))
+    encode(pair.ours, reference_of(pictures[0], batch_size=5, tiling=Tiling(3)))
     assert runs == [1, 5, 4, 1]
     for wrong in (-1, 257, 1.5, None, "8"):
         with pytest.raises(BadInput, match="batch_size is|a whole number"):
-            encode(pair.ours, reference_of(pictures[0], at_once=wrong))
+            encode(pair.ours, reference_of(pictures[0], batch_size=wrong))
 
 
 def test_the_same_pictures_are_not_encoded_again(pair: Pair, runs: list[int]) -> None:
@@ -404,7 +412,7 @@ def test_rows_are_those_of_no_memory_at_all(pair: Pair, monkeypatch: pytest.Monk
     source = reference_of(*(picture(60, 80, seed) for seed in range(9)), tiling=Tiling(2))
     remembered = encode(pair.ours, source), encode(pair.ours, source)
     monkeypatch.setitem(vars(pair.ours), "encode_image", pair.ours.encode_image)
-    assert memory.signature(pair.ours, SIZE) is None
+    assert memory.known_rows(pair.ours, SIZE) is None
     plain = encode(pair.ours, source)
     assert all(equal(one, plain) for one in remembered)
 
@@ -434,12 +442,31 @@ def test_other_pixels_fits_masks_sizes_and_encoders_are_encoded(
         assert tiny.relative(pooled_of(features), pooled_of(encode(pair.ours, base))) > 0
 
 
+@pytest.mark.parametrize("setting", ["image_mean", "image_std"])
+def test_the_same_network_with_other_colours_does_not_share_rows(
+    pair: Pair, runs: list[int], setting: str
+) -> None:
+    """As where another pack, or a copy of the CLIP_VISION, has colours of its own."""
+    source = reference_of(picture(60, 60))
+    other = copy.copy(pair.ours)
+    setattr(other, setting, [0.3, 0.4, 0.5])
+    assert other.model is pair.ours.model
+    plain, runs[:] = encode(pair.ours, source), []
+    given = encode(other, source)
+    assert runs == [1, 1]
+    assert tiny.relative(pooled_of(given), pooled_of(plain)) > EFFECT
+    memory.forget()
+    assert equal(encode(other, source), given)
+    runs.clear()
+    assert equal(encode(other, source), given) and runs == []
+
+
 def test_precisions_do_not_share_rows(tmp_path: Path) -> None:
     encoder = make_pair(tmp_path).ours
-    half = memory.signature(encoder, SIZE)
-    assert half == memory.signature(encoder, SIZE) is not None
+    half = memory.known_rows(encoder, SIZE)
+    assert half == memory.known_rows(encoder, SIZE) is not None
     encoder.model.float()
-    single = memory.signature(encoder, SIZE)
+    single = memory.known_rows(encoder, SIZE)
     assert single is not None and single != half
 
 
@@ -465,7 +492,7 @@ def test_weights_that_differ_anywhere_do_not_share_rows(tmp_path: Path, runs: li
     assert runs == [1, 1]
     weight.view(-1)[place] -= 1  # in place, after it was seen
     assert tiny.relative(pooled_of(encode(other, source)), pooled_of(first)) < TOLERANCE
-    assert runs == [1, 1, 1, 1] and len(seen) == 4
+    assert runs == [1, 1, 1, 1] and len(cache_of(one)) == len(cache_of(other)) == 2
 
 
 def test_the_same_weights_configured_otherwise_do_not_share_rows(
@@ -575,18 +602,16 @@ def test_what_was_used_longest_ago_goes_first() -> None:
     assert cache.bytes == 3 * 1600 and cache.get((0,)) is not None
     cache.put((3,), rows(3))
     assert [cache.get((number,)) is not None for number in range(4)] == [True, False, True, True]
-    cache.put((3,), rows(5))  # again: counted once
+    cache.put((3,), rows(3))  # again: counted once
     assert cache.bytes == 3 * 1600 and len(cache) == 3
     cache.put((4,), rows(4, 1000))
     assert cache.get((4,)) is None and len(cache) == 3  # larger than all
     cache.put((4,), rows(4, 150))
     assert cache.bytes <= 3 * 1600 and cache.get((4,)) is not None
-    cache.clear()
-    assert cache.bytes == 0 and len(cache) == 0
 
 
 def test_a_kept_row_keeps_nothing_larger_alive() -> None:
-    cache = RowCache()
+    cache = RowCache(2**20)
     pooled, hidden = torch.rand(50, 10), torch.rand(50, 4, 10)
     cache.put((1,), (pooled[:1], hidden[:1]))
     kept = cache.get((1,))
@@ -598,13 +623,14 @@ def test_a_batch_that_does_not_fit_pushes_nothing_out(
     pair: Pair, runs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = (POOLED + TOKENS * WIDTH) * 4
-    monkeypatch.setattr(seen, "most_bytes", 5 * row)
+    monkeypatch.setattr(memory, "MOST_BYTES", 5 * row)
     encode(pair.ours, reference_of(picture(20, 20)))
+    cache = cache_of(pair.ours)
     encode(pair.ours, reference_of(*(picture(20, 20, seed) for seed in range(1, 7))))
-    assert len(seen) == 2
+    assert len(cache) == 2
     runs.clear()
     encode(pair.ours, reference_of(picture(20, 20)))
-    assert runs == [] and seen.bytes == row + TOKENS * WIDTH * 4  # and no picture
+    assert runs == [] and cache.bytes == row + TOKENS * WIDTH * 4  # and no picture
 
 
 @pytest.mark.parametrize("share", [0, 20])
@@ -614,7 +640,7 @@ def test_nothing_is_kept_while_ram_is_short(
     """Less than a gigabyte in a small machine, than a twentieth in a large one."""
     source = reference_of(picture(60, 80))
     first = encode(pair.ours, source)
-    assert len(seen) == 2
+    assert len(cache_of(pair.ours)) == 2
     total = 2**40 if share else 2**33
     free = total // share - 1 if share else 2**30 - 1
     with monkeypatch.context() as short:
@@ -622,10 +648,11 @@ def test_nothing_is_kept_while_ram_is_short(
         short.setattr(comfy.model_management, "get_free_memory", lambda _device: free)
         runs.clear()
         again = encode(pair.ours, source)
-        assert runs == [1, 1] and len(seen) == 0 and seen.bytes == 0
+        assert runs == [1, 1] and memory.known_rows(pair.ours, SIZE) is None
         assert equal(again, first)
+    assert len(cache_of(pair.ours)) == 0
     encode(pair.ours, source)
-    assert len(seen) == 2
+    assert len(cache_of(pair.ours)) == 2
 
 
 def test_rows_die_with_their_encoder(pair: Pair, tmp_path: Path) -> None:
@@ -633,11 +660,13 @@ def test_rows_die_with_their_encoder(pair: Pair, tmp_path: Path) -> None:
     encoder.model.visual_projection.weight[0, 0] += 1
     encode(pair.ours, reference_of(picture(60, 80)))
     encode(encoder, reference_of(picture(60, 80)))
-    assert len(seen) == 4
+    rows = weakref.ref(cache_of(encoder))
+    kept = cache_of(pair.ours)
     del encoder
     comfy.model_management.cleanup_models()
     gc.collect()
-    assert len(seen) == 2 and seen.bytes == (POOLED + 2 * TOKENS * WIDTH) * 4
+    assert rows() is None
+    assert len(kept) == 2 and kept.bytes == (POOLED + 2 * TOKENS * WIDTH) * 4
 
 
 def test_the_node_passes_its_numbers_on_and_says_what_it_did(pair: Pair) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy
 import pytest
 from conftest import ROOT
+from kit.models.stand_ins import random_models
 from kit.pages.example_graphs import sketches
 from kit.server import example_models, live
 from kit.server.live import Client
 from pack.demo.prompts import to_prompt
-from pack.demo.stand_ins import fitted, random_models
 from PIL import Image, ImageSequence
+from stand_ins import fitted
 
 EXAMPLES = ROOT / "example_workflows"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.json"))
@@ -113,15 +114,11 @@ def test_what_is_shipped_is_used_and_small() -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     base = tmp_path_factory.mktemp("examples")
-    # Tiny models gain nothing from threads, as in conftest.
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     example_models.write_models(base / "models")
     (base / "input").mkdir()
     for name, path in shipped().items():
         (base / "input" / name).write_bytes(path.read_bytes())
     with live.running(base, base / "models") as client:
-        monkeypatch.undo()
         yield client
 
 

@@ -13,7 +13,7 @@ from kit.models import checkpoints, face_packs, tiny
 from kit.server import live
 from kit.server.live import Client, Prompt
 from kit.server.live_graph import changed, graph, node, sampling
-from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from PIL import Image
 
 FACE, COLUMNS = 8, {"left": 10, "right": 60}

@@ -20,7 +20,7 @@ from pack.ip_models.adapter.projections import VERSION_1, Structure
 from pack.ip_models.errors import BrokenFile, WrongBase, WrongEncoder
 from pack.nodes.host.files import folders
 from pack.nodes.host.model import install, lora
-from pack.nodes.host.model.adapter import LoadedAdapter, Projecting, load
+from pack.nodes.host.model.adapter import LoadedAdapter, ProjectionOptions, load
 from pack.nodes.host.model.apply import Settings, apply
 from torch import Tensor
 
@@ -111,12 +111,12 @@ def test_the_version_can_be_said_against_the_name(tmp_path: Path) -> None:
     tensors = tiny.adapter_tensors(twin, "FaceID plus")
     faces = tiny.random_faces(1, crops=True)
     second = tiny.load_tensors(tmp_path, tensors, PLUS_V2)
-    heard = [
+    pictures = [
         tiny.run_comfy(apply(twin.model, second.as_version(choice), faces, Settings()), call("sd1"))
         for choice in (None, True, False)
     ]
-    assert torch.equal(heard[0], heard[1])
-    assert tiny.relative(heard[0], heard[2]) > EFFECT
+    assert torch.equal(pictures[0], pictures[1])
+    assert tiny.relative(pictures[0], pictures[2]) > EFFECT
 
 
 def sample(model: Any) -> Tensor:
@@ -132,14 +132,14 @@ def test_the_host_samples_with_the_lora_and_then_without(adapter: LoadedAdapter)
     base = twins("sd1").model
     before = sample(base)
     model = apply(base, adapter, FACES, Settings())
-    heard, bare = sample(model), sample(apply(base, adapter, FACES, Settings(face_lora=0.0)))
-    assert tiny.relative(heard, bare) > EFFECT and tiny.relative(bare, before) > EFFECT
+    picture, bare = sample(model), sample(apply(base, adapter, FACES, Settings(face_lora=0.0)))
+    assert tiny.relative(picture, bare) > EFFECT and tiny.relative(bare, before) > EFFECT
     assert torch.equal(sample(install.remove(model)), before)
-    assert torch.equal(sample(model), heard)
+    assert torch.equal(sample(model), picture)
     assert torch.equal(sample(base), before)
 
 
-def test_silence_leaves_the_weights_alone(adapter: LoadedAdapter) -> None:
+def test_a_scale_of_nought_leaves_the_weights_alone(adapter: LoadedAdapter) -> None:
     model = apply(twins("sd1").model, adapter, FACES, Settings(scale=0.0))
     assert not model.patches
     assert torch.equal(tiny.run_patched(model, call("sd1")), plain("sd1"))
@@ -151,13 +151,13 @@ def test_what_was_taken_off_leaves_nothing(family: str, tmp_path: Path) -> None:
     adapter = tiny.load_tensors(tmp_path, face_tensors(family))
     model = apply(base, adapter, FACES, Settings())
     assert len(model.patches) == 8 * len(twins(family).widths)
-    heard = tiny.run_patched(model, call(family))
+    picture = tiny.run_patched(model, call(family))
     cleared = install.remove(model)
     assert not cleared.patches and lora.KEY not in cleared.model_options["transformer_options"]
     assert cleared.patches_uuid == base.patches_uuid
     assert torch.equal(tiny.run_patched(cleared, call(family)), plain(family))
-    assert tiny.relative(heard, plain(family)) > EFFECT
-    assert torch.equal(tiny.run_patched(model, call(family)), heard)
+    assert tiny.relative(picture, plain(family)) > EFFECT
+    assert torch.equal(tiny.run_patched(model, call(family)), picture)
 
 
 def test_the_model_that_came_in_is_as_it_was(adapter: LoadedAdapter) -> None:
@@ -239,10 +239,10 @@ def test_two_files_have_a_lora_each_and_both_leave(tmp_path: Path) -> None:
     other = tiny.load_tensors(tmp_path, more, "other")
     both = apply(apply(twin.model, one, FACES, Settings()), other, FACES, Settings())
     assert all(len(entries) == 2 for entries in both.patches.values())
-    heard = tiny.run_patched(both, call("sd1"))
+    picture = tiny.run_patched(both, call("sd1"))
     tensors = [face_tensors("sd1"), more]
     reference = tiny.run_diffusers(twin, call("sd1"), tensors, [FACES, FACES], [1.0, 1.0])
-    assert tiny.relative(heard, reference) < SINGLE
+    assert tiny.relative(picture, reference) < SINGLE
     cleared = install.remove(both)
     assert cleared.patches == {} and cleared.patches_uuid == twin.model.patches_uuid
 
@@ -267,13 +267,13 @@ def test_faces_are_projected_once_for_each_structure(tmp_path: Path) -> None:
     tensors = tiny.adapter_tensors(twins("sd1"), "FaceID plus")
     adapter = tiny.load_tensors(tmp_path, tensors, PLUS_V2)
     faces = tiny.random_faces(1, crops=True)
-    hows = [Projecting(s) for s in (VERSION_1, Structure(True), Structure(True, 0.5))]
-    found = [adapter.key_values(faces, how) for how in hows]
-    assert [adapter.key_values(faces, how) for how in hows] == found
+    options = [ProjectionOptions(s) for s in (VERSION_1, Structure(True), Structure(True, 0.5))]
+    found = [adapter.key_values(faces, how) for how in options]
+    assert [adapter.key_values(faces, how) for how in options] == found
     assert len({id(one) for one in found}) == 3
-    assert adapter.key_values(faces, Projecting(Structure(False, 0.5))) is found[0]
+    assert adapter.key_values(faces, ProjectionOptions(Structure(False, 0.5))) is found[0]
     for scale in (0.1, 0.2, 0.3, 0.4):
-        adapter.key_values(faces, Projecting(Structure(True, scale)))
+        adapter.key_values(faces, ProjectionOptions(Structure(True, scale)))
     assert len(adapter._projected[faces]) == 4
 
 
@@ -293,11 +293,11 @@ def test_a_face_with_its_crop_serves_an_adapter_for_pictures(tmp_path: Path) -> 
     adapter = tiny.load_tensors(tmp_path, tiny.adapter_tensors(twin, "plus"), "plus")
     faces = tiny.random_faces(2, crops=True)
     assert faces.crops is not None
-    heard, same = (
+    picture, same = (
         tiny.run_comfy(apply(twin.model, adapter, one, Settings()), call("sd1"))
         for one in (faces, faces.crops)
     )
-    assert torch.equal(heard, same)
+    assert torch.equal(picture, same)
 
 
 def kolors_tensors(widths: list[int]) -> dict[str, Tensor]:

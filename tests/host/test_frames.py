@@ -1,4 +1,4 @@
-"""Batches and videos: which picture hears which reference, mask and weight, in every window."""
+"""Batches and videos: which picture gets which reference, mask and weight, in every window."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def each(apply_to_frame: Callable[[int], Any]) -> Tensor:
 
 
 @pytest.mark.parametrize("mode", list(EXPECTED))
-def test_each_picture_hears_its_reference_alone(adapter: LoadedAdapter, mode: BatchMode) -> None:
+def test_each_picture_gets_its_reference_alone(adapter: LoadedAdapter, mode: BatchMode) -> None:
     model = twin().model
     batch = sample(apply(model, adapter, FEATURES, Settings(batch=mode)))
     alone = each(lambda i: apply(model, adapter, only(FEATURES, EXPECTED[mode][i]), Settings()))
@@ -210,7 +210,7 @@ def per_frame(adapter: LoadedAdapter) -> Any:
 
 
 @pytest.mark.parametrize("schedule", ["standard_static", "looped_uniform", "batched"])
-def test_windows_of_the_host_hear_what_belongs_to_their_frames(
+def test_windows_of_the_host_get_the_references_of_their_frames(
     adapter: LoadedAdapter, schedule: str
 ) -> None:
     """A still-image UNet treats frames apart, so windows must not change anything."""
@@ -221,7 +221,7 @@ def test_windows_of_the_host_hear_what_belongs_to_their_frames(
     assert tiny.relative(windowed, whole) < ROUNDING
 
 
-def test_windows_of_animatediff_hear_what_belongs_to_their_frames(adapter: LoadedAdapter) -> None:
+def test_windows_of_animatediff_get_the_references_of_their_frames(adapter: LoadedAdapter) -> None:
     """As AnimateDiff-Evolved announces them: a table with the frames of the window."""
     model = per_frame(adapter)
     whole = sample(model)
@@ -249,7 +249,7 @@ def test_only_the_rows_of_a_window_are_moved(
     monkeypatch.setattr(type(key_values), "layer", watched)
     sample(model, steps=1)
     assert key_values.references == FRAMES
-    assert max(sizes) <= 2 * 3  # both polarities, two frames and the host's anchor frame
+    assert max(sizes) <= 2 * 3  # cond and uncond, two frames and the host's anchor frame
 
 
 def test_regions_with_a_reference_for_each_picture(adapter: LoadedAdapter) -> None:

@@ -14,9 +14,10 @@ import pytest
 import torch
 from kit.models import tiny
 from kit.models.tiny import Twins
-from pack.ip_models.attention.keyvalue import NEGATIVE, POSITIVE
+from pack.ip_models.attention.keyvalue import COND, UNCOND
 from pack.ip_models.references.combine import Combine, combine
 from pack.ip_models.weights.gains import Weights
+from pack.ip_models.weights.schedule import Ramp
 from pack.ip_models.weights.text import parse_blocks
 from pack.nodes.host.model import install, steps
 from pack.nodes.host.model.adapter import LoadedAdapter
@@ -86,7 +87,7 @@ def test_the_adapter_changes_the_picture(adapter: LoadedAdapter) -> None:
 
 
 @pytest.mark.parametrize(
-    "silent",
+    "off",
     [
         Settings(scale=0.0),
         Settings(start_percent=0.0, end_percent=0.0),
@@ -95,8 +96,8 @@ def test_the_adapter_changes_the_picture(adapter: LoadedAdapter) -> None:
     ],
     ids=["scale 0", "closed window", "black mask", "no block"],
 )
-def test_silence_is_bit_for_bit_the_plain_model(adapter: LoadedAdapter, silent: Settings) -> None:
-    model = apply(twin().model, adapter, FEATURES, silent)
+def test_what_is_off_is_bit_for_bit_the_plain_model(adapter: LoadedAdapter, off: Settings) -> None:
+    model = apply(twin().model, adapter, FEATURES, off)
     # The very first step of a window from 0 to 0 is above every real noise level.
     assert torch.equal(sample(model), plain())
 
@@ -192,7 +193,7 @@ def test_without_guidance_only_the_positive_rows_run(adapter: LoadedAdapter) -> 
     assert tiny.relative(picture, sample(twin().model, cfg=1.0)) > EFFECT
 
 
-def test_the_negative_prompt_alone_hears_the_negative_reference(
+def test_a_pass_of_uncond_alone_gets_the_tokens_of_uncond(
     adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows: list[tuple[int, ...]] = []
@@ -200,8 +201,8 @@ def test_the_negative_prompt_alone_hears_the_negative_reference(
 
     def watched(*args: Any) -> Any:
         active = original(*args)
-        parts = [row.source for row in active.prompts[0].rows]
-        rows.append(tuple(parts))
+        sources = [row.source for row in active.prompts[0].rows]
+        rows.append(tuple(sources))
         return active
 
     def negative_again(args: dict[str, Any]) -> Tensor:
@@ -216,7 +217,7 @@ def test_the_negative_prompt_alone_hears_the_negative_reference(
     model = apply(twin().model, adapter, FEATURES, Settings())
     model.set_model_sampler_post_cfg_function(negative_again)
     sample(model, count=2)
-    assert rows == [(NEGATIVE, POSITIVE), (NEGATIVE,)] * 2
+    assert rows == [(UNCOND, COND), (UNCOND,)] * 2
 
 
 def test_rows_computed_one_after_the_other_give_the_same_picture(
@@ -226,13 +227,13 @@ def test_rows_computed_one_after_the_other_give_the_same_picture(
     together = sample(model, batch=2)
 
     def little(device: Any = None, torch_free_too: bool = False) -> Any:
-        return (1, 1) if torch_free_too else 1  # the host then splits the polarities
+        return (1, 1) if torch_free_too else 1  # the host then runs cond and uncond apart
 
     monkeypatch.setattr(comfy.model_management, "get_free_memory", little)
     assert tiny.relative(sample(model, batch=2), together) < ROUNDING
 
 
-def test_a_window_is_heard_exactly_in_its_steps(adapter: LoadedAdapter) -> None:
+def test_a_window_is_active_exactly_in_its_steps(adapter: LoadedAdapter) -> None:
     whole = sample(apply(twin().model, adapter, FEATURES, Settings()), count=6)
     model = apply(twin().model, adapter, FEATURES, Settings(start_percent=0.3, end_percent=0.7))
     seen: list[bool] = []
@@ -252,6 +253,71 @@ def test_a_window_is_heard_exactly_in_its_steps(adapter: LoadedAdapter) -> None:
     assert seen == [end <= float(sigma) <= start for sigma in sigmas]
     assert set(seen) == {True, False}
     assert tiny.relative(part, whole) > 1e-3
+
+
+def test_a_step_at_either_end_of_a_window_lies_in_it(
+    adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the host's own numbers, for a part of the run that begins and ends on a step."""
+    seen: list[bool] = []
+    original = steps.active_prompts
+
+    def watched(*args: Any) -> Any:
+        active = original(*args)
+        seen.append(bool(active.prompts))
+        return active
+
+    monkeypatch.setattr(steps, "active_prompts", watched)
+    sampling = twin().model.get_model_object("model_sampling")
+    levels = comfy.samplers.calculate_sigmas(sampling, "normal", 5).tolist()
+    assert [levels[1], levels[3]] == [
+        sampling.percent_to_sigma(percent) for percent in (0.25, 0.75)
+    ]
+    settings = Settings(start_percent=0.25, end_percent=0.75)
+    sample(apply(twin().model, adapter, FEATURES, settings), count=5)
+    assert seen == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("levels", "sigma", "factor"),
+    [
+        ((4.0, 2.0, 1.0, 0.0), 2.0, 0.5),
+        ((4.0, 2.0, 1.0, 0.0), 2.0 * (1 - 5e-5), 0.5),
+        ((4.0, 2.0, 1.0, 0.0), 2.0 * (1 + 5e-5), 0.5),
+        ((4.0, 2.0, 1.0, 0.0), 2.01, 1.0),
+        ((4.0, 2.0, 1.0, 0.0), 1.99, 0.5),
+        ((4.0, 2.0, 1.0, 0.0), 0.1, 0.25),
+        ((0.5, 1.0, 2.0, 4.0), 1.0 * (1 - 5e-5), 0.5),
+        ((0.5, 1.0, 2.0, 4.0), 1.99, 0.5),
+        ((0.5, 1.0, 2.0, 4.0), 3.0, 0.25),
+    ],
+)
+def test_a_noise_level_belongs_to_its_step_even_if_it_was_rounded(
+    adapter: LoadedAdapter, levels: tuple[float, ...], sigma: float, factor: float
+) -> None:
+    schedule = Weights(steps=(Ramp(values=(1.0, 0.5, 0.25)),))
+    stack = install.prompts_of(apply(twin().model, adapter, FEATURES, Settings(weights=schedule)))
+    options = {"cond_or_uncond": [0], "sample_sigmas": torch.tensor(levels)}
+    active = steps.active_prompts(stack, options, torch.tensor([sigma]), 1)
+    assert [row.weight for row in active.prompts[0].rows] == [factor]
+
+
+def test_a_call_with_the_models_own_options_leaves_nothing_in_them(adapter: LoadedAdapter) -> None:
+    """A pack may call the model itself and pass these options, where the host passes a copy."""
+    call = tiny.make_call(twin())
+
+    def run(model: Any, sigma: float) -> Tensor:
+        options = model.model_options["transformer_options"]
+        t = torch.full((len(call.x),), sigma)
+        inputs = {"c_crossattn": call.context, "transformer_options": options}
+        return model.model.apply_model(call.x, t, **inputs)
+
+    model = apply(twin().model, adapter, FEATURES, Settings(start_percent=0.5))
+    options = model.model_options["transformer_options"]
+    before = dict(options)
+    assert torch.equal(run(model, 14.0), run(twin().model, 14.0))
+    assert tiny.relative(run(model, 0.5), run(twin().model, 0.5)) > EFFECT
+    assert options == before
 
 
 def test_half_precision_in_is_half_precision_out(adapter: LoadedAdapter) -> None:
@@ -321,18 +387,47 @@ def test_a_foreign_patch_keeps_its_slot(adapter: LoadedAdapter, slot: tuple[Any,
     base.set_model_attn2_replace(foreign, *slot)
     alone = sample(base)
     foreign.calls.clear()
-    heard = apply(base, adapter, FEATURES, Settings())
-    assert tiny.relative(sample(heard), alone) > EFFECT
+    patched = apply(base, adapter, FEATURES, Settings())
+    assert tiny.relative(sample(patched), alone) > EFFECT
     assert set(foreign.calls) == {"attend", "models", "to", "cleanup"}
     assert foreign.calls.count("attend") == 3
     number = {("input", 4): 2, ("middle", 0): 6}[slot[:2]]
     there = apply(base, adapter, FEATURES, Settings(weights=blocks(f"{number}: 1")))
     assert tiny.relative(sample(there), alone) > 1e-4
-    assert torch.equal(sample(install.remove(heard)), alone)
+    assert torch.equal(sample(install.remove(patched)), alone)
+
+
+class Moved(Foreign):
+    """A patch that is another one wherever it is moved to, as those are that hold tensors."""
+
+    def __init__(self, places: tuple[Any, ...] = ()) -> None:
+        super().__init__()
+        self.places = places
+
+    def to(self, where: Any) -> Moved:
+        return Moved((*self.places, where))
+
+
+def test_a_foreign_patch_below_ours_is_moved(adapter: LoadedAdapter) -> None:
+    base, slot = twin().model.clone(), ("input", 4, 0)
+    base.set_model_attn2_replace(Moved(), *slot)
+    model = apply(base, adapter, FEATURES, Settings())
+    model.model_patches_to("cpu")
+    model.model_patches_to(torch.float16)
+    ours, theirs = (
+        one.model_options["transformer_options"]["patches_replace"]["attn2"][slot]
+        for one in (model, base)
+    )
+    assert ours.below.places == ("cpu", torch.float16)
+    assert theirs.places == ()
+    assert ours.address == slot and ours.to("cpu") is not ours
+    bare = apply(twin().model, adapter, FEATURES, Settings())
+    alone = bare.model_options["transformer_options"]["patches_replace"]["attn2"][slot]
+    assert alone.to("cpu") is alone
 
 
 @pytest.mark.parametrize("slot", [("input", 4), ("middle", 0)])
-def test_a_foreign_patch_for_a_whole_block_is_heard_after_ours_too(
+def test_a_foreign_patch_for_a_whole_block_counts_after_ours_too(
     adapter: LoadedAdapter, slot: tuple[Any, ...]
 ) -> None:
     """The host looks for a patch of the layer first, which is ours."""
@@ -358,12 +453,12 @@ def test_a_patch_that_wraps_ours_for_a_whole_block_ends(adapter: LoadedAdapter) 
     assert tiny.relative(sample(wrapped), sample(ours)) < ROUNDING
 
 
-def guest(out: Tensor, q: Tensor, k: Tensor, v: Tensor, extra: Any, **options: Any) -> Tensor:
+def scaled_text(out: Tensor, q: Tensor, k: Tensor, v: Tensor, extra: Any, **options: Any) -> Tensor:
     """A callback as other packs give it to the patch that owns a slot."""
     return out * options["weight"]
 
 
-def test_packs_that_add_to_a_patch_are_heard_and_only_in_their_model(
+def test_packs_can_add_to_a_patch_and_only_in_their_model(
     adapter: LoadedAdapter, other: LoadedAdapter
 ) -> None:
     model = apply(twin().model, adapter, FEATURES, Settings())
@@ -373,24 +468,24 @@ def test_packs_that_add_to_a_patch_are_heard_and_only_in_their_model(
         copy = model.clone()
         slots = copy.model_options["transformer_options"]["patches_replace"]["attn2"]
         for patch in slots.values():
-            patch.add(guest, sigma_start=999.0, sigma_end=0.0, **options)
+            patch.add(scaled_text, sigma_start=999.0, sigma_end=0.0, **options)
         return copy
 
-    loud = visited(model, weight=0.5)
-    picture = sample(loud)
+    visitor = visited(model, weight=0.5)
+    picture = sample(visitor)
     assert tiny.relative(picture, alone) > EFFECT
     assert torch.equal(sample(model), alone)
-    again = visited(loud, weight=0.5)
+    again = visited(visitor, weight=0.5)
     assert tiny.relative(sample(again), picture) > EFFECT
-    assert torch.equal(sample(loud), picture)
+    assert torch.equal(sample(visitor), picture)
     late = visited(model, weight=0.5)
     for patch in late.model_options["transformer_options"]["patches_replace"]["attn2"].values():
-        patch.guests[0][1]["sigma_start"] = 0.0
+        patch.callbacks[0][1]["sigma_start"] = 0.0
     assert torch.equal(sample(late), alone)
-    over = apply(loud, other, MORE, Settings())
+    over = apply(visitor, other, MORE, Settings())
     assert tiny.relative(sample(over), picture) > EFFECT
-    # Removing our references leaves the guests, who are not ours.
-    bare = install.remove(loud)
+    # Removing our references leaves the callbacks, which are not ours.
+    bare = install.remove(visitor)
     assert tiny.relative(sample(bare), plain()) > EFFECT
     assert tiny.relative(sample(bare), picture) > EFFECT
     assert torch.equal(sample(visited(bare, weight=0.0)), sample(bare))
@@ -410,30 +505,30 @@ def test_removing_leaves_the_plain_model(adapter: LoadedAdapter, other: LoadedAd
     assert torch.equal(sample(install.remove(twin().model)), plain())
 
 
-def test_a_patch_wrapped_by_another_pack_is_silent_once_removed(adapter: LoadedAdapter) -> None:
-    heard = apply(twin().model, adapter, FEATURES, Settings())
-    slots = heard.model_options["transformer_options"]["patches_replace"]["attn2"]
-    wrapped = heard.clone()
+def test_a_patch_wrapped_by_another_pack_adds_nothing_once_removed(adapter: LoadedAdapter) -> None:
+    patched = apply(twin().model, adapter, FEATURES, Settings())
+    slots = patched.model_options["transformer_options"]["patches_replace"]["attn2"]
+    wrapped = patched.clone()
     for key, inner in list(slots.items()):
         wrapped.set_model_attn2_replace(
             lambda q, k, v, extra, inner=inner: inner(q, k, v, extra), *key
         )
-    assert torch.equal(sample(wrapped), sample(heard))
+    assert torch.equal(sample(wrapped), sample(patched))
     assert torch.equal(sample(install.remove(wrapped)), plain())
 
 
-def test_a_reference_applied_over_another_packs_wrapper_is_heard_once(
+def test_a_reference_applied_over_another_packs_wrapper_counts_once(
     adapter: LoadedAdapter, other: LoadedAdapter
 ) -> None:
-    heard = apply(twin().model, adapter, FEATURES, Settings())
-    wrapped = heard.clone()
-    slots = heard.model_options["transformer_options"]["patches_replace"]["attn2"]
+    patched = apply(twin().model, adapter, FEATURES, Settings())
+    wrapped = patched.clone()
+    slots = patched.model_options["transformer_options"]["patches_replace"]["attn2"]
     for key, inner in list(slots.items()):
         wrapped.set_model_attn2_replace(
             lambda q, k, v, extra, inner=inner: inner(q, k, v, extra), *key
         )
     over = apply(wrapped, other, MORE, Settings())
-    direct = apply(heard, other, MORE, Settings())
+    direct = apply(patched, other, MORE, Settings())
     assert tiny.relative(sample(over), sample(direct)) < ROUNDING
     assert torch.equal(sample(install.remove(over)), plain())
 

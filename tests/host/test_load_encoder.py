@@ -9,7 +9,7 @@ import socket
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import comfy.clip_model
 import comfy.clip_vision
@@ -27,7 +27,7 @@ from pack.nodes.host.encoder.identity import fingerprint
 from pack.nodes.host.encoder.size import at_size, interpolate
 from pack.nodes.host.encoder.view import describe_encoder
 from pack.nodes.host.files import folders
-from pack.nodes.load import LoadEncoder
+from pack.nodes.load import LoadAdapter, LoadEncoder, LoadForModel
 from safetensors.torch import load_file, save_file
 from test_match import loadable
 from torch import Tensor
@@ -52,7 +52,10 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty clip_vision folder, and a network whose first use fails the test."""
     home = tmp_path / folders.ENCODERS
     home.mkdir()
-    table = {folders.ENCODERS: ([str(home)], set(folder_paths.supported_pt_extensions))}
+    table = {
+        name: ([str(home)], set(folder_paths.supported_pt_extensions))
+        for name in (folders.ENCODERS, folders.ADAPTERS)
+    }
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", table)
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
 
@@ -374,6 +377,15 @@ def test_lost_and_odd_files_are_named_in_a_sentence(models: Path) -> None:
         assert "\n" not in text and text.endswith(".") and ";" in text and len(text) < 500
 
 
+@pytest.mark.parametrize("option", [{"return_dict": False}, {"output_hidden_states": True}])
+def test_settings_about_the_output_change_nothing(models: Path, option: dict[str, bool]) -> None:
+    path = save(siglip(), models)
+    expected = of_encoder(load.load_encoder(str(path)), pictures())
+    edit(path / "config.json", **option)
+    given = of_encoder(load.load_encoder(str(path)), pictures())
+    assert all(torch.equal(one, other) for one, other in zip(given, expected, strict=True))
+
+
 def test_heads_that_do_not_divide_the_width_are_named(models: Path) -> None:
     path = save(siglip(), models)
     edit(path / "config.json", num_attention_heads=5)
@@ -437,14 +449,19 @@ SPOILED: list[tuple[Callable[[Path], Any], str]] = [
     (config(num_hidden_layers=1), "one layer"),
     (config(num_channels=4), "num_channels = 4"),
     (config(image_size=56), "wants floating point of 17 x 48"),
-    (config(num_hidden_layers=5), "holds 4 layers and its config.json says 5"),
-    (config(num_hidden_layers=3), "holds 4 layers and its config.json says 3"),
-    (config(num_hidden_layers=10**8), "holds 4 layers and its config.json says 100000000"),
-    (config(hidden_size=96), "patch_embedding.weight as 48 x 3 x 14 x 14"),
-    (config(hidden_size=10**12), "its config.json is for 1000000000000 wide"),
+    (config(num_hidden_layers=5), "layers.4.layer_norm1.bias (16 tensors are missing)"),
+    (config(num_hidden_layers=3), "layers.3.layer_norm1.bias, which its config.json"),
+    (config(num_hidden_layers=10**8), "num_hidden_layers = 100000000"),
+    (config(hidden_size=96), "class_embedding as torch.float32 of 48, its config.json wants"),
+    (config(hidden_size=10**12), "hidden_size = 1000000000000"),
     (config(layer_norm_eps=float("nan")), "layer_norm_eps = nan"),
     (config(layer_norm_eps=float("inf")), "layer_norm_eps = inf"),
     (config(layer_norm_eps=-1e-5), "layer_norm_eps = -1e-05"),
+    (config(layer_norm_eps=10**400), "layer_norm_eps = 1000"),
+    (config(num_attention_heads=0), "num_attention_heads = 0"),
+    (config(num_attention_heads=10**400), "num_attention_heads = 1000"),
+    (config(hidden_act=5), "hidden_act = 5"),
+    (config(intermediate_size=10**6), "its config.json wants floating point of 1000000"),
     (lambda path: rewrite(path, lambda t: t.update({EXTRA: t[LAYER].clone()})), "knows nothing of"),
     (lambda path: rewrite(path, lambda t: t.pop(LAYER)), f"holds no {LAYER} (1 tensors"),
     (lambda path: rewrite(path, lambda t: t.update({LAYER: t[LAYER].int()})), "as torch.int32"),
@@ -459,7 +476,11 @@ SPOILED: list[tuple[Callable[[Path], Any], str]] = [
     (text_in(WEIGHTS, "version https://git-lfs.github.com/spec/v1"), "Git LFS pointer"),
     (colours(image_mean=[0.5, 0.5]), "image_mean = [0.5, 0.5]"),
     (colours(image_mean="0.5"), "image_mean = '0.5'"),
+    (colours(image_mean=[10**400] * 3), "image_mean = [1000"),
+    (colours(image_std=[10**400] * 3), "image_std = [1000"),
+    (colours(image_std=[0.5, float("nan"), 0.5]), "image_std = [0.5, nan"),
     (colours(image_std=[0, 1, 1]), "image_std 0"),
+    (colours(image_std=[1e-300, 1, 1]), "image_std 1e-300"),
     (text_in("preprocessor_config.json", "no"), "preprocessor_config.json cannot be read"),
 ]
 
@@ -490,6 +511,15 @@ def test_the_node_offers_files_and_folders_and_says_what_they_are(models: Path) 
     assert LoadEncoder.validate_inputs("l.safetensors") is True
     for wrong in ("loose", "..", "../clip_vision/siglip-so400m", "", str(models), "siglip-so400m/"):
         assert "is not in" in str(LoadEncoder.validate_inputs(wrong)), wrong
+    for odd in (5, {}, True, float("nan"), ["siglip-so400m"]):
+        for answer in (
+            LoadEncoder.validate_inputs(cast("Any", odd)),
+            LoadAdapter.validate_inputs(cast("Any", odd)),
+            LoadForModel.validate_inputs(encoder_file=cast("Any", odd)),
+        ):
+            assert f"{odd!r} is not in" in str(answer)
+    # The host itself says that a required input is missing.
+    assert LoadEncoder.validate_inputs() is True and LoadAdapter.validate_inputs() is True
     out = LoadEncoder.execute("siglip-so400m")
     assert isinstance(out.args[0], folder.FolderEncoder)
     text = out.ui.as_dict()["text"][0]

@@ -17,7 +17,7 @@ from kit.models import tiny
 from kit.models.tiny import Twins
 from kit.server.live_nodes import tiny_flux
 from pack.ip_models.attention.masks import MaskRule
-from pack.ip_models.attention.prompt import BatchMode, HeardPrompt
+from pack.ip_models.attention.prompt import BatchMode, ResolvedPrompt
 from pack.ip_models.errors import BadInput, WrongBase
 from pack.ip_models.weights.unet_layers import LayerAddress
 from pack.nodes.host.model import install
@@ -56,36 +56,36 @@ class Spy:
     """What every layer of a run multiplies its image attention with."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.heard: dict[LayerAddress, tuple[tuple[int, int], Tensor]] = {}
+        self.weights: dict[LayerAddress, tuple[tuple[int, int], Tensor]] = {}
         self._at: tuple[LayerAddress, tuple[int, int] | None] | None = None
-        attend, mask_on = install.add_image_attention, HeardPrompt.mask_on
+        attend, mask_on = install.add_image_attention, ResolvedPrompt.mask_on
 
         def noted(text: Tensor, q: Tensor, heads: int, address: Any, grid: Any, *rest: Any) -> Any:
             self._at = address, grid
             assert q.shape[1] == grid[0] * grid[1]
             return attend(text, q, heads, address, grid, *rest)
 
-        def kept(prompt: HeardPrompt, grid: Any, like: Tensor) -> Tensor | None:
+        def kept(prompt: ResolvedPrompt, grid: Any, like: Tensor) -> Tensor | None:
             mask = mask_on(prompt, grid, like)
             assert self._at is not None and mask is not None and self._at[1] == grid
-            self.heard[self._at[0]] = grid, mask
+            self.weights[self._at[0]] = grid, mask
             return mask
 
         patch.setattr(install, "add_image_attention", noted)
-        patch.setattr(HeardPrompt, "mask_on", kept)
+        patch.setattr(ResolvedPrompt, "mask_on", kept)
 
     @property
     def grids(self) -> dict[tuple[int, int], Tensor]:
         """Weights by grid, the finest first; all layers of a grid have to agree."""
         found: dict[tuple[int, int], Tensor] = {}
-        for grid, mask in sorted(self.heard.values(), key=lambda one: -one[1].shape[1]):
+        for grid, mask in sorted(self.weights.values(), key=lambda one: -one[1].shape[1]):
             assert torch.equal(found.setdefault(grid, mask), mask)
         return found
 
     @property
     def layers(self) -> list[int]:
         """Number of layers on each of these grids."""
-        return [sum(grid == one for one, _ in self.heard.values()) for grid in self.grids]
+        return [sum(grid == one for one, _ in self.weights.values()) for grid in self.grids]
 
 
 def run(
@@ -140,7 +140,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("family", "size", "shape", "rule"), SIZES, ids=str)
-def test_what_is_seen_is_what_is_heard(
+def test_the_sheet_shows_the_weights_of_attention(
     family: str,
     size: tuple[int, int],
     shape: tuple[int, int, int],
@@ -161,20 +161,20 @@ def test_what_is_seen_is_what_is_heard(
         f", {n} layer{'' if n == 1 else 's'}: " in line
         for n, line in zip(spy.layers, text.splitlines()[1:], strict=True)
     ] == [True] * len(grids)
-    assert len(spy.heard) == len(attention_layers(twin(family).model))
+    assert len(spy.weights) == len(attention_layers(twin(family).model))
     finest = next(iter(grids))
     for i, sheet in enumerate(sheets):
         shown = tiles(sheet, finest, 1 + len(grids))[1:]
-        for tile, (grid, heard) in zip(shown, grids.items(), strict=True):
+        for tile, (grid, on_grid) in zip(shown, grids.items(), strict=True):
             # (1 or 2 * count, queries, 1): the negative prompt's pictures, then the positive's.
-            weights = heard.expand(2 * count, -1, 1)[i].view(grid)
-            assert torch.equal(weights, heard.expand(2 * count, -1, 1)[count + i].view(grid))
+            weights = on_grid.expand(2 * count, -1, 1)[i].view(grid)
+            assert torch.equal(weights, on_grid.expand(2 * count, -1, 1)[count + i].view(grid))
             assert torch.equal(cells(tile, grid), (weights.clamp(0, 1) * 255).round())
     last = grids[finest]
     assert last.std() > 0.05 and (count == 1 or not torch.equal(last[0], last[1]))
 
 
-def test_a_whole_run_of_the_sampler_hears_it_too(
+def test_a_whole_run_of_the_sampler_uses_them_too(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mask, spy = soft(1, 90, 70), Spy(monkeypatch)
@@ -190,8 +190,8 @@ def test_a_whole_run_of_the_sampler_hears_it_too(
     (sheet,), text, _ = preview(mask, latent=latent)
     assert text.splitlines()[0] == "104 x 136 pixels, layers of SD1.5, mask_rule area"
     assert list(spy.grids) == [(17, 13), (9, 7), (5, 4), (3, 2)]
-    for tile, (grid, heard) in zip(tiles(sheet, (17, 13), 5)[1:], spy.grids.items(), strict=True):
-        assert torch.equal(cells(tile, grid), (heard[0].view(grid) * 255).round())
+    for tile, (grid, on_grid) in zip(tiles(sheet, (17, 13), 5)[1:], spy.grids.items(), strict=True):
+        assert torch.equal(cells(tile, grid), (on_grid[0].view(grid) * 255).round())
 
 
 def test_without_a_model_the_layers_are_those_of_sd15() -> None:
@@ -263,6 +263,6 @@ def test_what_is_wrong_is_one_sentence(inputs: dict[str, Any], words: str) -> No
     assert words in text and text.endswith(".") and "\n" not in text
 
 
-def test_a_model_that_cannot_hear_says_so() -> None:
+def test_a_model_without_cross_attention_says_so() -> None:
     with pytest.raises(WrongBase, match="class Flux and has no cross-attention"):
         PreviewMask.execute(torch.ones(4, 4), model=tiny_flux())

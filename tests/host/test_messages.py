@@ -155,10 +155,10 @@ def test_projecting_can_be_interrupted_and_tried_again(twin: Twins, adapter: Loa
     comfy.model_management.interrupt_current_processing(True)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         apply(twin.model, adapter, features, Settings())
-    heard = apply(twin.model, adapter, features, Settings())
+    patched = apply(twin.model, adapter, features, Settings())
     call = tiny.make_call(twin)
     plain = tiny.run_comfy(twin.model, call)
-    assert tiny.relative(tiny.run_comfy(heard, call), plain) > 0.01
+    assert tiny.relative(tiny.run_comfy(patched, call), plain) > 0.01
 
 
 def test_one_file_is_loaded_once_and_let_go(twin: Twins, tmp_path: Path) -> None:

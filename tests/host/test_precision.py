@@ -44,7 +44,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> LoadedAdapter:
     return tiny.load_tensors(tmp_path_factory.mktemp("a"), tensors)
 
 
-def heard(model: Any, adapter: LoadedAdapter, **settings: Any) -> Any:
+def applied(model: Any, adapter: LoadedAdapter, **settings: Any) -> Any:
     return apply(model, adapter, FEATURES, Settings(**settings))
 
 
@@ -92,10 +92,10 @@ def test_the_adapter_loses_no_more_precision_than_the_model_itself(
 ) -> None:
     model = companions.rebuilt(twin().model, storage, compute)
     exact = companions.rebuilt(twin().model, rounded=storage)
-    together, alone = sample(heard(model, adapter)), sample(model)
+    together, alone = sample(applied(model, adapter)), sample(model)
     assert torch.isfinite(together).all()
     assert tiny.relative(together, alone) > EFFECT
-    error = tiny.relative(together, sample(heard(exact, adapter)))
+    error = tiny.relative(together, sample(applied(exact, adapter)))
     if compute is torch.float32:
         assert error < ROUNDING
     else:
@@ -111,8 +111,8 @@ def test_an_adapter_of_any_type_is_used_as_precisely_as_it_is_stored(
     rounded = {key: value.to(dtype) for key, value in tensors.items()}
     widened = {key: value.float() for key, value in rounded.items()}
     model = twin().model
-    narrow = sample(heard(model, tiny.load_tensors(tmp_path, rounded, "narrow")))
-    wide = sample(heard(model, tiny.load_tensors(tmp_path, widened, "wide")))
+    narrow = sample(applied(model, tiny.load_tensors(tmp_path, rounded, "narrow")))
+    wide = sample(applied(model, tiny.load_tensors(tmp_path, widened, "wide")))
     assert tiny.relative(narrow, wide) < ROUNDING
     assert tiny.relative(narrow, sample(model)) > EFFECT
 
@@ -137,9 +137,9 @@ def test_an_override_by_another_node_is_for_text_and_self_attention_only(
 
     alone = sample(overridden(model))
     expected, lengths[:] = list(lengths), []
-    together = sample(overridden(heard(model, adapter)))
+    together = sample(overridden(applied(model, adapter)))
     assert lengths == expected  # as many, of the same lengths, in the same order
-    assert torch.equal(sample(heard(overridden(model), adapter)), together)
+    assert torch.equal(sample(applied(overridden(model), adapter)), together)
 
     def text(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
         return companions.plain_attention(q, k, v, heads) * 1.3
@@ -147,7 +147,7 @@ def test_an_override_by_another_node_is_for_text_and_self_attention_only(
     oracle = companions.oracle(model, Reference(adapter, FEATURES), text=text)
     assert tiny.relative(together, sample(overridden(oracle))) < ROUNDING
     assert tiny.relative(together, alone) > EFFECT
-    assert tiny.relative(together, sample(heard(model, adapter))) > EFFECT
+    assert tiny.relative(together, sample(applied(model, adapter))) > EFFECT
 
 
 def use_kernel(patch: pytest.MonkeyPatch, kernel: Any) -> None:
@@ -160,9 +160,9 @@ def use_kernel(patch: pytest.MonkeyPatch, kernel: Any) -> None:
 def test_every_exact_kernel_gives_the_same_picture(
     adapter: LoadedAdapter, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = sample(heard(twin().model, adapter))
+    expected = sample(applied(twin().model, adapter))
     use_kernel(monkeypatch, getattr(host_attention, f"attention_{name}"))
-    assert tiny.relative(sample(heard(twin().model, adapter)), expected) < ROUNDING
+    assert tiny.relative(sample(applied(twin().model, adapter)), expected) < ROUNDING
 
 
 def coarse(q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, **kwargs: Any) -> Tensor:
@@ -191,11 +191,11 @@ def test_the_image_is_never_attended_to_in_low_precision(
 ) -> None:
     """The latter two kernels of the host cannot be told to be exact."""
     model = twin().model
-    exact = sample(heard(model, adapter))
+    exact = sample(applied(model, adapter))
     wrapped = host_attention.wrap_attn(kernel)
     monkeypatch.setattr(host_attention, name, wrapped, raising=False)
     use_kernel(monkeypatch, wrapped)
-    together = sample(heard(model, adapter))
+    together = sample(applied(model, adapter))
     assert tiny.relative(together, exact) > EFFECT
     reference = Reference(adapter, FEATURES)
     precise = host_attention.attention_pytorch
@@ -245,11 +245,11 @@ def test_weights_that_are_brought_layer_by_layer_give_the_same_picture(
     model, _ = comfy.sd.load_lora_for_models(base, None, lora, 0.8, 0.0)
     tensors = tiny.adapter_tensors(twin(), "plus", seed=3)
     alone, untouched = sample(model), sample(base)
-    together = sample(heard(model, tiny.load_tensors(tmp_path, tensors, "ample")))
+    together = sample(applied(model, tiny.load_tensors(tmp_path, tensors, "ample")))
     with pytest.MonkeyPatch.context() as patch:
         pretend_little_memory(patch, state, share)
         adapter = tiny.load_tensors(tmp_path, tensors, "scarce")
-        tight = sample(heard(model, adapter))
+        tight = sample(applied(model, adapter))
         everywhere = len(lora) // 3
         assert 0 < base.model.lowvram_patch_counter <= everywhere
         if state is memory.VRAMState.LOW_VRAM:
@@ -308,7 +308,7 @@ def test_compiled_models_obey_start_end_and_steps_and_are_compiled_once(
     adapter: LoadedAdapter, compiler: Counting
 ) -> None:
     base = twin().model
-    models = [heard(base, adapter, **how) for how in (WINDOW, FADE, {"scale": 0.4}, {})]
+    models = [applied(base, adapter, **how) for how in (WINDOW, FADE, {"scale": 0.4}, {})]
     expected = [sample(model, 6) for model in models]
     whole, plain = expected[-1], sample(base, 6)
     for picture in expected[:-1]:
@@ -322,7 +322,7 @@ def test_compiled_models_obey_start_end_and_steps_and_are_compiled_once(
         picture, later = compiler.sample(compiler.compile(model))
         assert tiny.relative(picture, eager) < ROUNDING
         assert set(later) == {after[-1]}
-    picture, _ = compiler.sample(heard(compiler.compile(base), adapter, **WINDOW))
+    picture, _ = compiler.sample(applied(compiler.compile(base), adapter, **WINDOW))
     assert tiny.relative(picture, expected[0]) < ROUNDING
     assert tiny.relative(compiler.sample(compiler.compile(base))[0], plain) < ROUNDING
     assert torch.equal(sample(base, 6), plain)
@@ -334,7 +334,7 @@ def test_graphs_of_the_plain_model_are_not_taken_for_those_with_an_adapter(
 ) -> None:
     """The host's compile node does not look whether the patches of a model have changed."""
     base = twin().model
-    middle = heard(base, adapter, weights=Weights(blocks=(parse_blocks("6: 1"),)))
+    middle = applied(base, adapter, weights=Weights(blocks=(parse_blocks("6: 1"),)))
     models = [base, middle] if order == "plain first" else [middle, base]
     expected = {id(model): sample(model, 2) for model in models}
     assert tiny.relative(*expected.values()) > 1e-3
@@ -349,7 +349,7 @@ def test_the_compile_node_of_the_host_takes_a_model_with_an_adapter(
     adapter: LoadedAdapter,
 ) -> None:
     """It is not run here: inductor takes minutes for a UNet."""
-    model = heard(twin().model, adapter, **WINDOW)
+    model = applied(twin().model, adapter, **WINDOW)
     compiled = TorchCompileModel.execute(model, "inductor").result[0]
     assert install.prompts_of(compiled) == install.prompts_of(model)
 
@@ -357,10 +357,10 @@ def test_the_compile_node_of_the_host_takes_a_model_with_an_adapter(
 def test_graphs_of_all_layers_are_not_taken_for_those_of_a_few(
     adapter: LoadedAdapter, compiler: Counting
 ) -> None:
-    """Which layers are heard can change from run to run; the graphs stay the same."""
+    """Which layers are used can change from run to run; the graphs stay the same."""
     base = twin().model
     weights = [Weights(blocks=(parse_blocks(text),)) for text in ("5: 1", "0: 1, 9: 0.5", "6: 1")]
-    models = [heard(base, adapter), *(heard(base, adapter, weights=one) for one in weights)]
+    models = [applied(base, adapter), *(applied(base, adapter, weights=one) for one in weights)]
     expected = [sample(model, 2) for model in models]
     for model, eager in zip([*models, *models], [*expected, *expected], strict=True):
         picture, graphs = compiler.sample(compiler.compile(model), 2)

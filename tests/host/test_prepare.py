@@ -19,7 +19,7 @@ from kit.models.encoders import EFFECT, SIZE, batch, picture
 from kit.server import live
 from kit.server.live import Client, Prompt
 from kit.server.live_graph import changed, graph, node, sampling
-from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from pack.ip_models.errors import BadInput
 from pack.ip_models.faces.detect import Face
 from pack.ip_models.pictures.fit import Fit

@@ -25,8 +25,8 @@ from conftest import ROOT
 from kit.server import live
 from kit.server.live import Client
 from kit.server.live_graph import RANDOM, node, sampling
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from pack.demo.comfy_server import free_port
-from pack.demo.tiny_nodes.adapter import write_tiny_adapter
 from PIL import Image
 
 SCRIPT = ROOT / "example_workflows" / "queue_prompts.py"

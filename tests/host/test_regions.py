@@ -1,4 +1,4 @@
-"""Areas, and references that one conditioning hears and the others do not."""
+"""Areas, and references that are bound to one conditioning and not to the others."""
 
 from __future__ import annotations
 
@@ -86,15 +86,15 @@ def test_a_mask_is_cut_with_the_area_of_a_prompt(adapter: LoadedAdapter, cfg: fl
     model, negative = twin().model, prompt(9)
     left, right = prompt(1, area=LEFT), prompt(2, area=RIGHT)
     masked = apply(model, adapter, FEATURES, Settings(mask=left_half()))
-    heard, left_bound = bound(model, adapter, FEATURES, left)
+    patched, left_bound = bound(model, adapter, FEATURES, left)
     # Only the copies of the areas are negative prompts here, none is for the whole picture.
     negative = prompt(9, area=LEFT) + prompt(9, area=RIGHT) if cfg > 1 else negative
     theirs_negative = negative
     if cfg > 1:
-        binding = install.prompts_of(heard).prompts[0].binding
+        binding = install.prompts_of(patched).prompts[0].binding
         theirs_negative = mark(negative[:1], binding) + negative[1:]
     ours = sample(masked, left + right, negative, cfg)
-    theirs = sample(heard, left_bound + right, theirs_negative, cfg)
+    theirs = sample(patched, left_bound + right, theirs_negative, cfg)
     assert tiny.relative(ours, sample(model, left + right, negative, cfg)) > EFFECT
     assert tiny.relative(ours, theirs) < ROUNDING
 
@@ -136,26 +136,26 @@ def test_bounds_of_a_conditioning_mask_cut_the_mask(adapter: LoadedAdapter) -> N
     model = twin().model
     bounds = {"mask": left_half(), "set_area_to_bounds": True, "mask_strength": 1.0}
     masked = apply(model, adapter, FEATURES, Settings(mask=1 - left_half()))
-    silent = sample(masked, prompt(1, **bounds) + prompt(2, area=RIGHT))
-    heard, right_bound = bound(model, adapter, FEATURES, prompt(2, area=RIGHT))
-    assert tiny.relative(silent, sample(heard, prompt(1, **bounds) + right_bound)) < ROUNDING
-    assert (
-        tiny.relative(silent, sample(model, prompt(1, **bounds) + prompt(2, area=RIGHT))) > EFFECT
-    )
+    black = sample(masked, prompt(1, **bounds) + prompt(2, area=RIGHT))
+    patched, right_bound = bound(model, adapter, FEATURES, prompt(2, area=RIGHT))
+    assert tiny.relative(black, sample(patched, prompt(1, **bounds) + right_bound)) < ROUNDING
+    assert tiny.relative(black, sample(model, prompt(1, **bounds) + prompt(2, area=RIGHT))) > EFFECT
 
 
 def test_bound_to_every_prompt_is_applied_to_the_model(adapter: LoadedAdapter) -> None:
     model, yes, no = twin().model, prompt(1), prompt(9)
-    heard, yes_bound, no_bound = bound(model, adapter, OTHER, yes, no)
+    patched, yes_bound, no_bound = bound(model, adapter, OTHER, yes, no)
     everywhere = sample(apply(model, adapter, OTHER, Settings()), yes, no, 4.0)
     assert tiny.relative(everywhere, sample(model, yes, no, 4.0)) > EFFECT
-    assert torch.equal(sample(heard, yes_bound, no_bound, 4.0), everywhere)
+    assert torch.equal(sample(patched, yes_bound, no_bound, 4.0), everywhere)
 
 
-def test_what_is_bound_to_nothing_in_the_run_is_silent_bit_for_bit(adapter: LoadedAdapter) -> None:
+def test_what_is_bound_to_nothing_in_the_run_is_the_plain_model_bit_for_bit(
+    adapter: LoadedAdapter,
+) -> None:
     model, yes, no = twin().model, prompt(1), prompt(9)
-    heard, yes_bound = bound(model, adapter, FEATURES, yes)
-    assert torch.equal(sample(heard, yes, no, 4.0), sample(model, yes, no, 4.0))
+    patched, yes_bound = bound(model, adapter, FEATURES, yes)
+    assert torch.equal(sample(patched, yes, no, 4.0), sample(model, yes, no, 4.0))
     assert torch.equal(sample(model, yes_bound, no, 4.0), sample(model, yes, no, 4.0))
 
 
@@ -175,7 +175,7 @@ AREAS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("area", AREAS)
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_negative_prompt_that_is_not_bound_hears_nothing_of_an_area(
+def test_a_negative_prompt_that_is_not_bound_gets_nothing_of_an_area(
     adapter: LoadedAdapter, area: str, whole: bool
 ) -> None:
     """The host copies the area's prompt to the negative ones, with all that was set on it."""
@@ -183,32 +183,32 @@ def test_a_negative_prompt_that_is_not_bound_hears_nothing_of_an_area(
     one, more = prompt(1, **AREAS[area]), prompt(2) if whole else prompt(2, area=RIGHT)
     pictures: list[Tensor] = []
     for seed in (1, 2):
-        heard, marked = bound(model, adapter, with_negative(FEATURES, seed), one)
-        pictures.append(sample(heard, marked + more, prompt(9), 4.0))
+        patched, marked = bound(model, adapter, with_negative(FEATURES, seed), one)
+        pictures.append(sample(patched, marked + more, prompt(9), 4.0))
     assert torch.equal(pictures[0], pictures[1])
     assert tiny.relative(pictures[0], sample(model, one + more, prompt(9), 4.0)) > 1e-3
     # Where the negative prompt is bound, it makes a difference.
     with_both: list[Tensor] = []
     for seed in (1, 2):
-        heard, marked, no = bound(model, adapter, with_negative(FEATURES, seed), one, prompt(9))
-        with_both.append(sample(heard, marked + more, no, 4.0))
+        patched, marked, no = bound(model, adapter, with_negative(FEATURES, seed), one, prompt(9))
+        with_both.append(sample(patched, marked + more, no, 4.0))
     assert tiny.relative(with_both[0], with_both[1]) > 1e-3
 
 
-def test_a_bound_negative_prompt_is_not_heard_by_the_positive(adapter: LoadedAdapter) -> None:
+def test_a_bound_negative_prompt_is_not_for_the_positive(adapter: LoadedAdapter) -> None:
     model, corner = twin().model, prompt(9, area=(8, 12, 4, 8))
     pictures: list[Tensor] = []
     for features in (FEATURES, tiny.random_features(1, seed=66)):
         features = dataclasses.replace(
             features, negative_pooled=with_negative(FEATURES, 1).negative_pooled
         )
-        heard, marked = bound(model, adapter, features, corner)
-        pictures.append(sample(heard, prompt(1), prompt(8) + marked, 4.0))
+        patched, marked = bound(model, adapter, features, corner)
+        pictures.append(sample(patched, prompt(1), prompt(8) + marked, 4.0))
     assert torch.equal(pictures[0], pictures[1])
     assert tiny.relative(pictures[0], sample(model, prompt(1), prompt(8) + corner, 4.0)) > 1e-4
 
 
-def test_each_prompt_hears_its_own_reference(adapter: LoadedAdapter) -> None:
+def test_each_prompt_gets_its_own_reference(adapter: LoadedAdapter) -> None:
     model = twin().model
     one, two = prompt(1, area=LEFT), prompt(2, area=RIGHT)
     first, one_bound = bound(model, adapter, FEATURES, one)
@@ -239,19 +239,19 @@ def test_bound_references_with_hooks_and_other_values_of_a_prompt(adapter: Loade
     model = twin().model
     values = {"strength": 0.6, "start_percent": 0.0, "end_percent": 0.4}
     yes = node_helpers.conditioning_set_values(prompt(1), values)
-    heard, yes_bound = bound(model, adapter, FEATURES, yes)
+    patched, yes_bound = bound(model, adapter, FEATURES, yes)
     assert {key: yes_bound[0][1][key] for key in values} == values
     everywhere = apply(model, adapter, FEATURES, Settings())
     assert tiny.relative(
-        sample(heard, yes_bound + prompt(2)), sample(everywhere, yes + prompt(2))
+        sample(patched, yes_bound + prompt(2)), sample(everywhere, yes + prompt(2))
     ) > (1e-3)
     assert (
-        tiny.relative(sample(heard, yes_bound + prompt(2)), sample(model, yes + prompt(2))) > 1e-3
+        tiny.relative(sample(patched, yes_bound + prompt(2)), sample(model, yes + prompt(2))) > 1e-3
     )
 
 
 def test_regions_add_up(adapter: LoadedAdapter) -> None:
-    """Each reference is heard by itself: two full regions are two adapters applied."""
+    """Each reference has an attention of its own: two full regions are two adapters applied."""
     model = twin().model
     regions = Regions((Region(FEATURES, None, 0.7), Region(OTHER, torch.ones(1, 8, 8), 0.3)))
     one_node = sample(apply(model, adapter, regions, Settings(0.5)), prompt(1))

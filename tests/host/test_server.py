@@ -23,7 +23,7 @@ from kit.server.live_graph import (
     weighted,
     with_tensor,
 )
-from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 
 WIDTHS = [32, 32, 64, 64, *[128] * 5, *[64] * 3, *[32] * 3, 128]
 

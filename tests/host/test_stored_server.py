@@ -13,7 +13,7 @@ import torch
 from kit.server import live
 from kit.server.live import Client, Prompt
 from kit.server.live_graph import changed, graph, node, sampling
-from pack.demo.tiny_nodes.adapter import write_tiny_adapter
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from pack.ip_models.references import embeds_file
 from safetensors.torch import save_file
 

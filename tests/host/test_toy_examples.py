@@ -14,12 +14,13 @@ import numpy
 import pytest
 import torch
 from conftest import ROOT
+from kit.models.stand_ins import toy_models
 from kit.pages.example_graphs import CAT, HOUSE, PERSON_B, ROOM, WAVES
 from kit.server import live
 from kit.server.live import Client
 from pack.demo.prompts import to_prompt
-from pack.demo.stand_ins import fitted, toy_models
 from PIL import Image
+from stand_ins import fitted
 from torch import Tensor
 from toys import put_files
 from train.distance import colour_distance

@@ -6,8 +6,7 @@ pictures, so the bars leave the room that so few need, and not every promise wit
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -22,13 +21,9 @@ NewBench = Callable[[str, int], Bench]
 
 
 @pytest.fixture(scope="module")
-def new_bench() -> Iterator[NewBench]:
-    # Large enough to gain from threads, unlike what other tests make.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
+def new_bench() -> NewBench:
     studio, judge = Studio(), load_judge()
-    yield lambda kind, count: Bench(studio, judge, kind, count)
-    torch.set_num_threads(threads)
+    return lambda kind, count: Bench(studio, judge, kind, count)
 
 
 def broken(results: list[Result]) -> list[str]:

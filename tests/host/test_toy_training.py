@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import toy_nodes
 from pack.nodes.host.model.adapter import read_file_spec
 from safetensors.torch import load_file
 from toy_nodes import models
@@ -33,6 +34,10 @@ def job(folder: Path, steps: int) -> Job:
     for name in ("state", "weights"):
         (folder / name).mkdir(exist_ok=True)
     return Job(folder / "state", folder / "weights", torch.device("cpu"), steps)
+
+
+def test_the_nodes_count_words_as_the_training_does() -> None:
+    assert toy_nodes.WORDS == WORDS
 
 
 @pytest.mark.usefixtures("few")

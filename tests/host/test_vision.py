@@ -38,8 +38,8 @@ from pack.ip_models.pictures.fit import Fit
 from pack.ip_models.pictures.square import CHUNK
 from pack.ip_models.references.features import select
 from pack.nodes.encode import EncodeImage
+from pack.nodes.host.encoder import memory
 from pack.nodes.host.encoder.encode import Reference, Unconditional, encode
-from pack.nodes.host.encoder.memory import seen
 from pack.nodes.prepare import PrepareImage
 from PIL import Image
 from torch import Tensor
@@ -172,13 +172,15 @@ def test_the_empty_encoding_is_made_once_for_each_encoder(tmp_path: Path, calls:
 def test_the_empty_encoding_is_freed_with_its_encoder(tmp_path: Path) -> None:
     encoder = make_pair(tmp_path).ours
     features = encode(encoder, reference_of(picture(60, 80)))
-    known, alive = len(seen), weakref.ref(encoder)
-    assert known >= 2
+    known = memory.known_rows(encoder, SIZE)
+    assert known is not None and len(known.cache) == 2
+    rows, alive = weakref.ref(known.cache), weakref.ref(encoder)
+    del known
     del encoder
     comfy.model_management.cleanup_models()
     gc.collect()
     assert alive() is None
-    assert len(seen) == known - 2
+    assert rows() is None
     assert features.negative_penultimate.any()
 
 

@@ -56,7 +56,7 @@ def reference(adapters: dict[str, LoadedAdapter]) -> Reference:
     return Reference(adapters["plus"], PICTURES["plus"])
 
 
-def heard(model: Any, *references: Reference, **settings: Any) -> Any:
+def applied(model: Any, *references: Reference, **settings: Any) -> Any:
     for one in references:
         model = apply(model, one.adapter, one.features, Settings(scale=one.scale, **settings))
     return model
@@ -243,14 +243,14 @@ def test_adapter_and_company_are_both_heard_as_the_oracle_says(
     company = COMPANY[name]()
     model, patch, run = company.model(), company.patch, company.run
     untouched = text_to_image(steps=1)(model)
-    mine = heard(model, reference)
+    mine = applied(model, reference)
     together, alone = run(patch(mine)), run(patch(model))
     assert torch.isfinite(together).all()
     assert tiny.relative(together, alone) > EFFECT
     assert tiny.relative(together, company.without(mine)) > AUDIBLE
     assert tiny.relative(together, run(patch(companions.oracle(model, reference)))) < ROUNDING
-    silent = apply(model, reference.adapter, reference.features, Settings(scale=0.0))
-    assert torch.equal(run(patch(silent)), alone)
+    off = apply(model, reference.adapter, reference.features, Settings(scale=0.0))
+    assert torch.equal(run(patch(off)), alone)
     assert torch.equal(run(patch(mine)), together)
     assert torch.equal(text_to_image(steps=1)(model), untouched)
 
@@ -259,11 +259,11 @@ def test_adapter_and_company_are_both_heard_as_the_oracle_says(
 def test_it_does_not_matter_who_comes_first(reference: Reference, name: str) -> None:
     patch, run = PATCHES[name]
     model = twin().model
-    assert torch.equal(run(patch(heard(model, reference))), run(heard(patch(model), reference)))
+    assert torch.equal(run(patch(applied(model, reference))), run(applied(patch(model), reference)))
 
 
 def test_what_a_noise_mask_keeps_is_kept(reference: Reference) -> None:
-    picture = image_to_image(masked=True)(heard(twin().model, reference))
+    picture = image_to_image(masked=True)(applied(twin().model, reference))
     kept = torch.nn.functional.max_pool2d(MASK[None], 8)[0, 0] == 0
     assert 0.2 < float(kept.float().mean()) < 0.8
     photo = PHOTO["samples"]
@@ -274,7 +274,7 @@ def test_what_a_noise_mask_keeps_is_kept(reference: Reference) -> None:
 def test_a_merge_keeps_the_adapters_of_its_first_model(reference: Reference) -> None:
     first, second, run = twin().model, relative_of(), text_to_image()
     (plain,) = ModelMergeSimple().merge(first, second, 0.6)
-    (adapted,) = ModelMergeSimple().merge(first, heard(second, reference), 0.6)
+    (adapted,) = ModelMergeSimple().merge(first, applied(second, reference), 0.6)
     assert torch.equal(run(adapted), run(plain))
 
 
@@ -288,7 +288,7 @@ def test_a_control_net_has_an_attention_of_its_own(reference: Reference) -> None
     try:
         once = Run(run.positive, run.negative, run.latent, steps=1)
         once(twin().model)
-        once(heard(twin().model, reference))
+        once(applied(twin().model, reference))
     finally:
         handle.remove()
     plain, adapted = seen
@@ -307,13 +307,13 @@ def test_adapters_of_several_kinds(
     ]
     model, run = twin().model, text_to_image(steps=2)
     untouched = run(model)
-    together = run(patch(heard(model, *references)))
+    together = run(patch(applied(model, *references)))
     assert tiny.relative(together, run(patch(companions.oracle(model, *references)))) < ROUNDING
     for i in range(count):
         others = references[:i] + references[i + 1 :]
-        assert tiny.relative(together, run(patch(heard(model, *others)))) > EFFECT
+        assert tiny.relative(together, run(patch(applied(model, *others)))) > EFFECT
     for order in list(permutations(references))[1::2]:
-        assert tiny.relative(run(patch(heard(model, *order))), together) < ROUNDING
+        assert tiny.relative(run(patch(applied(model, *order))), together) < ROUNDING
     assert torch.equal(run(model), untouched)
 
 
@@ -349,8 +349,8 @@ def test_a_noise_schedule_set_later_moves_the_window_along(reference: Reference,
     schedule, run = SCHEDULES[name]
     model = twin().model
     window = {"start_percent": WINDOW[0], "end_percent": WINDOW[1]}
-    after = run(schedule(heard(model, reference, **window)))
-    assert torch.equal(after, run(heard(schedule(model), reference, **window)))
+    after = run(schedule(applied(model, reference, **window)))
+    assert torch.equal(after, run(applied(schedule(model), reference, **window)))
     asked: list[float] = []
     inside = within(schedule(model))
 
@@ -358,10 +358,10 @@ def test_a_noise_schedule_set_later_moves_the_window_along(reference: Reference,
         asked.append(sigma)
         return inside(sigma)
 
-    expected = run(schedule(companions.oracle(model, reference, heard=ask)))
+    expected = run(schedule(companions.oracle(model, reference, active=ask)))
     assert tiny.relative(after, expected) < ROUNDING
     assert {inside(sigma) for sigma in asked} == {True, False}
-    assert tiny.relative(after, run(schedule(heard(model, reference)))) > EFFECT
+    assert tiny.relative(after, run(schedule(applied(model, reference)))) > EFFECT
     assert tiny.relative(after, run(schedule(model))) > EFFECT
     if name != "lcm":  # whose schedule is the usual one, only coarser
         stale = within(model)

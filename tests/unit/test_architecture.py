@@ -24,16 +24,15 @@ FLOORS = (
     ("nodes/host/model",),
     ("nodes/host/model/backbones", "nodes/host/embeds", "nodes/host/face"),
     ("nodes/host/encoder",),
-    ("nodes/host/files", "nodes/host/progress.py"),
+    ("nodes/host/files", "nodes/host/progress.py", "nodes/host/protocols.py"),
     ("ip_models/references",),
     ("ip_models/adapter",),
     ("ip_models/attention", "ip_models/faces"),
     ("ip_models/pictures",),
-    ("ip_models/weights", "ip_models/onnx", "ip_models/inputs.py"),
+    ("ip_models/weights", "ip_models/onnx"),
+    ("ip_models/inputs.py",),
     ("ip_models/errors.py",),
 )
-HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "comfyui_version"}
-HOST |= {"folder_paths", "server", "node_helpers", "execution", "latent_preview", "aiohttp"}
 # What each part may import besides itself and the standard library; nodes/host anything.
 OUTSIDE = {
     "ip_models": {"torch", "numpy", "PIL"},

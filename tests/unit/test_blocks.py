@@ -72,7 +72,7 @@ def factors(text: str, family: str, reference: int = 0, references: int = 1) -> 
     """Factors of the layers of each transformer, in the order in which these run."""
     layers = layers_of(family)
     gains = parse_blocks(text).gains(layers, reference, references)
-    assert not any(gain.flipped for gain in gains)
+    assert not any(gain.swapped for gain in gains)
     of = dict(zip(layers, gains, strict=True))
     return [
         [of[LayerAddress(block, number, layer)].factor for layer in range(count)]
@@ -80,9 +80,9 @@ def factors(text: str, family: str, reference: int = 0, references: int = 1) -> 
     ]
 
 
-def only(family: str, heard: dict[int, float]) -> list[list[float]]:
-    """Factors where whole transformers are named and all others are silent."""
-    return [[heard.get(t, 0.0)] * count for t, (_, _, count) in enumerate(TABLES[family])]
+def only(family: str, factors: dict[int, float]) -> list[list[float]]:
+    """Factors where whole transformers are named and all others are nought."""
+    return [[factors.get(t, 0.0)] * count for t, (_, _, count) in enumerate(TABLES[family])]
 
 
 def refusal(text: str) -> str:
@@ -129,7 +129,7 @@ def test_a_single_layer_has_the_last_word(text: str) -> None:
     assert factors(text, "SDXL") == wanted
 
 
-def test_a_single_layer_alone_leaves_the_rest_silent() -> None:
+def test_a_single_layer_alone_leaves_the_rest_at_nought() -> None:
     wanted = only("SDXL", {})
     wanted[6][3] = 0.5
     assert factors("6.3:0.5", "SDXL") == wanted
@@ -192,7 +192,7 @@ def test_a_block_is_named_by_its_whole_number() -> None:
 
 
 @pytest.mark.parametrize("text", ["{}", '{"down": {}}', '{"up": {}, "down": {}}'])
-def test_nothing_named_is_silent_as_in_diffusers(text: str) -> None:
+def test_nothing_named_is_nought_as_in_diffusers(text: str) -> None:
     assert factors(text, "SDXL") == only("SDXL", {})
 
 
@@ -200,9 +200,9 @@ def test_one_text_serves_both_families() -> None:
     rule = parse_blocks('{"down": {"block_2": [0, 1]}, "mid": 0.5}')
     for family, count in (("SD1.5", 1), ("SDXL", 10)):
         layers = layers_of(family)
-        heard = [gain.factor for gain in rule.gains(layers, 0, 1)]
-        assert heard.count(1.0) == heard.count(0.5) == count
-        for address, factor in zip(layers, heard, strict=True):
+        factors = [gain.factor for gain in rule.gains(layers, 0, 1)]
+        assert factors.count(1.0) == factors.count(0.5) == count
+        for address, factor in zip(layers, factors, strict=True):
             assert (factor == 1.0) == (address[:2] == ("input", 8))
             assert (factor == 0.5) == (address.block == "middle")
 

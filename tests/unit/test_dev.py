@@ -297,8 +297,9 @@ class TestEnvironment:
 class TestCommands:
     @pytest.fixture
     def commands(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> list[list[str]]:
-        """What would have been run, on a machine with ComfyUI; the first one fails."""
+        """What would have been run, with a ComfyUI and a browser; the first one fails."""
         make_comfyui(home / "comfy" / "ComfyUI")
+        monkeypatch.setenv("CHROMIUM", sys.executable)
         ran: list[list[str]] = []
 
         def run(command: list[str | Path], comfyui: Path | None) -> int:
@@ -329,6 +330,38 @@ class TestCommands:
         commands.append([])
         assert dev.main(["test"]) == 0
         assert "web      left out: tests/web holds no tests" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("browser", [True, False], ids=["browser", "no browser"])
+    @pytest.mark.parametrize("host", [True, False], ids=["host", "no host"])
+    def test_the_summary_says_what_this_machine_lacks(
+        self,
+        host: bool,
+        browser: bool,
+        commands: list[list[str]],
+        home: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        (dev.ROOT / "tests" / "web").mkdir()
+        (dev.ROOT / "tests" / "web" / "curve.test.mjs").touch()
+        commands.append([])
+        lacks: dict[str, str] = {}
+        if not host:
+            shutil.rmtree(home / "comfy")
+            monkeypatch.setenv("COMFYUI_REPOSITORY", str(home / "nowhere"))
+            lacks = {"host": "no ComfyUI: ", "browser": "the editor is part of ComfyUI"}
+        if not browser:
+            monkeypatch.delenv("CHROMIUM")
+            monkeypatch.setattr(dev, "BROWSERS", ("a browser that nobody has",))
+            lacks["browser"] = "no Chromium: install it"
+        assert dev.main(["test"]) == 0
+        summary = capsys.readouterr().out.split("== summary\n")[1].splitlines()
+        assert [line.split() for line in summary[:4]] == [
+            [name, "ok"] for name in ("ruff", "pyright", "pytest", "web")
+        ]
+        assert len(summary[4:]) == len(lacks)
+        for line, (name, reason) in zip(summary[4:], lacks.items(), strict=True):
+            assert line.startswith(f"{name:8} left out: {reason}")
 
     def test_demo_passes_its_options_on(self, commands: list[list[str]]) -> None:
         options = ["--once", "--port", "9000", "--toy"]

@@ -47,7 +47,7 @@ def tensors(variant: tuple[str, int, int, int, int, int], shrink: bool = True) -
 def build(flat: Mapping[str, Tensor], dtype: torch.dtype) -> IPAdapter:
     weights = canonical({key: value.to(dtype) for key, value in flat.items()})
     adapter = IPAdapter(read_spec(weights), weights, nn).eval()
-    adapter.load(weights, "a")
+    adapter.load(weights)
     return adapter.requires_grad_(False)
 
 

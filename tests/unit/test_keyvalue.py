@@ -6,13 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pack.ip_models.attention.keyvalue import NEGATIVE, POSITIVE, SILENT, KeyValues, KvScaling, Row
+from pack.ip_models.attention.keyvalue import COND, NO_REFERENCE, UNCOND, KeyValues, KvScaling, Row
 from pack.ip_models.weights.gains import Gain
 from torch import Tensor
 
 WIDTHS, TOKENS = (4, 8, 2), 5
 LIKE = torch.zeros(1)
-BOTH = (Row(POSITIVE), Row(NEGATIVE))
+BOTH = (Row(COND), Row(UNCOND))
 Layers = list[tuple[Tensor, Tensor]]
 
 
@@ -45,17 +45,17 @@ def test_each_layer_gets_back_what_was_packed_in_the_order_of_the_rows(
     assert torch.equal(value, expected_value[list(sources)])
 
 
-def test_the_packed_buffer_has_the_positive_row_first() -> None:
+def test_the_packed_buffer_has_the_rows_of_cond_first() -> None:
     packed = KeyValues.pack(layers())
-    assert (POSITIVE, NEGATIVE) == (0, 1)
+    assert (COND, UNCOND) == (0, 1)
     assert packed.widths == WIDTHS and packed.tokens == TOKENS
     assert packed.packed.shape == (2, 2 * TOKENS * sum(WIDTHS))
     assert torch.equal(packed.packed[0, : TOKENS * 4], layers()[0][0][0].flatten())
 
 
-def test_a_silent_row_and_a_row_of_weight_nought_are_exactly_nothing() -> None:
+def test_no_reference_and_a_weight_of_nought_are_exactly_nothing() -> None:
     packed = KeyValues.pack(layers()).weighted(plain(1, 1, 1), changing=True)
-    key, value = packed.layer(1, (Row(SILENT), Row(POSITIVE, 0.0), Row(POSITIVE)), LIKE)
+    key, value = packed.layer(1, (Row(NO_REFERENCE), Row(COND, 0.0), Row(COND)), LIKE)
     assert not key[:2].any() and not value[:2].any()
     assert torch.equal(value[2], layers()[1][1][0])
 
@@ -84,14 +84,14 @@ def test_a_gain_is_needed_for_each_layer(count: int) -> None:
         KeyValues.pack(layers()).weighted([Gain()] * count)
 
 
-def test_a_flipped_layer_is_silent_for_the_positive_prompt_and_positive_for_the_negative() -> None:
-    gains = [Gain(), Gain(0.5, flipped=True), Gain()]
-    flipped = KeyValues.pack(layers()).weighted(gains)
-    key, value = flipped.layer(1, BOTH, LIKE)
+def test_a_swapped_layer_has_no_reference_for_cond_and_that_of_cond_for_uncond() -> None:
+    gains = [Gain(), Gain(0.5, swapped=True), Gain()]
+    swapped = KeyValues.pack(layers()).weighted(gains)
+    key, value = swapped.layer(1, BOTH, LIKE)
     assert not key[0].any() and not value[0].any()
     assert torch.equal(key[1], layers()[1][0][0])
     assert torch.equal(value[1], layers()[1][1][0] * 0.5)
-    assert torch.equal(flipped.layer(0, BOTH, LIKE)[1], layers()[0][1])
+    assert torch.equal(swapped.layer(0, BOTH, LIKE)[1], layers()[0][1])
 
 
 def by_the_book(
@@ -120,7 +120,7 @@ def test_scaling_follows_its_formula_with_the_weight_of_the_call(
 ) -> None:
     packed = KeyValues.pack(layers(dtype=torch.float64))
     gains = plain(factor, factor, factor)
-    rows = tuple(Row(POSITIVE, weight) for weight in call)
+    rows = tuple(Row(COND, weight) for weight in call)
     key, value = packed.weighted(gains, scaling, changing=True).layer(1, rows, LIKE.double())
     for i, weight in enumerate(call):
         original = [half[:1] for half in layers(dtype=torch.float64)[1]]
@@ -146,7 +146,7 @@ def test_joined_references_come_apart() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_the_type_is_that_of_the_query(dtype: torch.dtype) -> None:
     packed = KeyValues.pack(layers())
-    key, value = packed.layer(1, (Row(POSITIVE),), torch.zeros(1, dtype=dtype))
+    key, value = packed.layer(1, (Row(COND),), torch.zeros(1, dtype=dtype))
     assert key.dtype is value.dtype is dtype
     assert torch.equal(value, layers()[1][1][:1].to(dtype))
     assert packed.packed.dtype is torch.float32
@@ -177,10 +177,13 @@ def test_only_the_rows_that_are_asked_for_are_copied() -> None:
 
 def test_a_schedule_over_steps_moves_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = KeyValues.pack(layers()).weighted(plain(1, 1, 1), changing=True)
-    packed.layer(0, (Row(POSITIVE, 0.9), Row(NEGATIVE, 0.9)), LIKE)
+    packed.layer(0, (Row(COND, 0.9), Row(UNCOND, 0.9)), LIKE)
+    packed.layer(0, (Row(COND, 0.9), Row(UNCOND, 0.0)), LIKE)
     moves: list[object] = []
     original = Tensor.to
     monkeypatch.setattr(Tensor, "to", lambda *args: (moves.append(args), original(*args))[1])
-    value = packed.layer(0, (Row(POSITIVE, 0.5), Row(NEGATIVE, 0.5)), LIKE)[1]
+    value = packed.layer(0, (Row(COND, 0.5), Row(UNCOND, 0.5)), LIKE)[1]
+    half = packed.layer(0, (Row(COND, 0.5), Row(UNCOND, 0.0)), LIKE)[1]
     assert moves == []
     assert torch.allclose(value, layers()[0][1] * 0.5)
+    assert torch.equal(half[0], value[0]) and not half[1].any()

@@ -107,6 +107,19 @@ def test_a_small_mask_is_said_to_be_lost_where_it_is() -> None:
     assert last.endswith("almost lost here, no cell hears more than 0 %")
 
 
+@pytest.mark.parametrize(
+    ("side", "share"),
+    [(4, "less than 1 %"), (512, "100 %"), (0, "0 %")],
+)
+def test_almost_nothing_and_almost_all_are_not_rounded_away(side: int, share: str) -> None:
+    grid = [LayerGrid(8, 8, 1)]
+    first = MaskView(spot(side, at=0), MaskRule.AREA, grid).lines()[0]
+    assert first.startswith(f"8 x 8, 1 layer: {share} open")
+    opposite = {"less than 1 %": "more than 99 %", "100 %": "0 %", "0 %": "100 %"}[share]
+    first = MaskView(1 - spot(side, at=0), MaskRule.AREA, grid).lines()[0]
+    assert first.startswith(f"8 x 8, 1 layer: {opposite} open")
+
+
 def test_masks_that_are_lost_are_named() -> None:
     stack = torch.stack([spot(8), spot(400), torch.zeros(512, 512), spot(9), 0.3 * spot(400)])
     (line, black) = MaskView(stack, MaskRule.AREA, [LayerGrid(8, 8, 1)]).lines()

@@ -82,9 +82,9 @@ def test_a_plain_mask_stays_exactly_what_it_is(
     if rule is MaskRule.AREA:
         assert torch.equal(cells, torch.full_like(cells, value))
     else:  # the bicubic weights add up to one but for rounding; what is padded is 0
-        heard = cells[cells != 0]
-        assert torch.allclose(heard, torch.full_like(heard, value), atol=1e-6)
-        assert value == 0 or len(heard) > 0
+        covered = cells[cells != 0]
+        assert torch.allclose(covered, torch.full_like(covered, value), atol=1e-6)
+        assert value == 0 or len(covered) > 0
 
 
 @LAWS

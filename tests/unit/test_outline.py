@@ -1,12 +1,10 @@
-"""The parts the editor draws, against the published tables; what rules make of them."""
+"""The transformers the editor draws, against the published tables."""
 
 from __future__ import annotations
 
 import pytest
 from kit.models.checkpoints import HIDDEN_SD1, HIDDEN_SDXL
-from pack.ip_models.errors import BadInput
 from pack.ip_models.weights import outline
-from pack.ip_models.weights.presets import PRESETS, preset
 from pack.ip_models.weights.unet_layers import LayerAddress, checkpoint_order, transformers
 
 # Side of the latent at each transformer, worked out by hand: it halves at every level.
@@ -28,34 +26,16 @@ WIDTH = {8: 320, 16: 640, 32: 1280, 64: 1280}
 def test_the_layers_are_those_of_the_published_files(family: str) -> None:
     wide: dict[LayerAddress, int] = {}
     stacks = transformers(outline.layers_of(family)).values()
-    for part, stack in zip(outline.parts(family), stacks, strict=True):
-        assert part["layers"] == len(stack)
-        wide |= dict.fromkeys(stack, WIDTH[part["pixels"]])
+    for info, stack in zip(outline.transformer_infos(family), stacks, strict=True):
+        assert info["layers"] == len(stack)
+        wide |= dict.fromkeys(stack, WIDTH[info["pixels"]])
     assert [wide[layer] for layer in checkpoint_order(wide)] == list(HIDDEN[family])
 
 
 @pytest.mark.parametrize("family", outline.FAMILIES)
-def test_parts_are_named_and_sized(family: str) -> None:
-    parts = outline.parts(family)
-    assert [outline.side(family) // part["pixels"] for part in parts] == SIDES[family]
-    assert [part["name"].split("_")[-1] for part in parts] == NAMES[family].split()
-    kinds = [part["block"] for part in parts]
+def test_transformers_are_named_and_sized(family: str) -> None:
+    infos = outline.transformer_infos(family)
+    assert [outline.side(family) // info["pixels"] for info in infos] == SIDES[family]
+    assert [info["name"].split("_")[-1] for info in infos] == NAMES[family].split()
+    kinds = [info["block"] for info in infos]
     assert kinds == sorted(kinds, key=["input", "middle", "output"].index)
-
-
-@pytest.mark.parametrize("family", outline.FAMILIES)
-@pytest.mark.parametrize("name", PRESETS)
-def test_what_is_told_of_a_preset_is_what_it_does(family: str, name: str) -> None:
-    told = outline.presets_heard(0.5, 2.0)[name][family]
-    layers = outline.layers_of(family)
-    gains = preset(name, 0.5, 2.0).gains(layers, 0, 1)
-    assert [factor for stack in told["factors"] for factor in stack] == [g.factor for g in gains]
-    spread = [
-        flip for flip, stack in zip(told["flipped"], told["factors"], strict=True) for _ in stack
-    ]
-    assert spread == [gain.flipped for gain in gains]
-
-
-def test_a_knob_that_is_not_finite_is_refused() -> None:
-    with pytest.raises(BadInput):
-        outline.presets_heard(float("nan"), 1.0)

@@ -133,8 +133,8 @@ def expected(family: str, name: str, wc: float, boost: float) -> list[tuple[floa
 
 def assert_gains(found: list[Gain], wanted: list[tuple[float, bool]]) -> None:
     assert [gain.factor for gain in found] == pytest.approx([f for f, _ in wanted], abs=1e-12)
-    # Whether silence is flipped makes no difference.
-    assert [g.flipped for g in found if g.factor] == [flip for f, flip in wanted if f]
+    # Whether a factor of nought is swapped makes no difference.
+    assert [g.swapped for g in found if g.factor] == [flip for f, flip in wanted if f]
 
 
 def test_the_names_and_their_order() -> None:
@@ -220,7 +220,7 @@ def test_gains_follow_the_order_of_the_layers_asked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_masked_reference_is_heard_alike(name: str) -> None:
+def test_every_masked_reference_has_the_same_gains(name: str) -> None:
     layers = layers_of("SD1.5")
     assert preset(name).gains(layers, 0, 1) == preset(name).gains(layers, 2, 3)
 

@@ -1,4 +1,4 @@
-"""Who is heard in which call and by whom, and that stacks are never changed."""
+"""Which image prompt is active in which call and chunk, and that stacks are never changed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from pack.ip_models.attention.keyvalue import NEGATIVE, POSITIVE, SILENT, KeyValues, Row
+from pack.ip_models.attention.keyvalue import COND, NO_REFERENCE, UNCOND, KeyValues, Row
 from pack.ip_models.attention.masks import Crop, RegionMask
-from pack.ip_models.attention.prompt import BatchMode, Call, ImagePrompt, Part, PromptStack
+from pack.ip_models.attention.prompt import BatchMode, Call, CondChunk, ImagePrompt, PromptStack
 from pack.ip_models.weights.schedule import Ramp, SigmaWindow
 from pack.ip_models.weights.unet_layers import LayerAddress
 
-PARTS = (Part(NEGATIVE), Part(POSITIVE))
+CHUNKS = (CondChunk(UNCOND), CondChunk(COND))
 EARLY, LATE = SigmaWindow(start=14.6, end=5.0), SigmaWindow(start=5.0, end=0.0)
 MIDDLE = LayerAddress("middle", 0, 0)
+LABELS: dict[ImagePrompt, str] = {}
 
 
 def prompt(
@@ -22,25 +23,23 @@ def prompt(
 ) -> ImagePrompt:
     pair = torch.ones(2 * references, 3, 4), torch.ones(2 * references, 3, 4)
     options = {"mask": RegionMask(torch.ones(4, 4))} | options
-    return ImagePrompt(
-        key_values=KeyValues.pack([pair]),
-        positions={MIDDLE: 0},
-        window=window,
-        label=label,
-        **options,
+    made = ImagePrompt(
+        key_values=KeyValues.pack([pair]), positions={MIDDLE: 0}, window=window, **options
     )
+    LABELS[made] = label
+    return made
 
 
 def at(sigma: float | None) -> Call:
-    return Call(PARTS, sigma=sigma)
+    return Call(CHUNKS, sigma=sigma)
 
 
-def video(*frames: int, total: int, parts: tuple[Part, ...] = PARTS, **options: Any) -> Call:
-    return Call(parts, frames, total, **options)
+def video(*frames: int, total: int, chunks: tuple[CondChunk, ...] = CHUNKS, **options: Any) -> Call:
+    return Call(chunks, frames, total, **options)
 
 
-def heard(stack: PromptStack, sigma: float | None) -> list[str]:
-    return [one.prompt.label for one in stack.at(at(sigma)).prompts]
+def active(stack: PromptStack, sigma: float | None) -> list[str]:
+    return [LABELS[one.prompt] for one in stack.at(at(sigma)).prompts]
 
 
 def rows(one: ImagePrompt, call: Call) -> tuple[Row, ...]:
@@ -57,32 +56,32 @@ def test_a_window_holds_both_its_ends_and_nothing_beyond(sigma: float, inside: b
     assert EARLY.contains(sigma) is inside
 
 
-def test_prompts_are_heard_while_their_windows_are_open_and_in_their_order() -> None:
+def test_prompts_are_active_in_their_windows_and_in_their_order() -> None:
     stack = PromptStack()
     for window, label in [(LATE, "late"), (None, "always"), (EARLY, "early")]:
         stack = stack.add(prompt(window, label))
-    assert heard(stack, 9.0) == ["always", "early"]
-    assert heard(stack, 5.0) == ["late", "always", "early"]
-    assert heard(stack, 1.0) == ["late", "always"]
-    assert heard(stack, 99.0) == ["always"]
+    assert active(stack, 9.0) == ["always", "early"]
+    assert active(stack, 5.0) == ["late", "always", "early"]
+    assert active(stack, 1.0) == ["late", "always"]
+    assert active(stack, 99.0) == ["always"]
 
 
-def test_a_window_between_two_noise_levels_is_silent() -> None:
+def test_a_window_between_two_noise_levels_is_never_active() -> None:
     stack = PromptStack().add(prompt(SigmaWindow(start=3.0, end=4.0)))
-    assert heard(stack, 3.5) == []
+    assert active(stack, 3.5) == []
 
 
 def test_the_noise_level_is_needed_only_where_somebody_asks_for_it() -> None:
     always = PromptStack().add(prompt(frames=(Ramp(1, 0),)))
-    assert not PromptStack().timed and not always.timed
-    assert always.add(prompt(EARLY)).timed
-    assert always.add(prompt(steps=(Ramp(1, 0),))).timed
-    assert heard(always, None) == ["a"]
+    assert not PromptStack().needs_sigma and not always.needs_sigma
+    assert always.add(prompt(EARLY)).needs_sigma
+    assert always.add(prompt(steps=(Ramp(1, 0),))).needs_sigma
+    assert active(always, None) == ["a"]
 
 
 def test_a_noise_level_that_is_not_known_closes_no_window() -> None:
     stack = PromptStack().add(prompt(EARLY, "early")).add(prompt(LATE, "late"))
-    assert heard(stack, None) == ["early", "late"]
+    assert active(stack, None) == ["early", "late"]
 
 
 def test_windows_follow_the_noise_schedule_that_is_used() -> None:
@@ -98,17 +97,17 @@ def test_windows_follow_the_noise_schedule_that_is_used() -> None:
     assert stack.prompts[0].window == window
 
 
-def test_polarities_pick_their_rows() -> None:
-    assert rows(prompt(), at(None)) == (Row(NEGATIVE), Row(POSITIVE))
+def test_cond_and_uncond_pick_their_rows() -> None:
+    assert rows(prompt(), at(None)) == (Row(UNCOND), Row(COND))
 
 
-def test_a_bound_reference_is_silent_for_all_but_its_conditioning() -> None:
+def test_a_bound_reference_is_for_its_conditioning_only() -> None:
     mark = object()
-    parts = (Part(NEGATIVE), Part(POSITIVE), Part(POSITIVE, bindings=frozenset({mark, 1})))
+    chunks = (CondChunk(UNCOND), CondChunk(COND), CondChunk(COND, bindings=frozenset({mark, 1})))
     bound = prompt(binding=mark)
-    assert rows(bound, Call(parts)) == (Row(SILENT), Row(SILENT), Row(POSITIVE))
+    assert rows(bound, Call(chunks)) == (Row(NO_REFERENCE), Row(NO_REFERENCE), Row(COND))
     assert bound.at(at(None)) is None
-    assert rows(prompt(), Call(parts)) == (Row(NEGATIVE), Row(POSITIVE), Row(POSITIVE))
+    assert rows(prompt(), Call(chunks)) == (Row(UNCOND), Row(COND), Row(COND))
 
 
 @pytest.mark.parametrize(
@@ -119,22 +118,22 @@ def test_a_bound_reference_is_silent_for_all_but_its_conditioning() -> None:
         (BatchMode.SPREAD, [0, 0, 0, 1, 1, 2, 2]),
     ],
 )
-def test_each_picture_hears_a_reference_of_its_own(mode: BatchMode, expected: list[int]) -> None:
+def test_each_picture_gets_a_reference_of_its_own(mode: BatchMode, expected: list[int]) -> None:
     three = prompt(references=3, batch=mode, mask=RegionMask(torch.rand(3, 4, 4)))
     call = video(*range(7), total=7)
-    negative = [Row(3 + i) for i in expected]
-    assert rows(three, call) == (*negative, *(Row(i) for i in expected))
+    uncond = [Row(3 + i) for i in expected]
+    assert rows(three, call) == (*uncond, *(Row(i) for i in expected))
     found = three.at(call)
     assert found is not None and found.planes == tuple(expected)
 
 
-def test_a_window_of_frames_hears_the_references_of_its_frames() -> None:
+def test_a_window_of_frames_gets_the_references_of_its_frames() -> None:
     five = prompt(references=5, batch=BatchMode.REPEAT_LAST)
-    call = video(7, 3, 4, total=9, parts=PARTS[1:])
+    call = video(7, 3, 4, total=9, chunks=CHUNKS[1:])
     assert rows(five, call) == (Row(4), Row(3), Row(4))
 
 
-def test_pictures_that_hear_the_same_share_one_row() -> None:
+def test_pictures_with_the_same_reference_share_one_row() -> None:
     two = prompt(references=2, batch=BatchMode.REPEAT_LAST)
     assert rows(two, video(5, 6, 7, total=9)) == (Row(3), Row(1))
     fading = prompt(frames=(Ramp(1, 0),))
@@ -144,17 +143,17 @@ def test_pictures_that_hear_the_same_share_one_row() -> None:
 
 def test_weights_of_frames_and_steps_multiply() -> None:
     one = prompt(frames=(Ramp(values=(1.0, 0.5)),), steps=(Ramp(1, 0), Ramp(0.5, 0.5)))
-    call = video(0, 1, total=2, parts=PARTS[1:], step=1, steps=5)
-    assert rows(one, call) == (Row(POSITIVE, 0.375), Row(POSITIVE, 0.1875))
-    last = video(0, 1, total=2, parts=PARTS[1:], step=4, steps=5)
+    call = video(0, 1, total=2, chunks=CHUNKS[1:], step=1, steps=5)
+    assert rows(one, call) == (Row(COND, 0.375), Row(COND, 0.1875))
+    last = video(0, 1, total=2, chunks=CHUNKS[1:], step=4, steps=5)
     assert one.at(last) is None
 
 
 def test_masks_follow_the_area_of_each_conditioning_and_the_picture() -> None:
     crop = Crop(0, 4, 8, 4, 8, 8)
-    parts = (Part(NEGATIVE), Part(POSITIVE, crop))
+    chunks = (CondChunk(UNCOND), CondChunk(COND, crop))
     mask = RegionMask(torch.rand(2, 8, 8))
-    found = prompt(mask=mask).at(Call(parts, (0, 1, 2), 3))
+    found = prompt(mask=mask).at(Call(chunks, (0, 1, 2), 3))
     assert found is not None
     assert found.crops == (None, crop) and found.planes == (0, 1, 1)
     like = torch.zeros(1)
@@ -163,7 +162,7 @@ def test_masks_follow_the_area_of_each_conditioning_and_the_picture() -> None:
     assert found.mask_on(None, like) is None
 
 
-def test_a_layer_that_is_not_listed_is_silent() -> None:
+def test_a_layer_that_is_not_listed_has_no_keys() -> None:
     found = prompt().at(at(None))
     assert found is not None
     like = torch.zeros(1)
@@ -176,15 +175,15 @@ def test_adding_makes_a_new_stack() -> None:
     empty = PromptStack()
     one = empty.add(prompt(label="one"))
     left, right = one.add(prompt(label="left")), one.add(prompt(label="right"))
-    assert heard(empty, None) == []
-    assert heard(one, None) == ["one"]
-    assert heard(left, None) == ["one", "left"]
-    assert heard(right, None) == ["one", "right"]
+    assert active(empty, None) == []
+    assert active(one, None) == ["one"]
+    assert active(left, None) == ["one", "left"]
+    assert active(right, None) == ["one", "right"]
 
 
 @pytest.mark.parametrize(
     ("thing", "name"),
-    [(prompt(), "label"), (PromptStack(), "prompts"), (PromptStack().at(at(None)), "prompts")],
+    [(prompt(), "window"), (PromptStack(), "prompts"), (PromptStack().at(at(None)), "prompts")],
     ids=["prompt", "stack", "active"],
 )
 def test_nothing_can_be_assigned(thing: Any, name: str) -> None:

@@ -41,6 +41,8 @@ def test_a_list_is_taken_one_by_one_and_its_last_goes_on() -> None:
 def test_places_beyond_the_end_stay_at_the_end() -> None:
     assert Ramp(0, 1).at(9, 5) == 1
     assert Ramp(0, 1).at(-1, 5) == 0
+    listed = Ramp(values=(1.0, 0.5, 0.25))
+    assert (listed.at(-1, 5), listed.at(9, 5)) == (1.0, 0.25)
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])

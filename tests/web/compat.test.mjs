@@ -121,6 +121,53 @@ test("a bypassed node hands its MODEL through, a muted one gives nothing", () =>
   assert.equal(muted[0].checkpoint, undefined);
 });
 
+const SECOND = { ...LOADERS.checkpoint, widgets: { ckpt_name: "second.safetensors" } };
+
+/** The checkpoint at Apply behind a bypassed node with these inputs and outputs. */
+function behindBypassed(slot, inputs, outputs) {
+  const passing = { type: "Other", mode: 4, inputs, outputs: outputs.map((type) => ({ type })) };
+  const apply = applyWith({ model: ["MODEL", `passing:${slot}`] });
+  return met({ ...LOADERS, second: SECOND, passing, apply })[0].checkpoint;
+}
+
+test("a bypassed node hands through the input in the place of the output, if it is of its type", () => {
+  const both = { a: ["MODEL", "checkpoint:0"], b: ["MODEL", "second:0"] };
+  assert.equal(behindBypassed(0, both, ["MODEL", "MODEL"]), "xl.safetensors");
+  assert.equal(behindBypassed(1, both, ["MODEL", "MODEL"]), "second.safetensors");
+});
+
+test("a bypassed node hands through its first input of the type otherwise", () => {
+  const clipFirst = { clip: ["CLIP", "second:1"], a: ["MODEL", "checkpoint:0"], b: ["MODEL", "second:0"] };
+  assert.equal(behindBypassed(0, clipFirst, ["MODEL", "CLIP"]), "xl.safetensors");
+  assert.equal(behindBypassed(3, clipFirst, ["CLIP", "VAE", "VAE", "MODEL"]), "xl.safetensors");
+});
+
+test("a bypassed node without an input of the type hands nothing through", () => {
+  assert.equal(behindBypassed(0, { clip: ["CLIP", "second:1"] }, ["MODEL"]), undefined);
+  assert.equal(behindBypassed(0, { a: ["MODEL", null], b: ["MODEL", "second:0"] }, ["MODEL"]), undefined);
+});
+
+/** A subgraph node whose inside has another checkpoint than what is connected outside. */
+function boxed(mode) {
+  const inner = graph({ second: SECOND }, { model: "second:0" });
+  const inputs = { model: ["MODEL", "checkpoint:0"] };
+  const box = { type: "u", mode, subgraph: inner, inputs, outputs: [{ type: "MODEL" }] };
+  return met({ ...LOADERS, box, apply: applyWith({ model: ["MODEL", "box:0"] }) })[0].checkpoint;
+}
+
+test("a bypassed subgraph hands its input through and is not looked into", () => {
+  assert.deepEqual([0, 4, 2].map(boxed), ["second.safetensors", "xl.safetensors", undefined]);
+});
+
+test("a node in a subgraph that does not run meets nothing", () => {
+  for (const [mode, expected] of [[0, 1], [2, 0], [4, 0]]) {
+    const inner = graph({ ...LOADERS, apply: APPLY });
+    const deep = graph({ box: { type: "u", subgraph: inner } });
+    const whole = graph({ outer: { type: "v", mode, subgraph: deep } });
+    assert.equal(combinations(whole).get(inner.getNodeById("apply")).length, expected);
+  }
+});
+
 test("a node that does not run meets nothing", () => {
   for (const mode of [2, 4]) {
     assert.deepEqual(met({ ...LOADERS, apply: { ...APPLY, mode } }), []);

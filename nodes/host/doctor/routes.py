@@ -1,15 +1,18 @@
-"""What the editor asks for before anything runs: files, what is missing, what presets do."""
+"""What the editor asks for before anything runs: files, what is missing, what weights mean."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
+from collections.abc import Awaitable, Callable
+from typing import cast
 
 from aiohttp import web
 
 from ....ip_models.adapter.spec import require_supported
 from ....ip_models.errors import IPAdapterError
-from ....ip_models.weights import outline
+from ....ip_models.weights.answers import Question, drawn_schedule, drawn_weights
 from ..files import folders
 from ..model.adapter import read_file_spec
 from . import survey
@@ -24,7 +27,8 @@ def register() -> None:
     instance = getattr(server, "instance", None)
     if instance is not None:
         instance.routes.get("/ipadapter/about")(_about)
-        instance.routes.get("/ipadapter/presets")(_presets)
+        instance.routes.post("/ipadapter/weights")(_answering(drawn_weights))
+        instance.routes.post("/ipadapter/schedule")(_answering(drawn_schedule))
         instance.routes.get("/ipadapter/doctor")(_doctor)
         instance.routes.get("/ipadapter/check")(_check)
 
@@ -35,18 +39,28 @@ async def _about(request: web.Request) -> web.Response:
     return web.json_response({"text": [text]})
 
 
-async def _presets(request: web.Request) -> web.Response:
-    """?composition=1&boost=1 gives the factors of every preset, and the parts they are for."""
-    try:
-        knobs = [float(request.query.get(knob, 1)) for knob in ("composition", "boost")]
-        presets = outline.presets_heard(*knobs)
-    except (IPAdapterError, ValueError) as error:
-        return web.json_response({"error": str(error)}, status=400)
-    families = {
-        family: {"side": outline.side(family), "parts": outline.parts(family)}
-        for family in outline.FAMILIES
-    }
-    return web.json_response({"families": families, "presets": presets})
+def _answering(
+    answer: Callable[[Question], object],
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler that is sent the values of a node's widgets by name, as JSON."""
+
+    def read_and_answer(body: bytes) -> str | None:
+        try:
+            question = json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+        known = isinstance(question, dict)
+        return json.dumps(answer(cast("Question", question))) if known else None
+
+    async def handle(request: web.Request) -> web.Response:
+        # Off the event loop: a user may type or paste anything.
+        text = await asyncio.to_thread(read_and_answer, await request.read())
+        if text is None:
+            needed = "the values of a node's widgets by name are needed, as JSON"
+            return web.json_response({"error": needed}, status=400)
+        return web.json_response(text=text)
+
+    return handle
 
 
 async def _doctor(request: web.Request) -> web.Response:

@@ -19,7 +19,7 @@ from ....ip_models.references.features import FaceFeatures, Features, ImageFeatu
 from ....ip_models.references.report import describe, sides
 from ..encoder.encode import Reference, encode
 from ..encoder.identity import fingerprint
-from ..files import checkpoint, folders
+from ..files import checkpoint, folders, header
 
 _NEEDED = "embeds saved by Save Embeds, diffusers or ComfyUI_IPAdapter_plus are needed"
 
@@ -80,15 +80,15 @@ def _read(file: str, entry: int) -> tuple[Features | Regions, list[str]]:
     path = folders.resolve(folders.EMBEDS, file)
     name = os.path.basename(path)
     try:
-        if checkpoint.holds_safetensors(path):
+        if header.holds_safetensors(path):
             _require_entry(entry, 1, name)
             return _own(path, name), []
         content = checkpoint.read_list(path)
     except BrokenFile as error:
-        if error.needed != checkpoint.NEEDED:
+        if error.needed != header.NEEDED:
             raise
         action = error.action
-        if action.startswith(checkpoint.AGAIN):  # it may never have been downloaded
+        if action.startswith(header.AGAIN):  # it may never have been downloaded
             action = "Save them again, or choose another file"
         raise BrokenFile(error.found, _NEEDED, action) from error
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -15,20 +14,20 @@ from ....ip_models.adapter.encoders import name_encoder
 from ....ip_models.errors import BadInput
 from ....ip_models.inputs import require, whole
 from ....ip_models.pictures.fit import Fit, blend_with, hidden_line, require_images
-from ....ip_models.pictures.square import Manner
+from ....ip_models.pictures.square import EncodeOptions
 from ....ip_models.pictures.tiles import Rows, TileMerge, Tiling
 from ....ip_models.references.features import ImageFeatures
 from ..progress import Progress
 from .identity import fingerprint
-from .memory import Key, seen, signature
+from .memory import KnownRows, known_rows
 from .run import Runner, run
-from .size import MOST_SIZE, at_size
+from .size import MOST_SIZE, at_size, copy_of
 
-MOST_AT_ONCE = 256
+MOST_BATCH = 256
 
 
 class Unconditional(str, Enum):
-    """What Plus and full face adapters hear in the negative prompt."""
+    """What Plus and full face adapters get in the negative prompt."""
 
     ZERO_PIXELS = "zero pixels"
     BLACK_IMAGE = "black image"
@@ -43,7 +42,7 @@ class Reference:
         mask: which part of each picture is seen, or None.
         negative: (1 or n, height, width, channels), or None for the reference's own rule.
         tiling: closer looks at parts of each picture; a negative image has none.
-        at_once: squares that the encoder gets together, 0 for the usual number.
+        batch_size: squares that the encoder gets together, 0 for the usual number.
         size: side of what the encoder gets, in pixels, 0 for its own.
     """
 
@@ -53,7 +52,7 @@ class Reference:
     negative: Tensor | None = None
     unconditional: Unconditional = Unconditional.ZERO_PIXELS
     tiling: Tiling = Tiling()
-    at_once: int = 0
+    batch_size: int = 0
     size: int = 0
 
     @property
@@ -80,19 +79,19 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
         BadInput: the images, the mask, a number or the encoder cannot be used.
     """
     images, negative = checked(clip_vision, reference)
-    manner, size = manner_of(reference)
-    steps = manner.steps(len(images)) + manner.tile_steps * len(images)
+    options, size = options_of(reference)
+    steps = options.steps(len(images)) + options.tile_steps * len(images)
     with at_size(clip_vision, size) as encoder:
-        look = signature(clip_vision, int(encoder.image_size))
-        progress = Progress(steps + (1 if negative is None else manner.steps(len(negative))))
-        runner = Runner(encoder, manner, look, progress)
+        known = known_rows(clip_vision, int(encoder.image_size))
+        progress = Progress(steps + (1 if negative is None else options.steps(len(negative))))
+        runner = Runner(encoder, options, known, progress)
         pooled, hidden = runner.references(images)
         if negative is not None:
             negative_pooled, empty = _for_each(runner.plain(negative), len(hidden))
         else:
             negative_pooled = None if pooled is None else torch.zeros_like(pooled[:1])
             progress.step()
-            empty = _encode_empty(encoder, reference.unconditional, look).to(hidden.device)
+            empty = _encode_empty(encoder, reference.unconditional, known).to(hidden.device)
     width = None if pooled is None else pooled.shape[-1]
     return ImageFeatures(
         pooled=pooled,
@@ -104,15 +103,15 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
     )
 
 
-def manner_of(reference: Reference) -> tuple[Manner, int]:
+def options_of(reference: Reference) -> tuple[EncodeOptions, int]:
     """How squares are made of the references, and their side, 0 for the encoder's own.
 
     Raises:
         BadInput: a number is out of range.
     """
-    at_once = whole("batch_size", reference.at_once, 0, MOST_AT_ONCE)
+    batch_size = whole("batch_size", reference.batch_size, 0, MOST_BATCH)
     size = whole("encoder_size", reference.size, 0, MOST_SIZE)
-    return Manner(reference.fit, reference.tiling, at_once), size
+    return EncodeOptions(reference.fit, reference.tiling, batch_size), size
 
 
 def checked(clip_vision: Any, reference: Reference) -> tuple[Tensor, Tensor | None]:
@@ -159,17 +158,15 @@ def _require_encoder(clip_vision: Any) -> None:
         )
 
 
-def _encode_empty(encoder: Any, unconditional: Unconditional, look: Key | None) -> Tensor:
+def _encode_empty(encoder: Any, unconditional: Unconditional, known: KnownRows | None) -> Tensor:
     """(1, sequence, width): penultimate feature of "no picture", remembered as pictures are."""
-    key, size = None if look is None else (*look, unconditional), int(encoder.image_size)
-    known = None if key is None else seen.get(key)
-    if known is not None:
-        return known[1].clone()
+    size, rows = int(encoder.image_size), None if known is None else known.get(unconditional)
+    if rows is not None:
+        return rows[1].clone()
     if unconditional is Unconditional.ZERO_PIXELS:
-        encoder = copy.copy(encoder)  # zero must still be zero after normalisation
-        vars(encoder).pop("encode_image", None)  # another pack's wrapper knows the original
+        encoder = copy_of(encoder)  # zero must still be zero after normalisation
         encoder.image_mean, encoder.image_std = [0.0] * 3, [1.0] * 3
     _, hidden = run(encoder, torch.zeros(1, size, size, 3))
-    if key is not None:
-        seen.put(key, (None, hidden))
+    if known is not None:
+        known.put((None, hidden), unconditional)
     return hidden

@@ -20,8 +20,12 @@ from ..progress import Progress
 from .config import EncoderConfig, read_config, read_json
 
 _FILE, _INDEX = "model.safetensors", "model.safetensors.index.json"
-_LAYERS = "encoder.layers."
+_VISION, _LAYERS = "vision_model.", "encoder.layers."
 _PATCHES, _PROJECTION = "embeddings.patch_embedding.weight", "visual_projection.weight"
+_HOST_LAYERS: dict[type[torch.nn.Module], Any] = {
+    torch.nn.Linear: comfy.ops.manual_cast.Linear,
+    torch.nn.LayerNorm: comfy.ops.manual_cast.LayerNorm,
+}
 
 
 class Tower(torch.nn.Module):
@@ -32,10 +36,14 @@ class Tower(torch.nn.Module):
     host does not load with the rest, so it is brought along at each call.
     """
 
-    def __init__(self, vision_model: torch.nn.Module, projection: torch.nn.Module) -> None:
+    def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
-        self.vision_model: Any = vision_model
-        self.visual_projection = projection
+        for module in network.modules():
+            # Not subclasses: torch's own attention reads the weights inside its layers itself.
+            module.__class__ = _HOST_LAYERS.get(type(module), type(module))
+        # Before transformers 5 the vision model is one level further down in every kind.
+        self.vision_model: Any = getattr(network, "vision_model", network)
+        self.visual_projection: Any = getattr(network, "visual_projection", torch.nn.Identity())
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Last hidden state, penultimate one, and pooled feature of normalised pixels."""
@@ -72,7 +80,7 @@ class FolderEncoder:
     """
 
     def __init__(self, config: EncoderConfig, tower: Tower) -> None:
-        self.image_size = config.image_size
+        self.image_size = int(config.vision.image_size)
         self.image_mean, self.image_std = config.image_mean, config.image_std
         self.model_type = config.model_type
         self.load_device = comfy.model_management.text_encoder_device()
@@ -130,41 +138,19 @@ def load(path: str) -> FolderEncoder:
     """
     progress = Progress(3)
     config = read_config(path)
-    files = _weight_files(path)
-    shapes = _read_all(path, files, checkpoint.read_shapes)
-    start = next((key for key in sorted(shapes) if key.endswith(_PATCHES)), None)
+    tensors = _read_all(path, _weight_files(path), checkpoint.read_tensors)
+    progress.step()
+    start = next((key for key in sorted(tensors) if key.endswith(_PATCHES)), None)
     if start is None:
         raise _broken(path, f"holds no {_PATCHES}")
     prefix = start.removesuffix(_PATCHES)
-    _require_sizes(path, config, shapes, prefix)
     with torch.device("meta"):
-        network = config.build(with_head=f"{prefix}head.probe" in shapes)
-        projection = _projection(shapes)
+        tower = Tower(config.build(f"{prefix}head.probe" in tensors, tensors.get(_PROJECTION)))
+    _fill(path, tower, tensors, prefix)
     progress.step()
-    tensors = _read_all(path, files, checkpoint.read_tensors)
-    _fill(path, network, tensors, prefix)
-    _fill(path, projection, tensors, _PROJECTION.removesuffix("weight"))
-    progress.step()
-    places = torch.arange(len(cast("Any", network).embeddings.position_embedding.weight))
-    cast("Any", network).embeddings.position_ids = places[None]  # was left without data
-    encoder = FolderEncoder(config, Tower(_with_host_layers(network), projection))
+    encoder = FolderEncoder(config, tower)
     progress.step()
     return encoder
-
-
-def _require_sizes(
-    path: str, config: EncoderConfig, shapes: Mapping[str, Any], prefix: str
-) -> None:
-    """Before a network is built, which takes for ever if config.json wants millions of layers."""
-    start = f"{prefix}{_LAYERS}"
-    own = (key.removeprefix(start) for key in shapes if key.startswith(start))
-    layers, wanted = len({key.split(".")[0] for key in own}), config.vision.num_hidden_layers
-    if layers != wanted:
-        raise _broken(path, f"holds {layers} layers and its config.json says {wanted}")
-    width, size = shapes[prefix + _PATCHES].shape[:1], config.vision.hidden_size
-    if width != (size,):
-        shown = " x ".join(map(str, shapes[prefix + _PATCHES].shape))
-        raise _broken(path, f"holds {_PATCHES} as {shown} and its config.json is for {size} wide")
 
 
 def _weight_files(path: str) -> list[str]:
@@ -194,49 +180,28 @@ def _read_all(
         raise BrokenFile(found, error.needed, error.action) from error
 
 
-def _projection(shapes: Mapping[str, Any]) -> torch.nn.Module:
-    if _PROJECTION not in shapes:
-        return torch.nn.Identity()
-    wide, narrow = reversed(shapes[_PROJECTION].shape)
-    return comfy.ops.manual_cast.Linear(wide, narrow, bias=False)
-
-
-def _fill(path: str, module: torch.nn.Module, tensors: Mapping[str, Any], prefix: str) -> None:
+def _fill(path: str, tower: Tower, tensors: Mapping[str, Any], prefix: str) -> None:
     """Put the tensors in as they are; whatever else the folder holds is left."""
-    wanted = {key: shape.shape for key, shape in module.state_dict().items()}
-    own = {key: tensors[prefix + key] for key in wanted if prefix + key in tensors}
-    missing = sorted(wanted.keys() - own.keys())
+    wanted = {
+        key if key == _PROJECTION else prefix + key.removeprefix(_VISION): (key, empty.shape)
+        for key, empty in tower.state_dict().items()
+    }
+    missing = sorted(wanted.keys() - tensors.keys())
     if missing:
-        raise _broken(path, f"holds no {prefix}{missing[0]} ({len(missing)} tensors are missing)")
+        raise _broken(path, f"holds no {missing[0]} ({len(missing)} tensors are missing)")
     layers = (key for key in tensors if key.startswith(f"{prefix}{_LAYERS}"))
-    if wanted and (more := [key for key in layers if key.removeprefix(prefix) not in wanted]):
+    if more := sorted(set(layers) - wanted.keys()):
         raise _broken(path, f"holds {more[0]}, which its config.json knows nothing of")
-    for key, tensor in own.items():
-        if tensor.shape != wanted[key] or not tensor.is_floating_point():
-            have, need = (" x ".join(map(str, shape)) for shape in (tensor.shape, wanted[key]))
-            what = f"holds {prefix}{key} as {tensor.dtype} of {have}"
+    for key, (_, shape) in wanted.items():
+        tensor = tensors[key]
+        if tensor.shape != shape or not tensor.is_floating_point():
+            have, need = (" x ".join(map(str, sizes)) for sizes in (tensor.shape, shape))
+            what = f"holds {key} as {tensor.dtype} of {have}"
             raise _broken(path, f"{what}, its config.json wants floating point of {need}")
-    module.load_state_dict(own, assign=True)
-    module.requires_grad_(False)
-
-
-def _with_host_layers(network: torch.nn.Module) -> torch.nn.Module:
-    """The same network with layers that compute in the precision and on the device of pixels."""
-    host = comfy.ops.manual_cast
-    modules: list[tuple[str, Any]] = list(network.named_modules())
-    for name, old in modules:
-        # Not subclasses: an attention of torch's own reads the weights inside its layers itself.
-        if type(old) is torch.nn.Linear:
-            with_bias = getattr(old, "bias", None) is not None
-            new: Any = host.Linear(old.in_features, old.out_features, with_bias, device="meta")
-        elif type(old) is torch.nn.LayerNorm:
-            new = host.LayerNorm(old.normalized_shape, eps=old.eps, device="meta")
-        else:
-            continue
-        new.weight, new.bias = old.weight, old.bias
-        above, _, last = name.rpartition(".")
-        setattr(network.get_submodule(above), last, new)
-    return network
+    tower.load_state_dict({own: tensors[key] for key, (own, _) in wanted.items()}, assign=True)
+    tower.requires_grad_(False)
+    embeddings = tower.vision_model.embeddings
+    embeddings.position_ids = torch.arange(len(embeddings.position_embedding.weight))[None]
 
 
 def _broken(path: str, what: str, action: str = "Download the whole folder again") -> BrokenFile:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain, count
+from itertools import chain
 from math import prod
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,19 +19,12 @@ _SCATTER = torch.tensor([0.5698402909980532, 0.7548776662466927], dtype=torch.fl
 _COMPARABLE = (torch.float16, torch.float32, torch.float64)
 
 
+@dataclass(eq=False)
 class State:
-    """What is known of a model as its weights are now.
+    """What is known of a model as its weights are now; another object for any other weights."""
 
-    Attributes:
-        number: of no other model and of no other weights.
-    """
-
-    _numbers = count()
-
-    def __init__(self, versions: tuple[int, ...]) -> None:
-        self.number = next(self._numbers)
-        self.versions = versions
-        self.fingerprint: str | None = None
+    versions: tuple[int, ...]
+    fingerprint: str | None = None
 
 
 _states: WeakKeyDictionary[torch.nn.Module, State] = WeakKeyDictionary()

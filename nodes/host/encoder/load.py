@@ -25,11 +25,11 @@ def load_encoder(path: str) -> Any:
     Raises:
         BrokenFile: no image encoder can be made of the file or folder.
     """
-    whole = os.path.isdir(path)
-    key = folder.identity(path) if whole else checkpoint.identity(path)
+    is_folder = os.path.isdir(path)
+    key = folder.identity(path) if is_folder else checkpoint.identity(path)
     encoder = _encoders.get(key)
     if encoder is None:
-        encoder = folder.load(path) if whole else _load_encoder(path)
+        encoder = folder.load(path) if is_folder else _load_encoder(path)
         _encoders[key] = encoder
     return encoder
 

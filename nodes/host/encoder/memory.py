@@ -1,26 +1,31 @@
-"""Pictures an encoder has seen lately, so that it need not look again.
+"""Rows of pictures an encoder has seen lately, for an Encode Image that runs again.
 
-Rows die with the encoder they come from, which is how they follow the host: it lets go of encoders
-when RAM runs short and when it is asked to free memory. Besides, there are never more than a bound,
-and an encoding that finds RAM short drops them all. A row is what the encoder gave for the picture
-in its batch then; another batch may round the last bit differently.
+The host keeps what a node gave while none of its inputs change, and runs it over everything when
+one does. Counted through the host's executor, in pictures that went through the encoder with these
+rows and without: 180 frames of which one has changed 1 and 181, a video that begins one frame later
+1 and 181, another option of the node none and 181, 40 frames in 2 x 2 tiles of which one has
+changed 4 and 201. Equal nodes, and all that comes after the node, are the host's own.
+
+Rows die with the encoder's weights as they were, which is how they follow the host: it lets go of
+encoders when RAM runs short and when it is asked to free memory. A row is what the encoder gave for
+the picture in its batch then; another batch may round the last bit differently.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import dataclass
 from hashlib import blake2b
-from threading import RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import comfy.model_management
 import torch
 from torch import Tensor
 
 from ....ip_models.pictures.tiles import Rows
-from .identity import is_patched, state_of
+from .identity import State, is_patched, state_of
 
 MOST_BYTES = 256 * 2**20
 _LEAST_FREE = 2**30
@@ -29,70 +34,71 @@ Key = tuple[Hashable, ...]
 
 
 class RowCache:
-    """Rows of pictures by key, those used last, on the CPU.
+    """Rows of one encoder by key, those used last, on the CPU.
 
     Args:
         most_bytes: what is held at most.
     """
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self.bytes = 0
         self._rows: OrderedDict[Key, Rows] = OrderedDict()
-        self._lock = RLock()  # `forget` may come from a collection inside any line here
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def get(self, key: Key) -> Rows | None:
         """The row of one picture, not to be written to."""
-        with self._lock:
-            if key not in self._rows:
-                return None
+        if key in self._rows:
             self._rows.move_to_end(key)
-            return self._rows[key]
+        return self._rows.get(key)
 
-    def put(self, key: Key, rows: Rows) -> None:
-        """Keep a copy, so that nothing larger is kept alive."""
+    def put(self, key: Key, rows: Rows, count: int = 1) -> None:
+        """Keep a copy, so that nothing larger is kept alive.
+
+        Args:
+            count: of rows that will come. If they do not fit together, they would push each other
+                out before they are asked for again.
+        """
         pooled, hidden = rows
-        size = bytes_of(rows)
-        if size > self.most_bytes or ram_is_short():
+        if key in self._rows or count * _bytes_of(rows) > self.most_bytes:
             return
-        kept = None if pooled is None else _copy(pooled), _copy(hidden)
-        with self._lock:
-            self._drop(key)
-            self._rows[key] = kept
-            self.bytes += size
-            while self.bytes > self.most_bytes:
-                self._drop(next(iter(self._rows)))
-
-    def forget(self, encoder: int) -> None:
-        """Drop the rows of one state of an encoder."""
-        with self._lock:
-            for key in list(self._rows):
-                if key[0] == encoder:
-                    self._drop(key)
-
-    def clear(self) -> None:
-        """Drop everything."""
-        with self._lock:
-            self._rows.clear()
-            self.bytes = 0
-
-    def _drop(self, key: Key) -> None:
-        rows = self._rows.pop(key, None)
-        if rows is not None:
-            self.bytes -= bytes_of(rows)
+        self._rows[key] = None if pooled is None else _copy(pooled), _copy(hidden)
+        self.bytes += _bytes_of(rows)
+        while self.bytes > self.most_bytes:
+            _, oldest = self._rows.popitem(last=False)
+            self.bytes -= _bytes_of(oldest)
 
 
-seen = RowCache()
-_watched: weakref.WeakKeyDictionary[torch.nn.Module, int] = weakref.WeakKeyDictionary()
+@dataclass(frozen=True)
+class KnownRows:
+    """Rows of an encoder as it is now.
+
+    Attributes:
+        cache: those of its weights.
+        settings: all that decides about the features of a picture besides its pixels and them.
+    """
+
+    cache: RowCache
+    settings: Key
+
+    def get(self, *picture: Hashable) -> Rows | None:
+        """The row of one picture, not to be written to."""
+        return self.cache.get((*self.settings, *picture))
+
+    def put(self, rows: Rows, *picture: Hashable, count: int = 1) -> None:
+        """Keep a copy; see `RowCache`."""
+        self.cache.put((*self.settings, *picture), rows, count)
 
 
-def signature(clip_vision: Any, size: int) -> Key | None:
-    """All that decides about the features of a picture besides its pixels.
+_caches: WeakKeyDictionary[State, RowCache] = WeakKeyDictionary()
 
-    None for an encoder that others have changed in ways that cannot be compared.
+
+def known_rows(clip_vision: Any, size: int) -> KnownRows | None:
+    """What an encoder has seen at this input size.
+
+    None for one that others have changed in ways that cannot be compared, and while RAM is short.
     """
     model = getattr(clip_vision, "model", None)
     if (
@@ -102,29 +108,22 @@ def signature(clip_vision: Any, size: int) -> Key | None:
         or "forward" in vars(model)
     ):
         return None
-    number = state_of(model).number
-    _watch(model, number)
-    return (
-        number,
+    if _ram_is_short():
+        forget()
+        return None
+    settings = (
         type(clip_vision).encode_image,
-        type(model),
         frozenset(weight.dtype for weight in model.parameters()),
-        str(getattr(clip_vision, "load_device", "")),
         tuple(clip_vision.image_mean),
         tuple(getattr(clip_vision, "image_std", ())),
         size,
     )
+    return KnownRows(_caches.setdefault(state_of(model), RowCache(MOST_BYTES)), settings)
 
 
-def _watch(model: torch.nn.Module, number: int) -> None:
-    """Forget its rows when it dies, and at once those of the weights that it had before."""
-    last = _watched.get(model)
-    if last == number:
-        return
-    if last is not None:
-        seen.forget(last)
-    _watched[model] = number
-    weakref.finalize(model, seen.forget, number).atexit = False
+def forget() -> None:
+    """Drop the rows of all encoders."""
+    _caches.clear()
 
 
 def digest(picture: Tensor) -> bytes:
@@ -134,19 +133,15 @@ def digest(picture: Tensor) -> bytes:
     return made.digest()
 
 
-def bytes_of(rows: Rows) -> int:
-    """What they take."""
+def _bytes_of(rows: Rows) -> int:
     return sum(one.nbytes for one in rows if one is not None)
 
 
-def ram_is_short() -> bool:
-    """Less than 1 GiB or 5 % of RAM is free; then nothing is kept here either."""
+def _ram_is_short() -> bool:
+    """Less than 1 GiB or 5 % of RAM is free."""
     cpu = torch.device("cpu")
     least = max(_LEAST_FREE, comfy.model_management.get_total_memory(cpu) // 20)
-    short = comfy.model_management.get_free_memory(cpu) < least
-    if short:
-        seen.clear()
-    return short
+    return comfy.model_management.get_free_memory(cpu) < least
 
 
 def _copy(rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""An encoder's rows for pictures and their tiles, a few at a time and none twice."""
+"""Features of pictures and their tiles, encoded a few at a time and none twice."""
 
 from __future__ import annotations
 
@@ -9,34 +9,39 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
-from ....ip_models.pictures.square import Manner, Squares
+from ....ip_models.pictures.square import EncodeOptions, Squares
 from ....ip_models.pictures.tiles import Rows, TileMerge, merge_tiles
 from ..progress import Progress
-from .memory import Key, bytes_of, digest, ram_is_short, seen
+from .memory import KnownRows, digest
 
 
 class Runner:
     """Runs an encoder over pictures, except those it has seen lately.
 
     Args:
-        look: what its rows are remembered by, or None if they are not to be.
+        known: rows of pictures it has seen, or None if none are kept.
         progress: one step for each run, also for those that need not be made.
     """
 
-    def __init__(self, encoder: Any, manner: Manner, look: Key | None, progress: Progress) -> None:
-        self._encoder, self._manner, self._look = encoder, manner, look
-        self._squares = Squares(manner, int(encoder.image_size), tuple(encoder.image_mean))
-        self._progress = progress
-        ram_is_short()
+    def __init__(
+        self,
+        encoder: Any,
+        options: EncodeOptions,
+        known: KnownRows | None,
+        progress: Progress,
+    ) -> None:
+        self._encoder, self._options, self._progress = encoder, options, progress
+        self._squares = Squares(options, int(encoder.image_size), tuple(encoder.image_mean))
+        self._known = known
 
     def references(self, images: Tensor) -> Rows:
         """Features of all pictures and of their tiles, as they are to be merged."""
-        tiling = self._manner.tiling
+        tiling = self._options.tiling
         if not tiling.used:
             return self.plain(images)
         blend = tiling.merge is TileMerge.BLEND
         table = _Table(len(images) * (1 if blend else 2))
-        for rows in self._wholes(images, 2 * len(images)):
+        for rows in self._pictures(images, 2 * len(images)):
             table.add(rows)
         for i, image in enumerate(images):
             rows = self._tiles(image, 2 * len(images))
@@ -47,44 +52,44 @@ class Runner:
         return table.rows
 
     def plain(self, images: Tensor) -> Rows:
-        """Features of whole pictures alone."""
+        """Features of pictures without their tiles."""
         table = _Table(len(images))
-        for rows in self._wholes(images, len(images)):
+        for rows in self._pictures(images, len(images)):
             table.add(rows)
         return table.rows
 
-    def _wholes(self, images: Tensor, count: int) -> Iterator[Rows]:
-        for squares in self._squares.wholes(images):
+    def _pictures(self, images: Tensor, count: int) -> Iterator[Rows]:
+        for squares in self._squares.pictures(images):
             self._progress.step()
-            if self._look is None:
+            if self._known is None:
                 yield run(self._encoder, squares)
             else:
-                yield from self._recall(squares, self._look, count)
+                yield from self._recall(squares, self._known, count)
 
-    def _recall(self, squares: Tensor, look: Key, count: int) -> Iterator[Rows]:
-        keys = [(*look, digest(square)) for square in squares]
-        known = {key: rows for key in keys if (rows := seen.get(key)) is not None}
-        missing = {key: i for i, key in enumerate(keys) if key not in known}
+    def _recall(self, squares: Tensor, known: KnownRows, count: int) -> Iterator[Rows]:
+        pixels = [digest(square) for square in squares]
+        found = {key: rows for key in pixels if (rows := known.get(key)) is not None}
+        missing = {key: i for i, key in enumerate(pixels) if key not in found}
         if missing:
             pooled, hidden = run(self._encoder, squares[list(missing.values())])
             for i, key in enumerate(missing):
-                known[key] = None if pooled is None else pooled[i : i + 1], hidden[i : i + 1]
-                _remember(key, known[key], count)
-        yield from (known[key] for key in keys)
+                found[key] = None if pooled is None else pooled[i : i + 1], hidden[i : i + 1]
+                known.put(found[key], key, count=count)
+        yield from (found[key] for key in pixels)
 
     def _tiles(self, image: Tensor, count: int) -> Rows:
-        manner, square = self._manner, self._squares.large(image)
-        if self._look is None:
-            return merge_tiles(self._run_tiles(square), manner.tiling)
-        key = (*self._look, manner.tiling.count, manner.tiling.overlap, digest(square))
-        known = seen.get(key)
-        if known is None:
-            known = merge_tiles(self._run_tiles(square), manner.tiling)
-            _remember(key, known, count)
+        tiling, square = self._options.tiling, self._squares.large(image)
+        if self._known is None:
+            return merge_tiles(self._run_tiles(square), tiling)
+        key = tiling.count, tiling.overlap, digest(square)
+        rows = self._known.get(*key)
+        if rows is None:
+            rows = merge_tiles(self._run_tiles(square), tiling)
+            self._known.put(rows, *key, count=count)
         else:
-            for _ in range(manner.tile_steps):
+            for _ in range(self._options.tile_steps):
                 self._progress.step()
-        return known
+        return rows
 
     def _run_tiles(self, square: Tensor) -> Iterator[Rows]:
         for squares in self._squares.tiles(square):
@@ -102,12 +107,6 @@ def run(encoder: Any, squares: Tensor) -> Rows:
 def _single(feature: Tensor) -> Tensor:
     """At least single precision: projecting once in it costs nothing."""
     return feature if feature.dtype == torch.float64 else feature.float()
-
-
-def _remember(key: Key, rows: Rows, count: int) -> None:
-    # What does not fit as a whole would push itself out before it is asked for again.
-    if count * bytes_of(rows) <= seen.most_bytes:
-        seen.put(key, rows)
 
 
 class _Table:

@@ -53,11 +53,17 @@ def at_size(clip_vision: Any, size: int) -> Generator[Any]:
     parts: dict[str, Any] = {"position_embedding": _Table(grown)}
     if hasattr(embeddings, "image_size"):  # transformers compares
         parts["image_size"] = size
-    other = copy.copy(clip_vision)
-    vars(other).pop("encode_image", None)  # another pack's wrapper knows the original
+    other = copy_of(clip_vision)
     other.image_size = size
     with _while_it_runs(clip_vision.model, embeddings, parts):
         yield other
+
+
+def copy_of(clip_vision: Any) -> Any:
+    """Another object for the same network, whose size and colours may be set."""
+    other = copy.copy(clip_vision)
+    vars(other).pop("encode_image", None)  # another pack's wrapper knows the original
+    return other
 
 
 @contextmanager

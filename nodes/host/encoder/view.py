@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....ip_models.adapter.encoders import EncoderWidths
+from ....ip_models.adapter.encoders import EncoderWidths, encoder_widths
 from ....ip_models.adapter.spec import ENCODER_NAMES
-from ....ip_models.pictures.square import Manner, Squares
-from .encode import Reference, checked, manner_of
+from ....ip_models.pictures.square import EncodeOptions, Squares
+from .encode import Reference, checked, options_of
 
 MOST_SHOWN = 64
 
@@ -38,12 +38,12 @@ def view(clip_vision: Any, reference: Reference) -> View:
         BadInput: see `encode`.
     """
     images, negative = checked(clip_vision, reference)
-    manner, size = manner_of(reference)
+    options, size = options_of(reference)
     size, colour = size or int(clip_vision.image_size), tuple(clip_vision.image_mean)
-    squares = Squares(manner, size, colour)
+    squares = Squares(options, size, colour)
     others: Iterator[Tensor] = iter(())
     if negative is not None:
-        untiled = Manner(reference.fit, at_once=manner.at_once)
+        untiled = EncodeOptions(reference.fit, batch_size=options.batch_size)
         others = Squares(untiled, size, colour).every(negative)
     shown = list(islice(chain(squares.every(images), others), MOST_SHOWN))
     tiles = reference.tiling.count**2 * len(images) if reference.tiling.used else 0
@@ -51,30 +51,27 @@ def view(clip_vision: Any, reference: Reference) -> View:
     return View(torch.stack(shown), text)
 
 
-def _text(wholes: int, tiles: int, negatives: int) -> str:
-    counted = [(wholes, "whole"), (tiles, "tile"), (negatives, "negative")]
+def _text(pictures: int, tiles: int, negatives: int) -> str:
+    counted = [(pictures, "whole"), (tiles, "tile"), (negatives, "negative")]
     parts = [f"{n} {noun}{'' if n == 1 else 's'}" for n, noun in counted if n]
-    total = wholes + tiles + negatives
+    total = pictures + tiles + negatives
     order = "in this order" if total <= MOST_SHOWN else f"the first {MOST_SHOWN} of {total} shown"
     return f"the encoder sees {', '.join(parts)}" + (f", {order}" if total > 1 else "")
 
 
-_WIDTH = "vision_model.post_layernorm.weight"
-_PLACES = "vision_model.embeddings.position_embedding.weight"
-_CLASS = "vision_model.embeddings.class_embedding"
-_HEAD, _PROJECTION = "vision_model.head.probe", "visual_projection.weight"
+# Either makes a pooled feature, as wide as the network where no projection follows.
+_POOLS = "vision_model.embeddings.class_embedding", "vision_model.head.probe"
 _LAYER = ".layer_norm1.weight"
 
 
 def describe_encoder(encoder: Any) -> str:
     """Name, input size, features and memory of a CLIP or SigLIP, in lines for people."""
-    shapes = {key: tuple(tensor.shape) for key, tensor in encoder.model.state_dict().items()}
-    layers = sum(key.endswith(_LAYER) for key in shapes)
-    tokens, width = int(shapes[_PLACES][0]), int(shapes[_WIDTH][0])
-    # Without a projection the pooled feature is as wide as the network, if it has one at all.
-    has_pooled = _CLASS in shapes or _HEAD in shapes
-    own = width if has_pooled else None
-    pooled = int(shapes[_PROJECTION][0]) if _PROJECTION in shapes else own
+    weights = encoder.model.state_dict()
+    layers = sum(key.endswith(_LAYER) for key in weights)
+    widths = encoder_widths(weights)
+    assert widths is not None
+    width, tokens = widths.penultimate, widths.sequence
+    pooled = widths.pooled or (width if any(key in weights for key in _POOLS) else None)
     name = EncoderWidths(pooled, width, tokens).name
     lines = [
         f"{name}, {layers} layers, {encoder.image_size} px, {tokens} tokens",

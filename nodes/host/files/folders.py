@@ -91,18 +91,20 @@ def where(folder: str) -> str:
     return ", ".join(folder_paths.get_folder_paths(folder))
 
 
-def resolve(folder: str, name: str) -> str:
+def resolve(folder: str, name: object) -> str:
     """Path of a file or a model's folder by the name a combo shows; never outside the folders.
 
     Raises:
         MissingModel: there is no such file.
     """
-    path = folder_paths.get_full_path(folder, name) or model_folders(folder).get(name)
+    path = None
+    if isinstance(name, str):  # a program may send anything
+        path = folder_paths.get_full_path(folder, name) or model_folders(folder).get(name)
     if path is None:
         count = len(files(folder))
         found = f"{count or 'no'} other file{'' if count == 1 else 's'}"
         raise MissingModel(
-            f"{name!r} is not in {where(folder)}, which hold {found}",
+            f"{name!r:.200} is not in {where(folder)}, which hold {found}",
             "the file must be there under this name",
             f"{'Choose a file from the list, or put' if count else 'Put'} it there and press R",
         )

@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple, cast
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -14,7 +15,6 @@ import comfy.model_patcher
 import comfy.ops
 from torch import Tensor
 
-from ....ip_models.adapter.lora import require_whole
 from ....ip_models.adapter.module import IPAdapter
 from ....ip_models.adapter.projections import VERSION_1, Structure
 from ....ip_models.adapter.published import shortcut
@@ -37,11 +37,11 @@ ANY_ENCODER = "Encode with the encoder it needs"
 _VARIANTS = 4  # of the projection of one set of references, to compare settings without waiting
 
 
-class Projecting(NamedTuple):
+class ProjectionOptions(NamedTuple):
     """What the projection of references depends on besides them.
 
     Attributes:
-        structure: for FaceID plus, how the face's looks are heard.
+        structure: for FaceID plus, how the looks of the face join its identity.
         text: the MODEL's projection of text, for Kolors.
     """
 
@@ -49,7 +49,7 @@ class Projecting(NamedTuple):
     text: TextProjection | None = None
 
 
-PLAIN = Projecting()
+DEFAULT_PROJECTION = ProjectionOptions()
 
 
 class LoadedAdapter:
@@ -76,7 +76,7 @@ class LoadedAdapter:
             load_device=comfy.model_management.get_torch_device(),
             offload_device=comfy.model_management.unet_offload_device(),
         )
-        self._projected: WeakKeyDictionary[Features, dict[Projecting, KeyValues]]
+        self._projected: WeakKeyDictionary[Features, dict[ProjectionOptions, KeyValues]]
         self._projected = WeakKeyDictionary()
         self.file: tuple[str, int, int] | None = None
         self._version: bool | None = None
@@ -90,7 +90,7 @@ class LoadedAdapter:
         return shortcut(self.spec, self.name)
 
     def as_version(self, version: bool | None) -> LoadedAdapter:
-        """The same weights heard as version 2, as version 1, or by the file name (None)."""
+        """The same weights taken as version 2, as version 1, or by the file name (None)."""
         if version is self._version:
             return self
         other = copy.copy(self)
@@ -101,40 +101,54 @@ class LoadedAdapter:
         """Whether the host can drop the weights at any time; asked by its output cache."""
         return bool(self.patcher.is_dynamic())
 
-    def key_values(self, features: Features, how: Projecting = PLAIN) -> KeyValues:
+    def key_values(
+        self, features: Features, options: ProjectionOptions = DEFAULT_PROJECTION
+    ) -> KeyValues:
         """Keys and values of all layers, projected once for each set of references.
 
         Raises:
             WrongBase: the MODEL does not project text as the adapter needs it.
             WrongEncoder: the features are not what the adapter was trained on.
         """
-        how = self._relevant(how)
+        options = self._relevant(options)
         known = self._projected.setdefault(features, {})
-        if how not in known:
+        if options not in known:
             rows = inputs(features, self.spec, self.name, ANY_ENCODER)
-            projected = self._project(rows, how)
+            projected = self._project(rows, options)
             if len(known) == _VARIANTS:
                 del known[next(iter(known))]
-            known[how] = projected
-        return known[how]
+            known[options] = projected
+        return known[options]
 
-    def _relevant(self, how: Projecting) -> Projecting:
-        """Only what this adapter pays attention to."""
-        heard = self.spec.kind is Kind.FACEID_PLUS and how.structure.shortcut
-        return Projecting(
-            how.structure if heard else VERSION_1,
-            how.text if self.spec.through_text_projection else None,
+    def _relevant(self, options: ProjectionOptions) -> ProjectionOptions:
+        """Only what this adapter depends on."""
+        uses_structure = self.spec.kind is Kind.FACEID_PLUS and options.structure.shortcut
+        return ProjectionOptions(
+            options.structure if uses_structure else VERSION_1,
+            options.text if self.spec.through_text_projection else None,
         )
 
-    def _project(self, rows: tuple[Tensor, ...], how: Projecting) -> KeyValues:
+    def _project(self, rows: tuple[Tensor, ...], options: ProjectionOptions) -> KeyValues:
         comfy.model_management.load_models_gpu([self.patcher])
         progress = Progress(len(self.spec.layers))
         on_device = tuple(row.to(self.patcher.load_device) for row in rows)
-        return self.patcher.model.key_values(on_device, progress.step, how.structure, how.text)
+        return self.patcher.model.key_values(
+            on_device, progress.step, options.structure, options.text
+        )
 
 
 def read_file_spec(path: str) -> AdapterSpec:
-    """Recognise an adapter file from its header alone."""
+    """Recognise an adapter file from its header alone; remembered until the file changes.
+
+    Raises:
+        BrokenFile, UnknownAdapter, UnsupportedAdapter: see `load`, which refuses the same files.
+    """
+    stat = os.stat(path)
+    return _read_file_spec(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=512)
+def _read_file_spec(path: str, mtime_ns: int, size: int) -> AdapterSpec:
     name = os.path.basename(path)
     return read_spec(canonical(checkpoint.read_shapes(path), name), name)
 
@@ -163,11 +177,8 @@ def _load(path: str) -> LoadedAdapter:
     progress.step()
     offload = comfy.model_management.unet_offload_device()
     module = IPAdapter(spec, weights, comfy.ops.manual_cast, offload).eval()
-    lora = cast("dict[str, Tensor]", weights.lora)
-    if lora:
-        require_whole(lora, len(spec.layers), name)
-    adapter = LoadedAdapter(name, spec, module, lora)
-    module.load(weights, name, assign=adapter.is_dynamic())
+    adapter = LoadedAdapter(name, spec, module, cast("dict[str, Tensor]", weights.lora))
+    module.load(weights, assign=adapter.is_dynamic())
     progress.step()
     if weights.ignored:
         log.info("%s: %d tensors were not needed", name, len(weights.ignored))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
@@ -21,29 +20,29 @@ from ....ip_models.weights.gains import EVERYWHERE, Gain, Weights
 from ....ip_models.weights.schedule import SigmaWindow
 from ....ip_models.weights.unet_layers import LayerAddress
 from ..face.packs import Recogniser
+from ..protocols import Model
 from . import search
-from .adapter import ANY_ENCODER, LoadedAdapter, Projecting
-from .backbones.layers import TextProjection, attention_layers, text_projection
+from .adapter import ANY_ENCODER, LoadedAdapter, ProjectionOptions
+from .backbones.layers import attention_layers, text_projection
 from .install import install
 from .lora import patch_lora
-from .search import require_base
 
 log = logging.getLogger("ipadapter")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much, when, where and by whom references are heard.
+    """At which scale, when, where and for which conditionings references count.
 
     Attributes:
-        scale: weight of the image attention; 0 leaves the MODEL as it is.
+        scale: weight of the cross-attention to the image tokens; 0 leaves the MODEL as it is.
         start_percent, end_percent: part of the run, 0..1.
         mask: part of the picture, or None.
         weights: factors for layers, steps and frames.
-        batch: which picture of a batch hears which reference.
-        scaling: what the weight is multiplied with.
+        batch: which picture of a batch gets which reference.
+        scaling: what the scale is multiplied with: keys, values or both.
         mask_rule: how a mask is brought to the grid of a layer.
-        binding: mark of the conditionings that hear the references, None for all.
+        binding: mark of the conditionings the references are for, None for all.
         face_structure: for FaceID plus v2, how much the face's looks count beside its identity.
         face_lora: strength of the LoRA inside a FaceID file, for the whole run and all prompts.
     """
@@ -62,9 +61,9 @@ class Settings:
 
 
 def apply(
-    model: Any, adapter: LoadedAdapter, embeds: Features | Regions, settings: Settings
-) -> Any:
-    """A new MODEL that hears the references.
+    model: Model, adapter: LoadedAdapter, embeds: Features | Regions, settings: Settings
+) -> Model:
+    """A new MODEL with the references as image prompts.
 
     Raises:
         BadInput: a setting is out of range, or names a block the MODEL does not have.
@@ -77,24 +76,25 @@ def apply(
     regions = embeds.regions if isinstance(embeds, Regions) else (Region(embeds, None, 1.0),)
     masks = [_mask(region, settings) for region in regions]
     layers = attention_layers(model)
-    require_base(adapter.name, adapter.spec, layers)
+    search.require_base(adapter.name, adapter.spec, layers)
     addresses = [layer.address for layer in layers]
     window = _window(model, settings)
-    how = _projecting(adapter, settings, text_projection(model))
+    structure = Structure(adapter.shortcut, settings.face_structure)
+    options = ProjectionOptions(structure, text_projection(model))
     prompts: list[ImagePrompt] = []
     for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
         gains = _gains(settings, addresses, region, i, len(regions))
         places = {address: n for n, address in enumerate(addresses) if gains[n].factor != 0}
-        if places and region.features.count:  # features of nobody leave the MODEL as it is
-            key_values = _key_values(adapter, region.features, how)
+        if places and region.features.count:  # without a face the MODEL stays as it is
+            key_values = _key_values(adapter, region.features, options)
             key_values = _weighted(key_values, region.features, gains, settings)
-            prompts.append(_prompt(settings, adapter, key_values, places, window, mask))
+            prompts.append(_prompt(settings, key_values, places, window, mask))
     if not prompts:
         return model.clone()
     for region in regions:
         _warn_of_recogniser(adapter, region.features)
-    heard = install(model, *prompts)
-    return patch_lora(heard, adapter.lora, settings.face_lora, adapter.name, adapter.file)
+    patched = install(model, *prompts)
+    return patch_lora(patched, adapter.lora, settings.face_lora, adapter.name, adapter.file)
 
 
 def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
@@ -108,25 +108,18 @@ def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
         log.warning("%s: %s", adapter.name, warning)
 
 
-def _projecting(
-    adapter: LoadedAdapter, settings: Settings, text: TextProjection | None
-) -> Projecting:
-    return Projecting(Structure(adapter.shortcut, settings.face_structure), text)
-
-
 def _gains(
     settings: Settings, addresses: list[LayerAddress], region: Region, number: int, count: int
 ) -> list[Gain]:
-    loudness = settings.scale * region.scale
+    scale = settings.scale * region.scale
     return [
-        gain._replace(factor=gain.factor * loudness)
+        gain._replace(factor=gain.factor * scale)
         for gain in settings.weights.gains(addresses, number, count)
     ]
 
 
 def _prompt(
     settings: Settings,
-    adapter: LoadedAdapter,
     key_values: KeyValues,
     places: dict[LayerAddress, int],
     window: SigmaWindow | None,
@@ -137,7 +130,6 @@ def _prompt(
         positions=places,
         window=window,
         mask=mask,
-        label=adapter.name,
         steps=settings.weights.steps,
         frames=settings.weights.frames,
         batch=settings.batch,
@@ -156,9 +148,11 @@ def _mask(region: Region, settings: Settings) -> RegionMask | None:
     return None if mask is None else RegionMask(mask, settings.mask_rule)
 
 
-def _key_values(adapter: LoadedAdapter, features: Features, how: Projecting) -> KeyValues:
+def _key_values(
+    adapter: LoadedAdapter, features: Features, options: ProjectionOptions
+) -> KeyValues:
     try:
-        return adapter.key_values(features, how)
+        return adapter.key_values(features, options)
     except WrongEncoder as error:
         if error.action != ANY_ENCODER:
             raise
@@ -175,7 +169,7 @@ def _weighted(
     return key_values.weighted(gains, settings.scaling, changing)
 
 
-def _window(model: Any, settings: Settings) -> SigmaWindow | None:
+def _window(model: Model, settings: Settings) -> SigmaWindow | None:
     if settings.start_percent <= 0 and settings.end_percent >= 1:
         return None
     percents = (settings.start_percent, settings.end_percent)

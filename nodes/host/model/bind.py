@@ -1,18 +1,19 @@
-"""References that only one conditioning hears."""
+"""References for one conditioning only: it and they carry the same mark."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import node_helpers
 
 from ....ip_models.errors import BadInput
 from ....ip_models.inputs import require
+from ..protocols import Conditioning, NodesById
 from .conditions import BINDINGS
 
 
-def mark(conditioning: Any, binding: object, name: str = "conditioning") -> Any:
-    """A new CONDITIONING whose prompts hear what was applied with this binding.
+def mark(conditioning: object, binding: object, name: str = "conditioning") -> Conditioning:
+    """A new CONDITIONING whose prompts get the image prompts applied with this binding.
 
     Raises:
         BadInput: it is no CONDITIONING.
@@ -20,14 +21,14 @@ def mark(conditioning: Any, binding: object, name: str = "conditioning") -> Any:
     require(name, conditioning, list, "CLIP Text Encode")
     return [
         part
-        for one in conditioning
+        for one in cast("Conditioning", conditioning)
         for part in node_helpers.conditioning_set_values(
             [one], {BINDINGS: (*one[1].get(BINDINGS, ()), binding)}
         )
     ]
 
 
-def require_unused(prompt: Any, node_id: Any, output: int) -> None:
+def require_unused(prompt: NodesById | None, node_id: object, output: int) -> None:
     """Refuse that an output is used whose input is not connected.
 
     Args:

@@ -1,29 +1,28 @@
-"""Whose text a conditioning is: which are negative, and which hear references bound to them."""
+"""Which conditionings of a run are cond and which uncond, and what is bound to them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ....ip_models.attention.keyvalue import NEGATIVE, POSITIVE
+from ....ip_models.attention.keyvalue import COND, UNCOND
 from ....ip_models.attention.masks import Crop
-from ....ip_models.attention.prompt import Part
+from ....ip_models.attention.prompt import CondChunk
+from ..protocols import Condition, CondLists, Guider
 
 log = logging.getLogger("ipadapter")
 
 BINDINGS = "ipadapter_bindings"
 _NEGATIVE_WORDS = ("neg", "uncond", "empty", "null")
-Condition = Mapping[str, Any]
-Lists = Sequence[Sequence[Condition] | None]
-Parts = Mapping[tuple[int, object], Part]
+CondChunks = Mapping[tuple[int, object], CondChunk]
 
 
-class _Owner(NamedTuple):
+class _GuiderCond(NamedTuple):
     """A conditioning of the guider before the host has worked on it."""
 
     list_name: str
-    polarity: int
+    cond_or_uncond: int
     bindings: frozenset[object]
 
 
@@ -31,32 +30,32 @@ class Conditions:
     """The conditionings of one sampling run.
 
     The host copies each conditioning with an area into the other lists, under its own uuid and with
-    all its values, but with the text of one of theirs. So whose text it is tells what it hears, and
-    the uuid only where the text is not one of the guider's.
+    all its values, but with the text of one of theirs. So the text decides what it is, and the uuid
+    only where the text is not one of the guider's.
 
     Args:
         guider: its `conds` are named lists: positive, middle, negative, empty_negative_prompt.
     """
 
-    def __init__(self, guider: Any) -> None:
+    def __init__(self, guider: Guider | None) -> None:
         self._guider = guider
-        self._by_id: dict[object, _Owner] = {}
-        self._by_text: dict[int, _Owner] = {}
+        self._by_id: dict[object, _GuiderCond] = {}
+        self._by_text: dict[int, _GuiderCond] = {}
         for name, conditions in getattr(guider, "conds", {}).items():
             negative = any(word in name.lower() for word in _NEGATIVE_WORDS)
             for one in conditions or ():
                 if "uuid" in one:
                     bindings = frozenset(one.get(BINDINGS, ()))
-                    owner = _Owner(name, NEGATIVE if negative else POSITIVE, bindings)
+                    owner = _GuiderCond(name, UNCOND if negative else COND, bindings)
                     self._by_id[one["uuid"]] = owner
 
-    def polarity(self, uuid: object, place: int) -> int:
+    def cond_or_uncond(self, uuid: object, place: int) -> int:
         """Where nothing but the uuid is known, and without it the place in the list."""
         owner = self._by_id.get(uuid)
-        return by_place(place) if owner is None else owner.polarity
+        return _by_place(place) if owner is None else owner.cond_or_uncond
 
-    def parts(self, lists: Lists, size: tuple[int, ...]) -> Parts:
-        """What each conditioning of a call hears, by its place and uuid.
+    def chunks(self, lists: CondLists, size: tuple[int, ...]) -> CondChunks:
+        """The chunk of each conditioning of a call, by its place and uuid.
 
         Args:
             size: height and width of the latent.
@@ -64,16 +63,18 @@ class Conditions:
         if not self._by_text:
             self._by_text = dict(self._texts())
         alone = sum(bool(conditions) for conditions in lists) == 1
-        found: dict[tuple[int, object], Part] = {}
+        found: dict[tuple[int, object], CondChunk] = {}
         for place, conditions in enumerate(lists):
             otherwise = self._of_list(conditions or (), place, alone)
             for one in conditions or ():
                 owner = self._by_text.get(_text(one)) or self._of(one, otherwise)
                 crop = _crop(one.get("area"), size)
-                found[place, one.get("uuid")] = Part(owner.polarity, crop, owner.bindings)
+                found[place, one.get("uuid")] = CondChunk(
+                    owner.cond_or_uncond, crop, owner.bindings
+                )
         return found
 
-    def _texts(self) -> list[tuple[int, _Owner]]:
+    def _texts(self) -> list[tuple[int, _GuiderCond]]:
         """Texts of the guider's own conditionings, once the host has prepared them."""
         return [
             (_text(one), owner)
@@ -83,22 +84,22 @@ class Conditions:
             if _text(one)
         ]
 
-    def _of_list(self, conditions: Sequence[Condition], place: int, alone: bool) -> _Owner:
+    def _of_list(self, conditions: Sequence[Condition], place: int, alone: bool) -> _GuiderCond:
         """The first of a list that is known; copies stand at its end.
 
-        A list nobody knows is taken by its place; where it runs all by itself beside a run that is
-        known, it is a prompt to guide away from (perpendicular guidance).
+        A list without such a one is taken by its place; where it runs all by itself beside a run
+        that is known, it is a prompt to guide away from (perpendicular guidance).
         """
         for one in conditions:
             owner = self._by_id.get(one.get("uuid"))
             if owner is not None:
                 return owner
         if alone and self._by_id:
-            log.debug("a conditioning that is none of the run's is heard as a negative one")
-            return _Owner("", NEGATIVE, frozenset())
-        return _Owner("", by_place(place), frozenset())
+            log.debug("a conditioning that is none of the run's is taken as uncond")
+            return _GuiderCond("", UNCOND, frozenset())
+        return _GuiderCond("", _by_place(place), frozenset())
 
-    def _of(self, one: Condition, otherwise: _Owner) -> _Owner:
+    def _of(self, one: Condition, otherwise: _GuiderCond) -> _GuiderCond:
         owner = self._by_id.get(one.get("uuid"))
         if owner is not None and owner.list_name == otherwise.list_name:
             return owner
@@ -107,9 +108,9 @@ class Conditions:
         return otherwise
 
 
-def by_place(place: int) -> int:
+def _by_place(place: int) -> int:
     """The order of the host's ordinary guider."""
-    return POSITIVE if place == 0 else NEGATIVE
+    return COND if place == 0 else UNCOND
 
 
 def _text(one: Condition) -> int:
@@ -118,7 +119,7 @@ def _text(one: Condition) -> int:
     return 0 if text is None else id(text)
 
 
-def _crop(area: Any, size: tuple[int, ...]) -> Crop | None:
+def _crop(area: Sequence[float | str] | None, size: tuple[int, ...]) -> Crop | None:
     """The area of a conditioning in latent pixels as the host cuts it out."""
     if area is None or len(size) != 2 or len(area) != 4 or area[0] == "percentage":
         return None

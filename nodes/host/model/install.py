@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import comfy.ldm.modules.attention as host_attention
 import comfy.patcher_extension
@@ -16,6 +16,7 @@ from torch import Tensor
 from ....ip_models.attention.attend import add_image_attention
 from ....ip_models.attention.prompt import ActivePrompts, ImagePrompt, PromptStack
 from ....ip_models.weights.unet_layers import LayerAddress
+from ..protocols import AttentionPatch, Model, TransformerOptions
 from . import steps
 from .lora import remove_lora
 
@@ -26,35 +27,40 @@ _WRAPPERS = {
     comfy.patcher_extension.WrappersMP.APPLY_MODEL: steps.resolve,
 }
 # Kernels that do not know `low_precision_attention`, as of 0.33.
-_ALWAYS_COARSE = ("attention_comfy_kitchen_int8", "attention3_sage")
-Patch = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
-Guest = tuple[Callable[..., Tensor], dict[str, Any]]
+_QUANTISED_KERNELS = ("attention_comfy_kitchen_int8", "attention3_sage")
+Slot = tuple[str | int, ...]  # block and number, and mostly the layer
+AddedCallback = tuple[Callable[..., Tensor], Mapping[str, Any]]
+Function = TypeVar("Function", bound=Callable[..., Tensor])
+
+
+def _not_compiled(function: Function) -> Function:
+    return cast("Function", torch.compiler.disable(function))  # which has no types
 
 
 @dataclass(frozen=True, eq=False)
 class LayerPatch:
-    """One attention layer: whatever owned the slot, plus the image prompts of the MODEL.
+    """The attn2 patch of one layer: whatever owned the slot, plus the image prompts of the MODEL.
 
     The prompts are not held here but in the MODEL's own options, so that a patch another pack has
-    wrapped hears exactly the prompts of the MODEL it runs in.
+    wrapped adds exactly the prompts of the MODEL it runs in.
 
     Attributes:
         below: the patch that owned the slot, None for the layer's own attention.
-        guests: what packs that know only their own kind of patch have put here with `add`. Each
+        callbacks: what packs that know only their own kind of patch have put here with `add`. Each
             clone of a MODEL has patches of its own, so that what is added to one stays there.
     """
 
     address: LayerAddress
-    below: Patch | None
-    guests: list[Guest] = field(default_factory=list[Guest])
+    below: AttentionPatch | None
+    callbacks: list[AddedCallback] = field(default_factory=list[AddedCallback])
 
-    @torch.compiler.disable
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
-        """Attention of the layer before its output projection."""
+    @_not_compiled
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
+        """Cross-attention of the layer before its output projection."""
         text = self._text(q, k, v, extra)
-        for guest, options in self.guests:
-            if _open(options, extra):
-                text = text + guest(text, q, k, v, extra, **options).to(text.dtype)
+        for callback, options in self.callbacks:
+            if _in_sigma_range(options, extra):
+                text = text + callback(text, q, k, v, extra, **options).to(text.dtype)
         active = extra.get(steps.KEY)
         if isinstance(active, PromptStack):  # the model was called around the host's wrappers
             active = steps.active_prompts(active, extra, extra.get("sigmas"), len(q))
@@ -64,7 +70,7 @@ class LayerPatch:
 
         def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
             # Users report damaged pictures with quantised kernels (cubiq's pack, #794 and #827).
-            return _exact_attention()(
+            return _unquantised_attention()(
                 q, k, v, heads, attn_precision=precision, low_precision_attention=False
             )
 
@@ -79,14 +85,14 @@ class LayerPatch:
             callback: called as callback(text, q, k, v, extra, **options); what it returns is added
                 to the text attention while `sigma_start` and `sigma_end` of the options allow.
         """
-        self.guests.append((callback, options))
+        self.callbacks.append((callback, options))
 
-    def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
+    def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
         # A patch set later for all layers of the block has no slot that the host would look at.
         below = self.below or steps.patch_of_block(extra, self.address)
         if below is not None:
-            # Ours may sit further down too, under another pack's; the outermost one speaks.
-            return below(q, k, v, steps.silenced(extra))
+            # Ours may sit further down too, under another pack's; the outermost one adds them.
+            return below(q, k, v, steps.without_image_prompts(extra))
         return optimized_attention(
             q,
             k,
@@ -96,13 +102,13 @@ class LayerPatch:
             transformer_options=extra,
         )
 
-    def to(self, device_or_dtype: Any) -> LayerPatch:
+    def to(self, device_or_dtype: torch.device | torch.dtype) -> LayerPatch:
         """Passed on; what is ours moves when it is used."""
         move = getattr(self.below, "to", None)
         below = self.below if move is None else move(device_or_dtype)
         return self if below is self.below else dataclasses.replace(self, below=below)
 
-    def models(self) -> list[Any]:
+    def models(self) -> list[object]:
         """Side models of the patch below; ours needs none while sampling."""
         models = getattr(self.below, "models", None)
         return [] if models is None else models()
@@ -114,30 +120,30 @@ class LayerPatch:
             cleanup()
 
 
-def _exact_attention() -> Callable[..., Tensor]:
+def _unquantised_attention() -> Callable[..., Tensor]:
     """The host's attention, unless it is one of those that quantise whatever they are asked."""
-    coarse = (getattr(host_attention, name, None) for name in _ALWAYS_COARSE)
-    return attention_pytorch if optimized_attention in tuple(coarse) else optimized_attention
+    quantised = (getattr(host_attention, name, None) for name in _QUANTISED_KERNELS)
+    return attention_pytorch if optimized_attention in tuple(quantised) else optimized_attention
 
 
-def _open(options: dict[str, Any], extra: dict[str, Any]) -> bool:
-    """Whether a guest's noise levels allow it now."""
+def _in_sigma_range(options: Mapping[str, Any], extra: TransformerOptions) -> bool:
+    """Whether a callback is to run at the noise level of this call."""
     if "sigma_start" not in options or "sigmas" not in extra:
         return True
     sigma = float(extra["sigmas"].max())
     return options.get("sigma_end", 0.0) <= sigma <= options["sigma_start"]
 
 
-def _own_patches(original: Any, clone: Any) -> None:
-    """Callback of the host's `clone`: see `LayerPatch.guests`."""
+def _copy_patches(original: Model, clone: Model) -> None:
+    """Callback of the host's `clone`: see `LayerPatch.callbacks`."""
     slots = _slots(clone)
     for key, patch in slots.items():
         if isinstance(patch, LayerPatch):
-            slots[key] = dataclasses.replace(patch, guests=list(patch.guests))
+            slots[key] = dataclasses.replace(patch, callbacks=list(patch.callbacks))
 
 
-def install(model: Any, *prompts: ImagePrompt) -> Any:
-    """A new MODEL that hears more prompts."""
+def install(model: Model, *prompts: ImagePrompt) -> Model:
+    """A new MODEL with more image prompts."""
     patched = model.clone()
     _set_stack(patched, prompts_of(model).add(*prompts))
     slots = _slots(patched)
@@ -149,11 +155,11 @@ def install(model: Any, *prompts: ImagePrompt) -> Any:
     for kind, wrapper in _WRAPPERS.items():
         wrappers.setdefault(kind, {})[steps.KEY] = [wrapper]
     patched.remove_callbacks_with_key(_ON_CLONE, steps.KEY)
-    patched.add_callback_with_key(_ON_CLONE, steps.KEY, _own_patches)
+    patched.add_callback_with_key(_ON_CLONE, steps.KEY, _copy_patches)
     return patched
 
 
-def remove(model: Any) -> Any:
+def remove(model: Model) -> Model:
     """A new MODEL without any image prompt; other packs' patches stay where they were."""
     cleared = model.clone()
     remove_lora(cleared)
@@ -164,7 +170,7 @@ def remove(model: Any) -> Any:
         options.get("wrappers", {}).get(kind, {}).pop(steps.KEY, None)
     slots = _slots(cleared)
     for key, patch in list(slots.items()):
-        if isinstance(patch, LayerPatch) and not patch.guests:
+        if isinstance(patch, LayerPatch) and not patch.callbacks:
             below = patch.below
             inherited = below is not None and slots.get(key[:2]) is below
             if below is None or (len(key) == 3 and inherited):
@@ -176,19 +182,19 @@ def remove(model: Any) -> Any:
     return cleared
 
 
-def prompts_of(model: Any) -> PromptStack:
+def prompts_of(model: Model) -> PromptStack:
     """The image prompts a MODEL carries."""
     return model.model_options["transformer_options"].get(steps.KEY) or PromptStack()
 
 
-def _set_stack(model: Any, stack: PromptStack) -> None:
+def _set_stack(model: Model, stack: PromptStack) -> None:
     options = model.model_options["transformer_options"]
     options[steps.KEY] = stack
     # Here the host looks for objects to clean up after sampling.
     options.setdefault("patches", {})[steps.KEY] = [stack]
 
 
-def _slots(model: Any) -> dict[tuple[Any, ...], Any]:
+def _slots(model: Model) -> dict[Slot, AttentionPatch]:
     """The MODEL's own table of attn2 patches; `clone` has copied it."""
     options = model.model_options["transformer_options"]
     return options.get("patches_replace", {}).get("attn2", {})

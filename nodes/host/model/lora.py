@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 from uuid import UUID, uuid4
 
 import comfy.lora
@@ -12,9 +12,16 @@ from torch import Tensor
 
 from ....ip_models.adapter.lora import renamed
 from ....ip_models.errors import WrongBase
+from ..protocols import Model
 from .backbones.layers import attention_layers
 
 KEY = "ipadapter_lora"
+
+
+class _LoraPatch(Protocol):
+    """What the host makes of a LoRA for one of the model's weights: up, down and more."""
+
+    weights: Sequence[Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,18 +37,18 @@ class AddedLora:
 
     source: Hashable
     strength: float
-    patches: tuple[Any, ...]
+    patches: tuple[object, ...]
     before: UUID
     after: UUID
 
 
 def patch_lora(
-    model: Any,
+    model: Model,
     weights: Mapping[str, Tensor],
     strength: float,
     name: str,
     source: Hashable = None,
-) -> Any:
+) -> Model:
     """A new MODEL with the LoRA of an adapter file, which `source` stands for.
 
     A file's LoRA is on a MODEL once, however often its adapter is applied, with the greatest
@@ -72,16 +79,16 @@ def patch_lora(
     return patched
 
 
-def remove_lora(model: Any) -> None:
+def remove_lora(model: Model) -> None:
     """Take the LoRAs of all adapters off a MODEL of one's own, a fresh clone."""
     _take_off(model, _added(model))
 
 
-def _added(model: Any) -> tuple[AddedLora, ...]:
+def _added(model: Model) -> tuple[AddedLora, ...]:
     return tuple(model.model_options["transformer_options"].get(KEY, ()))
 
 
-def _take_off(model: Any, these: tuple[AddedLora, ...]) -> None:
+def _take_off(model: Model, these: tuple[AddedLora, ...]) -> None:
     if not these:
         return
     ours = {id(patch) for one in these for patch in one.patches}
@@ -111,7 +118,7 @@ def _mark_without(mark: UUID, these: tuple[AddedLora, ...]) -> UUID:
     return mark
 
 
-def _require_fit(model: Any, patches: Mapping[Any, Any], maps: int, name: str) -> None:
+def _require_fit(model: Model, patches: Mapping[str, _LoraPatch], maps: int, name: str) -> None:
     """Refuse a LoRA whose maps are not those of the MODEL's own weights."""
     shapes = {key: tuple(value.shape) for key, value in model.model.state_dict().items()}
     fitting = 0

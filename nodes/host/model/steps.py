@@ -1,23 +1,30 @@
-"""What a model call needs to know, found out once before its first layer."""
+"""Image prompts resolved for each call of the UNet, once before its first layer, in wrappers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from ....ip_models.attention.prompt import ActivePrompts, Call, Part, PromptStack
+from ....ip_models.attention.prompt import ActivePrompts, Call, CondChunk, PromptStack
 from ....ip_models.weights.unet_layers import LayerAddress
-from .conditions import Conditions, Lists, Parts
+from ..protocols import (
+    AttentionPatch,
+    CondLists,
+    GuiderExecutor,
+    ModelOptions,
+    TransformerOptions,
+)
+from .conditions import CondChunks, Conditions
 
 KEY = "ipadapter"
 _RUN = "ipadapter_run"
 _SLOTS = "ipadapter_slots"
-_PARTS = "ipadapter_parts"
+_CHUNKS = "ipadapter_chunks"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,40 +40,40 @@ class _Run:
 
 
 @dataclass(frozen=True, eq=False)
-class _Noted:
-    """Conditionings of the present call, by their place and uuid."""
+class _CallChunks:
+    """The conditionings of the present call, by their place and uuid."""
 
-    parts: Parts
+    chunks: CondChunks
 
 
-def begin(executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-    """OUTER_SAMPLE wrapper: notes which conditionings are negative and the steps of the run.
+def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
+    """OUTER_SAMPLE wrapper: puts the conditionings and the sigmas of the run into its options.
 
     Windows are made anew from the noise schedule that is really used: the MODEL may have been given
     another one after the references were applied.
     """
-    guider = cast("Any", executor).class_obj
+    guider = executor.class_obj
     # The guider's options are a copy that lives for this run only.
     options = guider.model_options["transformer_options"]
     stack = options.get(KEY)
     if isinstance(stack, PromptStack):
         sampling = guider.model_patcher.get_model_object("model_sampling")
         options[KEY] = stack.under(sampling.percent_to_sigma)
-        sigmas = args[3] if len(args) > 3 else kwargs.get("sigmas")
-        levels = tuple(sigmas.tolist()) if stack.timed and sigmas is not None else ()
+        sigmas = cast("Tensor | None", args[3] if len(args) > 3 else kwargs.get("sigmas"))
+        levels = tuple(sigmas.tolist()) if stack.needs_sigma and sigmas is not None else ()
         options[_RUN] = _Run(Conditions(guider), levels)
     return executor(*args, **kwargs)
 
 
 def describe(
-    executor: Callable[..., Any],
-    model: Any,
-    conds: Lists,
+    executor: Callable[..., list[Tensor]],
+    model: object,
+    conds: CondLists,
     x: Tensor,
     timestep: Tensor,
-    model_options: dict[str, Any],
-) -> Any:
-    """CALC_COND_BATCH wrapper: notes polarity, area and bindings of each conditioning.
+    model_options: ModelOptions,
+) -> list[Tensor]:
+    """CALC_COND_BATCH wrapper: puts what each conditioning is into the options of the call.
 
     The options are copied, so that nothing is left in a MODEL whose own options were passed.
     """
@@ -74,8 +81,8 @@ def describe(
     if isinstance(options.get(KEY), PromptStack):
         run = options.get(_RUN)
         conditions = run.conditions if isinstance(run, _Run) else Conditions(None)
-        noted = _Noted(conditions.parts(conds, tuple(x.shape[2:])))
-        model_options = {**model_options, "transformer_options": {**options, _PARTS: noted}}
+        described = _CallChunks(conditions.chunks(conds, tuple(x.shape[2:])))
+        model_options = {**model_options, "transformer_options": {**options, _CHUNKS: described}}
     return executor(model, conds, x, timestep, model_options)
 
 
@@ -83,13 +90,13 @@ def resolve(
     executor: Callable[..., Tensor],
     x: Tensor,
     t: Tensor,
-    c_concat: Any = None,
-    c_crossattn: Any = None,
-    control: Any = None,
-    transformer_options: Mapping[str, Any] | None = None,
-    **kwargs: Any,
+    c_concat: object = None,
+    c_crossattn: object = None,
+    control: object = None,
+    transformer_options: TransformerOptions | None = None,
+    **kwargs: object,
 ) -> Tensor:
-    """APPLY_MODEL wrapper: replaces the stack by what is heard in this call.
+    """APPLY_MODEL wrapper: replaces the stack by the image prompts of this call.
 
     The options are copied, so that nothing is left in a MODEL whose own options were passed.
     """
@@ -98,13 +105,13 @@ def resolve(
     if isinstance(stack, PromptStack):
         options[KEY] = active_prompts(stack, options, t, len(x))
         options[_SLOTS] = options.get("patches_replace", {}).get("attn2", {})
-        with _graphs_of_its_own():
+        with _separate_graphs():
             return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
 
 @contextmanager
-def _graphs_of_its_own() -> Generator[None]:
+def _separate_graphs() -> Generator[None]:
     """Keeps torch.compile from using graphs made without image prompts.
 
     The host's compile node drops all guards on its options, so that patches put on a model that
@@ -120,49 +127,49 @@ def _graphs_of_its_own() -> Generator[None]:
 
 
 def active_prompts(
-    stack: PromptStack, options: Mapping[str, Any], sigmas: Tensor | None, batch: int
+    stack: PromptStack, options: TransformerOptions, sigmas: Tensor | None, batch: int
 ) -> ActivePrompts:
-    """What is heard in a model call; reads the noise level only if somebody asks for it.
+    """The image prompts of a model call; reads the noise level only if one depends on it.
 
     Args:
         options: the host's transformer options.
         batch: number of pictures, all conditionings together.
     """
-    parts = _parts_of_call(options)
-    frames, total = _frames(options, batch // len(parts))
+    chunks = _chunks_of_call(options)
+    frames, total = _frames(options, batch // len(chunks))
     sigma, step, steps = None, 0, 1
-    if stack.timed and sigmas is not None:
+    if stack.needs_sigma and sigmas is not None:
         sigma = float(sigmas.max())
         step, steps = _step(sigma, options)
-    return stack.at(Call(parts, frames, total, sigma, step, steps))
+    return stack.at(Call(chunks, frames, total, sigma, step, steps))
 
 
-def patch_of_block(options: Mapping[str, Any], address: LayerAddress) -> Any:
+def patch_of_block(options: TransformerOptions, address: LayerAddress) -> AttentionPatch | None:
     """The patch that owns all layers of a block, None if there is none."""
     return options.get(_SLOTS, {}).get((address.block, address.number))
 
 
-def silenced(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options for a patch below ours, in which no image prompt is heard a second time."""
+def without_image_prompts(options: TransformerOptions) -> TransformerOptions:
+    """Options for a patch below ours, so that no image prompt is added a second time."""
     return {**options, KEY: None, _SLOTS: {}}
 
 
-def _parts_of_call(options: Mapping[str, Any]) -> tuple[Part, ...]:
+def _chunks_of_call(options: TransformerOptions) -> tuple[CondChunk, ...]:
     places = options.get("cond_or_uncond") or (0,)
     ids = options.get("uuids") or ()
     if len(ids) != len(places):
         ids = (None,) * len(places)
-    noted, run = options.get(_PARTS), options.get(_RUN)
-    known = noted.parts if isinstance(noted, _Noted) else {}
+    described, run = options.get(_CHUNKS), options.get(_RUN)
+    known = described.chunks if isinstance(described, _CallChunks) else {}
     conditions = run.conditions if isinstance(run, _Run) else Conditions(None)
     return tuple(
-        known.get((place, uuid)) or Part(conditions.polarity(uuid, place))
+        known.get((place, uuid)) or CondChunk(conditions.cond_or_uncond(uuid, place))
         for place, uuid in zip(places, ids, strict=True)
     )
 
 
-def _frames(options: Mapping[str, Any], count: int) -> tuple[tuple[int, ...], int]:
-    """Places in the run of the pictures of a part, and how many the run has."""
+def _frames(options: TransformerOptions, count: int) -> tuple[tuple[int, ...], int]:
+    """Places in the run of the pictures of a chunk, and how many the run has."""
     window = options.get("context_window")
     if window is not None and getattr(window, "dim", 0) == 0:
         places = [int(place) for place in window.index_list]
@@ -179,7 +186,7 @@ def _frames(options: Mapping[str, Any], count: int) -> tuple[tuple[int, ...], in
     return tuple(range(count)), count
 
 
-def _step(sigma: float, options: Mapping[str, Any]) -> tuple[int, int]:
+def _step(sigma: float, options: TransformerOptions) -> tuple[int, int]:
     """Place of a noise level in the schedule; what lies between two steps belongs to the first."""
     run = options.get(_RUN)
     levels = run.sigmas if isinstance(run, _Run) else ()

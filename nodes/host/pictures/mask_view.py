@@ -1,4 +1,4 @@
-"""MASK and the size of a picture in, how each layer grid of a MODEL hears it out."""
+"""MASK and the size of a picture in, the mask on each layer grid of a MODEL out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Canvas:
     """What the mask is stretched over.
 
     Attributes:
-        model: whose layers hear it, None for those of SD1.5.
+        model: whose layers get it, None for those of SD1.5.
         latent: the host's LATENT, None for the one of a picture of the size below.
         width, height: in pixels.
     """
@@ -42,7 +42,7 @@ def view_mask(mask: Any, rule: MaskRule, canvas: Canvas) -> tuple[Tensor, str]:
 
     Raises:
         BadInput: an input cannot be used.
-        WrongBase: the MODEL has no layers that could hear a reference.
+        WrongBase: the MODEL has no layers that a reference could work in.
     """
     require("mask", mask, Tensor, "a node with a MASK")
     size = _latent_size(canvas)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....ip_models.adapter.encoders import EncoderWidths
+from ....ip_models.adapter.encoders import encoder_widths
 from ....ip_models.errors import BadInput
 from ....ip_models.faces.detect import FaceChoice, choose, find_faces, tried
 from ....ip_models.inputs import require, whole
@@ -39,7 +39,7 @@ _SIZE = 224
 
 
 @dataclass(frozen=True)
-class Wish:
+class PrepareOptions:
     """What the widgets say.
 
     Attributes:
@@ -69,7 +69,11 @@ class Prepared:
 
 
 def prepare_images(
-    images: Any, wish: Wish, clip_vision: Any = None, mask: Any = None, face_models: Any = None
+    images: Any,
+    options: PrepareOptions,
+    clip_vision: Any = None,
+    mask: Any = None,
+    face_models: Any = None,
 ) -> Prepared:
     """Mask, cut, pad, resize and sharpen.
 
@@ -78,7 +82,7 @@ def prepare_images(
     """
     require("image", images, Tensor, "an IMAGE")
     require_images(images, "image")
-    wanted = _preparation(wish, clip_vision)
+    wanted = _preparation(options, clip_vision)
     height, width = images.shape[1:3]
     require_room(height, width, wanted)
     if not images.is_floating_point():
@@ -126,8 +130,8 @@ def make_noise(images: Any, size: int, recipe: Recipe) -> Tensor:
     return torch.stack(made).float() / 255
 
 
-def _preparation(wish: Wish, clip_vision: Any) -> Preparation:
-    whole("size", wish.size, 0, MOST_SIZE)
+def _preparation(options: PrepareOptions, clip_vision: Any) -> Preparation:
+    whole("size", options.size, 0, MOST_SIZE)
     mean, size = CLIP_MEAN, _SIZE
     if clip_vision is not None:
         if not all(hasattr(clip_vision, name) for name in ("image_size", "image_mean")):
@@ -137,9 +141,10 @@ def _preparation(wish: Wish, clip_vision: Any) -> Preparation:
                 "Connect Load CLIP Vision, or nothing",
             )
         mean, size = tuple(clip_vision.image_mean), int(clip_vision.image_size)
-    plain = wish.ground is Ground.COLOUR
-    colour = parse_colour(wish.colour, "pad_colour") if plain else mean
-    return Preparation(wish.framing, wish.size or size, wish.ground, colour, wish.sharpening)
+    plain = options.ground is Ground.COLOUR
+    colour = parse_colour(options.colour, "pad_colour") if plain else mean
+    size = options.size or size
+    return Preparation(options.framing, size, options.ground, colour, options.sharpening)
 
 
 def _engine(wanted: Preparation, face_models: Any) -> FaceEngine | None:
@@ -190,13 +195,5 @@ def _name(clip_vision: Any) -> str:
     """Common name of an encoder, by the shapes of its weights."""
     model = getattr(clip_vision, "model", None)
     tensors = dict(model.named_parameters()) if isinstance(model, torch.nn.Module) else {}
-    width = tensors.get("vision_model.post_layernorm.weight")
-    if width is None:
-        return "this encoder"
-    projection = tensors.get("visual_projection.weight")
-    places = tensors.get("vision_model.embeddings.position_embedding.weight")
-    return EncoderWidths(
-        pooled=None if projection is None else len(projection),
-        penultimate=len(width),
-        sequence=None if places is None else len(places),
-    ).name
+    widths = encoder_widths(tensors)
+    return "this encoder" if widths is None else widths.name

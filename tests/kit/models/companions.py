@@ -26,7 +26,7 @@ Attention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class Reference:
-    """An adapter with its picture, as loud as it is to be heard."""
+    """An adapter with its picture and its scale."""
 
     adapter: LoadedAdapter
     features: ImageFeatures
@@ -43,24 +43,26 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
 def oracle(
     model: Any,
     *references: Reference,
-    heard: Callable[[float], bool] = lambda sigma: True,
+    active: Callable[[float], bool] = lambda sigma: True,
     text: Attention = plain_attention,
     image: Attention = plain_attention,
 ) -> Any:
     """A MODEL made of independent patches, each of which knows nothing but its own layer.
 
     Args:
-        heard: whether a noise level hears the references.
+        active: whether the references count at a noise level.
         text, image: how the one and the other is attended to.
     """
     patched = model.clone()
     tokens = [_tokens(reference) for reference in references]
     for i, layer in enumerate(attention_layers(model)):
-        loud: list[tuple[Tensor, Tensor]] = []
+        key_values: list[tuple[Tensor, Tensor]] = []
         for reference, rows in zip(references, tokens, strict=True):
             maps = list(reference.adapter.patcher.model.ip_adapter.values())[i]
-            loud.append((maps.to_k_ip(rows), maps.to_v_ip(rows) * reference.scale))
-        patched.set_model_attn2_replace(_listen(loud, heard, text, image), *layer.address)
+            key_values.append((maps.to_k_ip(rows), maps.to_v_ip(rows) * reference.scale))
+        patched.set_model_attn2_replace(
+            _oracle_patch(key_values, active, text, image), *layer.address
+        )
     return patched
 
 
@@ -76,19 +78,19 @@ def _tokens(reference: Reference) -> Tensor:
     return made.unflatten(0, (2, -1)).flatten(1, 2)
 
 
-def _listen(
-    loud: list[tuple[Tensor, Tensor]],
-    heard: Callable[[float], bool],
+def _oracle_patch(
+    key_values: list[tuple[Tensor, Tensor]],
+    active: Callable[[float], bool],
     text: Attention,
     image: Attention,
 ) -> Any:
     def patch(q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
         heads, places = extra["n_heads"], extra["cond_or_uncond"]
         out = text(q, k, v, heads)
-        if not heard(float(extra["sigmas"].max())):
+        if not active(float(extra["sigmas"].max())):
             return out
         rows = torch.tensor(places).repeat_interleave(len(q) // len(places))
-        for key, value in loud:
+        for key, value in key_values:
             out = out + image(q, key[rows].to(q), value[rows].to(q), heads)
         return out
 
@@ -137,7 +139,7 @@ def relative_of(model: Any, seed: int = 6, distance: float = 0.3) -> Any:
     return other
 
 
-def lora(model: Any, seed: int = 5, rank: int = 4, loudness: float = 0.2) -> dict[str, Tensor]:
+def lora(model: Any, seed: int = 5, rank: int = 4, factor: float = 0.2) -> dict[str, Tensor]:
     """A LoRA for each linear and convolutional weight, with the keys of the published LCM LoRA."""
     generator = torch.Generator().manual_seed(seed)
     state = model.model.diffusion_model.state_dict()
@@ -152,7 +154,7 @@ def lora(model: Any, seed: int = 5, rank: int = 4, loudness: float = 0.2) -> dic
         down = torch.randn(rank, *into, generator=generator) / weight[0].numel() ** 0.5
         up = torch.randn(out, rank, *[1] * (len(into) - 1), generator=generator)
         made[f"{stem}.lora_down.weight"] = down
-        made[f"{stem}.lora_up.weight"] = up * loudness
+        made[f"{stem}.lora_up.weight"] = up * factor
         made[f"{stem}.alpha"] = torch.tensor(float(rank))
     return made
 

@@ -140,7 +140,7 @@ def adapter_tensors(twin: Twins, kind: str, seed: int = 1, **options: Any) -> di
 
 
 def lora_tensors(twin: Twins, seed: int = 4) -> dict[str, Tensor]:
-    """A random LoRA as FaceID files hold it, not so loud that it drowns the adapter."""
+    """A random LoRA as FaceID files hold it, not so strong that it drowns the adapter."""
     shapes = checkpoints.lora_shapes(twin.widths, twin.context, rank=8)
     return {key: 0.3 * value for key, value in checkpoints.fill(shapes, seed=seed).items()}
 
@@ -339,11 +339,11 @@ def sample_both(
     first, last = (float(sampling.percent_to_sigma(percent)) for percent in window)
     x = noise * torch.sqrt(1 + sigmas[0] ** 2)
     for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
-        heard = last <= float(sigma) <= first
+        active = last <= float(sigma) <= first
         step = copy.copy(call)
         step.x = (x / torch.sqrt(sigma**2 + 1)).repeat(2, 1, 1, 1)
         step.t = sampling.timestep(sigma[None]).float().repeat(2)
-        out = run_diffusers(twin, step, [tensors], [features], scale if heard else 0.0)
+        out = run_diffusers(twin, step, [tensors], [features], scale if active else 0.0)
         negative, positive = out.chunk(2)
         x = x + (negative + guidance * (positive - negative)) * (following - sigma)
     return ours, x, plain

@@ -318,8 +318,8 @@ def block_weights() -> str:
             for i, stack in enumerate(stacks):
                 gain = gains[layers.index(stack[0])]
                 height = abs(gain.factor) * 20
-                top = y if gain.flipped else y - height
-                fill = ORANGE if gain.flipped else BLUE
+                top = y if gain.swapped else y - height
+                fill = ORANGE if gain.swapped else BLUE
                 shape = f'x="{x + 9 * i:g}" y="{top:g}" width="7" height="{height:g}"'
                 parts.append(f'<rect {shape} fill="{fill}"/>' if height else "")
     return sheet(340, *filter(None, parts))

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import HOST, ROOT
 from pack.demo.comfy_server import Server, free_port, server_command
 
 Prompt = dict[str, dict[str, Any]]
 LIMIT = 600
-TEST_NODES = ROOT / "tests" / "kit" / "server" / "live_nodes"
+NODES = ROOT / "tests" / "kit" / "server"
 
 
 class Client:
@@ -53,7 +54,7 @@ class Client:
             history = self.get(f"/history/{prompt_id}")
             if prompt_id in history and history[prompt_id]["status"].get("completed") is not None:
                 return history[prompt_id]
-            time.sleep(0.05)
+            time.sleep(0.1)
         raise TimeoutError(f"prompt {prompt_id} did not finish within {LIMIT} s")
 
     def run(self, prompt: Prompt) -> dict[str, Any]:
@@ -92,12 +93,15 @@ def failure(entry: dict[str, Any]) -> str:
 
 @contextmanager
 def running(base: Path, models: Path, *options: str) -> Iterator[Client]:
-    """Start a server on a free port with its files in `base` and models in `models`."""
+    """Start a server on a free port with its files in `base` and models in `models`.
+
+    It has one thread, as the tests beside it: two that wait for each other in a busy loop, on cores
+    that others want, take ten times as long.
+    """
     for folder in ("custom_nodes", "input", "output"):
         (base / folder).mkdir(parents=True, exist_ok=True)
     (base / "custom_nodes" / "ip-adapter-pack").symlink_to(ROOT, target_is_directory=True)
-    demo = ROOT / "demo"
-    for source in (demo / "tiny_nodes", demo / "toy_nodes", TEST_NODES):
+    for source in (NODES / "tiny_nodes", NODES / "live_nodes", ROOT / "demo" / "toy_nodes"):
         (base / "custom_nodes" / source.name).symlink_to(source, target_is_directory=True)
     shutil.copy(ROOT / "demo" / "reference.jpg", base / "input" / "reference.jpg")
     folders = {name: name for name in ("checkpoints", "clip_vision", "ipadapter")}
@@ -106,6 +110,9 @@ def running(base: Path, models: Path, *options: str) -> Iterator[Client]:
     port = free_port()
     command = server_command(HOST, base, config, port, cpu=True)
     assert command[0] == sys.executable
-    with Server([*command, *options], base, port) as server:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        started = Server([*command, *options], base, port)
+    with started as server:
         server.wait_until_ready()
         yield Client(server, base)

@@ -6,8 +6,7 @@ import copy
 from typing import Any
 
 from kit.server.live import Prompt
-
-RANDOM = "random weights (demo)"
+from kit.server.tiny_nodes import RANDOM_WEIGHTS as RANDOM
 
 
 def node(class_type: str, **inputs: Any) -> dict[str, Any]:

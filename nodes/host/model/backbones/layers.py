@@ -1,10 +1,9 @@
-"""Which attention of a MODEL hears image prompts."""
+"""Which attention layers of a MODEL take image prompts."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from .....ip_models.errors import WrongBase
+from ...protocols import Model
 from .unet import AttentionLayer, TextProjection, read_depths, read_unet, text_projection
 
 __all__ = [
@@ -17,7 +16,7 @@ __all__ = [
 ]
 
 
-def attention_layers(model: Any) -> list[AttentionLayer]:
+def attention_layers(model: Model) -> list[AttentionLayer]:
     """The cross-attention layers of a MODEL in checkpoint order.
 
     Raises:
@@ -29,7 +28,7 @@ def attention_layers(model: Any) -> list[AttentionLayer]:
     return layers
 
 
-def attention_depths(model: Any) -> list[int]:
+def attention_depths(model: Model) -> list[int]:
     """For each of these layers, how often the latent is halved before it.
 
     Raises:

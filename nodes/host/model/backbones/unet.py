@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
 from .....ip_models.weights.unet_layers import LayerAddress, checkpoint_order, parse_address
+from ...protocols import Model
 
 _DOWN = re.compile(r"^input_blocks\.(\d+)\.0\.op$")
 _UP = re.compile(r"^output_blocks\.(\d+)\.\d+\.conv$")
@@ -32,6 +33,18 @@ class AttentionLayer:
     projected: bool = False
 
 
+class _Linear(Protocol):
+    weight: Tensor
+    bias: Tensor | None
+
+
+class _CrossAttention(Protocol):
+    """What the host's `CrossAttention` is made of."""
+
+    to_q: torch.nn.Linear
+    to_k: torch.nn.Linear
+
+
 @dataclass(frozen=True)
 class TextProjection:
     """The model's own projection of text, on whatever device it is called.
@@ -40,7 +53,7 @@ class TextProjection:
         linear: the module, which stays where the host keeps it.
     """
 
-    linear: Any
+    linear: _Linear
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """(..., text encoder) -> (..., context)."""
@@ -49,13 +62,13 @@ class TextProjection:
         return torch.nn.functional.linear(tokens, weight.to(tokens), bias)
 
 
-def text_projection(model: Any) -> TextProjection | None:
+def text_projection(model: Model) -> TextProjection | None:
     """The projection of a MODEL with a text encoder of another width, None for all others."""
     linear = getattr(model.get_model_object("diffusion_model"), "encoder_hid_proj", None)
     return None if linear is None else TextProjection(linear)
 
 
-def read_unet(model: Any) -> list[AttentionLayer]:
+def read_unet(model: Model) -> list[AttentionLayer]:
     """Layers in the order of adapter files; none if the MODEL is no UNet."""
     diffusion_model = model.get_model_object("diffusion_model")
     projected = text_projection(model) is not None
@@ -63,12 +76,13 @@ def read_unet(model: Any) -> list[AttentionLayer]:
     for name, module in diffusion_model.named_modules():
         address = parse_address(name.removeprefix("_orig_mod."))
         if address is not None:
-            width, context = int(module.to_q.out_features), int(module.to_k.in_features)
+            attention = cast("_CrossAttention", module)
+            width, context = int(attention.to_q.out_features), int(attention.to_k.in_features)
             found[address] = AttentionLayer(address, width, context, projected)
     return [found[address] for address in checkpoint_order(found)]
 
 
-def read_depths(model: Any) -> list[int]:
+def read_depths(model: Model) -> list[int]:
     """For each layer of `read_unet`, how often the latent is halved before it."""
     names = [
         name.removeprefix("_orig_mod.")

@@ -1,6 +1,9 @@
-"""Loader nodes that need no files: random models for the demo and the tests only."""
+"""Loader nodes that need no files: random models for the tests only."""
 
 from __future__ import annotations
+
+from functools import cache
+from typing import Any
 
 from comfy_api.latest import ComfyExtension, io
 
@@ -22,11 +25,17 @@ class DemoCheckpoint(io.ComfyNode):
 
     @classmethod
     def execute(cls, ckpt_name: str) -> io.NodeOutput:
-        from .models import tiny_clip, tiny_sdxl_clip, tiny_sdxl_unet, tiny_unet, tiny_vae
+        return io.NodeOutput(*checkpoint(ckpt_name))
 
-        if ckpt_name == RANDOM_SDXL:
-            return io.NodeOutput(tiny_sdxl_unet(), tiny_sdxl_clip(), tiny_vae())
-        return io.NodeOutput(tiny_unet(), tiny_clip(), tiny_vae())
+
+@cache
+def checkpoint(name: str) -> tuple[Any, Any, Any]:
+    """MODEL, CLIP and VAE, made once for a server that is told to remember nothing."""
+    from .models import tiny_clip, tiny_sdxl_clip, tiny_sdxl_unet, tiny_unet, tiny_vae
+
+    if name == RANDOM_SDXL:
+        return tiny_sdxl_unet(), tiny_sdxl_clip(), tiny_vae()
+    return tiny_unet(), tiny_clip(), tiny_vae()
 
 
 class DemoCLIPVision(io.ComfyNode):

@@ -1,0 +1,86 @@
+"""What is used of ComfyUI's own objects; its code carries no types for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypedDict, overload
+from uuid import UUID
+
+from torch import Tensor
+from torch.nn import Module
+
+# What the host and packs put there is of every kind, so each reader checks what it takes.
+TransformerOptions = dict[str, Any]
+AttentionPatch = Callable[[Tensor, Tensor, Tensor, TransformerOptions], Tensor]
+# A CONDITIONING is a list of texts with their values; a run of the sampler has flat dicts of both.
+Conditioning = Sequence[tuple[Tensor, Mapping[str, Any]]]
+Condition = Mapping[str, Any]
+CondLists = Sequence[Sequence[Condition] | None]
+NodesById = Mapping[str, Mapping[str, Any]]
+
+
+class ModelOptions(TypedDict):
+    """Options of a MODEL or of a run; the host keeps more in them than this."""
+
+    transformer_options: TransformerOptions
+
+
+class ModelSampling(Protocol):
+    """The noise schedule of a MODEL."""
+
+    def percent_to_sigma(self, percent: float, /) -> float: ...
+
+
+class Model(Protocol):
+    """A MODEL: `ModelPatcher` of comfy/model_patcher.py.
+
+    Attributes:
+        model: the network without patches, which clones share.
+        patches: what is added to its weights, by their keys.
+        patches_uuid: the host's mark of the weights with these patches.
+    """
+
+    model: Module
+    model_options: ModelOptions
+    patches: dict[str, list[tuple[object, ...]]]
+    patches_uuid: UUID
+
+    def clone(self) -> Model: ...
+
+    @overload
+    def get_model_object(self, name: Literal["diffusion_model"], /) -> Module: ...
+    @overload
+    def get_model_object(self, name: Literal["model_sampling"], /) -> ModelSampling: ...
+
+    def set_model_attn2_replace(
+        self, patch: Callable[..., Tensor], block: str, number: int, layer: int, /
+    ) -> None: ...
+
+    def add_patches(self, patches: Mapping[str, object], strength: float, /) -> object: ...
+
+    def add_callback_with_key(
+        self, call_type: str, key: str, callback: Callable[..., None], /
+    ) -> None: ...
+
+    def remove_callbacks_with_key(self, call_type: str, key: str, /) -> None: ...
+
+
+class Guider(Protocol):
+    """What runs a sampler: `CFGGuider` of comfy/samplers.py and those of nodes.
+
+    Attributes:
+        conds: its conditionings by the name of their list.
+        model_options: a copy for one run.
+    """
+
+    conds: Mapping[str, Sequence[Condition] | None]
+    model_options: ModelOptions
+    model_patcher: Model
+
+
+class GuiderExecutor(Protocol):
+    """What a wrapper of a guider's method calls to go on."""
+
+    class_obj: Guider
+
+    def __call__(self, *args: object, **kwargs: object) -> Tensor: ...

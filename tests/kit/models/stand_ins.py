@@ -1,0 +1,39 @@
+"""Models that an example workflow is run with where there are no published ones."""
+
+from __future__ import annotations
+
+from kit.server.tiny_nodes import RANDOM_SDXL, RANDOM_WEIGHTS
+from stand_ins import ANY, TOY_ADAPTER, TOY_CFG, TOY_PLUS, TOY_SIZE, TOY_STEPS, Loader, Models
+from toy_nodes import TOY
+
+SDXL_BASE = "sd_xl_base_1.0.safetensors"
+
+
+def toy_models() -> Models:
+    """The nodes of `toy_nodes`, and its adapters under the names that the demo gives them."""
+    loaders = {
+        "CheckpointLoaderSimple": {ANY: Loader("IPAToyCheckpoint", (TOY,))},
+        "CLIPVisionLoader": {ANY: Loader("IPAToyEncoder", (TOY,))},
+        "IPALoadAdapter": {
+            "ip-adapter_sd15.safetensors": Loader("IPALoadAdapter", (TOY_ADAPTER,)),
+            ANY: Loader("IPALoadAdapter", (TOY_PLUS,)),
+        },
+    }
+    return Models(loaders, TOY_SIZE, TOY_STEPS, TOY_CFG)
+
+
+def random_models(
+    size: int, adapter: str | None = None, steps: int | None = None, frames: int | None = None
+) -> Models:
+    """The nodes of `tiny_nodes`, and the adapter file for them where there is one only."""
+    loaders = {
+        "CheckpointLoaderSimple": {
+            SDXL_BASE: Loader("IPADemoCheckpoint", (RANDOM_SDXL,)),
+            ANY: Loader("IPADemoCheckpoint", (RANDOM_WEIGHTS,)),
+        },
+        "CLIPVisionLoader": {ANY: Loader("IPADemoCLIPVision", (RANDOM_WEIGHTS,))},
+        "ControlNetLoader": {ANY: Loader("IPADemoControlNet", (RANDOM_WEIGHTS,))},
+    }
+    if adapter is not None:
+        loaders["IPALoadAdapter"] = {ANY: Loader("IPALoadAdapter", (adapter,))}
+    return Models(loaders, size, steps, frames=frames)

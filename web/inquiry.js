@@ -1,0 +1,101 @@
+// @ts-check
+/** What a node asks the server about its widgets: the newest question counts; no app, no DOM. */
+
+/** In ms; from then on the user is told that there is no answer, and it is asked again. */
+export const PATIENCE = 2000;
+
+/**
+ * @typedef {object} Source
+ * @property {Map<string, any>} known answers by question
+ * @property {(question: string) => Promise<any>} answer rejected if there is none
+ */
+
+export class Inquiry {
+  /**
+   * @param {Source} source
+   * @param {() => void} told called when there is an answer, or none for too long
+   */
+  constructor(source, told) {
+    this.source = source;
+    this.told = told;
+    /** @type {any} the last answer, which may be to an older question */
+    this.answer = null;
+    this.answered = "";
+    /** What is still to be answered, or nothing. */
+    this.wanted = "";
+    this.running = false;
+    this.silent = false;
+  }
+
+  /**
+   * Whether the answer is to this question.
+   * @param {object} question
+   */
+  answers(question) {
+    return this.answered === JSON.stringify(question);
+  }
+
+  /** @param {object} question */
+  ask(question) {
+    this.wanted = JSON.stringify(question);
+    const answer = this.source.known.get(this.wanted);
+    if (answer) this.hear(this.wanted, answer);
+    else this.send();
+  }
+
+  /**
+   * Take an answer that is known without asking; what was asked before is of no interest any more.
+   * @param {object} question
+   * @param {any} answer
+   */
+  suppose(question, answer) {
+    this.wanted = "";
+    this.answered = JSON.stringify(question);
+    this.answer = answer;
+  }
+
+  /** One question at a time, so that a slow server is not asked about every letter. */
+  async send() {
+    if (this.running || !this.wanted) return;
+    const asked = this.wanted;
+    this.running = true;
+    const late = setTimeout(() => this.complain(), PATIENCE);
+    const answer = await this.source.answer(asked).catch(() => null);
+    clearTimeout(late);
+    this.running = false;
+    if (answer) {
+      this.arrive(asked, answer);
+    } else {
+      this.complain();
+      setTimeout(() => this.send(), PATIENCE);
+    }
+  }
+
+  /**
+   * @param {string} asked
+   * @param {any} answer
+   */
+  arrive(asked, answer) {
+    this.silent = false;
+    // An answer that was supposed meanwhile is newer than this one.
+    const newest = asked === this.wanted || (this.wanted !== "" && this.wanted !== this.answered);
+    if (newest) this.hear(asked, answer);
+    this.send();
+  }
+
+  /**
+   * @param {string} asked
+   * @param {any} answer
+   */
+  hear(asked, answer) {
+    if (asked === this.wanted) this.wanted = "";
+    this.answered = asked;
+    this.answer = answer;
+    this.told();
+  }
+
+  complain() {
+    this.silent = true;
+    this.told();
+  }
+}
