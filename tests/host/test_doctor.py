@@ -89,6 +89,8 @@ def test_empty_folders_say_what_to_get_for_each_published_kind(models: Path) -> 
         assert line.endswith(f"into models/clip_vision as {ENCODER_ADDRESSES[name][0]}")
     assert "buffalo_l.zip" in text and "models/insightface/models/buffalo_l" in text
     assert "✓" not in text and str(models / "ipadapter") in text
+    line = of_kind(found, Family.SDXL, Choice.STANDARD)
+    assert line == "✗ standard: missing the adapter and ViT-H"
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -198,14 +200,16 @@ def test_the_first_by_name_is_named_and_the_pack_of_the_training_before_others(
     home = models / "insightface" / "models"
     for name in ("another", "buffalo_l"):
         made_packs.make_pack(home / name)
+    # A field more that no reader knows: whole, and of another size than the published file.
     (home / "another" / "w600k_r50.onnx").write_bytes(
-        (home / "buffalo_l" / "w600k_r50.onnx").read_bytes() + b"\0" * 8
+        (home / "buffalo_l" / "w600k_r50.onnx").read_bytes() + b"\x98\x06\0"
     )
     size = (home / "buffalo_l" / "w600k_r50.onnx").stat().st_size
     known = packs.KnownFile("w600k_r50", "buffalo_l", size, "")
     monkeypatch.setattr(packs, "KNOWN_FILES", (known,))
     found = report()
     assert of_kind(found, Family.SD1, Choice.PLUS) == "✓ plus: a.safetensors + h.safetensors"
+    assert line_with(found, "✓ another in", "not a file known here")
     assert of_kind(found, Family.SD1, Choice.FACEID) == "✓ FaceID: faceid.bin + buffalo_l"
 
 

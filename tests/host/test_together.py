@@ -11,7 +11,7 @@ import folder_paths
 import pytest
 import torch
 from kit.models import tiny
-from kit.models.checkpoints import load_table
+from kit.models.checkpoints import all_tables, load_table
 from kit.server.live_nodes import tiny_flux
 from pack.ip_models.adapter.encoders import name_encoder
 from pack.ip_models.adapter.published import Choice
@@ -133,6 +133,15 @@ def test_an_adapter_for_another_base_is_refused_as_apply_does(models: Path) -> N
     write_sparse(models / "diffusion_models" / "sd1.safetensors", unet_shapes("sd1", 1))
     given = Combination(adapter=adapter.name, unet="sd1.safetensors")
     assert problems(given) == [str(caught.value)]
+
+
+def test_nothing_is_said_of_an_adapter_that_is_refused_by_its_loader(models: Path) -> None:
+    table = next(one for one in all_tables() if not one.expect.supported)
+    name = f"{table.name}.safetensors"
+    write_sparse(models / folders.ADAPTERS / name, table.tensors)
+    put_encoder(models, "G", "g.safetensors")
+    given = Combination(name, "g.safetensors", "sd1.safetensors", embeds=Source.IMAGE)
+    assert problems(given) == []
 
 
 CASES: dict[str, tuple[Combination, list[str]]] = {

@@ -76,7 +76,7 @@ def problems(given: Combination) -> list[str]:
         _check_search(given, base, said)
     else:
         _check_apply(given, base, said)
-    return list(dict.fromkeys(said))
+    return said
 
 
 def _attempt(check: Callable[[], Content], said: list[str] | None = None) -> Content | None:
