@@ -12,7 +12,7 @@ from ..ip_models.attention.masks import MaskRule
 from ..ip_models.attention.prompt import BatchMode
 from ..ip_models.references.features import Features, Regions
 from ..ip_models.weights.gains import EVERYWHERE, Weights
-from .host.model import install
+from .host.model import patches
 from .host.model.adapter import LoadedAdapter
 from .host.model.apply import Settings, apply
 from .host.model.bind import mark, require_unused
@@ -202,7 +202,7 @@ class RemoveIPAdapter(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any) -> io.NodeOutput:
-        return io.NodeOutput(install.remove(model))
+        return io.NodeOutput(patches.remove(model))
 
 
 NODES: list[type[io.ComfyNode]] = [ApplyIPAdapter, BindToConditioning, RemoveIPAdapter]

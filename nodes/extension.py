@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import apply, doctor, embeds, encode, faces, load, masks, prepare, stored, weights
-from .host.doctor import routes
+from .host import routes
 from .host.files import folders
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..ip_models.inputs import parse_numbers, require
-from ..ip_models.weights.answers import CUSTOM, FACTOR_RANGE, block_rule
+from ..ip_models.weights.editor_data import CUSTOM, FACTOR_RANGE, block_rule
 from ..ip_models.weights.gains import EVERYWHERE
 from ..ip_models.weights.gains import Weights as LayerWeights
 from ..ip_models.weights.presets import PRESETS

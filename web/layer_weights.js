@@ -3,7 +3,7 @@
 
 import { BarEditor } from "./bar_editor.js";
 import { tidy } from "./bars.js";
-import { Inquiry } from "./inquiry.js";
+import { Inquiry } from "./latest_request.js";
 import { findWidget, isLinked, onChange, placeElement, remember } from "./node_widgets.js";
 import { Route } from "./route.js";
 import { writeWeights } from "./weight_text.js";

@@ -3,7 +3,7 @@
 
 import { editorRoot } from "./bar_style.js";
 import { element } from "./dom.js";
-import { Inquiry } from "./inquiry.js";
+import { Inquiry } from "./latest_request.js";
 import { findWidget, isLinked, onChange, placeElement } from "./node_widgets.js";
 import { Route } from "./route.js";
 import { BOX_HEIGHT, WIDTH, nothing, picture } from "./schedule_picture.js";

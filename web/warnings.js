@@ -5,7 +5,7 @@
 import { api } from "../../scripts/api.js";
 // @ts-ignore: served by the host
 import { app } from "../../scripts/app.js";
-import { combinations } from "./compat.js";
+import { combinations } from "./workflow_graph.js";
 import { hide, show } from "./note.js";
 
 const KIND = "warning";

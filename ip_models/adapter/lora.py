@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import Tensor
 
 from ..errors import BrokenFile
-from ..weights.unet_layers import LayerAddress, checkpoint_order, transformers
+from ..layer_address import LayerAddress, checkpoint_order, transformers
 from .spec import AdapterSpec
 from .state_dict import Shaped
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..weights.unet_layers import LayerAddress
+from ..layer_address import LayerAddress
 from .prompt import ActivePrompts
 
 

@@ -25,8 +25,8 @@ from enum import Enum
 
 from torch import Tensor
 
+from ..layer_address import LayerAddress
 from ..weights.schedule import Ramp, SigmaWindow
-from ..weights.unet_layers import LayerAddress
 from .keyvalue import NO_REFERENCE, KeyValues, Row
 from .masks import Crop, RegionMask
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .call import Call, CannotRun, Operator, axis_of, require_size
+from .node import Call, CannotRun, Operator, axis_of, require_size
 
 _CONVOLUTIONS = {3: functional.conv1d, 4: functional.conv2d, 5: functional.conv3d}
 

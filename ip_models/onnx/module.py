@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BrokenFile, UnsupportedNetwork
-from .call import Call, CannotRun, Operator
 from .file import Network, Node
 from .layers import LAYERS
+from .node import Call, CannotRun, Operator
 from .resize import RESIZES
 from .shapes import SHAPES
 

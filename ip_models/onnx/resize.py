@@ -8,7 +8,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from .call import Call, CannotRun, Operator, require_size, to_integers
+from .node import Call, CannotRun, Operator, require_size, to_integers
 
 Numbers = numpy.ndarray
 

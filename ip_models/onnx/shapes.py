@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .call import Call, CannotRun, Operator, axis_of, require_size, to_integers
+from .node import Call, CannotRun, Operator, axis_of, require_size, to_integers
 
 _FLOATING = (1, 10, 11, 16)
 _WHOLE = (2, 3, 4, 5, 6, 7, 12, 13)

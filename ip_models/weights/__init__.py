@@ -1,4 +1,4 @@
-"""How strong a reference is: texts of weights, presets, schedules, and the layers they name.
+"""How strong a reference is in each layer, step and frame: block weights, presets, schedules.
 
-Masks are in ip_models/attention, the widgets in web/.
+Not tensors: those of an adapter are ip_models/adapter. Masks are ip_models/attention.
 """

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from ..layer_address import LayerAddress
 from .schedule import Ramp
-from .unet_layers import LayerAddress
 
 
 class Gain(NamedTuple):

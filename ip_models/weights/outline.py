@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, TypedDict
 
+from ..layer_address import LayerAddress, transformers
 from .gains import BlockRule
-from .unet_layers import LayerAddress, transformers
 
 
 class TransformerInfo(TypedDict):

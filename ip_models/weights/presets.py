@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..errors import BadInput
+from ..layer_address import LayerAddress, transformers
 from .gains import BlockRule, Gain
-from .unet_layers import LayerAddress, transformers
 
 _FLOOR = 0.05
 _LARGEST = 1e6

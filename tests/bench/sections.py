@@ -23,8 +23,8 @@ from bench.counts import Case
 from bench.incumbent import Incumbent
 from bench.report import Check, number, table, verdict
 from kit.models import tiny
+from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import Weights
-from pack.ip_models.weights.text import parse_blocks
 
 FAMILIES = ("sd1", "sdxl")
 _SAME = 1e-4

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from comfy_page import MEANINGS, ComfyPage
 from kit.server.live import Client
+from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.outline import transformer_factors
 from pack.ip_models.weights.presets import preset
-from pack.ip_models.weights.text import parse_blocks
 from playwright.sync_api import Locator, expect
 
 EDITOR = '[data-ipadapter="block-weights"]'

@@ -22,11 +22,11 @@ from pack.ip_models.attention.keyvalue import KvScaling
 from pack.ip_models.attention.masks import MaskRule, RegionMask
 from pack.ip_models.attention.prompt import BatchMode
 from pack.ip_models.references.features import Region, Regions
+from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.presets import preset
 from pack.ip_models.weights.schedule import Curve, Ramp
-from pack.ip_models.weights.text import parse_blocks
-from pack.nodes.host.model import install
+from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.bind import mark
@@ -127,13 +127,13 @@ def test_every_way_has_an_effect_and_leaves_nothing_behind(
     model = use(twin().model, adapter, way)
     picture = sample(model)
     assert tiny.relative(picture, plain()) > EFFECT
-    for prompt in install.prompts_of(model).prompts:
+    for prompt in patches.prompts_of(model).prompts:
         assert len(prompt.key_values._moved) == 0
         assert prompt.mask is None or len(prompt.mask._moved) == 0
     sibling = sample(use(model, adapter, "steps", 0.4))
     assert tiny.relative(sibling, picture) > 1e-3
     assert torch.equal(sample(model), picture)
-    assert torch.equal(sample(install.remove(model)), plain())
+    assert torch.equal(sample(patches.remove(model)), plain())
     assert torch.equal(sample(twin().model), plain())
 
 
@@ -183,7 +183,7 @@ def test_kv_scaling_by_the_book(scaling: KvScaling, weight: float, tmp_path: Pat
     call = tiny.make_call(double)
     ours = apply(double.model, adapter, features, Settings(weight, scaling=scaling))
     key_values = adapter.key_values(features)
-    layers = install.prompts_of(ours).prompts[0].positions
+    layers = patches.prompts_of(ours).prompts[0].positions
     theirs = double.model.clone()
     for address, position in layers.items():
         key, value = key_values._layer(key_values.packed.double(), position)
@@ -300,7 +300,7 @@ MOST_BESIDES = {"steps": 3, "both and blocks": 4, "K+V with penalty": 3}
 def test_two_kernels_for_each_layer_and_reference(way: str, tmp_path: Path) -> None:
     """A mask is no third one: it is multiplied and added in one."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (host_attention, install):
+        for module in (host_attention, patches):
             patch.setattr(module, "optimized_attention", host_attention.attention_pytorch)
         bed = tiny_bed("sd1")
         tensors = tiny.adapter_tensors(twin(), "standard", seed=5)
@@ -314,9 +314,9 @@ def test_two_kernels_for_each_layer_and_reference(way: str, tmp_path: Path) -> N
         before = unpatched()
         after, _ = counts.profile(bed, model, 3)
     extra = after - before
-    attentions = sum(len(p.positions) for p in install.prompts_of(model).prompts)
+    attentions = sum(len(p.positions) for p in patches.prompts_of(model).prompts)
     assert extra.attention == attentions > 0
-    reads = 1 if install.prompts_of(model).needs_sigma else 0
+    reads = 1 if patches.prompts_of(model).needs_sigma else 0
     assert extra.kernels <= 2 * attentions + MOST_BESIDES.get(way, reads)
     assert extra.syncs == reads
     assert extra.products == 0

@@ -16,9 +16,9 @@ from kit.models import tiny
 from kit.models.tiny import Twins
 from pack.ip_models.attention.masks import MaskRule
 from pack.ip_models.references.features import ImageFeatures, Region, Regions
+from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.presets import preset
-from pack.ip_models.weights.text import parse_blocks
 from pack.nodes.host.model.apply import Settings, apply
 from PIL import Image
 from torch import Tensor

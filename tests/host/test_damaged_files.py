@@ -14,11 +14,11 @@ from kit.models.checkpoints import lora_shapes, tiny_adapter
 from pack.ip_models.adapter.published import Choice
 from pack.ip_models.errors import BrokenFile, IPAdapterError, MissingModel
 from pack.nodes.host.doctor.misplaced import misplaced
-from pack.nodes.host.doctor.routes import describe
 from pack.nodes.host.doctor.survey import report
 from pack.nodes.host.files import checkpoint, folders
 from pack.nodes.host.model.adapter import load, read_file_spec
 from pack.nodes.host.model.search import find_adapter
+from pack.nodes.host.routes import describe
 from test_match import layers
 from torch import Tensor
 

@@ -43,10 +43,10 @@ from pack.ip_models.pictures.fit import Fit, fit_images
 from pack.ip_models.pictures.tiles import TileMerge, Tiling
 from pack.ip_models.references.features import ImageFeatures
 from pack.nodes.encode import EncodeImage
-from pack.nodes.host.encoder import memory, size
+from pack.nodes.host.encoder import row_cache, size
 from pack.nodes.host.encoder.encode import Unconditional, encode
 from pack.nodes.host.encoder.identity import fingerprint
-from pack.nodes.host.encoder.memory import RowCache
+from pack.nodes.host.encoder.row_cache import RowCache
 from PIL import Image
 from torch import Tensor
 from torchvision.models.vision_transformer import interpolate_embeddings
@@ -62,9 +62,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 @pytest.fixture(autouse=True)
 def _nothing_seen() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
-    memory.forget()
+    row_cache.forget()
     yield
-    memory.forget()
+    row_cache.forget()
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def cache_of(encoder: Any) -> RowCache:
     """What is kept of an encoder, at all of its sizes."""
-    known = memory.known_rows(encoder, SIZE)
+    known = row_cache.known_rows(encoder, SIZE)
     assert known is not None
     return known.cache
 
@@ -117,7 +117,7 @@ def test_one_tile_is_the_encoder_as_it_is(pair: Pair) -> None:
     assert torch.equal(features.penultimate, out["penultimate_hidden_states"].float())
     assert torch.equal(pooled_of(features), out["image_embeds"].float())
     for other in (Tiling(1, 0.5, TileMerge.BLEND, 0.1), Tiling(1, 0.0, TileMerge.CONCAT, 0.9)):
-        memory.forget()
+        row_cache.forget()
         assert equal(encode(pair.ours, reference_of(*sources, tiling=other)), features)
 
 
@@ -276,7 +276,7 @@ def test_the_host_may_put_weights_back_whenever_it_loads(
     """As it does with small ones where it streams them to the GPU."""
     encoder, source = make_pair(tmp_path).ours, reference_of(picture(60, 80), size=DOUBLE)
     expected = encode(encoder, source)
-    memory.forget()
+    row_cache.forget()
     name = "vision_model.embeddings.position_embedding.weight"
     own, original = encoder.get_sd()[name].clone(), comfy.model_management.load_model_gpu
     loads: list[int] = []
@@ -375,12 +375,12 @@ def test_the_length_of_a_run_can_be_chosen(pair: Pair, runs: list[int]) -> None:
     usual = encode(pair.ours, reference_of(*pictures))
     runs.clear()
     for batch_size, expected in ((3, [3, 3, 1]), (1, [1] * 7), (256, [7]), (0, [7])):
-        memory.forget()
+        row_cache.forget()
         runs.clear()
         features = encode(pair.ours, reference_of(*pictures, batch_size=batch_size))
         assert runs == [*expected, 1]  # and no picture
         assert tiny.relative(features.penultimate, usual.penultimate) < 1e-6
-    memory.forget()
+    row_cache.forget()
     runs.clear()
     encode(pair.ours, reference_of(pictures[0], batch_size=5, tiling=Tiling(3)))
     assert runs == [1, 5, 4, 1]
@@ -412,7 +412,7 @@ def test_rows_are_those_of_no_memory_at_all(pair: Pair, monkeypatch: pytest.Monk
     source = reference_of(*(picture(60, 80, seed) for seed in range(9)), tiling=Tiling(2))
     remembered = encode(pair.ours, source), encode(pair.ours, source)
     monkeypatch.setitem(vars(pair.ours), "encode_image", pair.ours.encode_image)
-    assert memory.known_rows(pair.ours, SIZE) is None
+    assert row_cache.known_rows(pair.ours, SIZE) is None
     plain = encode(pair.ours, source)
     assert all(equal(one, plain) for one in remembered)
 
@@ -455,7 +455,7 @@ def test_the_same_network_with_other_colours_does_not_share_rows(
     given = encode(other, source)
     assert runs == [1, 1]
     assert tiny.relative(pooled_of(given), pooled_of(plain)) > EFFECT
-    memory.forget()
+    row_cache.forget()
     assert equal(encode(other, source), given)
     runs.clear()
     assert equal(encode(other, source), given) and runs == []
@@ -463,10 +463,10 @@ def test_the_same_network_with_other_colours_does_not_share_rows(
 
 def test_precisions_do_not_share_rows(tmp_path: Path) -> None:
     encoder = make_pair(tmp_path).ours
-    half = memory.known_rows(encoder, SIZE)
-    assert half == memory.known_rows(encoder, SIZE) is not None
+    half = row_cache.known_rows(encoder, SIZE)
+    assert half == row_cache.known_rows(encoder, SIZE) is not None
     encoder.model.float()
-    single = memory.known_rows(encoder, SIZE)
+    single = row_cache.known_rows(encoder, SIZE)
     assert single is not None and single != half
 
 
@@ -623,7 +623,7 @@ def test_a_batch_that_does_not_fit_pushes_nothing_out(
     pair: Pair, runs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = (POOLED + TOKENS * WIDTH) * 4
-    monkeypatch.setattr(memory, "MOST_BYTES", 5 * row)
+    monkeypatch.setattr(row_cache, "MOST_BYTES", 5 * row)
     encode(pair.ours, reference_of(picture(20, 20)))
     cache = cache_of(pair.ours)
     encode(pair.ours, reference_of(*(picture(20, 20, seed) for seed in range(1, 7))))
@@ -648,7 +648,7 @@ def test_nothing_is_kept_while_ram_is_short(
         short.setattr(comfy.model_management, "get_free_memory", lambda _device: free)
         runs.clear()
         again = encode(pair.ours, source)
-        assert runs == [1, 1] and memory.known_rows(pair.ours, SIZE) is None
+        assert runs == [1, 1] and row_cache.known_rows(pair.ours, SIZE) is None
         assert equal(again, first)
     assert len(cache_of(pair.ours)) == 0
     encode(pair.ours, source)

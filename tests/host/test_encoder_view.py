@@ -22,7 +22,7 @@ from kit.pages import help_pages
 from pack.ip_models.pictures.fit import Fit
 from pack.nodes.encode import EncodeImage
 from pack.nodes.faces import EncodeFace
-from pack.nodes.host.encoder.memory import forget
+from pack.nodes.host.encoder.row_cache import forget
 from pack.nodes.host.face.engine import EngineChoice, load_engine
 from pack.nodes.host.face.packs import FacePack
 from PIL import Image

@@ -19,7 +19,7 @@ from kit.models.tiny import Call, Twins
 from pack.ip_models.adapter.projections import VERSION_1, Structure
 from pack.ip_models.errors import BrokenFile, WrongBase, WrongEncoder
 from pack.nodes.host.files import folders
-from pack.nodes.host.model import install, lora
+from pack.nodes.host.model import lora, patches
 from pack.nodes.host.model.adapter import LoadedAdapter, ProjectionOptions, load
 from pack.nodes.host.model.apply import Settings, apply
 from torch import Tensor
@@ -134,7 +134,7 @@ def test_the_host_samples_with_the_lora_and_then_without(adapter: LoadedAdapter)
     model = apply(base, adapter, FACES, Settings())
     picture, bare = sample(model), sample(apply(base, adapter, FACES, Settings(face_lora=0.0)))
     assert tiny.relative(picture, bare) > EFFECT and tiny.relative(bare, before) > EFFECT
-    assert torch.equal(sample(install.remove(model)), before)
+    assert torch.equal(sample(patches.remove(model)), before)
     assert torch.equal(sample(model), picture)
     assert torch.equal(sample(base), before)
 
@@ -152,7 +152,7 @@ def test_what_was_taken_off_leaves_nothing(family: str, tmp_path: Path) -> None:
     model = apply(base, adapter, FACES, Settings())
     assert len(model.patches) == 8 * len(twins(family).widths)
     picture = tiny.run_patched(model, call(family))
-    cleared = install.remove(model)
+    cleared = patches.remove(model)
     assert not cleared.patches and lora.KEY not in cleared.model_options["transformer_options"]
     assert cleared.patches_uuid == base.patches_uuid
     assert torch.equal(tiny.run_patched(cleared, call(family)), plain(family))
@@ -190,7 +190,7 @@ def test_the_lora_of_somebody_else_stays(adapter: LoadedAdapter, after: bool) ->
         model = foreign(apply(base, adapter, FACES, Settings()), 0.5)
     else:
         model = apply(theirs, adapter, FACES, Settings())
-    cleared = install.remove(model)
+    cleared = patches.remove(model)
     assert {key: len(left) for key, left in cleared.patches.items()} == {
         key: len(left) for key, left in theirs.patches.items()
     }
@@ -215,7 +215,7 @@ def test_two_people_share_one_lora(adapter: LoadedAdapter) -> None:
     assert tiny.relative(tiny.run_patched(louder, call("sd1")), whole) < 1e-5
     same = apply(louder, adapter, FACES, Settings(scale=0.5, face_lora=0.2))
     assert same.patches_uuid == louder.patches_uuid
-    assert install.remove(same).patches == {}
+    assert patches.remove(same).patches == {}
 
 
 def test_a_file_that_was_loaded_anew_has_one_lora_too(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_file_that_was_loaded_anew_has_one_lora_too(tmp_path: Path) -> None:
     assert gone() is None
     twice = apply(once, load(str(path)), FACES, Settings())
     assert all(len(entries) == 1 for entries in twice.patches.values())
-    assert install.remove(twice).patches == {}
+    assert patches.remove(twice).patches == {}
 
 
 def test_two_files_have_a_lora_each_and_both_leave(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_two_files_have_a_lora_each_and_both_leave(tmp_path: Path) -> None:
     tensors = [face_tensors("sd1"), more]
     reference = tiny.run_diffusers(twin, call("sd1"), tensors, [FACES, FACES], [1.0, 1.0])
     assert tiny.relative(picture, reference) < SINGLE
-    cleared = install.remove(both)
+    cleared = patches.remove(both)
     assert cleared.patches == {} and cleared.patches_uuid == twin.model.patches_uuid
 
 
@@ -329,7 +329,7 @@ def test_kolors_hears_a_face_through_its_projection_of_text(
         with pytest.raises(WrongBase, match="this MODEL is Kolors"):
             apply(twin.model, standard, tiny.random_features(1), Settings())
         assert tiny.relative(tiny.run_comfy(model, call("sdxl")), plain("sdxl")) > EFFECT
-        prompt = install.prompts_of(model).prompts[0]
+        prompt = patches.prompts_of(model).prompts[0]
         weights = checkpoints.nest(tensors)["image_proj"]
         hid_proj = {f"hid.{k}": v for k, v in unet.encoder_hid_proj.state_dict().items()}
         negative = torch.zeros(2, 512), torch.zeros(2, 5, 1024)

@@ -16,7 +16,7 @@ from pack.ip_models.attention.prompt import BatchMode
 from pack.ip_models.references.features import ImageFeatures, Region, Regions
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Curve, Ramp
-from pack.nodes.host.model import install
+from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
 from torch import Tensor
@@ -155,7 +155,7 @@ def test_steps_are_counted_for_samplers_that_call_the_model_twice(
     seen: list[tuple[int, int]] = []
     weights = Weights(steps=(Ramp(0.1, 1.0),))
     model = apply(twin().model, adapter, FEATURES, Settings(weights=weights))
-    original = install.PromptStack.at
+    original = patches.PromptStack.at
 
     def watched(self: Any, call: Any) -> Any:
         seen.append((call.step, call.steps))
@@ -163,7 +163,7 @@ def test_steps_are_counted_for_samplers_that_call_the_model_twice(
 
     start = noise()[:1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(install.PromptStack, "at", watched)
+        patch.setattr(patches.PromptStack, "at", watched)
         comfy.sample.sample(
             model,
             start,
@@ -238,7 +238,7 @@ def test_only_the_rows_of_a_window_are_moved(
     adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = with_windows(per_frame(adapter), 2, 0, "batched")
-    key_values = install.prompts_of(model).prompts[0].key_values
+    key_values = patches.prompts_of(model).prompts[0].key_values
     sizes: set[int] = set()
     original = type(key_values).layer
 

@@ -16,10 +16,10 @@ from kit.models import tiny
 from kit.models.tiny import Twins
 from pack.ip_models.attention.keyvalue import COND, UNCOND
 from pack.ip_models.references.combine import Combine, combine
+from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Ramp
-from pack.ip_models.weights.text import parse_blocks
-from pack.nodes.host.model import install, steps
+from pack.nodes.host.model import patches, wrappers
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones.layers import attention_layers
@@ -162,7 +162,7 @@ def test_siblings_and_repeats_never_touch_each_other(
     assert torch.equal(sample(apply(first, other, MORE, Settings())), left)
     assert tiny.relative(sample(right), left) > EFFECT
     assert torch.equal(sample(twin().model), plain())
-    assert len(install.prompts_of(right).prompts) == 2
+    assert len(patches.prompts_of(right).prompts) == 2
 
 
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])
@@ -172,13 +172,13 @@ def test_every_layer_fires_once_in_each_model_call(
     pair = twin() if family == "sd1" else tiny.twins("sdxl")
     adapter = tiny.load_tensors(tmp_path, tiny.adapter_tensors(pair, "standard"))
     fired: Counter[Any] = Counter()
-    original = install.add_image_attention
+    original = patches.add_image_attention
 
     def counted(*args: Any) -> Tensor:
         fired[args[3]] += 1
         return original(*args)
 
-    monkeypatch.setattr(install, "add_image_attention", counted)
+    monkeypatch.setattr(patches, "add_image_attention", counted)
     call = tiny.make_call(pair)
     tiny.run_comfy(apply(pair.model, adapter, FEATURES, Settings()), call)
     addresses = {layer.address for layer in attention_layers(pair.model)}
@@ -197,7 +197,7 @@ def test_a_pass_of_uncond_alone_gets_the_tokens_of_uncond(
     adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows: list[tuple[int, ...]] = []
-    original = steps.active_prompts
+    original = wrappers.active_prompts
 
     def watched(*args: Any) -> Any:
         active = original(*args)
@@ -213,7 +213,7 @@ def test_a_pass_of_uncond_alone_gets_the_tokens_of_uncond(
         assert tiny.relative(again, args["uncond_denoised"]) < ROUNDING
         return args["denoised"]
 
-    monkeypatch.setattr(steps, "active_prompts", watched)
+    monkeypatch.setattr(wrappers, "active_prompts", watched)
     model = apply(twin().model, adapter, FEATURES, Settings())
     model.set_model_sampler_post_cfg_function(negative_again)
     sample(model, count=2)
@@ -237,7 +237,7 @@ def test_a_window_is_active_exactly_in_its_steps(adapter: LoadedAdapter) -> None
     whole = sample(apply(twin().model, adapter, FEATURES, Settings()), count=6)
     model = apply(twin().model, adapter, FEATURES, Settings(start_percent=0.3, end_percent=0.7))
     seen: list[bool] = []
-    original = steps.active_prompts
+    original = wrappers.active_prompts
 
     def watched(*args: Any) -> Any:
         active = original(*args)
@@ -245,7 +245,7 @@ def test_a_window_is_active_exactly_in_its_steps(adapter: LoadedAdapter) -> None
         return active
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "active_prompts", watched)
+        patch.setattr(wrappers, "active_prompts", watched)
         part = sample(model, count=6)
     sampling = twin().model.get_model_object("model_sampling")
     start, end = (float(sampling.percent_to_sigma(percent)) for percent in (0.3, 0.7))
@@ -260,14 +260,14 @@ def test_a_step_at_either_end_of_a_window_lies_in_it(
 ) -> None:
     """In the host's own numbers, for a part of the run that begins and ends on a step."""
     seen: list[bool] = []
-    original = steps.active_prompts
+    original = wrappers.active_prompts
 
     def watched(*args: Any) -> Any:
         active = original(*args)
         seen.append(bool(active.prompts))
         return active
 
-    monkeypatch.setattr(steps, "active_prompts", watched)
+    monkeypatch.setattr(wrappers, "active_prompts", watched)
     sampling = twin().model.get_model_object("model_sampling")
     levels = comfy.samplers.calculate_sigmas(sampling, "normal", 5).tolist()
     assert [levels[1], levels[3]] == [
@@ -296,9 +296,9 @@ def test_a_noise_level_belongs_to_its_step_even_if_it_was_rounded(
     adapter: LoadedAdapter, levels: tuple[float, ...], sigma: float, factor: float
 ) -> None:
     schedule = Weights(steps=(Ramp(values=(1.0, 0.5, 0.25)),))
-    stack = install.prompts_of(apply(twin().model, adapter, FEATURES, Settings(weights=schedule)))
+    stack = patches.prompts_of(apply(twin().model, adapter, FEATURES, Settings(weights=schedule)))
     options = {"cond_or_uncond": [0], "sample_sigmas": torch.tensor(levels)}
-    active = steps.active_prompts(stack, options, torch.tensor([sigma]), 1)
+    active = wrappers.active_prompts(stack, options, torch.tensor([sigma]), 1)
     assert [row.weight for row in active.prompts[0].rows] == [factor]
 
 
@@ -307,9 +307,9 @@ def test_where_the_host_names_other_conditionings_their_place_decides(
     adapter: LoadedAdapter, uuids: list[int] | None
 ) -> None:
     """Packs rewrite `cond_or_uncond` and leave the uuids as they were."""
-    stack = install.prompts_of(apply(twin().model, adapter, FEATURES, Settings()))
+    stack = patches.prompts_of(apply(twin().model, adapter, FEATURES, Settings()))
     options = {"cond_or_uncond": [1, 0], "uuids": uuids}
-    active = steps.active_prompts(stack, options, None, 2)
+    active = wrappers.active_prompts(stack, options, None, 2)
     assert [row.source for row in active.prompts[0].rows] == [UNCOND, COND]
 
 
@@ -343,7 +343,7 @@ def test_half_precision_in_is_half_precision_out(adapter: LoadedAdapter) -> None
             "n_heads": 4,
             "cond_or_uncond": [1, 0],
             "activations_shape": [2, width, 2, 3],
-            steps.KEY: install.prompts_of(model),
+            wrappers.KEY: patches.prompts_of(model),
         }
         out = slot(q, k, k, extra)
         assert out.dtype is dtype
@@ -364,7 +364,7 @@ def test_keys_are_projected_once_for_the_same_references(
 def test_run_time_copies_are_gone_after_the_run(adapter: LoadedAdapter) -> None:
     model = apply(twin().model, adapter, FEATURES, Settings(mask=torch.ones(1, 8, 8)))
     sample(model)
-    for prompt in install.prompts_of(model).prompts:
+    for prompt in patches.prompts_of(model).prompts:
         assert not len(prompt.key_values._moved)
         assert prompt.mask is not None and not len(prompt.mask._moved)
 
@@ -405,7 +405,7 @@ def test_a_foreign_patch_keeps_its_slot(adapter: LoadedAdapter, slot: tuple[Any,
     number = {("input", 4): 2, ("middle", 0): 6}[slot[:2]]
     there = apply(base, adapter, FEATURES, Settings(weights=blocks(f"{number}: 1")))
     assert tiny.relative(sample(there), alone) > 1e-4
-    assert torch.equal(sample(install.remove(patched)), alone)
+    assert torch.equal(sample(patches.remove(patched)), alone)
 
 
 class Moved(Foreign):
@@ -496,7 +496,7 @@ def test_packs_can_add_to_a_patch_and_only_in_their_model(
     over = apply(visitor, other, MORE, Settings())
     assert tiny.relative(sample(over), picture) > EFFECT
     # Removing our references leaves the callbacks, which are not ours.
-    bare = install.remove(visitor)
+    bare = patches.remove(visitor)
     assert tiny.relative(sample(bare), plain()) > EFFECT
     assert tiny.relative(sample(bare), picture) > EFFECT
     assert torch.equal(sample(visited(bare, weight=0.0)), sample(bare))
@@ -506,14 +506,14 @@ def test_removing_leaves_the_plain_model(adapter: LoadedAdapter, other: LoadedAd
     once = apply(twin().model, adapter, FEATURES, Settings())
     both = apply(once, other, MORE, Settings())
     picture = sample(both)
-    removed = install.remove(both)
+    removed = patches.remove(both)
     assert torch.equal(sample(removed), plain())
     assert (
         removed.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
         == {}
     )
     assert torch.equal(sample(both), picture)
-    assert torch.equal(sample(install.remove(twin().model)), plain())
+    assert torch.equal(sample(patches.remove(twin().model)), plain())
 
 
 def test_a_patch_wrapped_by_another_pack_adds_nothing_once_removed(adapter: LoadedAdapter) -> None:
@@ -525,7 +525,7 @@ def test_a_patch_wrapped_by_another_pack_adds_nothing_once_removed(adapter: Load
             lambda q, k, v, extra, inner=inner: inner(q, k, v, extra), *key
         )
     assert torch.equal(sample(wrapped), sample(patched))
-    assert torch.equal(sample(install.remove(wrapped)), plain())
+    assert torch.equal(sample(patches.remove(wrapped)), plain())
 
 
 def test_a_reference_applied_over_another_packs_wrapper_counts_once(
@@ -541,7 +541,7 @@ def test_a_reference_applied_over_another_packs_wrapper_counts_once(
     over = apply(wrapped, other, MORE, Settings())
     direct = apply(patched, other, MORE, Settings())
     assert tiny.relative(sample(over), sample(direct)) < ROUNDING
-    assert torch.equal(sample(install.remove(over)), plain())
+    assert torch.equal(sample(patches.remove(over)), plain())
 
 
 def test_the_text_keeps_its_own_attention(adapter: LoadedAdapter) -> None:

@@ -19,8 +19,8 @@ from kit.server.live_nodes import tiny_flux
 from pack.ip_models.attention.masks import MaskRule
 from pack.ip_models.attention.prompt import BatchMode, ResolvedPrompt
 from pack.ip_models.errors import BadInput, WrongBase
-from pack.ip_models.weights.unet_layers import LayerAddress
-from pack.nodes.host.model import install
+from pack.ip_models.layer_address import LayerAddress
+from pack.nodes.host.model import patches
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones.layers import attention_depths, attention_layers
 from pack.nodes.masks import PreviewMask
@@ -58,7 +58,7 @@ class Spy:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.weights: dict[LayerAddress, tuple[tuple[int, int], Tensor]] = {}
         self._at: tuple[LayerAddress, tuple[int, int] | None] | None = None
-        attend, mask_on = install.add_image_attention, ResolvedPrompt.mask_on
+        attend, mask_on = patches.add_image_attention, ResolvedPrompt.mask_on
 
         def noted(text: Tensor, q: Tensor, heads: int, address: Any, grid: Any, *rest: Any) -> Any:
             self._at = address, grid
@@ -71,7 +71,7 @@ class Spy:
             self.weights[self._at[0]] = grid, mask
             return mask
 
-        patch.setattr(install, "add_image_attention", noted)
+        patch.setattr(patches, "add_image_attention", noted)
         patch.setattr(ResolvedPrompt, "mask_on", kept)
 
     @property

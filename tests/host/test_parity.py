@@ -11,8 +11,8 @@ import pytest
 import torch
 from kit.models import tiny
 from kit.models.tiny import Twins
+from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import Weights
-from pack.ip_models.weights.text import parse_blocks
 from pack.nodes.host.model.apply import Settings, apply
 
 SINGLE, DOUBLE, EFFECT = 5e-6, 1e-12, 0.01

@@ -20,10 +20,10 @@ from comfy_extras.nodes_torch_compile import TorchCompileModel, skip_torch_compi
 from kit.models import companions, tiny
 from kit.models.companions import Reference
 from kit.models.tiny import Twins
+from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Ramp
-from pack.ip_models.weights.text import parse_blocks
-from pack.nodes.host.model import install
+from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
 from torch import Tensor
@@ -153,7 +153,7 @@ def test_an_override_by_another_node_is_for_text_and_self_attention_only(
 def use_kernel(patch: pytest.MonkeyPatch, kernel: Any) -> None:
     """What the host's command line does when it picks an attention."""
     patch.setattr(host_attention, "optimized_attention", kernel)
-    patch.setattr(install, "optimized_attention", kernel)
+    patch.setattr(patches, "optimized_attention", kernel)
 
 
 @pytest.mark.parametrize("name", ["basic", "sub_quad", "split", "pytorch"])
@@ -351,7 +351,7 @@ def test_the_compile_node_of_the_host_takes_a_model_with_an_adapter(
     """It is not run here: inductor takes minutes for a UNet."""
     model = applied(twin().model, adapter, **WINDOW)
     compiled = TorchCompileModel.execute(model, "inductor").result[0]
-    assert install.prompts_of(compiled) == install.prompts_of(model)
+    assert patches.prompts_of(compiled) == patches.prompts_of(model)
 
 
 def test_graphs_of_all_layers_are_not_taken_for_those_of_a_few(

@@ -13,7 +13,7 @@ import torch
 from kit.models import tiny
 from kit.models.tiny import Twins
 from pack.ip_models.references.features import ImageFeatures, Region, Regions
-from pack.nodes.host.model import install
+from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.bind import mark
@@ -91,7 +91,7 @@ def test_a_mask_is_cut_with_the_area_of_a_prompt(adapter: LoadedAdapter, cfg: fl
     negative = prompt(9, area=LEFT) + prompt(9, area=RIGHT) if cfg > 1 else negative
     theirs_negative = negative
     if cfg > 1:
-        binding = install.prompts_of(patched).prompts[0].binding
+        binding = patches.prompts_of(patched).prompts[0].binding
         theirs_negative = mark(negative[:1], binding) + negative[1:]
     ours = sample(masked, left + right, negative, cfg)
     theirs = sample(patched, left_bound + right, theirs_negative, cfg)
@@ -216,7 +216,7 @@ def test_each_prompt_gets_its_own_reference(adapter: LoadedAdapter) -> None:
     picture = sample(both, one_bound + two_bound)
     left = sample(bound(model, adapter, FEATURES, one)[0], one_bound + two)
     assert tiny.relative(picture, left) > EFFECT
-    crossed = sample(both, mark(one, install.prompts_of(both).prompts[1].binding) + two_bound)
+    crossed = sample(both, mark(one, patches.prompts_of(both).prompts[1].binding) + two_bound)
     assert tiny.relative(picture, crossed) > EFFECT
     # The two areas do not overlap: each half is what its own reference makes of it.
     alone = sample(first, one_bound)[..., :12]

@@ -34,11 +34,11 @@ from kit.models.encoders import (
     reference_of,
 )
 from pack.ip_models.errors import BadInput
+from pack.ip_models.pictures.batches import CHUNK
 from pack.ip_models.pictures.fit import Fit
-from pack.ip_models.pictures.square import CHUNK
 from pack.ip_models.references.features import select
 from pack.nodes.encode import EncodeImage
-from pack.nodes.host.encoder import memory
+from pack.nodes.host.encoder import row_cache
 from pack.nodes.host.encoder.encode import Reference, Unconditional, encode
 from pack.nodes.prepare import PrepareImage
 from PIL import Image
@@ -172,7 +172,7 @@ def test_the_empty_encoding_is_made_once_for_each_encoder(tmp_path: Path, calls:
 def test_the_empty_encoding_is_freed_with_its_encoder(tmp_path: Path) -> None:
     encoder = make_pair(tmp_path).ours
     features = encode(encoder, reference_of(picture(60, 80)))
-    known = memory.known_rows(encoder, SIZE)
+    known = row_cache.known_rows(encoder, SIZE)
     assert known is not None and len(known.cache) == 2
     rows, alive = weakref.ref(known.cache), weakref.ref(encoder)
     del known

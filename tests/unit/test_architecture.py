@@ -20,7 +20,8 @@ FLOORS = (
     ("__init__.py",),
     ("nodes/extension.py",),
     ("nodes",),
-    ("nodes/sockets.py", "nodes/host/doctor", "nodes/host/pictures"),
+    ("nodes/sockets.py", "nodes/host/routes.py", "nodes/host/pictures"),
+    ("nodes/host/doctor",),
     ("nodes/host/model",),
     ("nodes/host/model/backbones", "nodes/host/embeds", "nodes/host/face"),
     ("nodes/host/encoder",),
@@ -30,7 +31,7 @@ FLOORS = (
     ("ip_models/attention", "ip_models/faces"),
     ("ip_models/pictures",),
     ("ip_models/weights", "ip_models/onnx"),
-    ("ip_models/inputs.py",),
+    ("ip_models/inputs.py", "ip_models/layer_address.py"),
     ("ip_models/errors.py",),
 )
 # What each part may import besides itself and the standard library; nodes/host anything.

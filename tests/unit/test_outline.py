@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from kit.models.checkpoints import HIDDEN_SD1, HIDDEN_SDXL
+from pack.ip_models.layer_address import LayerAddress, checkpoint_order, transformers
 from pack.ip_models.weights import outline
-from pack.ip_models.weights.unet_layers import LayerAddress, checkpoint_order, transformers
 
 # Side of the latent at each transformer, worked out by hand: it halves at every level.
 SIDES = {

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pack.ip_models.errors import BadInput
+from pack.ip_models.layer_address import LayerAddress, checkpoint_order
+from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import EVERYWHERE, Gain, Weights
 from pack.ip_models.weights.presets import PRESETS, preset
-from pack.ip_models.weights.text import parse_blocks
-from pack.ip_models.weights.unet_layers import LayerAddress, checkpoint_order
 
 # Blocks in the order in which they run, which is that of `transformer_index`, with their layers.
 SD1 = [

@@ -9,8 +9,8 @@ import torch
 from pack.ip_models.attention.keyvalue import COND, NO_REFERENCE, UNCOND, KeyValues, Row
 from pack.ip_models.attention.masks import Crop, RegionMask
 from pack.ip_models.attention.prompt import BatchMode, Call, CondChunk, ImagePrompt, PromptStack
+from pack.ip_models.layer_address import LayerAddress
 from pack.ip_models.weights.schedule import Ramp, SigmaWindow
-from pack.ip_models.weights.unet_layers import LayerAddress
 
 CHUNKS = (CondChunk(UNCOND), CondChunk(COND))
 EARLY, LATE = SigmaWindow(start=14.6, end=5.0), SigmaWindow(start=5.0, end=0.0)

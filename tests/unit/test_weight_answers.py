@@ -12,10 +12,10 @@ import pytest
 from pack.ip_models.errors import BadInput
 from pack.ip_models.inputs import parse_numbers
 from pack.ip_models.weights import outline
-from pack.ip_models.weights.answers import DrawnWeights, drawn_schedule, drawn_weights
+from pack.ip_models.weights.block_weights import parse_blocks
+from pack.ip_models.weights.editor_data import DrawnWeights, drawn_schedule, drawn_weights
 from pack.ip_models.weights.presets import PRESETS, preset
 from pack.ip_models.weights.schedule import Curve, Ramp
-from pack.ip_models.weights.text import parse_blocks
 
 WRITER = Path(__file__).resolve().parents[1] / "web" / "weight_writer.mjs"
 

@@ -11,7 +11,7 @@ import comfy.model_detection
 import torch
 
 from ....ip_models.adapter.spec import UNET_FAMILIES
-from ....ip_models.weights.unet_layers import LayerAddress, checkpoint_order, parse_address
+from ....ip_models.layer_address import LayerAddress, checkpoint_order, parse_address
 from ..files import checkpoint
 from ..model.backbones.layers import AttentionLayer
 

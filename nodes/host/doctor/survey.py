@@ -29,7 +29,7 @@ from ..model.adapter import read_file_spec
 from ..model.backbones.layers import AttentionLayer, attention_layers
 from .findings import AdapterFile, FacePackFolder, File, Survey
 from .misplaced import TROUBLE, misplaced
-from .text import lines
+from .report import lines
 
 log = logging.getLogger("ipadapter")
 Content = TypeVar("Content")

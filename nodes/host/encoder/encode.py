@@ -13,13 +13,13 @@ from torch import Tensor
 from ....ip_models.adapter.encoders import name_encoder
 from ....ip_models.errors import BadInput
 from ....ip_models.inputs import require, whole
+from ....ip_models.pictures.batches import EncodeOptions
 from ....ip_models.pictures.fit import Fit, blend_with, hidden_line, require_images
-from ....ip_models.pictures.square import EncodeOptions
 from ....ip_models.pictures.tiles import Rows, TileMerge, Tiling
 from ....ip_models.references.features import ImageFeatures
 from ..progress import Progress
 from .identity import fingerprint
-from .memory import KnownRows, known_rows
+from .row_cache import KnownRows, known_rows
 from .run import Runner, run
 from .size import MOST_SIZE, at_size, copy_of
 

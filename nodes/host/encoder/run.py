@@ -9,10 +9,10 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
-from ....ip_models.pictures.square import EncodeOptions, Squares
+from ....ip_models.pictures.batches import EncodeOptions, Squares
 from ....ip_models.pictures.tiles import Rows, TileMerge, merge_tiles
 from ..progress import Progress
-from .memory import KnownRows, digest
+from .row_cache import KnownRows, digest
 
 
 class Runner:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ....ip_models.adapter.encoders import EncoderWidths, encoder_widths
 from ....ip_models.adapter.spec import ENCODER_NAMES
-from ....ip_models.pictures.square import EncodeOptions, Squares
+from ....ip_models.pictures.batches import EncodeOptions, Squares
 from .encode import Reference, checked, options_of
 
 MOST_SHOWN = 64

@@ -1,4 +1,4 @@
-"""Model folders and model files: where they are, and opened without running code from them.
+"""Model folders and model files: where they are, and opened safely: no code run, no memory filled.
 
 What a file means is decided in ip_models/adapter.
 """

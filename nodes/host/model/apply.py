@@ -15,17 +15,17 @@ from ....ip_models.attention.masks import MaskRule, RegionMask
 from ....ip_models.attention.prompt import BatchMode, ImagePrompt
 from ....ip_models.errors import BadInput, WrongEncoder
 from ....ip_models.inputs import require
+from ....ip_models.layer_address import LayerAddress
 from ....ip_models.references.features import FaceFeatures, Features, Region, Regions
 from ....ip_models.weights.gains import EVERYWHERE, Gain, Weights
 from ....ip_models.weights.schedule import SigmaWindow
-from ....ip_models.weights.unet_layers import LayerAddress
 from ..face.packs import Recogniser
 from ..protocols import Model
 from . import search
 from .adapter import ANY_ENCODER, LoadedAdapter, ProjectionOptions
 from .backbones.layers import attention_layers, text_projection
-from .install import install
 from .lora import patch_lora
+from .patches import install
 
 log = logging.getLogger("ipadapter")
 

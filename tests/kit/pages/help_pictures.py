@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pack.ip_models.weights.unet_layers import LayerAddress
+    from pack.ip_models.layer_address import LayerAddress
 
 PICTURES = Path(__file__).resolve().parents[3] / "web" / "docs" / "images"
 # As wide as the help panel, whose pictures shrink to fit.
@@ -299,8 +299,8 @@ def regions() -> str:
 
 def block_weights() -> str:
     """Bars of some presets; what points down pushes away from the reference."""
+    from pack.ip_models.layer_address import transformers
     from pack.ip_models.weights.presets import preset
-    from pack.ip_models.weights.unet_layers import transformers
 
     shown = ("linear", "ease in", "style transfer", "composition", "style transfer precise")
     models = {"SD1.5": sd1_layers(), "SDXL": sdxl_layers()}
@@ -326,7 +326,7 @@ def block_weights() -> str:
 
 
 def sd1_layers() -> list[LayerAddress]:
-    from pack.ip_models.weights.unet_layers import LayerAddress
+    from pack.ip_models.layer_address import LayerAddress
 
     inputs = [LayerAddress("input", number, 0) for number in (1, 2, 4, 5, 7, 8)]
     outputs = [LayerAddress("output", number, 0) for number in range(3, 12)]
@@ -334,7 +334,7 @@ def sd1_layers() -> list[LayerAddress]:
 
 
 def sdxl_layers() -> list[LayerAddress]:
-    from pack.ip_models.weights.unet_layers import LayerAddress
+    from pack.ip_models.layer_address import LayerAddress
 
     depths = {"input": {4: 2, 5: 2, 7: 10, 8: 10}, "middle": {0: 10}}
     depths["output"] = {0: 10, 1: 10, 2: 10, 3: 2, 4: 2, 5: 2}

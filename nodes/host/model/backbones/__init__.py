@@ -1,4 +1,4 @@
 """The attention layers of each kind of diffusion model, read from the model that was given.
 
-What is done in a layer is ip_models/attention.
+The name of a layer is read by ip_models/layer_address.py, what it does is ip_models/attention.
 """

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from .....ip_models.weights.unet_layers import LayerAddress, checkpoint_order, parse_address
+from .....ip_models.layer_address import LayerAddress, checkpoint_order, parse_address
 from ...protocols import Model
 
 _DOWN = re.compile(r"^input_blocks\.(\d+)\.0\.op$")

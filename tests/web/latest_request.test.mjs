@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Inquiry, PATIENCE } from "../../web/inquiry.js";
+import { Inquiry, PATIENCE } from "../../web/latest_request.js";
 
 /** A server whose answers come when the test says so. */
 class Server {

@@ -11,14 +11,8 @@ import torch
 from torch import Tensor
 
 from ....ip_models.attention.prompt import ActivePrompts, Call, CondChunk, PromptStack
-from ....ip_models.weights.unet_layers import LayerAddress
-from ..protocols import (
-    AttentionPatch,
-    CondLists,
-    GuiderExecutor,
-    ModelOptions,
-    TransformerOptions,
-)
+from ....ip_models.layer_address import LayerAddress
+from ..protocols import AttentionPatch, CondLists, GuiderExecutor, ModelOptions, TransformerOptions
 from .conditions import CondChunks, Conditions
 
 KEY = "ipadapter"

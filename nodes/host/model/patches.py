@@ -15,16 +15,16 @@ from torch import Tensor
 
 from ....ip_models.attention.attend import add_image_attention
 from ....ip_models.attention.prompt import ActivePrompts, ImagePrompt, PromptStack
-from ....ip_models.weights.unet_layers import LayerAddress
+from ....ip_models.layer_address import LayerAddress
 from ..protocols import AttentionPatch, Model, TransformerOptions
-from . import steps
+from . import wrappers
 from .lora import remove_lora
 
 _ON_CLONE = comfy.patcher_extension.CallbacksMP.ON_CLONE
 _WRAPPERS = {
-    comfy.patcher_extension.WrappersMP.OUTER_SAMPLE: steps.begin,
-    comfy.patcher_extension.WrappersMP.CALC_COND_BATCH: steps.describe,
-    comfy.patcher_extension.WrappersMP.APPLY_MODEL: steps.resolve,
+    comfy.patcher_extension.WrappersMP.OUTER_SAMPLE: wrappers.begin,
+    comfy.patcher_extension.WrappersMP.CALC_COND_BATCH: wrappers.describe,
+    comfy.patcher_extension.WrappersMP.APPLY_MODEL: wrappers.resolve,
 }
 # Kernels that do not know `low_precision_attention`, as of 0.33.
 _QUANTISED_KERNELS = ("attention_comfy_kitchen_int8", "attention3_sage")
@@ -61,9 +61,9 @@ class LayerPatch:
         for callback, options in self.callbacks:
             if _in_sigma_range(options, extra):
                 text = text + callback(text, q, k, v, extra, **options).to(text.dtype)
-        active = extra.get(steps.KEY)
+        active = extra.get(wrappers.KEY)
         if isinstance(active, PromptStack):  # the model was called around the host's wrappers
-            active = steps.active_prompts(active, extra, extra.get("sigmas"), len(q))
+            active = wrappers.active_prompts(active, extra, extra.get("sigmas"), len(q))
         if not isinstance(active, ActivePrompts):
             return text
         precision = extra.get("attn_precision")
@@ -89,10 +89,10 @@ class LayerPatch:
 
     def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
         # A patch set later for all layers of the block has no slot that the host would look at.
-        below = self.below or steps.patch_of_block(extra, self.address)
+        below = self.below or wrappers.patch_of_block(extra, self.address)
         if below is not None:
             # Ours may sit further down too, under another pack's; the outermost one adds them.
-            return below(q, k, v, steps.without_image_prompts(extra))
+            return below(q, k, v, wrappers.without_image_prompts(extra))
         return optimized_attention(
             q,
             k,
@@ -151,11 +151,11 @@ def install(model: Model, *prompts: ImagePrompt) -> Model:
         below = slots.get(tuple(address), slots.get((address.block, address.number)))
         if not isinstance(below, LayerPatch):
             patched.set_model_attn2_replace(LayerPatch(address, below), *address)
-    wrappers = patched.model_options["transformer_options"].setdefault("wrappers", {})
+    tables = patched.model_options["transformer_options"].setdefault("wrappers", {})
     for kind, wrapper in _WRAPPERS.items():
-        wrappers.setdefault(kind, {})[steps.KEY] = [wrapper]
-    patched.remove_callbacks_with_key(_ON_CLONE, steps.KEY)
-    patched.add_callback_with_key(_ON_CLONE, steps.KEY, _copy_patches)
+        tables.setdefault(kind, {})[wrappers.KEY] = [wrapper]
+    patched.remove_callbacks_with_key(_ON_CLONE, wrappers.KEY)
+    patched.add_callback_with_key(_ON_CLONE, wrappers.KEY, _copy_patches)
     return patched
 
 
@@ -164,10 +164,10 @@ def remove(model: Model) -> Model:
     cleared = model.clone()
     remove_lora(cleared)
     options = cleared.model_options["transformer_options"]
-    options.pop(steps.KEY, None)
-    options.get("patches", {}).pop(steps.KEY, None)
+    options.pop(wrappers.KEY, None)
+    options.get("patches", {}).pop(wrappers.KEY, None)
     for kind in _WRAPPERS:
-        options.get("wrappers", {}).get(kind, {}).pop(steps.KEY, None)
+        options.get("wrappers", {}).get(kind, {}).pop(wrappers.KEY, None)
     slots = _slots(cleared)
     for key, patch in list(slots.items()):
         if isinstance(patch, LayerPatch) and not patch.callbacks:
@@ -178,20 +178,20 @@ def remove(model: Model) -> Model:
             else:
                 slots[key] = below
     if not any(isinstance(patch, LayerPatch) for patch in slots.values()):
-        cleared.remove_callbacks_with_key(_ON_CLONE, steps.KEY)
+        cleared.remove_callbacks_with_key(_ON_CLONE, wrappers.KEY)
     return cleared
 
 
 def prompts_of(model: Model) -> PromptStack:
     """The image prompts a MODEL carries."""
-    return model.model_options["transformer_options"].get(steps.KEY) or PromptStack()
+    return model.model_options["transformer_options"].get(wrappers.KEY) or PromptStack()
 
 
 def _set_stack(model: Model, stack: PromptStack) -> None:
     options = model.model_options["transformer_options"]
-    options[steps.KEY] = stack
+    options[wrappers.KEY] = stack
     # Here the host looks for objects to clean up after sampling.
-    options.setdefault("patches", {})[steps.KEY] = [stack]
+    options.setdefault("patches", {})[wrappers.KEY] = [stack]
 
 
 def _slots(model: Model) -> dict[Slot, AttentionPatch]:

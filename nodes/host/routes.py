@@ -10,13 +10,13 @@ from typing import cast
 
 from aiohttp import web
 
-from ....ip_models.adapter.spec import require_supported
-from ....ip_models.errors import IPAdapterError
-from ....ip_models.weights.answers import Question, drawn_schedule, drawn_weights
-from ..files import folders
-from ..model.adapter import read_file_spec
-from . import survey
-from .compatibility import Combination, problems
+from ...ip_models.adapter.spec import require_supported
+from ...ip_models.errors import IPAdapterError
+from ...ip_models.weights.editor_data import Question, drawn_schedule, drawn_weights
+from .doctor import survey
+from .doctor.compatibility import Combination, problems
+from .files import folders
+from .model.adapter import read_file_spec
 
 
 def register() -> None:

@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from ..errors import BadInput
 from ..inputs import chosen, parse_numbers, within
+from .block_weights import AllLayers, Level, NamedBlocks, parse_blocks
 from .gains import BlockRule
 from .outline import (
     FAMILIES,
@@ -18,7 +19,6 @@ from .outline import (
 )
 from .presets import preset
 from .schedule import Curve, Ramp
-from .text import AllLayers, Level, NamedBlocks, parse_blocks
 
 CUSTOM = "custom"
 """The preset that stands for weights written as text."""

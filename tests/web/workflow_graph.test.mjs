@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { combinations } from "../../web/compat.js";
+import { combinations } from "../../web/workflow_graph.js";
 
 /** A graph as the editor holds it, from nodes with links written as "id:slot". */
 function graph(nodes, outputs = {}) {

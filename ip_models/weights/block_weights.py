@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BadInput
+from ..layer_address import LayerAddress, transformers
 from . import loose_json
 from .gains import BlockRule, Gain
-from .unet_layers import LayerAddress, transformers
 
 Level = float | tuple[float, ...]
 """One factor, or one for each masked reference."""
