@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ..errors import BrokenFile
 from ..layer_address import LayerAddress, checkpoint_order, transformers
-from .spec import AdapterSpec
 from .state_dict import Shaped
 
 PARTS = ("to_q", "to_k", "to_v", "to_out")
@@ -62,24 +61,6 @@ def require_whole(lora: Mapping[str, Shaped], layers: int, name: str) -> None:
         down, up = lora[f"{stem}.down.weight"].shape, lora[f"{stem}.up.weight"].shape
         if len(down) != 2 or len(up) != 2 or down[0] != up[1]:
             raise _broken(name, f"whose halves of {stem} do not fit each other")
-
-
-def require_fit(lora: Mapping[str, Shaped], spec: AdapterSpec, name: str) -> None:
-    """Refuse a whole LoRA for other attention maps than those of the layers in its file.
-
-    Raises:
-        BrokenFile: a map has another size.
-    """
-    for number in range(2 * len(spec.layers)):
-        width = spec.layer_widths[number // 2]
-        # Even numbers are self-attention: keys and values are made of the queries' own features.
-        text = spec.context_width if number % 2 else width
-        for part, source in zip(PARTS, (width, text, text, width), strict=True):
-            stem = f"{number}.{part}_lora"
-            columns, rows = lora[f"{stem}.down.weight"].shape[1], lora[f"{stem}.up.weight"].shape[0]
-            if (rows, columns) != (width, source):
-                size = f"{rows} x {columns}, not {width} x {source}"
-                raise _broken(name, f"whose map {stem} is {size}")
 
 
 def _broken(name: str, what: str) -> BrokenFile:

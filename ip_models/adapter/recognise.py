@@ -14,7 +14,7 @@ from torch import nn
 
 from ..errors import BrokenFile, UnknownAdapter, UnsupportedAdapter
 from .layouts import ProjectionKind, read_projection
-from .lora import require_fit, require_whole
+from .lora import require_whole
 from .module import IPAdapter
 from .spec import ENCODER_NAMES, UNET_FAMILIES, AdapterSpec, Family
 from .state_dict import AdapterWeights, Shaped, highest_number
@@ -145,7 +145,6 @@ def _require_loadable(spec: AdapterSpec, weights: AdapterWeights, name: str) -> 
             raise _broken(name, f"has an unknown tensor {unknown[0][:80]}")
     if weights.lora:
         require_whole(weights.lora, len(spec.layers), name)
-        require_fit(weights.lora, spec, name)
 
 
 def _sizes(tensor: Shaped) -> str:

@@ -73,7 +73,10 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "full face: no norm": ("full face", drop(f"{PROJ}proj.3.weight")),
     "full face: cut": ("full face", change(f"{PROJ}proj.0.weight", lambda t: t[:-1])),
     "FaceID: half a LoRA": ("FaceID", drop("ip_adapter.3.to_v_lora.up.weight")),
-    "FaceID: LoRA cut": ("FaceID", change("ip_adapter.3.to_v_lora.up.weight", lambda t: t[:-1])),
+    "FaceID: LoRA halves": (
+        "FaceID",
+        change("ip_adapter.3.to_v_lora.up.weight", lambda t: t[:, :-1]),
+    ),
     "FaceID: identity": ("FaceID", change(f"{PROJ}proj.0.weight", lambda t: t[:, :-1])),
     "FaceID: whole numbers": ("FaceID", change(THIRD, lambda t: t.to(torch.int8))),
     "FaceID plus: no proj_in": ("FaceID plus", drop(f"{PERCEIVER}proj_in.weight")),

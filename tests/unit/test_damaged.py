@@ -83,7 +83,7 @@ def run(tensors: dict[str, Tensor]) -> AdapterSpec:
     adapter = IPAdapter(spec, weights, nn, META)
     adapter.load(weights, assign=True)
     pooled = spec.feature is Feature.POOLED or spec.kind in (Kind.FACEID, Kind.PORTRAIT)
-    sequence = [] if pooled else [257 if spec.needs_encoder else 1]
+    sequence: list[int] = [] if pooled else [257 if spec.needs_encoder else 1]
     wide = empty(2, *sequence, spec.feature_width)
     inputs = (empty(2, 512), wide) if spec.kind is Kind.FACEID_PLUS else (wide,)
     tokens: Tensor = adapter.tokens(*inputs, structure=Structure(shortcut=True))
@@ -129,10 +129,13 @@ def test_what_is_recognised_can_be_loaded_and_run(name: str) -> None:
                 refused += 1
             else:
                 assert (found.layers, found.layer_widths) == (spec.layers, spec.layer_widths)
-                assert found.feature_width < spec.feature_width
+                assert found.feature_width <= spec.feature_width
                 accepted.add((key, what))
+    # Whether the LoRA's maps are those of a MODEL is asked when it is put there, or left out.
+    fitting = {(key, what) for key, what in accepted if "_lora." in key}
+    assert {what for _, what in fitting} <= {"a row short", "a column short", "half as wide"}
     narrow = ("a column short", "half as wide") if name in INPUT else ()
-    assert accepted == {(INPUT[name], what) for what in narrow}
+    assert accepted - fitting == {(INPUT[name], what) for what in narrow}
     assert refused > 80
 
 
@@ -154,18 +157,6 @@ SAID = {
     "an unknown layer": (STANDARD, "ip_adapter.2.to_k_ip.weight", empty(9, 768), "unknown tensor"),
     "a layer too many": (STANDARD, "ip_adapter.33.to_k_ip.weight", empty(9, 768), "33.to_v_ip"),
     "half a LoRA": (FACE, "ip_adapter.9.to_q_lora.up.weight", None, "9.to_q_lora.up.weight"),
-    "a cut LoRA": (
-        FACE,
-        "ip_adapter.9.to_k_lora.up.weight",
-        empty(1279, 128),
-        "map 9.to_k_lora is 1279 x 768, not 1280 x 768",
-    ),
-    "a LoRA of the wrong attention": (
-        FACE,
-        "ip_adapter.8.to_v_lora.down.weight",
-        empty(128, 768),
-        "map 8.to_v_lora is 1280 x 768, not 1280 x 1280",
-    ),
     "whole numbers": (
         FACE,
         "ip_adapter.8.to_v_lora.down.weight",
