@@ -331,6 +331,23 @@ def test_a_call_with_the_models_own_options_leaves_nothing_in_them(adapter: Load
     assert options == before
 
 
+def test_describing_a_call_writes_nothing_into_the_models_own_options(
+    adapter: LoadedAdapter,
+) -> None:
+    model = apply(twin().model, adapter, FEATURES, Settings())
+    options = model.model_options["transformer_options"]
+    before, passed_on = dict(options), []
+
+    def next_wrapper(*args: Any) -> list[Tensor]:
+        passed_on.append(args[-1]["transformer_options"])
+        return []
+
+    latent, t = torch.zeros(1, 4, 8, 8), torch.ones(1)
+    steps.describe(next_wrapper, None, [[{}], None], latent, t, model.model_options)
+    assert options == before
+    assert set(passed_on[0]) > set(before) and passed_on[0][steps.KEY] is before[steps.KEY]
+
+
 def test_half_precision_in_is_half_precision_out(adapter: LoadedAdapter) -> None:
     model = apply(twin().model, adapter, FEATURES, Settings())
     slot = model.model_options["transformer_options"]["patches_replace"]["attn2"][("middle", 0, 0)]
