@@ -331,12 +331,31 @@ def test_a_call_with_the_models_own_options_leaves_nothing_in_them(adapter: Load
     assert options == before
 
 
+def test_describing_a_call_writes_nothing_into_the_models_own_options(
+    adapter: LoadedAdapter,
+) -> None:
+    model = apply(twin().model, adapter, FEATURES, Settings())
+    options = model.model_options["transformer_options"]
+    before, passed_on = dict(options), []
+
+    def next_wrapper(*args: Any) -> list[Tensor]:
+        passed_on.append(args[-1]["transformer_options"])
+        return []
+
+    latent, t = torch.zeros(1, 4, 8, 8), torch.ones(1)
+    steps.describe(next_wrapper, None, [[{}], None], latent, t, model.model_options)
+    assert options == before
+    assert set(passed_on[0]) > set(before) and passed_on[0][steps.KEY] is before[steps.KEY]
+
+
 def test_half_precision_in_is_half_precision_out(adapter: LoadedAdapter) -> None:
     model = apply(twin().model, adapter, FEATURES, Settings())
     slot = model.model_options["transformer_options"]["patches_replace"]["attn2"][("middle", 0, 0)]
     width = next(
         layer.width for layer in attention_layers(model) if layer.address.block == "middle"
     )
+    # What another pack adds may be of another type.
+    slot.add(lambda out, q, k, v, extra: torch.ones(out.shape))
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         q, k = torch.randn(2, 6, width).to(dtype), torch.randn(2, 8, width).to(dtype)
         extra = {
@@ -405,7 +424,13 @@ def test_a_foreign_patch_keeps_its_slot(adapter: LoadedAdapter, slot: tuple[Any,
     number = {("input", 4): 2, ("middle", 0): 6}[slot[:2]]
     there = apply(base, adapter, FEATURES, Settings(weights=blocks(f"{number}: 1")))
     assert tiny.relative(sample(there), alone) > 1e-4
-    assert torch.equal(sample(patches.remove(patched)), alone)
+    removed = patches.remove(patched)
+    assert torch.equal(sample(removed), alone)
+    left, own = (
+        one.model_options["transformer_options"]["patches_replace"]["attn2"]
+        for one in (removed, base)
+    )
+    assert left == own
 
 
 class Moved(Foreign):
@@ -467,6 +492,33 @@ def test_a_patch_that_wraps_ours_for_a_whole_block_ends(adapter: LoadedAdapter) 
 def scaled_text(out: Tensor, q: Tensor, k: Tensor, v: Tensor, extra: Any, **options: Any) -> Tensor:
     """A callback as other packs give it to the patch that owns a slot."""
     return out * options["weight"]
+
+
+@pytest.mark.parametrize(
+    ("options", "active"),
+    [
+        ({}, [True, True, True]),
+        ({"sigma_start": 5.0}, [False, True, True]),
+        ({"sigma_start": 5.0, "sigma_end": 2.0}, [False, True, False]),
+    ],
+)
+def test_what_packs_add_runs_in_its_noise_levels(
+    adapter: LoadedAdapter, options: dict[str, float], active: list[bool]
+) -> None:
+    model = apply(twin().model, adapter, FEATURES, Settings())
+    slot = model.model_options["transformer_options"]["patches_replace"]["attn2"][("middle", 0, 0)]
+    calls: list[float] = []
+
+    def callback(out: Tensor, q: Tensor, k: Tensor, v: Tensor, extra: Any, **given: Any) -> Tensor:
+        assert given == options
+        calls.append(float(extra["sigmas"]))
+        return torch.zeros_like(out)
+
+    slot.add(callback, **options)
+    q = torch.zeros(1, 6, 1280)
+    for sigma in (6.0, 3.0, 1.0):
+        slot(q, q, q, {"n_heads": 4, "sigmas": torch.tensor([sigma])})
+    assert [sigma in calls for sigma in (6.0, 3.0, 1.0)] == active
 
 
 def test_packs_can_add_to_a_patch_and_only_in_their_model(
