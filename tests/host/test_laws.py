@@ -343,9 +343,9 @@ def test_describing_a_call_writes_nothing_into_the_models_own_options(
         return []
 
     latent, t = torch.zeros(1, 4, 8, 8), torch.ones(1)
-    steps.describe(next_wrapper, None, [[{}], None], latent, t, model.model_options)
+    wrappers.describe(next_wrapper, None, [[{}], None], latent, t, model.model_options)
     assert options == before
-    assert set(passed_on[0]) > set(before) and passed_on[0][steps.KEY] is before[steps.KEY]
+    assert set(passed_on[0]) > set(before) and passed_on[0][wrappers.KEY] is before[wrappers.KEY]
 
 
 def test_half_precision_in_is_half_precision_out(adapter: LoadedAdapter) -> None:
