@@ -28,6 +28,7 @@ from kit.models.tiny import Twins
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones.layers import attention_layers
+from pack.nodes.host.model.conditions import Conditions
 from torch import Tensor
 
 ROUNDING, EFFECT = 1e-5, 0.01
@@ -303,6 +304,15 @@ def test_prompts_with_masks(adapter: LoadedAdapter) -> None:
     right = node_helpers.conditioning_set_values(THIRD, bounds)
     meaning = {COND: [YES, THIRD], UNCOND: [NO]}
     check(adapter, meaning, lambda model: sample(model, left + right, NO))
+
+
+def test_a_copy_in_another_list_is_what_that_list_is() -> None:
+    """The host's copies of areas keep the uuid of the other list; here no text tells whose."""
+    guider = comfy.samplers.CFGGuider(twin().model)
+    guider.conds = {"positive": [{"uuid": 1}], "negative": [{"uuid": 2}]}
+    chunks = Conditions(guider).chunks([[{"uuid": 1}, {"uuid": 2}], [{"uuid": 2}, {"uuid": 1}]], ())
+    found = {place: chunk.cond_or_uncond for place, chunk in chunks.items()}
+    assert found == {(0, 1): COND, (0, 2): COND, (1, 2): UNCOND, (1, 1): UNCOND}
 
 
 def test_the_oracle_tells_cond_from_uncond(adapter: LoadedAdapter) -> None:

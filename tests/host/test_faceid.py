@@ -201,6 +201,17 @@ def test_the_lora_of_somebody_else_stays(adapter: LoadedAdapter, after: bool) ->
     assert tiny.relative(expected, plain("sd1")) > 1e-4
 
 
+@pytest.mark.parametrize(("first", "second", "kept"), [(-1.0, 0.5, -1.0), (0.5, -1.0, -1.0)])
+def test_the_greatest_strength_may_be_negative(
+    adapter: LoadedAdapter, first: float, second: float, kept: float
+) -> None:
+    model = twins("sd1").model
+    for strength in (first, second):
+        model = apply(model, adapter, FACES, Settings(scale=0.5, face_lora=strength))
+    strengths = {entry[0] for entries in model.patches.values() for entry in entries}
+    assert strengths == {kept}
+
+
 def test_two_people_share_one_lora(adapter: LoadedAdapter) -> None:
     base = twins("sd1").model
     once = apply(base, adapter, FACES, Settings(scale=0.5))
@@ -216,6 +227,14 @@ def test_two_people_share_one_lora(adapter: LoadedAdapter) -> None:
     same = apply(louder, adapter, FACES, Settings(scale=0.5, face_lora=0.2))
     assert same.patches_uuid == louder.patches_uuid
     assert patches.remove(same).patches == {}
+
+
+def test_a_file_is_loaded_once_while_only_its_other_version_is_held(tmp_path: Path) -> None:
+    tensors = tiny.adapter_tensors(twins("sd1"), "FaceID plus")
+    path = str(checkpoints.write(tmp_path / PLUS_V2, tensors, "flat"))
+    other = load(path).as_version(False)
+    gc.collect()
+    assert load(path).patcher is other.patcher
 
 
 def test_a_file_that_was_loaded_anew_has_one_lora_too(tmp_path: Path) -> None:

@@ -120,8 +120,8 @@ def _text(one: Condition) -> int:
 
 
 def _crop(area: Sequence[float | str] | None, size: tuple[int, ...]) -> Crop | None:
-    """The area of a conditioning in latent pixels as the host cuts it out."""
+    """The area of a conditioning in latent pixels; what lies outside is cut off by the masks."""
     if area is None or len(size) != 2 or len(area) != 4 or area[0] == "percentage":
         return None
     height, width, top, left = (int(number) for number in area)
-    return Crop(top, left, min(height, size[0] - top), min(width, size[1] - left), *size)
+    return Crop(top, left, height, width, *size)
