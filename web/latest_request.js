@@ -10,7 +10,7 @@ export const PATIENCE = 2000;
  * @property {(question: string) => Promise<any>} answer rejected if there is none
  */
 
-export class Inquiry {
+export class LatestRequest {
   /**
    * @param {Source} source
    * @param {() => void} told called when there is an answer, or none for too long

@@ -3,7 +3,7 @@
 
 import { BarEditor } from "./bar_editor.js";
 import { tidy } from "./bars.js";
-import { Inquiry } from "./latest_request.js";
+import { LatestRequest } from "./latest_request.js";
 import { findWidget, isLinked, onChange, placeElement, remember } from "./node_widgets.js";
 import { Route } from "./route.js";
 import { writeWeights } from "./weight_text.js";
@@ -48,7 +48,7 @@ class Binding {
   /** @param {any} node */
   constructor(node) {
     this.node = node;
-    this.inquiry = new Inquiry(route, () => this.paint());
+    this.request = new LatestRequest(route, () => this.paint());
     this.lost = false;
     this.writing = false;
     this.pasted = 0;
@@ -66,7 +66,7 @@ class Binding {
 
   resume() {
     const mine = last?.node === `${this.node.graph?.id} ${this.node.id}`;
-    if (mine && last && this.inquiry.answer && document.activeElement === document.body) {
+    if (mine && last && this.request.answer && document.activeElement === document.body) {
       this.editor.resume(last.place);
     }
   }
@@ -101,19 +101,19 @@ class Binding {
   refresh() {
     if (this.writing) return;
     const question = this.question();
-    if (this.inquiry.answers(question)) this.paint();
-    else this.inquiry.ask(question);
+    if (this.request.answers(question)) this.paint();
+    else this.request.ask(question);
   }
 
   /** @returns {Answer | null} */
   answer() {
-    return this.inquiry.answer;
+    return this.request.answer;
   }
 
   paint() {
     const answer = this.answer();
     if (!answer) {
-      if (this.inquiry.silent) this.editor.say(`${SILENT}.`);
+      if (this.request.silent) this.editor.say(`${SILENT}.`);
       return;
     }
     const family = this.family(answer);
@@ -138,7 +138,7 @@ class Binding {
    * @param {string} family
    */
   isUpToDate(family) {
-    return this.inquiry.answers(this.question()) && !this.answer()?.[family].old;
+    return this.request.answers(this.question()) && !this.answer()?.[family].old;
   }
 
   /**
@@ -148,7 +148,7 @@ class Binding {
   remark(family, answer) {
     const { flipped, references, wrong } = answer[family];
     if (!this.isUpToDate(family)) {
-      const { silent } = this.inquiry;
+      const { silent } = this.request;
       return silent ? `${SILENT}, and the bars are as they were.` : (this.editor.shown?.note ?? "");
     }
     if (this.preset() !== CUSTOM) {
@@ -188,7 +188,7 @@ class Binding {
     const families = Object.entries(answer).map(([name, drawn]) => {
       return [name, name === family ? { ...drawn, ...known } : { ...drawn, old: true }];
     });
-    this.inquiry.suppose(this.question(), Object.fromEntries(families));
+    this.request.suppose(this.question(), Object.fromEntries(families));
     this.paint();
   }
 
@@ -219,7 +219,7 @@ class Binding {
     const { before } = this;
     this.before = null;
     if (!before) return;
-    this.inquiry.ask(this.question());
+    this.request.ask(this.question());
     // Undo itself changes the order of nodes: a step without a change would take redo away.
     if (before.preset !== this.preset() || before.weights !== this.text()) remember();
   }

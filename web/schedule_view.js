@@ -3,7 +3,7 @@
 
 import { editorRoot } from "./bar_style.js";
 import { element } from "./dom.js";
-import { Inquiry } from "./latest_request.js";
+import { LatestRequest } from "./latest_request.js";
 import { findWidget, isLinked, onChange, placeElement } from "./node_widgets.js";
 import { Route } from "./route.js";
 import { BOX_HEIGHT, WIDTH, nothing, picture } from "./schedule_picture.js";
@@ -31,19 +31,19 @@ export function addSchedulePicture(node) {
     draw(image, drawn);
     note.textContent = drawn.text;
   };
-  const inquiry = new Inquiry(route, () => paint());
+  const request = new LatestRequest(route, () => paint());
   const paint = () => {
     if (NAMES.some((name) => isLinked(node, name))) {
       show(nothing("A part comes through a connection, so there is no picture."));
-    } else if (inquiry.silent && !inquiry.answers(question())) {
+    } else if (request.silent && !request.answers(question())) {
       note.textContent = "The server does not answer, and the picture is as it was.";
-    } else if (inquiry.answer) {
-      show(picture(inquiry.answer, value("over"), value("curve")));
+    } else if (request.answer) {
+      show(picture(request.answer, value("over"), value("curve")));
     }
   };
   const refresh = () => {
-    if (inquiry.answers(question())) paint();
-    else inquiry.ask(question());
+    if (request.answers(question())) paint();
+    else request.ask(question());
   };
   onChange(node, NAMES, refresh);
   refresh();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Inquiry, PATIENCE } from "../../web/latest_request.js";
+import { LatestRequest, PATIENCE } from "../../web/latest_request.js";
 
 /** A server whose answers come when the test says so. */
 class Server {
@@ -31,60 +31,60 @@ function begin() {
   const server = new Server();
   /** @type {any[]} */
   const heard = [];
-  const inquiry = new Inquiry(server, () => heard.push(inquiry.silent ? "silent" : inquiry.answer));
-  return { server, heard, inquiry };
+  const request = new LatestRequest(server, () => heard.push(request.silent ? "silent" : request.answer));
+  return { server, heard, request };
 }
 
 test("what is asked while a question is on its way waits, and only the newest is asked", async () => {
-  const { server, heard, inquiry } = begin();
-  for (const text of ["1", "12", "123"]) inquiry.ask({ text });
+  const { server, heard, request } = begin();
+  for (const text of ["1", "12", "123"]) request.ask({ text });
   assert.equal(server.asked.length, 1);
   await server.settle("first");
-  assert.equal(inquiry.answers({ text: "123" }), false);
+  assert.equal(request.answers({ text: "123" }), false);
   assert.deepEqual(server.asked.map(({ question }) => question), ['{"text":"1"}', '{"text":"123"}']);
   await server.settle("last");
   assert.deepEqual(heard, ["first", "last"]);
-  assert.equal(inquiry.answers({ text: "123" }), true);
+  assert.equal(request.answers({ text: "123" }), true);
   assert.equal(server.asked.length, 2);
 });
 
 test("what was supposed meanwhile is not overwritten by an answer to something older", async () => {
-  const { server, heard, inquiry } = begin();
-  inquiry.ask({ text: "typed" });
-  inquiry.suppose({ text: "dragged" }, "mine");
+  const { server, heard, request } = begin();
+  request.ask({ text: "typed" });
+  request.suppose({ text: "dragged" }, "mine");
   await server.settle("typed");
-  assert.deepEqual([inquiry.answer, heard], ["mine", []]);
-  inquiry.ask({ text: "dragged" });
-  inquiry.suppose({ text: "dragged on" }, "mine too");
-  inquiry.ask({ text: "dragged on" });
+  assert.deepEqual([request.answer, heard], ["mine", []]);
+  request.ask({ text: "dragged" });
+  request.suppose({ text: "dragged on" }, "mine too");
+  request.ask({ text: "dragged on" });
   await server.settle("dragged");
-  assert.equal(inquiry.answer, "mine too");
+  assert.equal(request.answer, "mine too");
   await server.settle("dragged on");
-  assert.deepEqual([inquiry.answer, heard], ["dragged on", ["dragged on"]]);
+  assert.deepEqual([request.answer, heard], ["dragged on", ["dragged on"]]);
 });
 
 test("what is known is answered at once, and what was on its way comes too late", async () => {
-  const { server, heard, inquiry } = begin();
+  const { server, heard, request } = begin();
   server.known.set('{"text":"known"}', "at once");
-  inquiry.ask({ text: "new" });
-  inquiry.ask({ text: "known" });
+  request.ask({ text: "new" });
+  request.ask({ text: "known" });
   assert.deepEqual(heard, ["at once"]);
   await server.settle("late");
-  assert.deepEqual([inquiry.answer, heard], ["at once", ["at once"]]);
-  assert.equal(inquiry.answers({ text: "known" }), true);
+  assert.deepEqual([request.answer, heard], ["at once", ["at once"]]);
+  assert.equal(request.answers({ text: "known" }), true);
 });
 
 test("a server that is silent is said to be, and is listened to when it speaks", async (context) => {
   context.mock.timers.enable({ apis: ["setTimeout"] });
-  const { server, heard, inquiry } = begin();
-  inquiry.ask({ text: "1" });
+  const { server, heard, request } = begin();
+  request.ask({ text: "1" });
   context.mock.timers.tick(PATIENCE - 1);
   assert.deepEqual(heard, []);
   context.mock.timers.tick(1);
   assert.deepEqual(heard, ["silent"]);
   await server.settle("late");
   assert.deepEqual(heard, ["silent", "late"]);
-  inquiry.ask({ text: "2" });
+  request.ask({ text: "2" });
   await server.settle("in time");
   context.mock.timers.tick(PATIENCE);
   assert.deepEqual(heard, ["silent", "late", "in time"]);
@@ -92,20 +92,20 @@ test("a server that is silent is said to be, and is listened to when it speaks",
 
 test("a server that refuses is asked again, about what is wanted by then", async (context) => {
   context.mock.timers.enable({ apis: ["setTimeout"] });
-  const { server, heard, inquiry } = begin();
-  inquiry.ask({ text: "1" });
+  const { server, heard, request } = begin();
+  request.ask({ text: "1" });
   server.asked[0].refuse();
   await passed();
   assert.deepEqual(heard, ["silent"]);
-  inquiry.suppose({ text: "2" }, "mine");
+  request.suppose({ text: "2" }, "mine");
   context.mock.timers.tick(PATIENCE);
   assert.equal(server.asked.length, 1);
-  inquiry.ask({ text: "2" });
+  request.ask({ text: "2" });
   server.asked[1].refuse();
   await passed();
-  assert.equal(inquiry.answer, "mine");
+  assert.equal(request.answer, "mine");
   context.mock.timers.tick(PATIENCE);
   assert.deepEqual(server.asked.slice(1).map(({ question }) => question), ['{"text":"2"}', '{"text":"2"}']);
   await server.settle("there again");
-  assert.deepEqual([inquiry.answer, inquiry.silent], ["there again", false]);
+  assert.deepEqual([request.answer, request.silent], ["there again", false]);
 });
