@@ -140,7 +140,7 @@ def test_everything_that_lists_adapters_refuses_a_damaged_one(home: Path) -> Non
     checkpoints.write(home / "bad.safetensors", tensors, "flat")
     sentence = describe("bad.safetensors")
     assert "has no tensor layers.1.0.norm2.bias" in sentence
-    lines = [line for line in report().lines if "bad.safetensors" in line]
+    lines = [line for line in report() if "bad.safetensors" in line]
     assert len(lines) == 1 and lines[0].startswith("✗ bad.safetensors: has no")
     assert lines[0].replace(": has", " has").endswith(sentence)
     with pytest.raises(MissingModel, match=r"layers\.1\.0\.norm2\.bias"):

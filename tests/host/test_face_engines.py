@@ -367,8 +367,8 @@ sys.modules["pack"] = pack
 os.environ.pop("ORT_DISABLE_TELEMETRY", None)
 import comfy.model_patcher
 before = set(sys.modules)
-from pack.nodes.host.face_engines import EngineChoice, load_engine
-from pack.nodes.host.face_packs import FacePack
+from pack.nodes.host.face.engine import EngineChoice, load_engine
+from pack.nodes.host.face.packs import FacePack
 found = FacePack("small", *{files!r})
 load_engine(found, EngineChoice.AUTO).describe()
 tops = {{name.split(".")[0] for name in set(sys.modules) - before}}

@@ -37,6 +37,11 @@ def test_small(tmp_path):
 """
 
 
+def obey_ctrl_c() -> None:
+    """Shells start what runs in the background deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(folder: Path, *options: str, ends: bool = False) -> tuple[subprocess.Popen[str], int]:
     """A run of that test in folder/tmp, and the process that the test has started."""
     place, note = folder / "tmp", folder / "started"
@@ -54,6 +59,7 @@ def started(folder: Path, *options: str, ends: bool = False) -> tuple[subprocess
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=obey_ctrl_c,
     )
     end = time.monotonic() + 120
     while not (note.is_file() and note.read_text()):
