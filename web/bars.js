@@ -100,7 +100,7 @@ export function valueAt(place, [least, greatest]) {
   return greatest - place * (greatest - least);
 }
 
-/** Drawn under the hand, so that nobody is asked; the names are those of the schedule's curves. */
+/** Drawn under the hand, so that the server is not asked; the names are those of the schedule's curves. */
 const SHAPES = {
   linear: (/** @type {number} */ x) => x,
   ease_in: (/** @type {number} */ x) => Math.sin((Math.PI * x) / 2),

@@ -13,18 +13,18 @@ export const PATIENCE = 2000;
 export class LatestRequest {
   /**
    * @param {Source} source
-   * @param {() => void} told called when there is an answer, or none for too long
+   * @param {() => void} changed called when there is an answer, or none for too long
    */
-  constructor(source, told) {
+  constructor(source, changed) {
     this.source = source;
-    this.told = told;
+    this.changed = changed;
     /** @type {any} the last answer, which may be to an older question */
     this.answer = null;
     this.answered = "";
     /** What is still to be answered, or nothing. */
     this.wanted = "";
     this.running = false;
-    this.silent = false;
+    this.unanswered = false;
   }
 
   /**
@@ -39,7 +39,7 @@ export class LatestRequest {
   ask(question) {
     this.wanted = JSON.stringify(question);
     const answer = this.source.known.get(this.wanted);
-    if (answer) this.hear(this.wanted, answer);
+    if (answer) this.take(this.wanted, answer);
     else this.send();
   }
 
@@ -76,10 +76,10 @@ export class LatestRequest {
    * @param {any} answer
    */
   arrive(asked, answer) {
-    this.silent = false;
+    this.unanswered = false;
     // An answer that was supposed meanwhile is newer than this one.
     const newest = asked === this.wanted || (this.wanted !== "" && this.wanted !== this.answered);
-    if (newest) this.hear(asked, answer);
+    if (newest) this.take(asked, answer);
     this.send();
   }
 
@@ -87,15 +87,15 @@ export class LatestRequest {
    * @param {string} asked
    * @param {any} answer
    */
-  hear(asked, answer) {
+  take(asked, answer) {
     if (asked === this.wanted) this.wanted = "";
     this.answered = asked;
     this.answer = answer;
-    this.told();
+    this.changed();
   }
 
   complain() {
-    this.silent = true;
-    this.told();
+    this.unanswered = true;
+    this.changed();
   }
 }

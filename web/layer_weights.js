@@ -16,7 +16,7 @@ import { writeWeights } from "./weight_text.js";
  * @property {number[][]} factors by transformer and layer
  * @property {boolean[]} flipped by transformer
  * @property {number} references with more than one, the factors are those of the first
- * @property {string} wrong why nothing is heard, or nothing
+ * @property {string} wrong why all factors are 0, or nothing
  * @property {boolean} [old] it is what the widgets meant before
  * @typedef {Record<string, Drawn>} Answer by family
  */
@@ -24,7 +24,7 @@ import { writeWeights } from "./weight_text.js";
 const CUSTOM = "custom";
 const VIEW = "ipadapter_view";
 const HEIGHT = 250;
-const SILENT = "The server does not answer. The text below still counts";
+const UNANSWERED = "The server does not answer. The text below still counts";
 
 /** Parsed by the server, which reads it again at Run. */
 const route = new Route("/ipadapter/weights");
@@ -113,7 +113,7 @@ class Binding {
   paint() {
     const answer = this.answer();
     if (!answer) {
-      if (this.request.silent) this.editor.say(`${SILENT}.`);
+      if (this.request.unanswered) this.editor.say(`${UNANSWERED}.`);
       return;
     }
     const family = this.family(answer);
@@ -148,8 +148,8 @@ class Binding {
   remark(family, answer) {
     const { flipped, references, wrong } = answer[family];
     if (!this.isUpToDate(family)) {
-      const { silent } = this.request;
-      return silent ? `${SILENT}, and the bars are as they were.` : (this.editor.shown?.note ?? "");
+      const { unanswered } = this.request;
+      return unanswered ? `${UNANSWERED}, and the bars are as they were.` : (this.editor.shown?.note ?? "");
     }
     if (this.preset() !== CUSTOM) {
       return flipped.includes(true) ? "Striped bars push away from the reference." : wrong;

@@ -15,7 +15,7 @@
 
 export const WIDTH = 100;
 export const BOX_HEIGHT = 50;
-const TOLD = 5;
+const LISTED = 5;
 
 /**
  * @param {Drawn} drawn
@@ -45,8 +45,8 @@ function ofRamp(samples, over, curve) {
   const last = samples.length - 1;
   const toY = scaleOf(samples);
   const points = samples.map((y, i) => [(i / last) * WIDTH, toY(y)]);
-  const told = Array.from({ length: TOLD }, (_, i) => samples[(last * i) / (TOLD - 1)].toFixed(2));
-  const text = `first to last of the ${over}: ${told.join(", ")}`;
+  const listed = Array.from({ length: LISTED }, (_, i) => samples[(last * i) / (LISTED - 1)].toFixed(2));
+  const text = `first to last of the ${over}: ${listed.join(", ")}`;
   /** @type {Line[]} */
   const lines = [...axes(toY), { kind: "curve", points }];
   return { lines, text, label: `${curve}, ${text}` };
@@ -64,14 +64,14 @@ function ofList(list, over) {
   const last = toY(list[list.length - 1]);
   const many = `${list.length} ${list.length === 1 ? over.replace(/s$/, "") : over}`;
   const text = `${many}, then ${list[list.length - 1]} goes on`;
-  const few = list.slice(0, TOLD).join(", ");
+  const few = list.slice(0, LISTED).join(", ");
   /** @type {Line[]} */
   const lines = [
     ...axes(toY),
     { kind: "curve", points },
     { kind: "goes-on", points: [[WIDTH - width, last], [WIDTH, last]] },
   ];
-  const more = list.length > TOLD ? " and so on" : "";
+  const more = list.length > LISTED ? " and so on" : "";
   return { lines, text, label: `${few}${more}: ${text}` };
 }
 

@@ -2,7 +2,7 @@
 /** The text of given block weights; what a text means says the server. */
 
 /**
- * The shortest text: layers that differ from their transformer by themselves, silence left out.
+ * The shortest text: layers that differ from their transformer by themselves, zeros left out.
  * @param {number[][]} factors by transformer and layer
  */
 export function writeWeights(factors) {
@@ -13,7 +13,7 @@ export function writeWeights(factors) {
     );
     return common === 0 ? odd : [`${number}:${common}`, ...odd];
   });
-  // An empty text is a mistake to the node; this one is silence.
+  // An empty text is a mistake to the node; this one is all zeros.
   return entries.join(", ") || "0:0";
 }
 

@@ -1,4 +1,4 @@
-"""The kinds of image projection, told apart by the names and sizes of a few of their tensors."""
+"""The kinds of image projection, recognised by the names and sizes of a few of their tensors."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What an adapter file is, read from the shapes of its tensors and never from its name.
 
-The kind is told by a few tensors. Then `IPAdapter` is built on the meta device, where tensors have
+The kind follows from a few tensors. Then `IPAdapter` is built on the meta device, where tensors have
 shapes and no data, and must have the file's tensors and no other: what is recognised can be loaded.
 """
 

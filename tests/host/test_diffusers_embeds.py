@@ -78,10 +78,10 @@ class Bench:
             **references,
         ).images
 
-    def draw_here(self, *heard: tuple[str, Any]) -> Tensor:
+    def draw_here(self, *references: tuple[str, Any]) -> Tensor:
         """The same by Apply and ComfyUI's sampler, with the pipeline's noise levels."""
         model = self.twin.model
-        for kind, embeds in heard:
+        for kind, embeds in references:
             model = apply(model, self.adapters[kind][1], embeds, Settings(scale=SCALE))
         self.pipe.scheduler.set_timesteps(STEPS)
         sigmas = self.pipe.scheduler.sigmas.clone()

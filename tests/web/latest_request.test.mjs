@@ -30,73 +30,73 @@ const passed = () => new Promise((resolve) => setImmediate(resolve));
 function begin() {
   const server = new Server();
   /** @type {any[]} */
-  const heard = [];
-  const request = new LatestRequest(server, () => heard.push(request.silent ? "silent" : request.answer));
-  return { server, heard, request };
+  const received = [];
+  const request = new LatestRequest(server, () => received.push(request.unanswered ? "no answer" : request.answer));
+  return { server, received, request };
 }
 
 test("what is asked while a question is on its way waits, and only the newest is asked", async () => {
-  const { server, heard, request } = begin();
+  const { server, received, request } = begin();
   for (const text of ["1", "12", "123"]) request.ask({ text });
   assert.equal(server.asked.length, 1);
   await server.settle("first");
   assert.equal(request.answers({ text: "123" }), false);
   assert.deepEqual(server.asked.map(({ question }) => question), ['{"text":"1"}', '{"text":"123"}']);
   await server.settle("last");
-  assert.deepEqual(heard, ["first", "last"]);
+  assert.deepEqual(received, ["first", "last"]);
   assert.equal(request.answers({ text: "123" }), true);
   assert.equal(server.asked.length, 2);
 });
 
 test("what was supposed meanwhile is not overwritten by an answer to something older", async () => {
-  const { server, heard, request } = begin();
+  const { server, received, request } = begin();
   request.ask({ text: "typed" });
   request.suppose({ text: "dragged" }, "mine");
   await server.settle("typed");
-  assert.deepEqual([request.answer, heard], ["mine", []]);
+  assert.deepEqual([request.answer, received], ["mine", []]);
   request.ask({ text: "dragged" });
   request.suppose({ text: "dragged on" }, "mine too");
   request.ask({ text: "dragged on" });
   await server.settle("dragged");
   assert.equal(request.answer, "mine too");
   await server.settle("dragged on");
-  assert.deepEqual([request.answer, heard], ["dragged on", ["dragged on"]]);
+  assert.deepEqual([request.answer, received], ["dragged on", ["dragged on"]]);
 });
 
 test("what is known is answered at once, and what was on its way comes too late", async () => {
-  const { server, heard, request } = begin();
+  const { server, received, request } = begin();
   server.known.set('{"text":"known"}', "at once");
   request.ask({ text: "new" });
   request.ask({ text: "known" });
-  assert.deepEqual(heard, ["at once"]);
+  assert.deepEqual(received, ["at once"]);
   await server.settle("late");
-  assert.deepEqual([request.answer, heard], ["at once", ["at once"]]);
+  assert.deepEqual([request.answer, received], ["at once", ["at once"]]);
   assert.equal(request.answers({ text: "known" }), true);
 });
 
-test("a server that is silent is said to be, and is listened to when it speaks", async (context) => {
+test("a server that does not answer is said not to, and is believed when it does", async (context) => {
   context.mock.timers.enable({ apis: ["setTimeout"] });
-  const { server, heard, request } = begin();
+  const { server, received, request } = begin();
   request.ask({ text: "1" });
   context.mock.timers.tick(PATIENCE - 1);
-  assert.deepEqual(heard, []);
+  assert.deepEqual(received, []);
   context.mock.timers.tick(1);
-  assert.deepEqual(heard, ["silent"]);
+  assert.deepEqual(received, ["no answer"]);
   await server.settle("late");
-  assert.deepEqual(heard, ["silent", "late"]);
+  assert.deepEqual(received, ["no answer", "late"]);
   request.ask({ text: "2" });
   await server.settle("in time");
   context.mock.timers.tick(PATIENCE);
-  assert.deepEqual(heard, ["silent", "late", "in time"]);
+  assert.deepEqual(received, ["no answer", "late", "in time"]);
 });
 
 test("a server that refuses is asked again, about what is wanted by then", async (context) => {
   context.mock.timers.enable({ apis: ["setTimeout"] });
-  const { server, heard, request } = begin();
+  const { server, received, request } = begin();
   request.ask({ text: "1" });
   server.asked[0].refuse();
   await passed();
-  assert.deepEqual(heard, ["silent"]);
+  assert.deepEqual(received, ["no answer"]);
   request.suppose({ text: "2" }, "mine");
   context.mock.timers.tick(PATIENCE);
   assert.equal(server.asked.length, 1);
@@ -107,5 +107,5 @@ test("a server that refuses is asked again, about what is wanted by then", async
   context.mock.timers.tick(PATIENCE);
   assert.deepEqual(server.asked.slice(1).map(({ question }) => question), ['{"text":"2"}', '{"text":"2"}']);
   await server.settle("there again");
-  assert.deepEqual([request.answer, request.silent], ["there again", false]);
+  assert.deepEqual([request.answer, request.unanswered], ["there again", false]);
 });

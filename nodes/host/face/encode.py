@@ -43,7 +43,7 @@ class Photos:
         choice: which face of several.
         index: for left to right, from 0.
         on_no_face: `SKIP` and `PASS` leave photos without a face out; where none is left, `SKIP`
-            is an error and `PASS` gives features of nobody, which leave a MODEL as it is.
+            is an error and `PASS` gives empty features, which leave a MODEL as it is.
     """
 
     images: Tensor
@@ -56,8 +56,8 @@ class EncodedFaces(NamedTuple):
     """Faces that were read.
 
     Attributes:
-        crops: as an encoder sees them, (n, size, size, 3) in 0..1; one black picture for nobody.
-        upright: as the recogniser sees them, the same at its size; none for nobody.
+        crops: as an encoder sees them, (n, size, size, 3) in 0..1; one black picture without a face.
+        upright: as the recogniser sees them, the same at its size; none without a face.
     """
 
     features: FaceFeatures
@@ -110,9 +110,9 @@ def _encode(
 ) -> EncodedFaces:
     source = engine.describe().splitlines()[0]
     if not found:
-        nobody = FaceFeatures(torch.zeros(0, 512), None, source)
+        empty = FaceFeatures(torch.zeros(0, 512), None, source)
         size = engine.crop_size
-        return EncodedFaces(nobody, torch.zeros(1, _CROP, _CROP, 3), torch.zeros(0, size, size, 3))
+        return EncodedFaces(empty, torch.zeros(1, _CROP, _CROP, 3), torch.zeros(0, size, size, 3))
     upright = [norm_crop(picture, face.key_points, engine.crop_size) for picture, face in found]
     identity = engine.embed(upright)
     progress.step()

@@ -32,7 +32,7 @@ log = logging.getLogger("ipadapter")
 _loaded: WeakValueDictionary[tuple[str, int, int], LoadedAdapter] = WeakValueDictionary()
 
 
-# What to do about a wrong encoder, as long as nobody has searched for a right one.
+# What to do about a wrong encoder, before the folders are searched for a right one.
 ANY_ENCODER = "Encode with the encoder it needs"
 _VARIANTS = 4  # of the projection of one set of references, to compare settings without waiting
 
@@ -84,7 +84,7 @@ class LoadedAdapter:
 
     @property
     def shortcut(self) -> bool:
-        """Whether the file is a FaceID plus of version 2, by its name if nobody has said."""
+        """Whether the file is a FaceID plus of version 2, by its name if no version was chosen."""
         if self._version is not None and self.spec.family is Family.SD1:  # others have one version
             return self._version
         return shortcut(self.spec, self.name)

@@ -224,9 +224,9 @@ def first_picture(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(STANDARD), g.encoder()
     embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference photo"), 0))
-    heard = g.applied(model, adapter, embeds, 0.7)
+    patched = g.applied(model, adapter, embeds, 0.7)
     prompts = g.prompts(clip, "a cat wearing a knitted scarf, best quality, high quality")
-    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.saved(g.sampled(patched, prompts, g.empty(), vae))
     g.note(
         "The picture is made from a text prompt *and* a reference photo.",
         "**Choose your photo** in *Reference photo*.",
@@ -240,10 +240,10 @@ def image_to_image(g: Sketch) -> None:
     adapter, encoder = g.adapter(PLUS), g.encoder()
     source = g.scaled(Out(g.picture(HOUSE, "Picture to repaint"), 0))
     embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
-    heard = g.applied(model, adapter, embeds, 0.8)
+    patched = g.applied(model, adapter, embeds, 0.8)
     prompts = g.prompts(clip, "a house with a tree on a hill, best quality")
     latent = Out(g.add("VAEEncode", PROMPT, pixels=source, vae=vae), 0)
-    g.saved(g.sampled(heard, prompts, latent, vae, denoise=0.65))
+    g.saved(g.sampled(patched, prompts, latent, vae, denoise=0.65))
     g.note(
         "A picture is painted anew in the look of another: image to image, with a reference.",
         "**Choose your pictures**: the one to repaint, and the one whose look you want.",
@@ -259,11 +259,11 @@ def inpainting(g: Sketch) -> None:
     room = g.picture(ROOM, "Picture with a hole")
     source = g.scaled(Out(room, 0))
     embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference: what goes into the hole"), 0))
-    heard = g.applied(model, adapter, embeds, 0.9, attn_mask=Out(room, 1))
+    patched = g.applied(model, adapter, embeds, 0.9, attn_mask=Out(room, 1))
     prompts = g.prompts(clip, "a painting of a cat in a wooden picture frame on a wall")
     encoded = Out(g.add("VAEEncode", PROMPT, pixels=source, vae=vae), 0)
     latent = g.add("SetLatentNoiseMask", PROMPT, samples=encoded, mask=Out(room, 1))
-    g.saved(g.sampled(heard, prompts, Out(latent, 0), vae))
+    g.saved(g.sampled(patched, prompts, Out(latent, 0), vae))
     g.note(
         "Only a part of a picture is painted, and what comes into it is taken from a photo. Here "
         "the cat goes into the empty frame.",
@@ -283,9 +283,9 @@ def several_images(g: Sketch) -> None:
     waves = g.encoded(encoder, Out(g.picture(WAVES, "Second reference"), 0))
     wires = {"embeds.embeds0": cat, "embeds.embeds1": waves}
     merged = g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat", weights="1, 0.6")
-    heard = g.applied(model, adapter, Out(merged, 0), 0.7)
+    patched = g.applied(model, adapter, Out(merged, 0), 0.7)
     prompts = g.prompts(clip, "a cat, best quality, high quality")
-    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.saved(g.sampled(patched, prompts, g.empty(), vae))
     g.note(
         "Two references are heard together, the second one less: a cat, and the colours and lines "
         "of another picture.",
@@ -302,9 +302,9 @@ def style_only(g: Sketch) -> None:
     adapter, encoder = g.adapter(STANDARD_SDXL), g.encoder()
     embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: the style"), 0))
     weights = Out(g.add("IPABlockWeights", ADAPTER, preset="style transfer"), 0)
-    heard = g.applied(model, adapter, embeds, 1.0, block_weights=weights)
+    patched = g.applied(model, adapter, embeds, 1.0, block_weights=weights)
     prompts = g.prompts(clip, "a fox sitting in a forest", "photo, lowres, worst quality")
-    g.saved(g.sampled(heard, prompts, g.empty(1024), vae, cfg=6.0))
+    g.saved(g.sampled(patched, prompts, g.empty(1024), vae, cfg=6.0))
     g.note(
         "The colours and the hand of a picture, without what is in it. SDXL keeps style in a few "
         "of its layers, and only these hear the reference.",
@@ -319,9 +319,9 @@ def layout_only(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(COMPOSITION), g.encoder()
     embeds = g.encoded(encoder, Out(g.picture(HOUSE, "Reference: the layout"), 0))
-    heard = g.applied(model, adapter, embeds, 1.0)
+    patched = g.applied(model, adapter, embeds, 1.0)
     prompts = g.prompts(clip, "a castle of ice beside a pine, night, moon, oil painting")
-    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.saved(g.sampled(patched, prompts, g.empty(), vae))
     g.note(
         "Where things stand, without colours and style: the composition adapter. The prompt says "
         "what the things are.",
@@ -348,9 +348,9 @@ def two_faces_with_masks(g: Sketch) -> None:
         wires[f"embeds.embeds{number}"] = Out(g.add("IPAEncodeFace", ENCODE, **face), 0)
         wires[f"masks.mask{number}"] = Out(where, 0)
     regions = g.add("IPARegions", ENCODE, **wires, scales="0.9, 0.9")
-    heard = g.applied(model, adapter, Out(regions, 0), 1.0)
+    patched = g.applied(model, adapter, Out(regions, 0), 1.0)
     prompts = g.prompts(clip, "photo of two people side by side at a table, looking at the viewer")
-    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.saved(g.sampled(patched, prompts, g.empty(), vae))
     g.note(
         "Two people in one picture, each in a place of their own: a mask for each face.",
         f"{DRAWN_FACES} A mask is a picture of any size, white where the person is to be.",
@@ -364,9 +364,9 @@ def faceid(g: Sketch) -> None:
     adapter, faces = g.adapter(FACE), _face_models(g)
     photo = Out(g.picture(PERSON_A, "Photo of a person"), 0)
     embeds = Out(g.add("IPAEncodeFace", ENCODE, face_models=faces, image=photo), 0)
-    heard = g.applied(model, adapter, embeds, 1.0)
+    patched = g.applied(model, adapter, embeds, 1.0)
     prompts = g.prompts(clip, "portrait photo of a woman as an astronaut, natural light")
-    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.saved(g.sampled(patched, prompts, g.empty(), vae))
     g.note(
         "A person is known by the face alone: FaceID hears who it is, not the photo's light, pose "
         "or clothes. No image encoder is needed.",
@@ -383,9 +383,9 @@ def plus_face(g: Sketch) -> None:
     crop = g.add("IPAPrepareImage", REFERENCES, image=photo, clip_vision=encoder, fit="crop top")
     g.add("PreviewImage", REFERENCES, "What the encoder sees", images=Out(crop, 0))
     embeds = g.encoded(encoder, Out(crop, 0))
-    heard = g.applied(model, adapter, embeds, 0.8)
+    patched = g.applied(model, adapter, embeds, 0.8)
     prompts = g.prompts(clip, "portrait of a man reading in a cafe, best quality")
-    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.saved(g.sampled(patched, prompts, g.empty(), vae))
     g.note(
         "A face from a photo, with an adapter that looks at the picture of it. It needs no face "
         "models, and keeps hair and expression as well.",
@@ -403,7 +403,7 @@ def controlnet(g: Sketch) -> None:
     shape = g.scaled(Out(g.picture(HOUSE, "Picture whose lines are kept"), 0))
     lines = g.add("Canny", REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
     embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
-    heard = g.applied(model, adapter, embeds, 0.8)
+    patched = g.applied(model, adapter, embeds, 0.8)
     positive, negative = g.prompts(clip, "a house with a tree on a hill, best quality")
     led = g.add(
         "ControlNetApplyAdvanced",
@@ -414,7 +414,7 @@ def controlnet(g: Sketch) -> None:
         image=Out(lines, 0),
         strength=0.9,
     )
-    g.saved(g.sampled(heard, (Out(led, 0), Out(led, 1)), g.empty(), vae))
+    g.saved(g.sampled(patched, (Out(led, 0), Out(led, 1)), g.empty(), vae))
     g.note(
         "The lines come from one picture by ControlNet, the look from another by IP-Adapter.",
         "**Choose your pictures**: one for the lines, one for the look.",
@@ -437,10 +437,10 @@ def lcm(g: Sketch) -> None:
     few = g.add("ModelSamplingDiscrete", MODELS, model=Out(lora, 0), sampling="lcm", zsnr=False)
     adapter, encoder = g.adapter(STANDARD), g.encoder()
     embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference photo"), 0))
-    heard = g.applied(Out(few, 0), adapter, embeds, 0.7)
+    patched = g.applied(Out(few, 0), adapter, embeds, 0.7)
     prompts = g.prompts(clip, "a cat wearing a knitted scarf, best quality, high quality")
     fast = {"steps": 6, "cfg": 1.5, "sampler_name": "lcm", "scheduler": "sgm_uniform"}
-    g.saved(g.sampled(heard, prompts, g.empty(), vae, **fast))
+    g.saved(g.sampled(patched, prompts, g.empty(), vae, **fast))
     g.note(
         "A picture in 6 steps: the LCM LoRA makes the model fast, and the reference is heard as "
         "always. *Apply IP-Adapter* comes after the LoRA.",
@@ -468,7 +468,7 @@ def video(g: Sketch) -> None:
     wires = {"embeds.embeds0": embeds[0], "embeds.embeds1": embeds[1]}
     merged = g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat")
     louder = g.add("IPASchedule", ADAPTER, over="frames", start=0.3, end=1.0, curve="linear")
-    heard = g.applied(
+    patched = g.applied(
         model,
         adapter,
         Out(merged, 0),
@@ -478,7 +478,7 @@ def video(g: Sketch) -> None:
     )
     prompts = g.prompts(clip, "a ball over green hills, blue sky, best quality")
     latent = Out(g.add("VAEEncode", PROMPT, pixels=source, vae=vae), 0)
-    images = g.sampled(heard, prompts, latent, vae, denoise=0.5, steps=16)
+    images = g.sampled(patched, prompts, latent, vae, denoise=0.5, steps=16)
     save = {"filename_prefix": "ipadapter/video", "lossless": False, "quality": 90}
     g.add("SaveAnimatedWEBP", PICTURE, images=images, fps=Out(frames, 2), **save)
     g.note(
@@ -502,9 +502,9 @@ def save_embeds(g: Sketch) -> None:
     merged = Out(g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat", weights="1, 0.6"), 0)
     kept = {"name": "my_reference", "file_format": "safetensors", "if_exists": "replace"}
     g.add("IPASaveEmbeds", ENCODE, **{"embeds.embeds0": merged}, **kept)
-    heard = g.applied(model, adapter, merged, 0.7)
+    patched = g.applied(model, adapter, merged, 0.7)
     prompts = g.prompts(clip, "a cat, best quality, high quality")
-    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.saved(g.sampled(patched, prompts, g.empty(), vae))
     g.note(
         "What the encoder has seen is kept in a small file, `my_reference.safetensors` in "
         "`models/ipadapter_embeds`. The workflow *load_embeds* uses it without encoder and "
@@ -520,9 +520,9 @@ def load_embeds(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter = g.adapter(PLUS)
     embeds = g.add("IPALoadEmbeds", REFERENCES, embeds_file="my_reference.safetensors")
-    heard = g.applied(model, adapter, Out(embeds, 0), 0.7)
+    patched = g.applied(model, adapter, Out(embeds, 0), 0.7)
     prompts = g.prompts(clip, "a cat on a beach, best quality, high quality")
-    g.saved(g.sampled(heard, prompts, g.empty(), vae))
+    g.saved(g.sampled(patched, prompts, g.empty(), vae))
     g.note(
         "A reference that was saved before is heard again: no image encoder is loaded, and no "
         "picture is needed.",

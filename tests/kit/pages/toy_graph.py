@@ -36,9 +36,9 @@ def toy_models() -> Sketch:
     model, vae, vision, positive, negative = (Out(toy, slot) for slot in range(5))
     adapter = Out(sketch.add("IPALoadAdapter", MODELS, adapter_file=TOY_PLUS), 0)
     embeds = sketch.encoded(vision, Out(sketch.picture(PICTURES[0], "Reference"), 0))
-    heard = sketch.applied(model, adapter, embeds, 1.0)
+    patched = sketch.applied(model, adapter, embeds, 1.0)
     pictures = sketch.sampled(
-        heard, (positive, negative), sketch.empty(TOY_SIZE), vae, steps=TOY_STEPS, cfg=TOY_CFG
+        patched, (positive, negative), sketch.empty(TOY_SIZE), vae, steps=TOY_STEPS, cfg=TOY_CFG
     )
     sketch.saved(pictures)
     sketch.text = TEXT
