@@ -1,7 +1,7 @@
 """What an adapter file is, read from the shapes of its tensors and never from its name.
 
-The kind follows from a few tensors. Then `IPAdapter` is built on the meta device, where tensors have
-shapes and no data, and must have the file's tensors and no other: what is recognised can be loaded.
+A few tensors tell the kind. Then `IPAdapter` is built on the meta device, where tensors have shapes
+and no data, and must have the file's tensors and no other: what is recognised can be loaded.
 """
 
 from __future__ import annotations

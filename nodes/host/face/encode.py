@@ -56,7 +56,7 @@ class EncodedFaces(NamedTuple):
     """Faces that were read.
 
     Attributes:
-        crops: as an encoder sees them, (n, size, size, 3) in 0..1; one black picture without a face.
+        crops: as an encoder sees them, (n, size, size, 3) in 0..1; one black one without a face.
         upright: as the recogniser sees them, the same at its size; none without a face.
     """
 
