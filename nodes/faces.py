@@ -159,8 +159,8 @@ class EncodeFace(io.ComfyNode):
         for pictures in views(read, clip_vision) if preview else ():
             shown += ui.PreviewImage(pictures, cls=cls).values
         images = {"images": shown, "animated": (False,)} if shown else {}
-        preview = ui.PreviewText(text).as_dict()
-        return io.NodeOutput(read.features, read.crops, count > 0, ui={**images, **preview})
+        words = ui.PreviewText(text).as_dict()
+        return io.NodeOutput(read.features, read.crops, count > 0, ui={**images, **words})
 
 
 NODES: list[type[io.ComfyNode]] = [LoadFaceModels, EncodeFace]

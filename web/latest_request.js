@@ -24,6 +24,7 @@ export class LatestRequest {
     /** What is still to be answered, or nothing. */
     this.wanted = "";
     this.running = false;
+    this.waiting = false;
     this.unanswered = false;
   }
 
@@ -67,8 +68,18 @@ export class LatestRequest {
       this.arrive(asked, answer);
     } else {
       this.complain();
-      setTimeout(() => this.send(), PATIENCE);
+      this.sendLater();
     }
+  }
+
+  /** Once, however many questions had no answer. */
+  sendLater() {
+    if (this.waiting) return;
+    this.waiting = true;
+    setTimeout(() => {
+      this.waiting = false;
+      this.send();
+    }, PATIENCE);
   }
 
   /**

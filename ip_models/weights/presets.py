@@ -175,7 +175,7 @@ def preset(name: str, composition: float = 1.0, boost: float = 1.0) -> BlockRule
             raise BadInput(f"{knob} is {factor}", "a finite number is needed", "Enter 1.0")
     if name not in PRESETS:
         raise BadInput(
-            f'"{name}" is not a preset', f"the presets are {', '.join(PRESETS)}", "Choose one"
+            f'"{name[:60]}" is not a preset', f"the presets are {', '.join(PRESETS)}", "Choose one"
         )
     return Preset(name, composition, boost)
 

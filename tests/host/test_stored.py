@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import json
 import os
@@ -371,9 +372,37 @@ def test_whatever_stops_the_writing_nothing_is_left(
         raise error
 
     monkeypatch.setattr(os, "replace", stop)
+    monkeypatch.setattr(os, "link", stop)
     with pytest.raises(BadInput if error is OSError else error):
         save(OTHER, if_exists=if_exists)
     assert [one.name for one in home.iterdir()] == [name] and same(load(name), PICTURE)
+
+
+def test_a_new_file_is_there_at_once_and_whole(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is taken first and filled later is an empty file to whoever looks between."""
+    seen: list[bytes] = []
+
+    def watched(name: str, work: Callable[..., None]) -> None:
+        def call(*arguments: Any, **options: Any) -> None:
+            seen.extend(one.read_bytes() for one in home.glob("*.safetensors"))
+            work(*arguments, **options)
+
+        monkeypatch.setattr(os, name, call)
+
+    watched("replace", os.replace)
+    watched("link", os.link)
+    name = save(PICTURE)
+    assert seen == [] and same(load(name), PICTURE) and parts(home) == []
+
+
+def test_a_disk_without_links_keeps_both_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    first, second = save(PICTURE), save(OTHER, if_exists="keep both")
+    assert first != second and same(load(first), PICTURE) and same(load(second), OTHER)
+    assert sorted(listed()) == sorted([first, second]) and parts(home) == []
 
 
 def test_a_full_disk_is_a_sentence(home: Path) -> None:

@@ -232,6 +232,8 @@ def test_what_is_told_of_a_preset_is_what_it_does(family: str, name: str) -> Non
         ("linear", {"composition": "loud"}, "composition is 'loud'"),
         ("linear", {"boost": None}, "boost is 'None'"),
         ("wild", {}, '"wild" is not a preset'),
+        ("linear", {"boost": 10**400}, "boost is '1000"),
+        ("w" * 10**6, {}, "www"),
     ],
 )
 def test_what_is_no_preset_or_no_knob_is_said_to_be_none(
@@ -239,6 +241,7 @@ def test_what_is_no_preset_or_no_knob_is_said_to_be_none(
 ) -> None:
     answer = drawn("", name, **knobs)
     assert all(said in answer[family]["wrong"] for family in outline.FAMILIES)
+    assert len(json.dumps(answer)) < 20_000
 
 
 @pytest.mark.parametrize("text", ["0:" + "9" * 99_990 + "x", "9" * 500_000, "[1," * 200_000])
@@ -323,6 +326,7 @@ def test_a_curve_is_drawn_from_its_first_step_to_its_last(curve: Curve) -> None:
         ({"curve": "wild"}, "curve is 'wild'"),
         ({"start": None}, "start is 'None'"),
         ({"end": float("inf")}, "end is 'inf'"),
+        ({"end": 10**400}, "end is '1000"),
         ({"values": "1, loud"}, "values is '1, loud'; numbers separated by commas are needed"),
         ({"values": "1, " * 400_000}, "no more than 1,000,000 are read"),
         ({"values": "x" * 900_000}, "numbers separated by commas are needed"),

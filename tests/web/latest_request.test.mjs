@@ -109,3 +109,20 @@ test("a server that refuses is asked again, about what is wanted by then", async
   await server.settle("there again");
   assert.deepEqual([request.answer, request.unanswered], ["there again", false]);
 });
+
+test("a server that refuses many questions is asked again once", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { server, request } = begin();
+  for (let i = 0; i < 5; i += 1) {
+    request.ask({ text: `${i}` });
+    server.asked[i].refuse();
+    await passed();
+  }
+  assert.equal(server.asked.length, 5);
+  context.mock.timers.tick(PATIENCE);
+  assert.equal(server.asked.length, 6);
+  server.asked[5].refuse();
+  await passed();
+  context.mock.timers.tick(PATIENCE);
+  assert.equal(server.asked.length, 7);
+});

@@ -27,6 +27,7 @@ from ..files.checkpoint import identity, read_shapes
 from ..model import search
 from ..model.adapter import read_file_spec
 from ..model.backbones.layers import AttentionLayer, attention_layers
+from ..protocols import Model
 from .findings import AdapterFile, FacePackFolder, File, Survey
 from .misplaced import TROUBLE, misplaced
 from .report import lines
@@ -38,7 +39,7 @@ _INCUMBENT = "IPAdapterPlus.py"
 _VERSION = re.compile(r'^version = "(.+)"$', re.MULTILINE)
 
 
-def survey(model: Any = None, clip_vision: Any = None) -> Survey:
+def survey(model: Model | None = None, clip_vision: Any = None) -> Survey:
     """What was found, and how it goes with what is connected; no file can make it fail."""
     layers, about_model = _layers(model)
     encoders = tuple(_encoders())
@@ -128,7 +129,7 @@ def _by_size(path: str) -> str:
     return next((file.name for file in packs.KNOWN_FILES if file.size == size), "")
 
 
-def _layers(model: Any) -> tuple[list[AttentionLayer], str]:
+def _layers(model: Model | None) -> tuple[list[AttentionLayer], str]:
     if model is None:
         return [], ""
     try:
@@ -196,7 +197,7 @@ def _remarks() -> Iterator[str]:
                 )
 
 
-def report(model: Any = None, clip_vision: Any = None, logged: bool = False) -> list[str]:
+def report(model: Model | None = None, clip_vision: Any = None, logged: bool = False) -> list[str]:
     """Look through all folders; the lines, which `logged` writes to the log as well."""
     found = lines(survey(model, clip_vision))
     if logged:

@@ -219,9 +219,15 @@ def write_whole(path: str, data: bytes, over: bool = True) -> bool:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if not over:
+        try:
+            if not over:
+                os.link(part, path)  # whole, in one step, and never over another's
+                return True
+        except FileExistsError:
+            return False
+        except OSError:  # a disk without links
             try:
-                open(path, "xb").close()  # takes the name in one step, on disks without links too
+                open(path, "xb").close()
             except FileExistsError:
                 return False
             undo.callback(_remove, path)  # empty, and ours

@@ -15,6 +15,7 @@ from ....ip_models.inputs import require, whole
 from ....ip_models.weights import outline
 from ....ip_models.weights.outline import layer_grids
 from ..model.backbones.layers import attention_depths
+from ..protocols import Model
 
 LEAST_SIDE, MOST_SIDE = 16, 16384
 _PIXELS = 8  # of the picture for one of the latent, along each side
@@ -31,7 +32,7 @@ class Canvas:
         width, height: in pixels.
     """
 
-    model: Any
+    model: Model | None
     latent: Any
     width: int
     height: int
