@@ -19,7 +19,7 @@ from pack.nodes.host.files import checkpoint, folders
 from pack.nodes.host.model.adapter import load, read_file_spec
 from pack.nodes.host.model.search import find_adapter
 from pack.nodes.host.routes import describe
-from test_match import layers
+from test_search import layers
 from torch import Tensor
 
 Tensors = dict[str, Tensor]

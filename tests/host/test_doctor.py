@@ -34,7 +34,7 @@ from pack.nodes.host.model import adapter, search
 from pack.nodes.host.model.adapter import read_file_spec
 from safetensors.torch import save_file
 from test_checkpoint import BROKEN
-from test_match import PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
+from test_search import PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
 
 pytest.importorskip("onnx")
 from kit.models import face_packs as made_packs

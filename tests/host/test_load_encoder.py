@@ -29,7 +29,7 @@ from pack.nodes.host.encoder.view import describe_encoder
 from pack.nodes.host.files import folders
 from pack.nodes.load import LoadAdapter, LoadEncoder, LoadForModel
 from safetensors.torch import load_file, save_file
-from test_match import loadable
+from test_search import loadable
 from torch import Tensor
 
 from nodes import CLIPVisionEncode, unCLIPConditioning

@@ -24,7 +24,7 @@ from pack.nodes.host.model import search
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones.layers import attention_layers
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
-from test_match import PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
+from test_search import PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
 
 SCALE = 10  # the tiny UNets are a tenth as wide as the published ones
 PREFIX = "model.diffusion_model."
