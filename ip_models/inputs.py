@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from enum import Enum
 from types import UnionType
 from typing import TypeVar
@@ -105,3 +106,8 @@ def require(name: str, value: object, kind: type | UnionType, source: str) -> No
             f"a link from {source} is needed",
             f"Connect {source}",
         )
+
+
+def sides(shape: Iterable[int]) -> str:
+    """A shape as people write it, e.g. "257 x 1280"."""
+    return " x ".join(map(str, shape)) or "1"

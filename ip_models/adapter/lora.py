@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
-from ..errors import BrokenFile
 from ..layer_address import LayerAddress, checkpoint_order, transformers
-from .state_dict import Shaped
+from .state_dict import Shaped, broken
 
 PARTS = ("to_q", "to_k", "to_v", "to_out")
 _STAGES = {"down": "down_blocks.{}", "mid": "mid_block", "up": "up_blocks.{}"}
@@ -54,19 +53,13 @@ def require_whole(lora: Mapping[str, Shaped], layers: int, name: str) -> None:
     wanted = [f"{number}.{part}_lora" for number in range(2 * layers) for part in PARTS]
     keys = {f"{stem}.{half}.weight" for stem in wanted for half in ("down", "up")}
     if missing := sorted(keys - lora.keys()):
-        raise _broken(name, f"without {missing[0]}")
+        raise broken(name, f"has a LoRA without {missing[0]}")
     if extra := sorted(lora.keys() - keys):
-        raise _broken(name, f"with an unknown tensor {extra[0][:80]}")
+        raise broken(name, f"has a LoRA with an unknown tensor {extra[0][:80]}")
     for stem in wanted:
         down, up = lora[f"{stem}.down.weight"].shape, lora[f"{stem}.up.weight"].shape
         if len(down) != 2 or len(up) != 2 or down[0] != up[1]:
-            raise _broken(name, f"whose halves of {stem} do not fit each other")
-
-
-def _broken(name: str, what: str) -> BrokenFile:
-    return BrokenFile(
-        f"{name} has a LoRA {what}", "a whole adapter file is needed", "Download the file again"
-    )
+            raise broken(name, f"has a LoRA whose halves of {stem} do not fit each other")
 
 
 def renamed(

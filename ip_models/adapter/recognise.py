@@ -13,11 +13,12 @@ import torch
 from torch import nn
 
 from ..errors import BrokenFile, UnknownAdapter, UnsupportedAdapter
+from ..inputs import sides
 from .layouts import ProjectionKind, read_projection
 from .lora import require_whole
 from .module import IPAdapter
 from .spec import ENCODER_NAMES, UNET_FAMILIES, AdapterSpec, Family
-from .state_dict import AdapterWeights, Shaped, highest_number
+from .state_dict import AdapterWeights, broken, highest_number
 
 _LARGEST_SIZE = 2**24  # far above any published one, and its square can still be counted
 _LAYER_KEY = re.compile(r"^[0-9]{1,3}\.to_[kv]_ip\.weight$")
@@ -63,21 +64,17 @@ def read_spec(weights: AdapterWeights, name: str = "the file") -> AdapterSpec:
         if spec.supported:
             _require_loadable(spec, weights, name)
     except KeyError as missing:
-        raise _broken(name, f"has no tensor {missing.args[0]}") from None
+        raise broken(name, f"has no tensor {missing.args[0]}") from None
     except IndexError:
-        raise _broken(name, "has a tensor with too few dimensions") from None
+        raise broken(name, "has a tensor with too few dimensions") from None
     return spec
-
-
-def _broken(name: str, what: str) -> BrokenFile:
-    return BrokenFile(f"{name} {what}", "a whole adapter file is needed", "Download the file again")
 
 
 def _require_plain(weights: AdapterWeights, name: str) -> None:
     """Refuse sizes that nothing can be built with, and types that nothing can be computed with."""
     for key, tensor in (weights.projection | weights.layers | weights.lora).items():
         if not all(0 < size < _LARGEST_SIZE for size in tensor.shape):
-            raise _broken(name, f"has a tensor {key[:80]} of {_sizes(tensor)} values")
+            raise broken(name, f"has a tensor {key[:80]} of {sides(tensor.shape)} values")
         if not getattr(tensor.dtype, "is_floating_point", False):
             raise BrokenFile(
                 f"{name} has weights of type {tensor.dtype}",
@@ -137,15 +134,11 @@ def _require_loadable(spec: AdapterSpec, weights: AdapterWeights, name: str) -> 
         built = dict(module.named_parameters())
         for key, parameter in built.items():
             if parameter.shape != torch.Size(tensors[key].shape):
-                there, needed = _sizes(tensors[key]), _sizes(parameter)
-                raise _broken(
+                there, needed = sides(tensors[key].shape), sides(parameter.shape)
+                raise broken(
                     name, f"does not fit its own layout: {key} has {there} values, not {needed}"
                 )
         if unknown := sorted(tensors.keys() - built.keys()):
-            raise _broken(name, f"has an unknown tensor {unknown[0][:80]}")
+            raise broken(name, f"has an unknown tensor {unknown[0][:80]}")
     if weights.lora:
         require_whole(weights.lora, len(spec.layers), name)
-
-
-def _sizes(tensor: Shaped) -> str:
-    return " x ".join(map(str, tensor.shape)) or "1"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..errors import UnknownAdapter
+from ..errors import BrokenFile, UnknownAdapter
 
 
 class Shaped(Protocol):
@@ -114,3 +114,8 @@ def _listing(flat: Mapping[str, Shaped]) -> str:
         return "no tensors"
     shown = ", ".join(key[:80] for key in list(flat)[:3])
     return f"{len(flat)} tensors such as {shown}"
+
+
+def broken(name: str, what: str) -> BrokenFile:
+    """The refusal of a file that is an adapter but not a whole one."""
+    return BrokenFile(f"{name} {what}", "a whole adapter file is needed", "Download the file again")

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..adapter.spec import Feature
 from ..errors import BadInput, WrongEncoder
+from ..inputs import sides
 from .features import FaceFeatures, Features, ImageFeatures, Region, Regions
-from .report import sides
 
 
 class Combine(str, Enum):

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ..adapter.spec import ENCODER_NAMES, IDENTITY_WIDTH, AdapterSpec, Feature, Kind
 from ..errors import BadInput, BrokenFile
+from ..inputs import sides
 from .embeds_file import DTYPES, require_storable
 from .features import FaceFeatures, Features, ImageFeatures, inputs
-from .report import sides
 
 _MOST_ENTRIES = 50
 _HIDDEN_LENGTHS = (257, 577, 729, 1025)  # of the published encoders

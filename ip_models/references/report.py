@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import is_dataclass
 from typing import cast
 
@@ -59,8 +59,3 @@ def _tensors(value: object) -> Iterator[Tensor]:
             yield from _tensors(one)
     elif is_dataclass(value):
         yield from _tensors(tuple(vars(value).values()))
-
-
-def sides(shape: Iterable[int]) -> str:
-    """A shape as people write it, e.g. "257 x 1280"."""
-    return " x ".join(map(str, shape))

@@ -26,6 +26,7 @@ from kit.models.encoders import (
     WIDTH,
     Pair,
     batch,
+    counted_encodings,
     make_pair,
     make_siglip,
     negative_of,
@@ -53,15 +54,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pictures each call of the real `encode_image` got."""
-    counts: list[int] = []
-    original = comfy.clip_vision.ClipVisionModel.encode_image
-
-    def counted(self: Any, image: Tensor, *args: Any, **kwargs: Any) -> Any:
-        counts.append(len(image))
-        return original(self, image, *args, **kwargs)
-
-    monkeypatch.setattr(comfy.clip_vision.ClipVisionModel, "encode_image", counted)
-    return counts
+    return counted_encodings(monkeypatch)
 
 
 @pytest.mark.parametrize(

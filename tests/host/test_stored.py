@@ -711,15 +711,7 @@ def test_faces_of_diffusers(home: Path) -> None:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Pictures in each run of any encoder."""
-    counts: list[int] = []
-    original = comfy.clip_vision.ClipVisionModel.encode_image
-
-    def counted(self: Any, image: Tensor, *args: Any, **kwargs: Any) -> Any:
-        counts.append(len(image))
-        return original(self, image, *args, **kwargs)
-
-    monkeypatch.setattr(comfy.clip_vision.ClipVisionModel, "encode_image", counted)
-    return counts
+    return encoders.counted_encodings(monkeypatch)
 
 
 def test_the_encoder_does_not_run_with_loaded_embeds(

@@ -7,32 +7,13 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit.models.unet_blocks import TABLES
 from pack.ip_models.errors import BadInput
 from pack.ip_models.layer_address import LayerAddress, checkpoint_order
 from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import EVERYWHERE, Gain, Weights
 from pack.ip_models.weights.presets import PRESETS, preset
 
-# Blocks in the order in which they run, which is that of `transformer_index`, with their layers.
-SD1 = [
-    *(("input", number, 1) for number in (1, 2, 4, 5, 7, 8)),
-    ("middle", 0, 1),
-    *(("output", number, 1) for number in (3, 4, 5, 6, 7, 8, 9, 10, 11)),
-]
-SDXL = [
-    ("input", 4, 2),
-    ("input", 5, 2),
-    ("input", 7, 10),
-    ("input", 8, 10),
-    ("middle", 0, 10),
-    ("output", 0, 10),
-    ("output", 1, 10),
-    ("output", 2, 10),
-    ("output", 3, 2),
-    ("output", 4, 2),
-    ("output", 5, 2),
-]
-TABLES = {"SD1.5": SD1, "SDXL": SDXL}
 FAMILIES = list(TABLES)
 
 EXPECTED_NAMES = """linear|ease in|ease out|ease in-out|reverse in-out|weak input|weak output

@@ -13,10 +13,11 @@ from torch import Tensor
 from ....ip_models.adapter.encoders import EncoderWidths, encoder_widths
 from ....ip_models.adapter.spec import Feature
 from ....ip_models.errors import BadInput, BrokenFile, WrongEncoder
+from ....ip_models.inputs import sides
 from ....ip_models.pictures.fit import Fit
 from ....ip_models.references import embeds_file, ipadpt
 from ....ip_models.references.features import FaceFeatures, Features, ImageFeatures, Regions
-from ....ip_models.references.report import describe, sides
+from ....ip_models.references.report import describe
 from ..encoder.encode import Reference, encode
 from ..encoder.identity import fingerprint
 from ..files import checkpoint, folders, header

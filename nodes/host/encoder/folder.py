@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ....ip_models.errors import BrokenFile
+from ....ip_models.inputs import sides
 from ..files import checkpoint
 from ..progress import Progress
 from .config import EncoderConfig, read_config, read_json
@@ -195,7 +196,7 @@ def _fill(path: str, tower: Tower, tensors: Mapping[str, Any], prefix: str) -> N
     for key, (_, shape) in wanted.items():
         tensor = tensors[key]
         if tensor.shape != shape or not tensor.is_floating_point():
-            have, need = (" x ".join(map(str, sizes)) for sizes in (tensor.shape, shape))
+            have, need = map(sides, (tensor.shape, shape))
             what = f"holds {key} as {tensor.dtype} of {have}"
             raise _broken(path, f"{what}, its config.json wants floating point of {need}")
     tower.load_state_dict({own: tensors[key] for key, (own, _) in wanted.items()}, assign=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import comfy.clip_vision
 import numpy
+import pytest
 import torch
 from pack.ip_models.pictures.fit import Fit
 from pack.ip_models.references.features import ImageFeatures
@@ -134,3 +135,16 @@ def make_siglip(folder: Path) -> Pair:
     }
     config |= {"model_type": "siglip_vision_model", "image_mean": half, "image_std": half}
     return Pair(theirs, comfy_encoder(folder, config, state), None)
+
+
+def counted_encodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pictures each call of the real `encode_image` got."""
+    counts: list[int] = []
+    original = comfy.clip_vision.ClipVisionModel.encode_image
+
+    def counted(self: Any, image: Tensor, *args: Any, **kwargs: Any) -> Any:
+        counts.append(len(image))
+        return original(self, image, *args, **kwargs)
+
+    monkeypatch.setattr(comfy.clip_vision.ClipVisionModel, "encode_image", counted)
+    return counts
