@@ -21,7 +21,8 @@ class LayerAddress(NamedTuple):
 
 
 _MODULE = re.compile(
-    r"^(input_blocks|output_blocks|middle_block)\.(\d+)(?:\.\d+)?\.transformer_blocks\.(\d+)\.attn2$"
+    r"^(input_blocks|output_blocks|middle_block)\.([0-9]{1,3})(?:\.[0-9]{1,3})?"
+    r"\.transformer_blocks\.([0-9]{1,3})\.attn2$"
 )
 # Adapter files count layers in the order of diffusers' modules: down, up, middle last.
 _ORDER = {"input": 0, "output": 1, "middle": 2}

@@ -41,4 +41,6 @@ def _floats(value: Any) -> Any:
         return {str(key): _floats(inner) for key, inner in entries}
     if isinstance(value, list | tuple):
         return [_floats(inner) for inner in cast("list[Any]", value)]
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise ValueError("sets, bytes and complex numbers are Python's alone")
     return float(value) if type(value) is int and abs(value) < 1e300 else value

@@ -590,3 +590,11 @@ def test_what_programs_send_is_read_as_what_they_mean(text: str, same: str) -> N
 def test_nothing_but_plain_values_is_read(text: str) -> None:
     with pytest.raises(BadInput):
         parse_blocks(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["{3, 6}", "[{1}]", "1+1j", "[1j]", "b'x'", "[...]", '{"up": {"block_0": [1j]}}']
+)
+def test_what_only_python_can_write_is_a_sentence(text: str) -> None:
+    with pytest.raises(BadInput, match="block weights"):
+        parse_blocks(text)

@@ -110,3 +110,15 @@ def test_the_middle_block_has_number_zero_and_comes_last() -> None:
 )
 def test_other_modules_have_no_address(name: str) -> None:
     assert parse_address(name) is None
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "input_blocks.{}.1.transformer_blocks.0.attn2",
+        "input_blocks.4.1.transformer_blocks.{}.attn2",
+    ],
+)
+def test_numbers_without_end_are_no_address(place: str) -> None:
+    assert parse_address(place.format(1)) is not None
+    assert parse_address(place.format("9" * 5000)) is None

@@ -19,8 +19,8 @@ _SUFFIXES = (".safetensors", ".sft")
 _PREFIXES = ("model.diffusion_model.", "", "unet.")
 _KEY = ".to_k.weight"
 _DIFFUSERS = re.compile(
-    r"^(down_blocks|up_blocks|mid_block)\.(?:(\d+)\.)?attentions\.(\d+)"
-    r"\.transformer_blocks\.(\d+)\.attn2$"
+    r"^(down_blocks|up_blocks|mid_block)\.(?:([0-9]{1,3})\.)?attentions\.([0-9]{1,3})"
+    r"\.transformer_blocks\.([0-9]{1,3})\.attn2$"
 )
 _STAGES = {"down_blocks": "input", "up_blocks": "output", "mid_block": "middle"}
 # What the host's own detection stumbles over in files it does not know.
