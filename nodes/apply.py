@@ -15,7 +15,7 @@ from ..ip_models.weights.gains import EVERYWHERE, Weights
 from .host.model import patches
 from .host.model.adapter import LoadedAdapter
 from .host.model.apply import Settings, apply
-from .host.model.bind import mark, require_unused
+from .host.model.bind import binding_of, mark, require_unused
 from .sockets import (
     CATEGORY,
     Adapter,
@@ -168,7 +168,7 @@ class BindToConditioning(io.ComfyNode):
     ) -> io.NodeOutput:
         if negative is None:
             require_unused(cls.hidden.prompt, cls.hidden.unique_id, output=2)
-        binding = object()
+        binding = binding_of(cls.hidden.unique_id, adapter.name, embeds)
         settings = Settings(
             scale=scale,
             start_percent=start_percent,

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate, pad
 
 from ..errors import BadInput
 from .device_cache import DeviceCache
+from .shared import Shared
 
 _PIXELS = 8  # of the picture for one of the latent, along each side
 _OVERSHOOT = 1.0
@@ -39,7 +40,7 @@ class Crop(NamedTuple):
     full_width: int
 
 
-class RegionMask:
+class RegionMask(Shared):
     """Masks, reduced once for each grid on which a layer attends; they stay in main memory.
 
     Args:
@@ -59,7 +60,7 @@ class RegionMask:
         self._planes = planes if rule is MaskRule.AREA else _binarised(planes)
         self._on_grid: dict[tuple[int, int, Crop | None], Tensor] = {}
         self._preparing = Lock()
-        self._moved = DeviceCache()
+        self._moved: DeviceCache[Tensor] = DeviceCache()
 
     @property
     def count(self) -> int:
