@@ -45,6 +45,10 @@ class BadInput(IPAdapterError):
     """An image, mask, list or number that no adapter could use."""
 
 
+class UnknownPlace(IPAdapterError):
+    """A call is for a part of the picture or of the batch, and nothing says for which."""
+
+
 class UnsupportedNetwork(IPAdapterError):
     """A whole ONNX file that asks for something the pack's own runner does not do."""
 

@@ -72,6 +72,7 @@ class Call:
         chunks: in the order of the batch.
         frames: place in the whole run of each picture of a chunk.
         total: number of pictures in the whole run.
+        first: place of the run's first picture in the batch that the run is a part of.
         sigma: noise level, None if it was not read.
         step, steps: place in the sampler's schedule and its length.
     """
@@ -82,6 +83,7 @@ class Call:
     sigma: float | None = None
     step: int = 0
     steps: int = 1
+    first: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,7 @@ class ImagePrompt:
         frames: factors over the pictures of a batch.
         batch: which picture gets which reference and mask.
         binding: mark of the conditionings it is for; None for all.
+        first: place of the run's first picture in its batch, 0 to go by what the call says.
     """
 
     key_values: KeyValues
@@ -107,6 +110,18 @@ class ImagePrompt:
     frames: tuple[Ramp, ...] = ()
     batch: BatchMode = BatchMode.ALL
     binding: object | None = None
+    first: int = 0
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether it depends on which pictures of the batch a call is for."""
+        several = self.key_values.references > 1 or (self.mask is not None and self.mask.count > 1)
+        return several or bool(self.frames)
+
+    @property
+    def needs_total(self) -> bool:
+        """Whether it depends on how many pictures the whole batch has."""
+        return bool(self.frames) or (self.batch is BatchMode.SPREAD and self.needs_pictures)
 
     @property
     def needs_sigma(self) -> bool:
@@ -131,7 +146,7 @@ class ImagePrompt:
         count = self.key_values.references
         factors = [
             step_factor * math.prod(ramp.at(frame, call.total) for ramp in self.frames)
-            for frame in call.frames
+            for frame in self._places(call)
         ]
         pictures = list(zip(self._pick(call, count), factors, strict=True))
         if len(set(pictures)) == 1:
@@ -146,7 +161,11 @@ class ImagePrompt:
 
     def _pick(self, call: Call, count: int) -> tuple[int, ...]:
         pick = _PICK[self.batch]
-        return tuple(pick(frame, call.total, count) for frame in call.frames)
+        return tuple(pick(frame, call.total, count) for frame in self._places(call))
+
+    def _places(self, call: Call) -> tuple[int, ...]:
+        """The place of each picture of a chunk in the whole batch."""
+        return tuple((self.first or call.first) + frame for frame in call.frames)
 
     def release(self) -> None:
         """Drop copies made for a run."""
@@ -200,6 +219,16 @@ class PromptStack:
     def add(self, *prompts: ImagePrompt) -> PromptStack:
         """A new stack with more prompts."""
         return PromptStack((*self.prompts, *prompts))
+
+    @property
+    def needs_place(self) -> bool:
+        """Whether any of them depends on which part of the picture a call is for."""
+        return any(prompt.mask is not None for prompt in self.prompts)
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether any of them depends on which pictures of the batch a call is for."""
+        return any(prompt.needs_pictures for prompt in self.prompts)
 
     @property
     def needs_sigma(self) -> bool:

@@ -45,6 +45,7 @@ class Settings:
         binding: mark of the conditionings the references are for, None for all.
         face_structure: for FaceID plus v2, how much the face's looks count beside its identity.
         face_lora: strength of the LoRA inside a FaceID file, for the whole run and all prompts.
+        first_picture: place in its batch of the first picture of a run over a part of it.
     """
 
     scale: float = 1.0
@@ -58,6 +59,7 @@ class Settings:
     binding: object | None = None
     face_structure: float = 1.0
     face_lora: float = 1.0
+    first_picture: int = 0
 
 
 def apply(
@@ -134,6 +136,7 @@ def _prompt(
         frames=settings.weights.frames,
         batch=settings.batch,
         binding=settings.binding,
+        first=settings.first_picture,
     )
 
 

@@ -14,6 +14,8 @@ from ....ip_models.attention.prompt import ActivePrompts, Call, CondChunk, Promp
 from ....ip_models.layer_address import LayerAddress
 from ..protocols import AttentionPatch, CondLists, GuiderExecutor, ModelOptions, TransformerOptions
 from .conditions import CondChunks, Conditions
+from .place import ModelCall, StepLatent, place
+from .run_part import RunPart, run_part
 
 KEY = "ipadapter"
 _RUN = "ipadapter_run"
@@ -27,17 +29,20 @@ class _Run:
 
     Attributes:
         sigmas: the sampler's schedule.
+        part: what the run is a part of.
     """
 
     conditions: Conditions
     sigmas: tuple[float, ...]
+    part: RunPart
 
 
 @dataclass(frozen=True, eq=False)
 class _CallChunks:
-    """The conditionings of the present call, by their place and uuid."""
+    """The conditionings of the present call, by their place and uuid, and what they are cut from."""
 
     chunks: CondChunks
+    step: StepLatent
 
 
 def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
@@ -55,7 +60,9 @@ def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
         options[KEY] = stack.under(sampling.percent_to_sigma)
         sigmas = cast("Tensor | None", args[3] if len(args) > 3 else kwargs.get("sigmas"))
         levels = tuple(sigmas.tolist()) if stack.needs_sigma and sigmas is not None else ()
-        options[_RUN] = _Run(Conditions(guider), levels)
+        noise = args[0] if args else kwargs.get("noise")
+        seed = args[7] if len(args) > 7 else kwargs.get("seed")
+        options[_RUN] = _Run(Conditions(guider), levels, run_part(stack, noise, seed))
     return executor(*args, **kwargs)
 
 
@@ -75,7 +82,7 @@ def describe(
     if isinstance(options.get(KEY), PromptStack):
         run = options.get(_RUN)
         conditions = run.conditions if isinstance(run, _Run) else Conditions(None)
-        described = _CallChunks(conditions.chunks(conds, tuple(x.shape[2:])))
+        described = _CallChunks(conditions.chunks(conds, tuple(x.shape[2:])), StepLatent(x))
         model_options = {**model_options, "transformer_options": {**options, _CHUNKS: described}}
     return executor(model, conds, x, timestep, model_options)
 
@@ -97,7 +104,7 @@ def resolve(
     options = dict(transformer_options or {})
     stack = options.get(KEY)
     if isinstance(stack, PromptStack):
-        options[KEY] = active_prompts(stack, options, t, len(x))
+        options[KEY] = active_prompts(stack, options, t, len(x), x)
         options[_SLOTS] = options.get("patches_replace", {}).get("attn2", {})
         with _separate_graphs():
             return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
@@ -121,21 +128,29 @@ def _separate_graphs() -> Generator[None]:
 
 
 def active_prompts(
-    stack: PromptStack, options: TransformerOptions, sigmas: Tensor | None, batch: int
+    stack: PromptStack,
+    options: TransformerOptions,
+    sigmas: Tensor | None,
+    batch: int,
+    x: Tensor | None = None,
 ) -> ActivePrompts:
     """The image prompts of a model call; reads the noise level only if one depends on it.
 
     Args:
         options: the host's transformer options.
-        batch: number of pictures, all conditionings together.
+        batch: number of pictures, all conditionings and tiles together.
+        x: the latents, None where the model is called around the host's wrappers.
     """
-    chunks = _chunks_of_call(options)
-    frames, total = _frames(options, batch // len(chunks))
+    described, run = options.get(_CHUNKS), options.get(_RUN)
+    latent = described.step if isinstance(described, _CallChunks) else None
+    part = run.part if isinstance(run, _Run) else RunPart()
+    call = ModelCall(_chunks_of_call(options), batch, options, x, latent, part)
+    chunks, frames, total = place(call, stack)
     sigma, step, steps = None, 0, 1
     if stack.needs_sigma and sigmas is not None:
         sigma = float(sigmas.max())
         step, steps = _step(sigma, options)
-    return stack.at(Call(chunks, frames, total, sigma, step, steps))
+    return stack.at(Call(chunks, frames, total, sigma, step, steps, part.first))
 
 
 def patch_of_block(options: TransformerOptions, address: LayerAddress) -> AttentionPatch | None:
@@ -160,24 +175,6 @@ def _chunks_of_call(options: TransformerOptions) -> tuple[CondChunk, ...]:
         known.get((place, uuid)) or CondChunk(conditions.cond_or_uncond(uuid, place))
         for place, uuid in zip(places, ids, strict=True)
     )
-
-
-def _frames(options: TransformerOptions, count: int) -> tuple[tuple[int, ...], int]:
-    """Places in the run of the pictures of a chunk, and how many the run has."""
-    window = options.get("context_window")
-    if window is not None and getattr(window, "dim", 0) == 0:
-        places = [int(place) for place in window.index_list]
-        anchor = getattr(window, "causal_anchor_index", None)
-        if anchor is not None and anchor >= 0:  # a frame before the window, dropped afterwards
-            places.insert(0, int(anchor))
-        if len(places) == count:
-            return tuple(places), int(window.total_frames)
-    # AnimateDiff-Evolved announces its windows in a table of its own.
-    motion = options.get("ad_params") or {}
-    places = motion.get("sub_idxs")
-    if places is not None and len(places) == count:
-        return tuple(int(place) for place in places), int(motion.get("full_length") or count)
-    return tuple(range(count)), count
 
 
 def _step(sigma: float, options: TransformerOptions) -> tuple[int, int]:
