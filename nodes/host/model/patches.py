@@ -145,7 +145,8 @@ def _copy_patches(original: Model, clone: Model) -> None:
 def install(model: Model, *prompts: ImagePrompt) -> Model:
     """A new MODEL with more image prompts."""
     patched = model.clone()
-    _set_stack(patched, prompts_of(model).add(*prompts))
+    stack = prompts_of(model).add(*prompts)
+    patched.model_options["transformer_options"][wrappers.KEY] = stack
     slots = _slots(patched)
     for address in {address: None for prompt in prompts for address in prompt.positions}:
         below = slots.get(tuple(address), slots.get((address.block, address.number)))
@@ -165,7 +166,6 @@ def remove(model: Model) -> Model:
     remove_lora(cleared)
     options = cleared.model_options["transformer_options"]
     options.pop(wrappers.KEY, None)
-    options.get("patches", {}).pop(wrappers.KEY, None)
     for kind in _WRAPPERS:
         options.get("wrappers", {}).get(kind, {}).pop(wrappers.KEY, None)
     slots = _slots(cleared)
@@ -185,13 +185,6 @@ def remove(model: Model) -> Model:
 def prompts_of(model: Model) -> PromptStack:
     """The image prompts a MODEL carries."""
     return model.model_options["transformer_options"].get(wrappers.KEY) or PromptStack()
-
-
-def _set_stack(model: Model, stack: PromptStack) -> None:
-    options = model.model_options["transformer_options"]
-    options[wrappers.KEY] = stack
-    # Here the host looks for objects to clean up after sampling.
-    options.setdefault("patches", {})[wrappers.KEY] = [stack]
 
 
 def _slots(model: Model) -> dict[Slot, AttentionPatch]:

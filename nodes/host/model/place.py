@@ -12,7 +12,6 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy
 from torch import Tensor
@@ -49,107 +48,72 @@ class StepLatent:
 
 
 @dataclass(frozen=True, eq=False)
-class ModelCall:
-    """What is known of a call when it reaches the model.
+class Latents:
+    """The latents of a call, and what they were cut from.
 
     Attributes:
-        chunks: the conditionings, in the order of the batch.
-        rows: number of latents, all conditionings and tiles together.
-        options: the host's transformer options.
-        x: the latents, None where the model is called around the host's wrappers.
+        x: of the call, None where the model is called around the host's wrappers.
         step: None where the host has not described the call.
-        run: None where no run of a sampler is known.
+        run: what the whole run is a part of.
     """
 
-    chunks: tuple[CondChunk, ...]
-    rows: int
-    options: TransformerOptions
     x: Tensor | None = None
     step: StepLatent | None = None
-    run: RunPart | None = None
+    run: RunPart = RunPart()
 
 
-class Placed(NamedTuple):
-    """Chunks as the rows really are, a tile after the other, and the pictures of each chunk.
+def place(
+    stack: PromptStack,
+    chunks: tuple[CondChunk, ...],
+    frames: tuple[int, ...],
+    latents: Latents,
+    options: TransformerOptions,
+) -> tuple[CondChunk, ...]:
+    """The chunks of a call with the part of the picture that each is about.
 
-    Attributes:
+    Args:
+        chunks: in the order of the batch, for one tile after the other.
         frames: place in the run of each picture of a chunk.
-        total: number of pictures in the run.
-    """
-
-    chunks: tuple[CondChunk, ...]
-    frames: tuple[int, ...]
-    total: int
-
-
-def place(call: ModelCall, stack: PromptStack) -> Placed:
-    """Where in the picture and in the batch each row of a call is.
+        options: the host's transformer options.
 
     Raises:
         UnknownPlace: the image prompts depend on it and it cannot be known.
     """
-    frames, total, known = _pictures(call)
+    step = latents.step
+    known = step is None or len(frames) == len(step.latent) or _windowed(options)
     if stack.needs_pictures and not known:
         raise UnknownPlace(
-            f"the model was called with {call.rows} latents for {len(call.chunks)} prompts of a "
-            "batch, which is a part of it",
-            "references, masks or weights for each picture need to know which pictures these are",
-            "Set batch_mode to all references in every picture, with one mask and without a "
-            "Schedule over frames, or take the node out that divides the batch",
+            f"the model was called with {len(frames)} of the {len(step.latent) if step else 0} "
+            "pictures of the batch, and which they are is not known",
+            "a reference, mask or weight for each picture needs to know that",
+            "Take out the node that divides the batch, or set batch_mode to all references in "
+            "every picture, with one mask and without a Schedule over frames",
         )
-    tiles = max(1, call.rows // (len(call.chunks) * len(frames)))
-    chunks = call.chunks * tiles
-    if stack.needs_place:
-        chunks = _with_crops(call, chunks, len(frames), frames)
-    return Placed(chunks, frames, total)
+    return _with_crops(chunks, frames, latents, options) if stack.needs_place else chunks
 
 
-def _pictures(call: ModelCall) -> tuple[tuple[int, ...], int, bool]:
-    """Place of each picture of a chunk, how many the run has, and whether that is certain."""
-    rows = max(1, call.rows // len(call.chunks))
-    window = _window(call.options)
-    if window is not None and rows % len(window[0]) == 0:
-        return *window, True
-    count = rows if call.step is None else len(call.step.latent)
-    if call.rows % (count * len(call.chunks)):
-        return tuple(range(rows)), rows, False
-    pictures = call.run.pictures if call.run else ()
-    if len(pictures) == count:  # tiles of several pictures, which one run samples together
-        return pictures, max(pictures) + 1, True
-    return tuple(range(count)), count, True
-
-
-def _window(options: TransformerOptions) -> tuple[tuple[int, ...], int] | None:
-    """The frames of a context window and how many the run has."""
-    window = options.get("context_window")
-    if window is not None and getattr(window, "dim", 0) == 0:
-        places = [int(place) for place in window.index_list]
-        anchor = getattr(window, "causal_anchor_index", None)
-        if anchor is not None and anchor >= 0:  # a frame before the window, dropped afterwards
-            places.insert(0, int(anchor))
-        return tuple(places), int(window.total_frames)
-    # AnimateDiff-Evolved announces its windows in a table of its own.
+def _windowed(options: TransformerOptions) -> bool:
+    """Whether a context window announces its frames, the host's or AnimateDiff-Evolved's."""
     motion = options.get("ad_params") or {}
-    places = motion.get("sub_idxs")
-    if not places:
-        return None
-    return tuple(int(place) for place in places), int(motion.get("full_length") or len(places))
+    return options.get("context_window") is not None or bool(motion.get("sub_idxs"))
 
 
 def _with_crops(
-    call: ModelCall, chunks: Sequence[CondChunk], count: int, frames: tuple[int, ...]
+    chunks: tuple[CondChunk, ...],
+    frames: tuple[int, ...],
+    latents: Latents,
+    options: TransformerOptions,
 ) -> tuple[CondChunk, ...]:
-    """The chunks with the part of the picture that each is about."""
-    size, step = _size(call), call.step
+    step, size = latents.step, _size(latents, options)
     if step is None or size is None or step.latent.ndim != 4:
-        return tuple(chunks)
+        return chunks
     crops = [chunk.crop for chunk in chunks]
     if any(_cut_size(crop, step.size) != size for crop in crops):
-        pictures = tuple(range(count)) if len(step.latent) == count else frames
-        crops = _search(call, count, pictures) if max(pictures) < len(step.latent) else []
+        whole = len(frames) == len(step.latent)
+        crops = _search(latents.x, step, range(len(frames)) if whole else frames)
         if len(crops) != len(chunks):
             raise unknown_tile(size, step.size)
-    around = _around(call, step.size)
+    around = _around(latents.run, step.size, options)
     return tuple(
         dataclasses.replace(chunk, crop=_within(around, crop))
         for chunk, crop in zip(chunks, crops, strict=True)
@@ -167,9 +131,9 @@ def unknown_tile(size: tuple[int, int], full: tuple[int, int]) -> UnknownPlace:
     )
 
 
-def _size(call: ModelCall) -> tuple[int, int] | None:
+def _size(latents: Latents, options: TransformerOptions) -> tuple[int, int] | None:
     """Height and width of the latents of a call."""
-    shape = call.options.get("original_shape") if call.x is None else call.x.shape
+    shape = options.get("original_shape") if latents.x is None else latents.x.shape
     return None if not shape or len(shape) != 4 else (int(shape[-2]), int(shape[-1]))
 
 
@@ -180,15 +144,15 @@ def _cut_size(crop: Crop | None, full: tuple[int, int]) -> tuple[int, int]:
     return min(crop.height, full[0] - crop.top), min(crop.width, full[1] - crop.left)
 
 
-def _search(call: ModelCall, count: int, pictures: Sequence[int]) -> list[Crop | None]:
+def _search(x: Tensor | None, step: StepLatent, pictures: Sequence[int]) -> list[Crop | None]:
     """For each chunk the part of the step's latent that it is a copy of; short if one is none."""
-    if call.x is None or call.step is None:
+    if x is None or max(pictures) >= len(step.latent) or len(x) % len(pictures):
         return []
-    tiles, planes = first_channel(call.x), call.step.planes
+    tiles, planes = first_channel(x), step.planes
     crops: list[Crop | None] = []
     corner: tuple[int, int] | None = None
-    for start in range(0, len(tiles), count):
-        rows = list(zip(tiles[start : start + count], pictures, strict=True))
+    for start in range(0, len(tiles), len(pictures)):
+        rows = list(zip(tiles[start : start + len(pictures)], pictures, strict=True))
         # Conditionings of one tile come one after the other.
         if corner is None or not _is_at(rows, planes, corner):
             corner = _find(rows[0][0], planes[rows[0][1]])
@@ -218,9 +182,7 @@ def _part(plane: Plane, corner: tuple[int, int], size: Sequence[int]) -> Plane:
     return plane[lines[:, None], columns]
 
 
-def _is_at(
-    rows: Sequence[tuple[Plane, int]], planes: Plane, corner: tuple[int, int]
-) -> bool:
+def _is_at(rows: Sequence[tuple[Plane, int]], planes: Plane, corner: tuple[int, int]) -> bool:
     """Whether every picture of a chunk has its tile at the same place."""
     return all(
         numpy.array_equal(_part(planes[picture], corner, tile.shape), tile)
@@ -248,13 +210,12 @@ def _find(tile: Plane, plane: Plane) -> tuple[int, int] | None:
     return found[0] if len(found) == 1 else None
 
 
-def _around(call: ModelCall, size: tuple[int, int]) -> Crop | None:
+def _around(run: RunPart, size: tuple[int, int], options: TransformerOptions) -> Crop | None:
     """The part of the picture that the whole latent of the step is."""
-    run = call.run
-    if run is None or run.size is None:
-        return None
-    inner = None if size == run.size else _spatial_window(call.options, size, run.size)
-    if size != run.size and inner is None:
+    if run.size is None or size == run.size:
+        return run.crop
+    inner = _spatial_window(options, size, run.size)
+    if inner is None:
         raise unknown_tile(size, run.size)
     return _within(run.crop, inner)
 

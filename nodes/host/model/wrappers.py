@@ -14,7 +14,7 @@ from ....ip_models.attention.prompt import ActivePrompts, Call, CondChunk, Promp
 from ....ip_models.layer_address import LayerAddress
 from ..protocols import AttentionPatch, CondLists, GuiderExecutor, ModelOptions, TransformerOptions
 from .conditions import CondChunks, Conditions
-from .place import ModelCall, StepLatent, place
+from .place import Latents, StepLatent, place
 from .run_part import RunPart, run_part
 
 KEY = "ipadapter"
@@ -39,14 +39,14 @@ class _Run:
 
 @dataclass(frozen=True, eq=False)
 class _CallChunks:
-    """The conditionings of the present call, by their place and uuid, and what they are cut from."""
+    """The conditionings of a call by their place and uuid, and the latent they are about."""
 
     chunks: CondChunks
     step: StepLatent
 
 
 def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
-    """OUTER_SAMPLE wrapper: puts the conditionings and the sigmas of the run into its options.
+    """OUTER_SAMPLE wrapper: puts what the whole run needs into its options, and drops it afterwards.
 
     Windows are made anew from the noise schedule that is really used: the MODEL may have been given
     another one after the references were applied.
@@ -63,6 +63,10 @@ def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
         noise = args[0] if args else kwargs.get("noise")
         seed = args[7] if len(args) > 7 else kwargs.get("seed")
         options[_RUN] = _Run(Conditions(guider), levels, run_part(stack, noise, seed))
+        try:
+            return executor(*args, **kwargs)
+        finally:
+            stack.cleanup()
     return executor(*args, **kwargs)
 
 
@@ -142,15 +146,20 @@ def active_prompts(
         x: the latents, None where the model is called around the host's wrappers.
     """
     described, run = options.get(_CHUNKS), options.get(_RUN)
-    latent = described.step if isinstance(described, _CallChunks) else None
-    part = run.part if isinstance(run, _Run) else RunPart()
-    call = ModelCall(_chunks_of_call(options), batch, options, x, latent, part)
-    chunks, frames, total = place(call, stack)
+    latents = Latents(
+        x,
+        described.step if isinstance(described, _CallChunks) else None,
+        run.part if isinstance(run, _Run) else RunPart(),
+    )
+    chunks = _chunks_of_call(options)
+    pictures, tiles = _pictures(latents, batch, len(chunks))
+    frames, total = _frames(options, pictures, latents.run)
+    chunks = place(stack, chunks * tiles, frames, latents, options)
     sigma, step, steps = None, 0, 1
     if stack.needs_sigma and sigmas is not None:
         sigma = float(sigmas.max())
         step, steps = _step(sigma, options)
-    return stack.at(Call(chunks, frames, total, sigma, step, steps, part.first))
+    return stack.at(Call(chunks, frames, total, sigma, step, steps, latents.run.first))
 
 
 def patch_of_block(options: TransformerOptions, address: LayerAddress) -> AttentionPatch | None:
@@ -175,6 +184,37 @@ def _chunks_of_call(options: TransformerOptions) -> tuple[CondChunk, ...]:
         known.get((place, uuid)) or CondChunk(conditions.cond_or_uncond(uuid, place))
         for place, uuid in zip(places, ids, strict=True)
     )
+
+
+def _pictures(latents: Latents, rows: int, chunks: int) -> tuple[int, int]:
+    """Pictures of a chunk, and how often the chunks are repeated: once for each tile of a picture.
+
+    Packs that tile a latent pass all rows of one tile, then all rows of the next.
+    """
+    whole = 0 if latents.step is None else len(latents.step.latent) * chunks
+    if whole and rows % whole == 0:
+        return whole // chunks, max(1, rows // whole)
+    return rows // chunks, 1
+
+
+def _frames(options: TransformerOptions, count: int, run: RunPart) -> tuple[tuple[int, ...], int]:
+    """Places in the run of the pictures of a chunk, and how many the run has."""
+    window = options.get("context_window")
+    if window is not None and getattr(window, "dim", 0) == 0:
+        places = [int(place) for place in window.index_list]
+        anchor = getattr(window, "causal_anchor_index", None)
+        if anchor is not None and anchor >= 0:  # a frame before the window, dropped afterwards
+            places.insert(0, int(anchor))
+        if len(places) == count:
+            return tuple(places), int(window.total_frames)
+    # AnimateDiff-Evolved announces its windows in a table of its own.
+    motion = options.get("ad_params") or {}
+    places = motion.get("sub_idxs")
+    if places is not None and len(places) == count:
+        return tuple(int(place) for place in places), int(motion.get("full_length") or count)
+    if len(run.pictures) == count:  # tiles of several pictures, which one run samples together
+        return run.pictures, max(run.pictures) + 1
+    return tuple(range(count)), count
 
 
 def _step(sigma: float, options: TransformerOptions) -> tuple[int, int]:
