@@ -198,6 +198,12 @@ def _check_numbers(settings: Settings) -> None:
             "finite numbers are needed",
             "Enter 1.0 for each, and 0.0 as start_percent, to begin with",
         )
+    if settings.first_picture < 0:
+        raise BadInput(
+            f"first_picture is {settings.first_picture}",
+            "pictures of a batch are counted from 0",
+            "Enter 0, or the number of the first picture of the part",
+        )
     if not 0 <= start <= end <= 1:
         raise BadInput(
             f"start_percent is {start} and end_percent is {end}",

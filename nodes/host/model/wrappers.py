@@ -46,7 +46,7 @@ class _CallChunks:
 
 
 def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
-    """OUTER_SAMPLE wrapper: puts what the whole run needs into its options, and drops it afterwards.
+    """OUTER_SAMPLE wrapper: puts what the whole run needs into its options, drops it after.
 
     Windows are made anew from the noise schedule that is really used: the MODEL may have been given
     another one after the references were applied.
