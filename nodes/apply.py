@@ -7,9 +7,9 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..ip_models.attention.call import BatchMode
 from ..ip_models.attention.keyvalue import KvScaling
 from ..ip_models.attention.masks import MaskRule
-from ..ip_models.attention.prompt import BatchMode
 from ..ip_models.references.features import Features, Regions
 from ..ip_models.weights.gains import EVERYWHERE, Weights
 from .host.model import patches
@@ -21,6 +21,7 @@ from .sockets import (
     Adapter,
     Embeds,
     face_inputs,
+    part_inputs,
     scale_input,
     where_inputs,
     window_inputs,
@@ -65,6 +66,7 @@ class ApplyIPAdapter(io.ComfyNode):
                 *window_inputs(),
                 *where_inputs(),
                 *face_inputs(),
+                *part_inputs(),
             ],
             outputs=[io.Model.Output("model", tooltip="The MODEL that hears the references.")],
         )
@@ -85,6 +87,7 @@ class ApplyIPAdapter(io.ComfyNode):
         mask_rule: str = MaskRule.AREA.value,
         face_structure: float = 1.0,
         face_lora_strength: float = 1.0,
+        first_picture: int = 0,
     ) -> io.NodeOutput:
         settings = Settings(
             scale=scale,
@@ -97,6 +100,7 @@ class ApplyIPAdapter(io.ComfyNode):
             mask_rule=MaskRule(mask_rule),
             face_structure=face_structure,
             face_lora=face_lora_strength,
+            first_picture=first_picture,
         )
         return io.NodeOutput(apply(model, adapter, embeds, settings))
 
@@ -138,6 +142,7 @@ class BindToConditioning(io.ComfyNode):
                 ),
                 *where_inputs(),
                 *face_inputs(),
+                *part_inputs(),
             ],
             outputs=[
                 io.Model.Output("model", tooltip="For the sampler."),
@@ -165,6 +170,7 @@ class BindToConditioning(io.ComfyNode):
         mask_rule: str = MaskRule.AREA.value,
         face_structure: float = 1.0,
         face_lora_strength: float = 1.0,
+        first_picture: int = 0,
     ) -> io.NodeOutput:
         if negative is None:
             require_unused(cls.hidden.prompt, cls.hidden.unique_id, output=2)
@@ -180,6 +186,7 @@ class BindToConditioning(io.ComfyNode):
             mask_rule=MaskRule(mask_rule),
             face_structure=face_structure,
             face_lora=face_lora_strength,
+            first_picture=first_picture,
             binding=binding,
         )
         bound = apply(model, adapter, embeds, settings)

@@ -6,9 +6,9 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..ip_models.attention.call import BatchMode
 from ..ip_models.attention.keyvalue import KvScaling
 from ..ip_models.attention.masks import MaskRule
-from ..ip_models.attention.prompt import BatchMode
 from ..ip_models.errors import BadInput
 
 Adapter = io.Custom("IP_ADAPTER")
@@ -17,6 +17,7 @@ Weights = io.Custom("IPA_WEIGHTS")
 FaceModels = io.Custom("IPA_FACE_MODELS")
 
 CATEGORY = "ipadapter"
+MOST_PICTURES = 1_000_000  # of a batch or video
 
 # From 0.19 on the host sends what a node shows also when it need not run again, so that text and
 # pictures are there after the page was loaded anew.
@@ -121,6 +122,23 @@ def face_inputs() -> list[io.Input]:
             tooltip="Strength of the LoRA inside a FaceID file. 1 is what it was trained with, "
             "0 leaves it out, to load it as a file of its own.",
         ),
+    ]
+
+
+def part_inputs() -> list[io.Input]:
+    """Which part of a batch a run is, where that cannot be known by itself."""
+    return [
+        io.Int.Input(
+            "first_picture",
+            default=0,
+            min=0,
+            max=MOST_PICTURES,
+            optional=True,
+            force_input=True,  # few need it: no box for the others
+            tooltip="For one per picture over a part of a batch, as Latent From Batch gives it: "
+            "the number of its first picture, counted from 0. Not needed where the sampler adds "
+            "ComfyUI's own noise: by that the place of the part is known.",
+        )
     ]
 
 

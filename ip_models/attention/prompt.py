@@ -1,4 +1,4 @@
-"""Image prompts as a MODEL carries them: frozen, stacked, resolved once for each model call.
+"""Image prompts as a MODEL carries them, and as they are in one model call.
 
 Words used here and in nodes/host/model:
 
@@ -19,74 +19,19 @@ Words used here and in nodes/host/model:
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
-from functools import cached_property
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
 
 from ..weights.schedule import Ramp, SigmaWindow
 from .attend import Cover, Join, LayerEntry, add_scaled
+from .call import PICK, BatchMode, Call
 from .keyvalue import NO_REFERENCE, KeyValues, Row
 from .masks import Crop, RegionMask
 from .shared import Shared
-
-
-class BatchMode(str, Enum):
-    """Which reference, and which mask, each picture of a batch or frame of a video gets."""
-
-    ALL = "all references in every picture"
-    REPEAT_LAST = "one per picture, last repeats"
-    LOOP = "one per picture, loop"
-    SPREAD = "one per picture, spread"
-
-
-_PICK: dict[BatchMode, Callable[[int, int, int], int]] = {
-    BatchMode.ALL: lambda place, total, count: min(place, count - 1),
-    BatchMode.REPEAT_LAST: lambda place, total, count: min(place, count - 1),
-    BatchMode.LOOP: lambda place, total, count: place % count,
-    BatchMode.SPREAD: lambda place, total, count: min(place * count // total, count - 1),
-}
-
-
-@dataclass(frozen=True)
-class CondChunk:
-    """One conditioning's share of a batch.
-
-    Attributes:
-        cond_or_uncond: `COND` or `UNCOND`; the host's list of that name holds places in the list of
-            conditionings instead, which some guiders order in another way.
-        crop: the part of the picture it is about, None for all of it.
-        bindings: the references that were bound to it.
-    """
-
-    cond_or_uncond: int
-    crop: Crop | None = None
-    bindings: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of the model.
-
-    Attributes:
-        chunks: in the order of the batch.
-        frames: place in the whole run of each picture of a chunk.
-        total: number of pictures in the whole run.
-        sigma: noise level, None if it was not read.
-        step, steps: place in the sampler's schedule and its length.
-    """
-
-    chunks: tuple[CondChunk, ...]
-    frames: tuple[int, ...] = (0,)
-    total: int = 1
-    sigma: float | None = None
-    step: int = 0
-    steps: int = 1
 
 
 class KeySource(Protocol):
@@ -141,6 +86,7 @@ class ImagePrompt(Shared):
         frames: factors over the pictures of a batch.
         batch: which picture gets which reference and mask.
         binding: mark of the conditionings it is for; None for all.
+        first: place of the run's first picture in its batch, 0 to go by what the call says.
         join: how the image attention of a layer joins that to the text.
     """
 
@@ -152,7 +98,19 @@ class ImagePrompt(Shared):
     frames: tuple[Ramp, ...] = ()
     batch: BatchMode = BatchMode.ALL
     binding: str | None = None
+    first: int = 0
     join: Join = add_scaled
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether it depends on which pictures of the batch a call is for."""
+        several = self.keys.references > 1 or (self.mask is not None and self.mask.count > 1)
+        return several or bool(self.frames)
+
+    @property
+    def needs_total(self) -> bool:
+        """Whether it depends on how many pictures the whole batch has."""
+        return bool(self.frames) or (self.batch is BatchMode.SPREAD and self.needs_pictures)
 
     @property
     def needs_sigma(self) -> bool:
@@ -178,7 +136,7 @@ class ImagePrompt(Shared):
         count = self.keys.references
         factors = [
             step_factor * math.prod(ramp.at(frame, call.total) for ramp in self.frames)
-            for frame in call.frames
+            for frame in self._places(call)
         ]
         pictures = list(zip(self._pick(call, count), factors, strict=True))
         if len(set(pictures)) == 1:
@@ -192,8 +150,12 @@ class ImagePrompt(Shared):
         )
 
     def _pick(self, call: Call, count: int) -> tuple[int, ...]:
-        pick = _PICK[self.batch]
-        return tuple(pick(frame, call.total, count) for frame in call.frames)
+        pick = PICK[self.batch]
+        return tuple(pick(frame, call.total, count) for frame in self._places(call))
+
+    def _places(self, call: Call) -> tuple[int, ...]:
+        """The place of each picture of a chunk in the whole batch."""
+        return tuple((self.first or call.first) + frame for frame in call.frames)
 
     def allow(self, most_bytes: int) -> None:
         """What may be held on a device while a run goes on."""
@@ -259,135 +221,3 @@ class ResolvedPrompt:
 
     def _one_weight(self, used: set[float]) -> float:
         return used.copy().pop() if self.keys.slope is None and len(used) == 1 else 1.0
-
-
-_Where = tuple[torch.device, torch.dtype]
-
-
-def _no_tables() -> dict[_Where, dict[Hashable, list[LayerEntry]]]:
-    return {}
-
-
-@dataclass(frozen=True, eq=False)
-class ActivePrompts(Shared):
-    """The image prompts of one model call, resolved once before its first layer.
-
-    Attributes:
-        places: the host's `cond_or_uncond` as it was at the beginning of the call.
-        tables: what each layer adds, by slot, for each device and type of its query.
-    """
-
-    prompts: tuple[ResolvedPrompt, ...]
-    call: Call
-    places: list[int] | None = None
-    tables: dict[_Where, dict[Hashable, list[LayerEntry]]] = field(default_factory=_no_tables)
-
-    @cached_property
-    def batch(self) -> int:
-        """Rows of the call, all chunks together."""
-        return len(self.call.chunks) * len(self.call.frames)
-
-    @cached_property
-    def masked(self) -> bool:
-        """Whether layers have to know the grid of their queries."""
-        return any(one.prompt.mask is not None for one in self.prompts)
-
-    @cached_property
-    def uniform(self) -> bool:
-        """Whether every row attends to the same image tokens, whatever it is."""
-        alike = all(len(set(one.rows)) == 1 and len(set(one.planes)) == 1 for one in self.prompts)
-        return alike and len(set(self.call.chunks)) == 1
-
-    def with_chunks(self, chunks: tuple[CondChunk, ...]) -> ActivePrompts:
-        """The same for a layer whose batch is made of other chunks; made once for all layers."""
-        known = self._of_chunks.get(chunks)
-        if known is None:
-            call = dataclasses.replace(self.call, chunks=chunks)
-            resolved = (one.prompt.at(call) for one in self.prompts)
-            known = ActivePrompts(tuple(filter(None, resolved)), call)
-            self._of_chunks[chunks] = known
-        return known
-
-    @cached_property
-    def _of_chunks(self) -> dict[tuple[CondChunk, ...], ActivePrompts]:
-        return {}
-
-    def table(
-        self, device: torch.device, dtype: torch.dtype
-    ) -> Mapping[Hashable, list[LayerEntry]]:
-        """What each layer adds, by slot, on the device and in the type of its query."""
-        known = self.tables.get((device, dtype))
-        if known is None:
-            known = self.tables[device, dtype] = {}
-            for prompt in self.prompts:
-                for slot, entry in prompt.entries(device, dtype):
-                    known.setdefault(slot, []).append(entry)
-        return known
-
-
-@dataclass(frozen=True, eq=False)
-class PromptStack(Shared):
-    """All image prompts of a MODEL, in the order in which they were applied."""
-
-    prompts: tuple[ImagePrompt, ...] = ()
-
-    def add(self, *prompts: ImagePrompt) -> PromptStack:
-        """A new stack with more prompts."""
-        return PromptStack((*self.prompts, *prompts))
-
-    @property
-    def needs_sigma(self) -> bool:
-        """Whether any of them depends on the noise level."""
-        return any(prompt.needs_sigma for prompt in self.prompts)
-
-    @cached_property
-    def slots(self) -> tuple[Hashable, ...]:
-        """The layers that hear any of them."""
-        return tuple(dict.fromkeys(slot for prompt in self.prompts for slot in prompt.layers))
-
-    @cached_property
-    def bindings(self) -> frozenset[str]:
-        """The marks of those that are for some conditionings only."""
-        return frozenset(one.binding for one in self.prompts if one.binding is not None)
-
-    def under(self, to_sigma: Callable[[float], float]) -> PromptStack:
-        """The same with windows for another noise schedule."""
-        return PromptStack(
-            tuple(
-                prompt
-                if prompt.window is None
-                else dataclasses.replace(prompt, window=prompt.window.under(to_sigma))
-                for prompt in self.prompts
-            )
-        )
-
-    def at(
-        self,
-        call: Call,
-        places: list[int] | None = None,
-        previous: ActivePrompts | None = None,
-    ) -> ActivePrompts:
-        """What is active in one call, whose noise level may be None unless `needs_sigma`.
-
-        Args:
-            places: see `ActivePrompts`.
-            previous: of the call before, whose tables serve again where nothing has changed.
-        """
-        resolved = tuple(filter(None, (prompt.at(call) for prompt in self.prompts)))
-        if previous is not None and previous.prompts == resolved:
-            return ActivePrompts(resolved, call, places, previous.tables)
-        return ActivePrompts(resolved, call, places)
-
-    def models(self) -> list[object]:
-        """Models that the host has to load beside the MODEL."""
-        return [model for prompt in self.prompts for model in prompt.keys.models()]
-
-    def allow(self, most_bytes: int) -> None:
-        """What all of them together may hold on a device while a run goes on."""
-        for prompt in self.prompts:
-            prompt.allow(most_bytes // len(self.prompts))
-
-    def cleanup(self) -> None:
-        """Called by the host after each sampling run."""
-        for prompt in self.prompts:
-            prompt.release()

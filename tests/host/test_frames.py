@@ -12,8 +12,9 @@ import pytest
 import torch
 from kit.models import tiny
 from kit.models.tiny import Twins
+from pack.ip_models.attention.call import BatchMode
 from pack.ip_models.attention.keyvalue import KeyValues
-from pack.ip_models.attention.prompt import BatchMode
+from pack.ip_models.attention.stack import PromptStack
 from pack.ip_models.references.features import ImageFeatures, Region, Regions
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Curve, Ramp
@@ -156,7 +157,7 @@ def test_steps_are_counted_for_samplers_that_call_the_model_twice(
     seen: list[tuple[int, int]] = []
     weights = Weights(steps=(Ramp(0.1, 1.0),))
     model = apply(twin().model, adapter, FEATURES, Settings(weights=weights))
-    original = patches.PromptStack.at
+    original = PromptStack.at
 
     def watched(self: Any, call: Any, *rest: Any) -> Any:
         seen.append((call.step, call.steps))
@@ -164,7 +165,7 @@ def test_steps_are_counted_for_samplers_that_call_the_model_twice(
 
     start = noise()[:1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patches.PromptStack, "at", watched)
+        patch.setattr(PromptStack, "at", watched)
         comfy.sample.sample(
             model,
             start,

@@ -15,15 +15,16 @@ import torch
 from kit.models import tiny
 from kit.models.tiny import Twins
 from pack.ip_models.attention.keyvalue import COND, UNCOND
-from pack.ip_models.attention.prompt import ActivePrompts
+from pack.ip_models.attention.stack import ActivePrompts
 from pack.ip_models.references.combine import Combine, combine
 from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Ramp
-from pack.nodes.host.model import calls, layer_patch, patches, wrappers
+from pack.nodes.host.model import layer_patch, patches, wrappers
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones.layers import attention_layers
+from pack.nodes.host.model.call import calls
 from torch import Tensor
 
 ROUNDING, EFFECT = 1e-5, 0.01

@@ -17,8 +17,8 @@ from kit.models import tiny
 from kit.models.tiny import Twins
 from kit.server.live_nodes import tiny_flux
 from pack.ip_models.attention.attend import Cover
+from pack.ip_models.attention.call import BatchMode
 from pack.ip_models.attention.masks import MaskRule
-from pack.ip_models.attention.prompt import BatchMode
 from pack.ip_models.errors import BadInput, WrongBase
 from pack.ip_models.layer_address import LayerAddress
 from pack.nodes.host.model.apply import Settings, apply

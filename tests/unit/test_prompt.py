@@ -7,16 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from pack.ip_models.attention.call import BatchMode, Call, CondChunk
 from pack.ip_models.attention.keyvalue import COND, NO_REFERENCE, UNCOND, KeyValues, Row
 from pack.ip_models.attention.masks import Crop, RegionMask
-from pack.ip_models.attention.prompt import (
-    BatchMode,
-    Call,
-    CondChunk,
-    ImagePrompt,
-    LayerPlace,
-    PromptStack,
-)
+from pack.ip_models.attention.prompt import ImagePrompt, LayerPlace
+from pack.ip_models.attention.stack import PromptStack
 from pack.ip_models.layer_address import LayerAddress
 from pack.ip_models.weights.schedule import Ramp, SigmaWindow
 

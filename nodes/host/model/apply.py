@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ....ip_models.adapter.projections import Structure
 from ....ip_models.adapter.spec import Family
+from ....ip_models.attention.call import BatchMode
 from ....ip_models.attention.keyvalue import KeyValues, KvScaling
 from ....ip_models.attention.masks import MaskRule, RegionMask
-from ....ip_models.attention.prompt import BatchMode, ImagePrompt, LayerPlace
+from ....ip_models.attention.prompt import ImagePrompt, LayerPlace
 from ....ip_models.errors import BadInput, WrongEncoder
 from ....ip_models.inputs import require
 from ....ip_models.layer_address import LayerAddress
@@ -47,6 +48,7 @@ class Settings:
         binding: mark of the conditionings the references are for, None for all.
         face_structure: for FaceID plus v2, how much the face's looks count beside its identity.
         face_lora: strength of the LoRA inside a FaceID file, for the whole run and all prompts.
+        first_picture: place in its batch of the first picture of a run over a part of it.
     """
 
     scale: float = 1.0
@@ -60,6 +62,7 @@ class Settings:
     binding: str | None = None
     face_structure: float = 1.0
     face_lora: float = 1.0
+    first_picture: int = 0
 
 
 def apply(
@@ -143,6 +146,7 @@ def _prompt(
         frames=settings.weights.frames,
         batch=settings.batch,
         binding=settings.binding,
+        first=settings.first_picture,
     )
 
 
@@ -206,6 +210,12 @@ def _check_numbers(settings: Settings) -> None:
             f"{settings.face_structure} and face_lora_strength {settings.face_lora}",
             "finite numbers are needed",
             "Enter 1.0 for each, and 0.0 as start_percent, to begin with",
+        )
+    if settings.first_picture < 0:
+        raise BadInput(
+            f"first_picture is {settings.first_picture}",
+            "pictures of a batch are counted from 0",
+            "Enter 0, or the number of the first picture of the part",
         )
     if not 0 <= start <= end <= 1:
         raise BadInput(

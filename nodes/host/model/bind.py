@@ -12,7 +12,7 @@ from ....ip_models.inputs import require
 from ....ip_models.references.digest import digest, tensors_of
 from ....ip_models.references.features import Features, Regions
 from ..protocols import Conditioning, NodesById
-from .conditions import BINDINGS
+from .call.conditions import BINDINGS
 
 
 def binding_of(node_id: object, adapter_name: str, embeds: Features | Regions) -> str:

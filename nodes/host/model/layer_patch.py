@@ -15,9 +15,9 @@ from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
 from torch import Tensor
 
 from ....ip_models.attention.attend import add_image_attention
-from ....ip_models.attention.prompt import PromptStack
+from ....ip_models.attention.stack import PromptStack
 from ..protocols import AttentionPatch, TransformerOptions
-from . import calls, rows
+from .call import calls, rows
 
 SLOTS = "ipadapter_slots"
 # Kernels that do not know `low_precision_attention`, as of 0.33.
@@ -123,7 +123,7 @@ class LayerPatch:
         return self if below is self.below else dataclasses.replace(self, below=below)
 
     def models(self) -> list[object]:
-        """Side models of the patch below; ours are those of the stack."""
+        """Side models of the patch below; ours are known to the MODEL."""
         models = getattr(self.below, "models", None)
         return [] if models is None else models()
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import comfy.patcher_extension
 
-from ....ip_models.attention.prompt import ImagePrompt, PromptStack
+from ....ip_models.attention.prompt import ImagePrompt
+from ....ip_models.attention.stack import PromptStack
 from ..protocols import AttentionPatch, Model
-from . import calls, wrappers
+from . import wrappers
+from .call import calls
 from .layer_patch import LayerPatch, Slot
 from .lora import remove_lora
 
@@ -29,9 +31,12 @@ def _copy_patches(original: Model, clone: Model) -> None:
 def install(model: Model, *prompts: ImagePrompt) -> Model:
     """A new MODEL with more image prompts."""
     patched = model.clone()
-    _set_stack(patched, prompts_of(model).add(*prompts))
+    stack = prompts_of(model).add(*prompts)
+    patched.model_options["transformer_options"][calls.KEY] = stack
+    if stack.models():
+        patched.set_additional_models(calls.KEY, stack.models())
     slots = _slots(patched)
-    for slot in prompts_of(patched).slots:
+    for slot in stack.slots:
         below = slots.get(slot, slots.get(slot[:2]))
         if not isinstance(below, LayerPatch):
             patched.set_model_attn2_replace(LayerPatch(tuple(slot), below), *slot)
@@ -49,7 +54,7 @@ def remove(model: Model) -> Model:
     remove_lora(cleared)
     options = cleared.model_options["transformer_options"]
     options.pop(calls.KEY, None)
-    options.get("patches", {}).pop(calls.KEY, None)
+    cleared.remove_additional_models(calls.KEY)
     for kind in _WRAPPERS:
         options.get("wrappers", {}).get(kind, {}).pop(calls.KEY, None)
     slots = _slots(cleared)
@@ -69,13 +74,6 @@ def remove(model: Model) -> Model:
 def prompts_of(model: Model) -> PromptStack:
     """The image prompts a MODEL carries."""
     return model.model_options["transformer_options"].get(calls.KEY) or PromptStack()
-
-
-def _set_stack(model: Model, stack: PromptStack) -> None:
-    options = model.model_options["transformer_options"]
-    options[calls.KEY] = stack
-    # Here the host looks for objects to clean up after sampling.
-    options.setdefault("patches", {})[calls.KEY] = [stack]
 
 
 def _slots(model: Model) -> dict[Slot, AttentionPatch]:

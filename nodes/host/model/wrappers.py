@@ -10,10 +10,12 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
-from ....ip_models.attention.prompt import PromptStack
+from ....ip_models.attention.stack import PromptStack
 from ..protocols import CondLists, GuiderExecutor, ModelOptions, TransformerOptions
-from .calls import KEY, RUN, STEP, Run, Step, active_prompts
-from .conditions import Conditions
+from .call.calls import KEY, RUN, STEP, Run, Step, active_prompts
+from .call.conditions import Conditions
+from .call.place import StepLatent
+from .call.run_part import run_part
 from .layer_patch import with_slots
 
 _SHARE = 4  # of the memory that is free when a run begins, this part may hold keys and values
@@ -21,7 +23,7 @@ _LEAST_BYTES = 64 * 2**20
 
 
 def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
-    """OUTER_SAMPLE wrapper: puts the conditionings and the sigmas of the run into its options.
+    """OUTER_SAMPLE wrapper: puts what the whole run needs into its options, drops it after.
 
     Windows are made anew from the noise schedule that is really used: the MODEL may have been given
     another one after the references were applied.
@@ -37,7 +39,13 @@ def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
         levels = tuple(sigmas.tolist()) if stack.needs_sigma and sigmas is not None else ()
         conditions = Conditions(guider)
         conditions.warn_of_lost(stack.bindings)
-        options[RUN] = Run(conditions, levels)
+        noise = args[0] if args else kwargs.get("noise")
+        seed = args[7] if len(args) > 7 else kwargs.get("seed")
+        options[RUN] = Run(conditions, levels, run_part(stack, noise, seed))
+        try:
+            return executor(*args, **kwargs)
+        finally:
+            stack.cleanup()
     return executor(*args, **kwargs)
 
 
@@ -61,7 +69,7 @@ def describe(
         run = options.get(RUN)
         conditions = run.conditions if isinstance(run, Run) else Conditions(None)
         options = with_slots(options, stack)
-        options[STEP] = Step(conditions.chunks(conds, tuple(x.shape[2:])), len(x))
+        options[STEP] = Step(conditions.chunks(conds, tuple(x.shape[2:])), StepLatent(x))
         model_options = {**model_options, "transformer_options": options}
     return executor(model, conds, x, timestep, model_options)
 
@@ -85,7 +93,7 @@ def resolve(
     if isinstance(stack, PromptStack):
         _measure(options, stack, x.device)
         options = with_slots(options, stack)
-        options[KEY] = active_prompts(stack, options, t, len(x))
+        options[KEY] = active_prompts(stack, options, t, len(x), x)
         with _separate_graphs():
             return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)

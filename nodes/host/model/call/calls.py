@@ -7,11 +7,14 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ....ip_models.attention.prompt import ActivePrompts, Call, CondChunk, PromptStack
-from ....ip_models.attention.shared import Shared
-from ....ip_models.errors import WrongBatch
-from ..protocols import TransformerOptions
+from .....ip_models.attention.call import Call, CondChunk
+from .....ip_models.attention.shared import Shared
+from .....ip_models.attention.stack import ActivePrompts, PromptStack
+from .....ip_models.errors import WrongBatch
+from ...protocols import TransformerOptions
 from .conditions import CondChunks, Conditions
+from .place import Latents, StepLatent, place
+from .run_part import RunPart
 
 KEY = "ipadapter"
 RUN = "ipadapter_run"
@@ -32,6 +35,7 @@ class Run(Shared):
 
     Attributes:
         sigmas: the sampler's schedule.
+        part: what the run is a part of.
         measured: whether it is known what may be held on the device.
         last: the image prompts of the last call.
         recent: those of the last call that was read by a layer, and what they were read from.
@@ -39,6 +43,7 @@ class Run(Shared):
 
     conditions: Conditions
     sigmas: tuple[float, ...]
+    part: RunPart
     measured: bool = False
     last: ActivePrompts | None = None
     recent: tuple[_ReadFrom, ActivePrompts] | None = None
@@ -50,35 +55,47 @@ class Step(Shared):
 
     Attributes:
         chunks: its conditionings, by their place and uuid.
-        pictures: of its latent.
+        latent: what they are about.
     """
 
     chunks: CondChunks
-    pictures: int
+    latent: StepLatent
 
 
 def active_prompts(
-    stack: PromptStack, options: TransformerOptions, sigmas: Tensor | None, rows: int
+    stack: PromptStack,
+    options: TransformerOptions,
+    sigmas: Tensor | None,
+    rows: int,
+    x: Tensor | None = None,
 ) -> ActivePrompts:
     """The image prompts of a model call; reads the noise level only if one depends on it.
 
     Args:
         options: the host's transformer options.
-        rows: of the latent that is passed to the model, all conditionings together.
+        rows: of the latents that are passed to the model, all conditionings and tiles together.
+        x: these latents, None where the model is called around the host's wrappers.
 
     Raises:
+        UnknownPlace: the image prompts depend on the place of a tile that cannot be known.
         WrongBatch: the rows are not as many for each conditioning.
     """
+    now, run = options.get(STEP), options.get(RUN)
+    latents = Latents(
+        x,
+        now.latent if isinstance(now, Step) else None,
+        run.part if isinstance(run, Run) else RunPart(),
+    )
     chunks = _chunks_of_call(options)
     pictures, tiles = _pictures(options, rows, len(chunks))
-    frames, total = _frames(options, pictures)
+    frames, total = _frames(options, pictures, latents.run)
+    chunks = place(stack, chunks * tiles, frames, latents, options)
     sigma, step, steps = None, 0, 1
     if stack.needs_sigma and sigmas is not None:
         sigma = float(sigmas.max())
         step, steps = _step(sigma, options)
     places = list(options["cond_or_uncond"]) if "cond_or_uncond" in options else None
-    call = Call(chunks * tiles, frames, total, sigma, step, steps)
-    run = options.get(RUN)
+    call = Call(chunks, frames, total, sigma, step, steps, latents.run.first)
     if not isinstance(run, Run):
         return stack.at(call, places)
     run.last = stack.at(call, places, run.last)
@@ -149,14 +166,14 @@ def _pictures(options: TransformerOptions, rows: int, chunks: int) -> tuple[int,
 def _known_pictures(options: TransformerOptions) -> list[int]:
     """How many pictures a chunk has, from those who know it."""
     now, sigmas = options.get(STEP), options.get("sigmas")
-    known = [now.pictures] if isinstance(now, Step) else []
+    known = [len(now.latent.latent)] if isinstance(now, Step) else []
     # The host has one noise level for each picture; others may have one for all.
     if isinstance(sigmas, Tensor) and sigmas.ndim and (known or len(sigmas) > 1):
         known.append(len(sigmas))
     return [pictures for pictures in known if pictures]
 
 
-def _frames(options: TransformerOptions, count: int) -> tuple[tuple[int, ...], int]:
+def _frames(options: TransformerOptions, count: int, run: RunPart) -> tuple[tuple[int, ...], int]:
     """Places in the run of the pictures of a chunk, and how many the run has."""
     window = options.get("context_window")
     if window is not None and getattr(window, "dim", 0) == 0:
@@ -171,6 +188,8 @@ def _frames(options: TransformerOptions, count: int) -> tuple[tuple[int, ...], i
     places = motion.get("sub_idxs")
     if places is not None and len(places) == count:
         return tuple(int(place) for place in places), int(motion.get("full_length") or count)
+    if len(run.pictures) == count:  # tiles of several pictures, which one run samples together
+        return run.pictures, max(run.pictures) + 1
     return tuple(range(count)), count
 
 

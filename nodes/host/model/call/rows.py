@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....ip_models.attention.keyvalue import COND, UNCOND
-from ....ip_models.attention.prompt import ActivePrompts, CondChunk
-from ....ip_models.errors import WrongBatch
-from ..protocols import TransformerOptions
+from .....ip_models.attention.call import CondChunk
+from .....ip_models.attention.keyvalue import COND, UNCOND
+from .....ip_models.attention.stack import ActivePrompts
+from .....ip_models.errors import WrongBatch
+from ...protocols import TransformerOptions
 
 _LIST, _LISTS = "cond_or_uncond", "couple"
 _ADVICE = "Take out the node that changes the batch of this layer, or the references"

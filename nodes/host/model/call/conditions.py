@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ....ip_models.attention.keyvalue import COND, UNCOND
-from ....ip_models.attention.masks import Crop
-from ....ip_models.attention.prompt import CondChunk
-from ..protocols import Condition, CondLists, Guider
+from .....ip_models.attention.call import CondChunk
+from .....ip_models.attention.keyvalue import COND, UNCOND
+from .....ip_models.attention.masks import Crop
+from ...protocols import Condition, CondLists, Guider
 
 log = logging.getLogger("ipadapter")
 
