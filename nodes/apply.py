@@ -20,6 +20,7 @@ from .sockets import (
     CATEGORY,
     Adapter,
     Embeds,
+    Node,
     face_inputs,
     scale_input,
     where_inputs,
@@ -27,7 +28,7 @@ from .sockets import (
 )
 
 
-class ApplyIPAdapter(io.ComfyNode):
+class ApplyIPAdapter(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -101,7 +102,7 @@ class ApplyIPAdapter(io.ComfyNode):
         return io.NodeOutput(apply(model, adapter, embeds, settings))
 
 
-class BindToConditioning(io.ComfyNode):
+class BindToConditioning(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -187,7 +188,7 @@ class BindToConditioning(io.ComfyNode):
         return io.NodeOutput(bound, mark(conditioning, binding), other)
 
 
-class RemoveIPAdapter(io.ComfyNode):
+class RemoveIPAdapter(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
