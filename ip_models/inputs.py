@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from numbers import Integral, Real
 from types import UnionType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,9 +23,10 @@ def within(name: str, value: object, low: float, high: float) -> float:
     Raises:
         BadInput: it is not; neither is one that is not finite.
     """
-    # As they are: an int may be larger than any float.
-    if isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high:
-        return float(value)
+    number: Any = math.nan if isinstance(value, bool) or not isinstance(value, Real) else value
+    # As it is: an int may be larger than any float.
+    if low <= number <= high:
+        return float(number)
     raise BadInput(
         f"{name} is {shown(value)}",
         f"a number from {low:g} to {high:g} is needed",
@@ -96,7 +97,7 @@ def chosen(name: str, value: object, kind: type[Choice]) -> Choice:
 
 _MOST = 1e6
 _LONGEST = 1_000_000  # characters, for 50,000 frames with all digits
-_SHOWN = 60
+_SHOWN, _SHOWN_OF_A_VALUE, _SHOWN_OF_A_NAME = 60, 40, 200
 
 
 def parse_numbers(text: str, name: str) -> list[float]:
@@ -173,10 +174,16 @@ def beyond(name: str, low: float, high: float, what: str) -> BadInput | None:
     )
 
 
-def shown(value: object, most: int = 40) -> str:
+def shown(value: object) -> str:
     """The beginning of a value as a sentence shows it, in one line."""
     words = value if isinstance(value, str) else " ".join(str(value).split())
-    return repr(words[:most])
+    return repr(words[:_SHOWN_OF_A_VALUE])
+
+
+def one_line(name: object) -> str:
+    """What somebody sent as the name of a file, in one line and not without end."""
+    words = repr(name)
+    return (words if isinstance(name, str) else " ".join(words.split()))[:_SHOWN_OF_A_NAME]
 
 
 def sides(shape: Iterable[int]) -> str:

@@ -251,9 +251,9 @@ def _mask(name: str, value: Any) -> None:
 
 _SOCKETS: dict[str, Callable[[str, Any], object]] = {
     "MODEL": require_model,
-    "CLIP_VISION": require_encoder,
+    "CLIP_VISION": lambda _, value: require_encoder(value),
     "CONDITIONING": require_conditioning,
-    "LATENT": require_latent,
+    "LATENT": lambda _, value: require_latent(value),
     "IMAGE": _image,
     "MASK": _mask,
     Adapter.io_type: lambda name, value: require(name, value, LoadedAdapter, "Load IP-Adapter"),

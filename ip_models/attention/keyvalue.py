@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
@@ -71,17 +72,27 @@ class KeyValues:
         """Number of references that can be attended to one by one; 1 if they are joined."""
         return len(self.packed) // 2
 
-    def apart(self, references: int) -> KeyValues:
-        """Joined references one by one, each in a row of its own."""
-        layers = [
-            (self._split(key, references), self._split(value, references))
-            for key, value in (self._layer(self.packed, i) for i in range(len(self.widths)))
-        ]
-        return KeyValues.pack(layers)
+    def apart(self, pictures: Sequence[int]) -> KeyValues:
+        """Joined references picture by picture, each in a row of its own.
 
-    @staticmethod
-    def _split(rows: Tensor, references: int) -> Tensor:
-        return rows.unflatten(1, (references, -1)).flatten(0, 1)
+        All rows are of one length. Where a picture has fewer references than another, as without
+        tiles beside one with them, all of its tokens are repeated: each then has half the weight
+        twice, which leaves the attention as it was.
+
+        Args:
+            pictures: for each reference the number of its picture, from 0.
+        """
+        groups: dict[int, list[int]] = {}
+        for reference, picture in enumerate(pictures):
+            groups.setdefault(picture, []).append(reference)
+        length = math.lcm(*map(len, groups.values()))
+        order = [groups[i] * (length // len(groups[i])) for i in sorted(groups)]
+
+        def split(rows: Tensor) -> Tensor:
+            return rows.unflatten(1, (len(pictures), -1))[:, order].flatten(2, 3).flatten(0, 1)
+
+        layers = (self._layer(self.packed, i) for i in range(len(self.widths)))
+        return KeyValues.pack([(split(key), split(value)) for key, value in layers])
 
     def weighted(
         self, gains: Sequence[Gain], scaling: KvScaling = KvScaling.V_ONLY, changing: bool = False

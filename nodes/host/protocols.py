@@ -105,7 +105,7 @@ def require_model(name: str, value: Any) -> None:
     raise no_link(name, value, "Load Checkpoint")
 
 
-def require_encoder(name: str, value: object) -> None:
+def require_encoder(value: object) -> None:
     """Refuse what is no CLIP_VISION, by what is used of one.
 
     Raises:
@@ -114,7 +114,7 @@ def require_encoder(name: str, value: object) -> None:
     needed = ("encode_image", "image_size", "image_mean")
     if not all(hasattr(value, part) for part in needed):
         raise BadInput(
-            f"{name} is a {type(value).__name__}",
+            f"clip_vision is a {type(value).__name__}",
             "an image encoder of ComfyUI is needed",
             "Connect Load CLIP Vision",
         )
@@ -137,19 +137,19 @@ def require_conditioning(name: str, value: object) -> None:
             )
 
 
-def require_latent(name: str, value: object) -> None:
+def require_latent(value: object) -> None:
     """Refuse what is no LATENT of pictures.
 
     Raises:
         BadInput: it is none.
     """
-    require(name, value, dict, "a node with a LATENT")
+    require("latent", value, dict, "a node with a LATENT")
     samples = cast("dict[str, Any]", value).get("samples")
     if isinstance(samples, Tensor) and samples.ndim in (4, 5) and samples.numel():
         return
     held = f"samples of shape {tuple(samples.shape)}" if isinstance(samples, Tensor) else "none"
     raise BadInput(
-        f"{name} holds {held}",
+        f"latent holds {held}",
         "samples of shape (batch, channels, height, width) are needed",
         "Connect Empty Latent Image or VAE Encode, or nothing",
     )

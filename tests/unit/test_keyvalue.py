@@ -134,7 +134,7 @@ def test_joined_references_come_apart() -> None:
     joined = [tuple(half.unflatten(0, (2, 3)).flatten(1, 2) for half in pair) for pair in single]
     packed = KeyValues.pack([(key, value) for key, value in joined])
     assert packed.references == 1 and packed.tokens == 3 * TOKENS
-    apart = packed.apart(3)
+    apart = packed.apart(range(3))
     assert apart.references == 3 and apart.tokens == TOKENS
     rows = tuple(Row(i) for i in range(6))
     for position, (key, value) in enumerate(single):

@@ -101,7 +101,14 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
         negative_penultimate=empty,
         source=name_encoder(width, hidden.shape[-1]),
         encoder=fingerprint(clip_vision),
+        picture_of=_pictures(len(images), len(hidden)),
     )
+
+
+def _pictures(images: int, references: int) -> tuple[int, ...]:
+    """All pictures, and again for their tiles; nothing without tiles of their own."""
+    again = references // images
+    return tuple(range(images)) * again if again > 1 else ()
 
 
 def options_of(reference: Reference) -> tuple[EncodeOptions, int]:
@@ -121,7 +128,7 @@ def checked(clip_vision: Any, reference: Reference) -> tuple[Tensor, Tensor | No
     Raises:
         BadInput: the images, the mask or the encoder cannot be used.
     """
-    require_encoder("clip_vision", clip_vision)
+    require_encoder(clip_vision)
     images, negative = reference.images, reference.negative
     require("image", images, Tensor, "an IMAGE")
     require_images(images, "image")

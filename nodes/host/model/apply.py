@@ -164,7 +164,7 @@ def _weighted(
     key_values: KeyValues, features: Features, gains: list[Gain], settings: Settings
 ) -> KeyValues:
     if settings.batch is not BatchMode.ALL:
-        key_values = key_values.apart(features.count)
+        key_values = key_values.apart(features.pictures)
     changing = bool(settings.weights.steps or settings.weights.frames)
     return key_values.weighted(gains, settings.scaling, changing)
 

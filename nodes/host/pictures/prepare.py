@@ -133,7 +133,7 @@ def _preparation(options: PrepareOptions, clip_vision: Any) -> Preparation:
     whole("size", options.size, 0, MOST_SIZE)
     mean, size = CLIP_MEAN, _SIZE
     if clip_vision is not None:
-        require_encoder("clip_vision", clip_vision)
+        require_encoder(clip_vision)
         mean, size = tuple(clip_vision.image_mean), int(clip_vision.image_size)
     plain = options.ground is Ground.COLOUR
     colour = parse_colour(options.colour, "pad_colour") if plain else mean
