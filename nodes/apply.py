@@ -20,6 +20,7 @@ from .sockets import (
     CATEGORY,
     Adapter,
     Embeds,
+    Node,
     face_inputs,
     part_inputs,
     scale_input,
@@ -28,7 +29,7 @@ from .sockets import (
 )
 
 
-class ApplyIPAdapter(io.ComfyNode):
+class ApplyIPAdapter(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -105,7 +106,7 @@ class ApplyIPAdapter(io.ComfyNode):
         return io.NodeOutput(apply(model, adapter, embeds, settings))
 
 
-class BindToConditioning(io.ComfyNode):
+class BindToConditioning(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -194,7 +195,7 @@ class BindToConditioning(io.ComfyNode):
         return io.NodeOutput(bound, mark(conditioning, binding), other)
 
 
-class RemoveIPAdapter(io.ComfyNode):
+class RemoveIPAdapter(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

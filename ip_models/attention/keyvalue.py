@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import Enum
 from threading import Lock
@@ -119,17 +120,29 @@ class KeyValues(Shared):
         split = [half.view(len(buffer), tokens, -1) for half in halves]
         return list(zip(split[::2], split[1::2], strict=True))
 
-    def apart(self, references: int) -> KeyValues:
-        """Joined references one by one, each in a row of its own."""
+    def apart(self, pictures: Sequence[int]) -> KeyValues:
+        """Joined references picture by picture, each in a row of its own.
 
-        def split(pairs: list[Pair]) -> list[Pair]:
-            return [
-                (_rows_of(key, references), _rows_of(value, references)) for key, value in pairs
-            ]
+        All rows are of one length. Where a picture has fewer references than another, as without
+        tiles beside one with them, all of its tokens are repeated: each then has half the weight
+        twice, which leaves the attention as it was.
 
-        uncond = self.pairs(self.uncond)
-        shared = uncond[0][0].shape[1] < self.tokens
-        return KeyValues.pack(split(self.pairs(self.cond)), uncond if shared else split(uncond))
+        Args:
+            pictures: for each reference the number of its picture, from 0.
+        """
+        groups: dict[int, list[int]] = {}
+        for reference, picture in enumerate(pictures):
+            groups.setdefault(picture, []).append(reference)
+        length = math.lcm(*map(len, groups.values()))
+        order = [groups[i] * (length // len(groups[i])) for i in sorted(groups)]
+
+        def split(rows: Tensor) -> Tensor:
+            return rows.unflatten(1, (len(pictures), -1))[:, order].flatten(2, 3).flatten(0, 1)
+
+        cond, uncond = self.pairs(self.cond), self.pairs(self.uncond)
+        if uncond[0][0].shape[1] == self.tokens:  # not the same for all of them
+            uncond = [(split(key), split(value)) for key, value in uncond]
+        return KeyValues.pack([(split(key), split(value)) for key, value in cond], uncond)
 
     def weighted(
         self, factors: Sequence[float], scaling: KvScaling, changing: bool = False
@@ -245,10 +258,6 @@ class KeyValues(Shared):
             self._uploaded.clear()
         if self.slope is not None:
             self.slope.release()
-
-
-def _rows_of(joined: Tensor, references: int) -> Tensor:
-    return joined.unflatten(1, (references, -1)).flatten(0, 1)
 
 
 def _scale(key: Tensor, value: Tensor, factor: float, scaling: KvScaling) -> tuple[Pair, Pair]:

@@ -149,7 +149,7 @@ def test_joined_references_come_apart(shared: bool) -> None:
     single, negative = layers(3), without(1 if shared else 3)
     together = KeyValues.pack(joined(single), joined(negative))
     assert together.references == 1 and together.tokens == 3 * TOKENS
-    apart = together.apart(3)
+    apart = together.apart(range(3))
     assert apart.references == 3 and apart.tokens == TOKENS
     assert len(apart.uncond) == (1 if shared else 3)
     found = apart.on(tuple(Row(i) for i in range(6)), CPU, SINGLE)

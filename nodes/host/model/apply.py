@@ -93,7 +93,7 @@ def apply(
         if heard and region.features.count:  # without a face the MODEL stays as it is
             key_values = _key_values(adapter, region.features, options)
             if settings.batch is not BatchMode.ALL:
-                key_values = key_values.apart(region.features.count)
+                key_values = key_values.apart(region.features.pictures)
             places = {
                 address: LayerPlace(n, *gains[n])
                 for n, address in enumerate(addresses)
