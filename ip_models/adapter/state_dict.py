@@ -78,18 +78,18 @@ def _incomplete(
     name: str, flat: Mapping[str, Shaped], projection: object, layers: object
 ) -> UnknownAdapter:
     """The refusal of a file that is no adapter, or that holds half of one."""
-    needed = "an IP-Adapter holds image_proj and ip_adapter tensors"
-    if not projection and not layers:
-        what, action = _listing(flat), "Choose an IP-Adapter file; other models belong into their "
-        return UnknownAdapter(f"{name} holds {what}", needed, f"{action}own folder")
-    there, lost = "an image projection", "no attention layers (to_k_ip and to_v_ip)"
-    if not projection:
-        there, lost = "attention layers", "no image projection (image_proj)"
+    held = _listing(flat)
+    action = "Choose an IP-Adapter file; other models belong into their own folder"
+    if projection or layers:
+        held = "attention layers and no image projection (image_proj)"
+        if projection:
+            held = "an image projection and no attention layers (to_k_ip and to_v_ip)"
+        action = (
+            "Choose the file it was made from, e.g. model.safetensors of the training's "
+            "checkpoint, or save both into one file"
+        )
     return UnknownAdapter(
-        f"{name} holds {there} and {lost}",
-        needed,
-        "Choose the file it was made from, e.g. model.safetensors of the training's checkpoint, or "
-        "save both into one file",
+        f"{name} holds {held}", "an IP-Adapter holds image_proj and ip_adapter tensors", action
     )
 
 

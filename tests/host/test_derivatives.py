@@ -17,8 +17,13 @@ import pytest
 import torch
 from kit.models.checkpoints import HIDDEN_SD1, HIDDEN_SDXL, Table, all_tables
 from kit.models.sparse_files import write_sparse
-from pack.ip_models.adapter.base_models import Layers, base_name, published_family
-from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, Choice
+from pack.ip_models.adapter.published import (
+    ADAPTER_ADDRESSES,
+    Choice,
+    Layers,
+    base_name,
+    published_family,
+)
 from pack.ip_models.adapter.spec import AdapterSpec, Family
 from pack.ip_models.errors import MissingModel, WrongBase
 from pack.nodes.host.doctor.base_model import read_base

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import comfy.model_detection
 import torch
 
-from ....ip_models.adapter.base_models import Layers, is_known
+from ....ip_models.adapter.published import Layers, is_known
 from ....ip_models.adapter.spec import UNET_FAMILIES
 from ....ip_models.layer_address import LayerAddress, checkpoint_order, parse_address
 from ..files import checkpoint

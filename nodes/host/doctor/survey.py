@@ -16,8 +16,8 @@ import comfyui_version
 import folder_paths
 import torch
 
-from ....ip_models.adapter.base_models import base_name, family_of, instead, published_family
 from ....ip_models.adapter.encoders import EncoderWidths, encoder_widths
+from ....ip_models.adapter.published import base_name, family_of, instead, published_family
 from ....ip_models.adapter.spec import AdapterSpec
 from ....ip_models.errors import IPAdapterError
 from ..embeds.load import describe_file

@@ -6,12 +6,15 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from ....ip_models.adapter.base_models import Layers, base_name, instead, published_family
 from ....ip_models.adapter.published import (
     ADAPTER_ADDRESSES,
     ENCODER_ADDRESSES,
     RULES,
     Choice,
+    Layers,
+    base_name,
+    instead,
+    published_family,
     rank,
 )
 from ....ip_models.adapter.spec import FACE_KINDS, AdapterSpec, Family, Kind
