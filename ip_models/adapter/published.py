@@ -211,7 +211,7 @@ def instead(layers: Layers) -> str:
     none = f"No adapter was published for {whose or 'a MODEL with these layers'}"
     if layers.context == _REFINER:
         return f"{none}: apply it to the SDXL base model, which runs before it"
-    if family not in _PUBLISHED:
+    if family is None or family not in _PUBLISHED:
         return f"{none}: load an SD1.5 or SDXL checkpoint instead"
     return (
         f"{none}: load a whole {family.value} checkpoint instead, or start from the picture itself "

@@ -12,7 +12,6 @@ from typing import Any, cast
 import comfy.model_management
 import comfy.utils
 import safetensors
-import safetensors.torch
 import torch
 
 from ....ip_models.errors import BrokenFile
@@ -206,6 +205,10 @@ def _load_torch(path: str, device: str, mapped: bool = False) -> Mapping[str, An
     return cast("Mapping[str, Any]", inner if isinstance(inner, Mapping) else named)
 
 
+def _holds(value: object) -> bool:
+    return isinstance(value, (Mapping, torch.Tensor))
+
+
 def _torch_shapes(path: str, loaded: Mapping[str, Any]) -> dict[str, Any]:
     """Shapes as nested as the tensors; a pickle may claim far more of both than its file holds."""
     size, left = os.path.getsize(path), iter(range(_MOST_ENTRIES))
@@ -217,8 +220,9 @@ def _torch_shapes(path: str, loaded: Mapping[str, Any]) -> dict[str, Any]:
                 raise broken(path, f"holds more than {_MOST_ENTRIES} entries", ANOTHER)
             if isinstance(value, Mapping):
                 shapes[str(key)] = shapes_of(cast("Mapping[str, Any]", value))
-            elif isinstance(value, list):
-                shapes[str(key)] = shapes_of(dict(enumerate(cast("list[Any]", value))))
+            elif isinstance(value, list) and any(map(_holds, cast("list[Any]", value))):
+                listed = cast("list[Any]", value)
+                shapes[str(key)] = shapes_of({str(i): one for i, one in enumerate(listed)})
             elif isinstance(value, torch.Tensor):
                 if value.numel() * value.element_size() > size:
                     raise broken(
