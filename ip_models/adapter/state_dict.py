@@ -21,6 +21,8 @@ _XLABS = re.compile(
 )
 _LORA = re.compile(r"^\d+\.to_(?:q|k|v|out)_lora\.")
 
+_LOADED = "encoder_hid_proj.image_projection_layers"
+
 
 @dataclass(frozen=True)
 class AdapterWeights:
@@ -88,6 +90,9 @@ def _incomplete(
             "Choose the file it was made from, e.g. model.safetensors of the training's "
             "checkpoint, or save both into one file"
         )
+    if not projection and any(_LOADED in key for key in flat):
+        held = f"an adapter as diffusers has it in memory ({_LOADED}), which is not read"
+        action = "Save it under the names of published files, image_proj and ip_adapter"
     return UnknownAdapter(
         f"{name} holds {held}", "an IP-Adapter holds image_proj and ip_adapter tensors", action
     )

@@ -276,6 +276,13 @@ REFUSED: dict[str, tuple[Callable[[], Saved], str]] = {
         f"has no tensor 7.to_k_ip.weight ({K.removesuffix('.processor.to_k_ip.weight')})",
     ),
     "the projection's bias is missing": (lambda: without("proj.bias"), "has no tensor proj.bias"),
+    "the UNet of diffusers with an adapter in it": (
+        lambda: {
+            **named("sd1", "standard")["ip_adapter"],
+            "encoder_hid_proj.image_projection_layers.0.norm.weight": torch.ones(768),
+        },
+        "as diffusers has it in memory",
+    ),
     "two adapters": (
         lambda: {
             name: {

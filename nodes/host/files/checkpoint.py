@@ -19,6 +19,7 @@ from .header import (
     AGAIN,
     ANOTHER,
     UNREADABLE,
+    WITHOUT_CODE,
     TensorShape,
     broken,
     header_size,
@@ -187,7 +188,7 @@ def _torch_load(path: str, device: str, mapped: bool = False) -> object:
     except UNREADABLE as error:
         if "weights_only" in str(error) or isinstance(error, pickle.UnpicklingError):
             what = "holds code or objects other than tensors, or is damaged"
-            action = "Get it as .safetensors, or save its tensors alone"
+            action = WITHOUT_CODE
         else:
             what, action = "is cut off or damaged", AGAIN
         raise broken(path, what, action) from error

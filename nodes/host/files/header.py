@@ -19,6 +19,7 @@ from ....ip_models.errors import BrokenFile
 NEEDED = "a whole .safetensors or .bin model file is needed"
 AGAIN = "Download it again"
 ANOTHER = "Choose a file that holds tensors and nothing else"
+WITHOUT_CODE = "Get it as .safetensors, or save its tensors alone"
 _LARGEST_HEADER = 100_000_000
 _TORCH_MAGIC = (b"PK\x03\x04", b"\x80")  # zip, and the pickle of torch before 1.6
 UNREADABLE = (
