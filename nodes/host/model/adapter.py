@@ -21,12 +21,13 @@ from ....ip_models.adapter.projections import VERSION_1, Structure
 from ....ip_models.adapter.published import shortcut
 from ....ip_models.adapter.recognise import read_spec
 from ....ip_models.adapter.spec import AdapterSpec, Family, Kind, require_supported
-from ....ip_models.adapter.state_dict import canonical
 from ....ip_models.attention.device_cache import DeviceCache
 from ....ip_models.attention.keyvalue import KeyValues
+from ....ip_models.errors import IPAdapterError
 from ....ip_models.references.digest import digest
 from ....ip_models.references.features import Features, inputs
-from ..files import checkpoint
+from ..files import adapter_file
+from ..files.training import explained
 from ..progress import Progress
 from .backbones.layers import TextProjection
 
@@ -148,14 +149,20 @@ def read_file_spec(path: str) -> AdapterSpec:
     Raises:
         BrokenFile, UnknownAdapter, UnsupportedAdapter: see `load`, which refuses the same files.
     """
-    stat = os.stat(path)
-    return _read_file_spec(path, stat.st_mtime_ns, stat.st_size)
+    _, time, size = adapter_file.identity(path)
+    return _read_file_spec(path, time, size)
 
 
 @lru_cache(maxsize=512)
-def _read_file_spec(path: str, mtime_ns: int, size: int) -> AdapterSpec:
-    name = os.path.basename(path)
-    return read_spec(canonical(checkpoint.read_shapes(path), name), name)
+def _read_file_spec(path: str, time: int, size: int) -> AdapterSpec:
+    try:
+        return _recognise(path)
+    except IPAdapterError as error:
+        raise explained(error, path, _recognise) from error
+
+
+def _recognise(path: str) -> AdapterSpec:
+    return read_spec(adapter_file.read_shapes(path), os.path.basename(path))
 
 
 def load(path: str) -> LoadedAdapter:
@@ -164,7 +171,7 @@ def load(path: str) -> LoadedAdapter:
     Raises:
         BrokenFile, UnknownAdapter, UnsupportedAdapter: the file cannot be used.
     """
-    key = checkpoint.identity(path)
+    key = adapter_file.identity(path)
     adapter = _loaded.get(key)
     if adapter is None:
         adapter = _loaded[key] = _load(path)
@@ -177,7 +184,7 @@ def _load(path: str) -> LoadedAdapter:
     progress = Progress(3)
     require_supported(read_file_spec(path), name)
     progress.step()
-    weights = canonical(checkpoint.read_tensors(path), name)
+    weights = adapter_file.read_weights(path)
     spec = read_spec(weights, name)
     progress.step()
     offload = comfy.model_management.unet_offload_device()
