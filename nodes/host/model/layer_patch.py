@@ -15,11 +15,13 @@ from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
 from torch import Tensor
 
 from ....ip_models.attention.attend import add_image_attention
-from ....ip_models.attention.stack import PromptStack
+from ....ip_models.attention.stack import ActivePrompts, PromptStack
+from ....ip_models.errors import WrongBatch
 from ..protocols import AttentionPatch, TransformerOptions
 from .call import calls, rows
 
 SLOTS = "ipadapter_slots"
+_HEARD = "ipadapter_heard"
 # Kernels that do not know `low_precision_attention`, as of 0.33.
 _QUANTISED_KERNELS = ("attention_comfy_kitchen_int8", "attention3_sage")
 _NO_SLOTS: Mapping[Slot, AttentionPatch] = {}
@@ -39,11 +41,14 @@ class LayerPatch:
         below: the patch that owned the slot, None for the layer's own attention.
         callbacks: what packs that know only their own kind of patch have put here with `add`. Each
             clone of a MODEL has patches of its own, so that what is added to one stays there.
+        retaken: it was put around a patch that another node has set after the references were
+            applied, which may have kept ours and call it.
     """
 
     slot: Slot
     below: AttentionPatch | None
     callbacks: list[AddedCallback] = field(default_factory=list[AddedCallback])
+    retaken: bool = False
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
         """Cross-attention of the layer before its output projection."""
@@ -53,16 +58,38 @@ class LayerPatch:
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
         active = extra.get(calls.KEY)
-        text = self._text(q, k, v, extra)
+        if self.retaken and active is not None and self.below is not None:
+            heard = extra[_HEARD] = list[Slot]()
+            text = self.below(q, k, v, extra)
+            extra.pop(_HEARD, None)
+            if heard:  # ours is called below: what stands around it is meant for both
+                return text
+        else:
+            text = self._text(q, k, v, extra)
         for callback, options in self.callbacks:
             if _in_sigma_range(options, extra):
                 text = text + callback(text, q, k, v, extra, **options).to(text.dtype)
-        if active is None:
-            return text
+        return text if active is None else self._with_images(text, q, active, extra)
+
+    def _with_images(
+        self,
+        text: Tensor,
+        q: Tensor,
+        active: PromptStack | ActivePrompts,
+        extra: TransformerOptions,
+    ) -> Tensor:
         if isinstance(active, PromptStack):  # the model was called around the host's wrappers
             active = calls.active_in_layer(active, extra, q.shape[0])
+        told = extra.get(_HEARD)
         if q.shape[0] != active.batch or extra.get("cond_or_uncond") != active.places:
-            active = rows.of_layer(active, q.shape[0], extra, self._name)
+            try:
+                active = rows.of_layer(active, q.shape[0], extra, self._name)
+            except WrongBatch:
+                if told is None:
+                    raise
+                return text  # a part of the batch; the patch around adds them to all of it
+        if told is not None:
+            told.append(self.slot)
         entries = active.table(q.device, q.dtype).get(self.slot)
         if entries is None:
             return text
@@ -144,15 +171,14 @@ class LayerPatch:
 def with_slots(options: TransformerOptions, stack: PromptStack) -> TransformerOptions:
     """Options of a call in which the image prompts have the slot of each of their layers.
 
-    Another node may have set, wrapped or dropped a slot after they were applied, or been handed
-    options without them. Each slot is then taken again around what stands there now; should ours
-    be below it still, the outermost one adds the image prompts.
+    Another node may have set, wrapped or dropped a slot after they were applied. Each slot is then
+    taken again around what stands there now.
     """
     replaced = options.get("patches_replace", {})
     slots = replaced.get("attn2", {})
     lost = [slot for slot in stack.slots if not isinstance(slots.get(slot), LayerPatch)]
     if lost:
-        slots = {**slots, **{slot: LayerPatch(slot, slots.get(slot)) for slot in lost}}
+        slots = {**slots, **{slot: _retaken(slot, slots) for slot in lost}}
         options = {**options, "patches_replace": {**replaced, "attn2": slots}}
     return {**options, SLOTS: slots}
 
@@ -163,6 +189,10 @@ def _not_compiled(
 ) -> Tensor:
     """Run by Python, for compiled models; the wrapper costs as much as all the rest of a layer."""
     return patch._attend(q, k, v, extra)
+
+
+def _retaken(slot: Slot, slots: Mapping[Slot, AttentionPatch]) -> LayerPatch:
+    return LayerPatch(slot, slots.get(slot), retaken=True)
 
 
 def _unquantised_attention() -> Callable[..., Tensor]:
