@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
+from ..errors import WrongBase
 from ..layer_address import LayerAddress, checkpoint_order, transformers
 from .state_dict import Shaped, broken
 
@@ -77,3 +78,30 @@ def renamed(
     names = processor_names(addresses)
     matches = ((_KEY.match(key), value) for key, value in lora.items())
     return {f"unet.{names[int(m[1])]}.{m[2]}": value for m, value in matches if m}
+
+
+def require_fit(lora: Mapping[str, Shaped], layers: Sequence[tuple[int, int]], name: str) -> None:
+    """Refuse a LoRA whose maps are not as large as those of a model.
+
+    Args:
+        lora: a whole one, see `require_whole`.
+        layers: width and context of all cross-attention layers.
+
+    Raises:
+        WrongBase: a map is of another size.
+    """
+    fitting = 0
+    for number in range(2 * len(layers)):
+        width, context = layers[number // 2]
+        for part in PARTS:
+            into = context if number % 2 and part in ("to_k", "to_v") else width
+            stem = f"{number}.{part}_lora"
+            rows, columns = lora[f"{stem}.up.weight"].shape[0], lora[f"{stem}.down.weight"].shape[1]
+            fitting += (rows, columns) == (width, into)
+    maps = 2 * len(layers) * len(PARTS)
+    if fitting != maps:
+        raise WrongBase(
+            f"the LoRA in {name} fits {fitting} of {maps} attention maps of this MODEL",
+            "the MODEL the adapter was trained for is needed",
+            "Set face_lora_strength to 0, or load another checkpoint",
+        )

@@ -69,7 +69,9 @@ def _layers(shapes: Mapping[str, Any], prefix: str) -> Iterator[tuple[LayerAddre
         name = key[len(prefix) : -len(_KEY)]
         address = parse_address(name) or _parse_diffusers(name)
         if address is not None:
-            yield address, _Widths(*value.shape)
+            # Weights packed by quantisation have other shapes than the layers they stand for.
+            packed = not isinstance(value.dtype, torch.dtype)
+            yield address, _Widths(0, 0) if packed else _Widths(*value.shape)
 
 
 def _parse_diffusers(name: str) -> LayerAddress | None:
@@ -83,7 +85,6 @@ def _parse_diffusers(name: str) -> LayerAddress | None:
 
 
 def _unet(found: dict[LayerAddress, _Widths], projected: bool) -> Base | None:
-    # Weights packed by quantisation have other shapes than the layers they stand for.
     contexts = {widths.context for widths in found.values()}
     if len(contexts) > 1 or contexts.isdisjoint(UNET_FAMILIES):
         return None
