@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ..layer_address import LayerAddress
 from .prompt import ActivePrompts
 
 
@@ -21,7 +21,7 @@ def add_image_attention(
     text: Tensor,
     q: Tensor,
     heads: int,
-    address: LayerAddress,
+    slot: Hashable,
     grid: tuple[int, int] | None,
     active: ActivePrompts,
     attention: Attention,
@@ -35,7 +35,7 @@ def add_image_attention(
     """
     out = text
     for prompt in active.prompts:
-        pair = prompt.key_values(address, q)
+        pair = prompt.key_values(slot, q)
         if pair is None:
             continue
         # Pictures that share their image tokens are one long row of queries.

@@ -12,20 +12,19 @@ Words used here and in nodes/host/model:
                   pictures are those of the latent
     cond, uncond  what a chunk is to classifier-free guidance; each reference has tokens for both
     window        sigmas at which an image prompt is active (start_percent to end_percent)
-    slot          a layer's entry in the host's `patches_replace["attn2"]`, see `LayerAddress`
+    slot          what the kind of model knows a layer by, see `Layer`
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from torch import Tensor
 
-from ..layer_address import LayerAddress
 from ..weights.schedule import Ramp, SigmaWindow
 from .keyvalue import NO_REFERENCE, KeyValues, Row
 from .masks import Crop, RegionMask
@@ -100,7 +99,7 @@ class ImagePrompt:
     """
 
     key_values: KeyValues
-    positions: Mapping[LayerAddress, int]
+    positions: Mapping[Hashable, int]
     window: SigmaWindow | None = None
     mask: RegionMask | None = None
     steps: tuple[Ramp, ...] = ()
@@ -170,9 +169,9 @@ class ResolvedPrompt:
     crops: tuple[Crop | None, ...] = (None,)
     planes: tuple[int, ...] = (0,)
 
-    def key_values(self, address: LayerAddress, like: Tensor) -> tuple[Tensor, Tensor] | None:
+    def key_values(self, slot: Hashable, like: Tensor) -> tuple[Tensor, Tensor] | None:
         """Key and value of a layer, (len(rows), tokens, width), None if it is not in use."""
-        position = self.prompt.positions.get(address)
+        position = self.prompt.positions.get(slot)
         if position is None:
             return None
         return self.prompt.key_values.layer(position, self.rows, like)

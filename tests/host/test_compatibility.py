@@ -77,7 +77,7 @@ def test_a_file_tells_the_layers_its_model_will_have(
     save_file({key: value.clone().contiguous() for key, value in state.items()}, path)
     base = read_base(str(path))
     assert base is not None
-    assert list(base.layers) == attention_layers(twin.model)
+    assert base.layers == attention_layers(twin.model)
 
 
 def test_kolors_is_told_by_its_projection_of_text(models: Path) -> None:

@@ -25,7 +25,7 @@ from ....ip_models.attention.keyvalue import KeyValues
 from ....ip_models.references.features import Features, inputs
 from ..files import checkpoint
 from ..progress import Progress
-from .backbones.layers import TextProjection
+from .backbones.backbone import TextProjection
 
 log = logging.getLogger("ipadapter")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -15,7 +16,7 @@ from ....ip_models.attention.masks import MaskRule, RegionMask
 from ....ip_models.attention.prompt import BatchMode, ImagePrompt
 from ....ip_models.errors import BadInput, WrongEncoder
 from ....ip_models.inputs import require
-from ....ip_models.layer_address import LayerAddress
+from ....ip_models.layer import Layer
 from ....ip_models.references.features import FaceFeatures, Features, Region, Regions
 from ....ip_models.weights.gains import EVERYWHERE, Gain, Weights
 from ....ip_models.weights.schedule import SigmaWindow
@@ -77,14 +78,13 @@ def apply(
     masks = [_mask(region, settings) for region in regions]
     layers = attention_layers(model)
     search.require_base(adapter.name, adapter.spec, layers)
-    addresses = [layer.address for layer in layers]
     window = _window(model, settings)
     structure = Structure(adapter.shortcut, settings.face_structure)
     options = ProjectionOptions(structure, text_projection(model))
     prompts: list[ImagePrompt] = []
     for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
-        gains = _gains(settings, addresses, region, i, len(regions))
-        places = {address: n for n, address in enumerate(addresses) if gains[n].factor != 0}
+        gains = _gains(settings, layers, region, i, len(regions))
+        places = {layer.slot: n for n, layer in enumerate(layers) if gains[n].factor != 0}
         if places and region.features.count:  # without a face the MODEL stays as it is
             key_values = _key_values(adapter, region.features, options)
             key_values = _weighted(key_values, region.features, gains, settings)
@@ -109,19 +109,19 @@ def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
 
 
 def _gains(
-    settings: Settings, addresses: list[LayerAddress], region: Region, number: int, count: int
+    settings: Settings, layers: Sequence[Layer], region: Region, number: int, count: int
 ) -> list[Gain]:
     scale = settings.scale * region.scale
     return [
         gain._replace(factor=gain.factor * scale)
-        for gain in settings.weights.gains(addresses, number, count)
+        for gain in settings.weights.gains(layers, number, count)
     ]
 
 
 def _prompt(
     settings: Settings,
     key_values: KeyValues,
-    places: dict[LayerAddress, int],
+    places: dict[Hashable, int],
     window: SigmaWindow | None,
     mask: RegionMask | None,
 ) -> ImagePrompt:

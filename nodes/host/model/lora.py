@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ....ip_models.adapter.lora import renamed, require_fit
 from ..protocols import Model
-from .backbones.layers import attention_layers
+from .backbones.layers import backbone_of
 
 KEY = "ipadapter_lora"
 
@@ -59,9 +59,10 @@ def patch_lora(
         if abs(known.strength) >= abs(strength):
             return patched
         _take_off(patched, (known,))
-    layers = attention_layers(model)
-    named = renamed(weights, [layer.address for layer in layers], name)
-    require_fit(weights, [(layer.width, layer.context) for layer in layers], name)
+    backbone = backbone_of(model)
+    layers = backbone.layers(model)
+    named = renamed(weights, backbone.processor_names(layers), name)
+    require_fit(weights, layers, name)
     keys = comfy.lora.model_lora_keys_unet(model.model, {})
     patches = comfy.lora.load_lora(named, keys, log_missing=False)
     before = patched.patches_uuid

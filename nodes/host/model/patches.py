@@ -147,7 +147,8 @@ def install(model: Model, *prompts: ImagePrompt) -> Model:
     patched = model.clone()
     _set_stack(patched, prompts_of(model).add(*prompts))
     slots = _slots(patched)
-    for address in {address: None for prompt in prompts for address in prompt.positions}:
+    for slot in {slot: None for prompt in prompts for slot in prompt.positions}:
+        address = cast("LayerAddress", slot)
         below = slots.get(tuple(address), slots.get((address.block, address.number)))
         if not isinstance(below, LayerPatch):
             patched.set_model_attn2_replace(LayerPatch(address, below), *address)
