@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple, TypeVar
 
 from ..layer import Layer, stacks
 
-Key, Value = TypeVar("Key"), TypeVar("Value")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class Stage(NamedTuple):
