@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..layer import Layer
-from ..layer_address import LayerAddress, checkpoint_order, transformers
+from .address import LayerAddress, checkpoint_order, transformers
 
 NUMBERS = (
     "model_channels",

@@ -19,7 +19,7 @@ from kit.server.live_nodes import tiny_flux
 from pack.ip_models.attention.masks import MaskRule
 from pack.ip_models.attention.prompt import BatchMode, ResolvedPrompt
 from pack.ip_models.errors import BadInput, WrongBase
-from pack.ip_models.layer_address import LayerAddress
+from pack.ip_models.unet.address import LayerAddress
 from pack.nodes.host.model import patches
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones.layers import attention_layers

@@ -16,8 +16,8 @@ from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, Choice
 from pack.ip_models.adapter.spec import AdapterSpec, Family, Kind
 from pack.ip_models.errors import BrokenFile, MissingModel, WrongBase, WrongEncoder
 from pack.ip_models.layer import Layer
-from pack.ip_models.layer_address import LayerAddress
 from pack.ip_models.references.features import ImageFeatures
+from pack.ip_models.unet.address import LayerAddress
 from pack.nodes.host.encoder import load
 from pack.nodes.host.files import folders
 from pack.nodes.host.model import search

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pack.ip_models.layer import Layer
-from pack.ip_models.layer_address import LayerAddress
+from pack.ip_models.unet.address import LayerAddress
 from pack.ip_models.unet.layers import Facts, named_layers
 from pack.ip_models.unet.vocabulary import UNET
 from pack.ip_models.weights import block_weights, editor_data, outline, presets

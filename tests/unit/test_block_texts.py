@@ -14,7 +14,7 @@ from kit.models.unet_blocks import TABLES
 from kit.unet import parse_blocks, unet_layers
 from pack.ip_models.errors import BadInput
 from pack.ip_models.layer import Layer
-from pack.ip_models.layer_address import LayerAddress, checkpoint_order
+from pack.ip_models.unet.address import LayerAddress, checkpoint_order
 from pack.ip_models.weights.gains import Gain, Weights
 
 FAMILIES = list(TABLES)

@@ -11,7 +11,7 @@ from kit.models.checkpoints import as_tensors, load_table
 from pack.ip_models.adapter.lora import renamed, require_whole
 from pack.ip_models.adapter.state_dict import canonical
 from pack.ip_models.errors import BrokenFile
-from pack.ip_models.layer_address import LayerAddress, processor_names
+from pack.ip_models.unet.address import LayerAddress, processor_names
 from torch import Tensor
 
 Blocks = list[tuple[str, int, int]]

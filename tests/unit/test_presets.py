@@ -11,7 +11,7 @@ from kit.models.unet_blocks import TABLES
 from kit.unet import PRESETS, parse_blocks, preset, unet_layers
 from pack.ip_models.errors import BadInput
 from pack.ip_models.layer import Layer
-from pack.ip_models.layer_address import LayerAddress
+from pack.ip_models.unet.address import LayerAddress
 from pack.ip_models.weights.gains import EVERYWHERE, Gain, Weights
 
 FAMILIES = list(TABLES)

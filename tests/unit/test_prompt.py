@@ -9,7 +9,7 @@ import torch
 from pack.ip_models.attention.keyvalue import COND, NO_REFERENCE, UNCOND, KeyValues, Row
 from pack.ip_models.attention.masks import Crop, RegionMask
 from pack.ip_models.attention.prompt import BatchMode, Call, CondChunk, ImagePrompt, PromptStack
-from pack.ip_models.layer_address import LayerAddress
+from pack.ip_models.unet.address import LayerAddress
 from pack.ip_models.weights.schedule import Ramp, SigmaWindow
 
 CHUNKS = (CondChunk(UNCOND), CondChunk(COND))

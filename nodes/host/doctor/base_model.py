@@ -12,7 +12,7 @@ import torch
 
 from ....ip_models.adapter.spec import UNET_FAMILIES
 from ....ip_models.layer import Layer
-from ....ip_models.layer_address import LayerAddress, parse_address
+from ....ip_models.unet.address import LayerAddress, parse_address
 from ....ip_models.unet.layers import Facts, layers_of_names
 from ..files import checkpoint
 

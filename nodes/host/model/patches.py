@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ....ip_models.attention.attend import add_image_attention
 from ....ip_models.attention.prompt import ActivePrompts, ImagePrompt, PromptStack
-from ....ip_models.layer_address import LayerAddress
+from ....ip_models.unet.address import LayerAddress
 from ..protocols import AttentionPatch, Model, TransformerOptions
 from . import wrappers
 from .lora import remove_lora

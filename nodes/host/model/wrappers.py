@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ....ip_models.attention.prompt import ActivePrompts, Call, CondChunk, PromptStack
-from ....ip_models.layer_address import LayerAddress
+from ....ip_models.unet.address import LayerAddress
 from ..protocols import AttentionPatch, CondLists, GuiderExecutor, ModelOptions, TransformerOptions
 from .conditions import CondChunks, Conditions
 

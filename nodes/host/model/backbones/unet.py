@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .....ip_models.errors import WrongBase
 from .....ip_models.layer import Layer
-from .....ip_models.layer_address import LayerAddress, parse_address, processor_names
+from .....ip_models.unet.address import LayerAddress, parse_address, processor_names
 from .....ip_models.unet.layers import NUMBERS, Facts, layers_of_config, layers_of_names
 from .....ip_models.unet.vocabulary import UNET
 from ...protocols import Model
