@@ -208,7 +208,7 @@ def foreign(q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
 def taken(model: Any, length: int = 3) -> Any:
     patched = model.clone()
     for layer in attention_layers(twin().model):
-        patched.set_model_attn2_replace(foreign, *layer.address[:length])
+        patched.set_model_attn2_replace(foreign, *layer.slot[:length])
     return patched
 
 
@@ -263,7 +263,7 @@ def around(model: Any, shares: int) -> Any:
     patched = model.clone()
     slots = patched.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
     for layer in attention_layers(twin().model):
-        slot = tuple(layer.address)
+        slot = tuple(layer.slot)
         patched.set_model_attn2_replace(Around(slots.get(slot), shares), *slot)
         slots = patched.model_options["transformer_options"]["patches_replace"]["attn2"]
     return patched
@@ -309,7 +309,7 @@ def test_a_patch_that_calls_ours_works_on_text_and_references(applied: Any) -> N
     for layer in attention_layers(twin().model):
         doubled.set_model_attn2_replace(
             lambda q, k, v, extra: 2 * optimized_attention(q, k, v, extra["n_heads"]),
-            *layer.address,
+            *layer.slot,
         )
     stack = patches.prompts_of(applied)
     louder = tuple(
@@ -518,8 +518,7 @@ def test_keys_may_come_from_a_network_that_is_asked_once_in_each_call(
 ) -> None:
     source = Changing(adapter.key_values(FEATURES), adapter.patcher)
     layers = {
-        tuple(layer.address): LayerPlace(i)
-        for i, layer in enumerate(attention_layers(twin().model))
+        tuple(layer.slot): LayerPlace(i) for i, layer in enumerate(attention_layers(twin().model))
     }
     model = patches.install(twin().model, ImagePrompt(source, layers))
     assert torch.equal(sample(model, steps=3), sample(applied, steps=3))

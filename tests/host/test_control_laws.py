@@ -17,14 +17,13 @@ from comfy_extras.nodes_hypertile import HyperTile
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
 from kit.models import tiny
 from kit.models.tiny import Twins
+from kit.unet import parse_blocks, preset
 from pack.ip_models.attention import masks
 from pack.ip_models.attention.call import BatchMode
 from pack.ip_models.attention.keyvalue import KvScaling
 from pack.ip_models.attention.masks import MaskRule, RegionMask
 from pack.ip_models.references.features import Region, Regions
-from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import Weights
-from pack.ip_models.weights.presets import preset
 from pack.ip_models.weights.schedule import Curve, Ramp
 from pack.nodes.host.model import layer_patch, patches
 from pack.nodes.host.model.adapter import LoadedAdapter

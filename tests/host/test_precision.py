@@ -20,7 +20,7 @@ from comfy_extras.nodes_torch_compile import TorchCompileModel, skip_torch_compi
 from kit.models import companions, tiny
 from kit.models.companions import Reference
 from kit.models.tiny import Twins
-from pack.ip_models.weights.block_weights import parse_blocks
+from kit.unet import parse_blocks
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Ramp
 from pack.nodes.host.model import layer_patch, patches

@@ -29,9 +29,9 @@ FLOORS = (
     ("ip_models/references",),
     ("ip_models/adapter",),
     ("ip_models/attention", "ip_models/faces"),
-    ("ip_models/pictures",),
+    ("ip_models/pictures", "ip_models/unet"),
     ("ip_models/weights", "ip_models/onnx"),
-    ("ip_models/inputs.py", "ip_models/layer_address.py"),
+    ("ip_models/inputs.py", "ip_models/layer.py"),
     ("ip_models/errors.py",),
 )
 # What each part may import besides itself and the standard library; nodes/host anything.

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 from uuid import UUID, uuid4
 
 import comfy.lora
 from torch import Tensor
 
-from ....ip_models.adapter.lora import renamed
-from ....ip_models.errors import WrongBase
+from ....ip_models.adapter.lora import renamed, require_fit
 from ..protocols import Model
-from .backbones.layers import attention_layers
+from .backbones.layers import backbone_of
 
 KEY = "ipadapter_lora"
-
-
-class _LoraPatch(Protocol):
-    """What the host makes of a LoRA for one of the model's weights: up, down and more."""
-
-    weights: Sequence[Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +59,14 @@ def patch_lora(
         if abs(known.strength) >= abs(strength):
             return patched
         _take_off(patched, (known,))
-    layers = [layer.address for layer in attention_layers(model)]
-    named = renamed(weights, layers, name)
+    backbone = backbone_of(model)
+    layers = backbone.layers(model)
+    named = renamed(weights, backbone.processor_names(layers), name)
+    require_fit(weights, layers, name)
     keys = comfy.lora.model_lora_keys_unet(model.model, {})
     patches = comfy.lora.load_lora(named, keys, log_missing=False)
-    _require_fit(patched, patches, len(named) // 2, name)
     before = patched.patches_uuid
-    patched.add_patches(patches, strength)
+    _add(patched, patches, strength)
     added = AddedLora(source, strength, tuple(patches.values()), before, patched.patches_uuid)
     patched.model_options["transformer_options"][KEY] = (*_added(patched), added)
     return patched
@@ -82,6 +75,16 @@ def patch_lora(
 def remove_lora(model: Model) -> None:
     """Take the LoRAs of all adapters off a MODEL of one's own, a fresh clone."""
     _take_off(model, _added(model))
+
+
+def _add(model: Model, patches: Mapping[str, object], strength: float) -> None:
+    """Add patches for weights of the MODEL, also for those that are out of sight at present.
+
+    The host looks in the network, where another branch may have wrapped what they belong to.
+    """
+    taken = set(model.add_patches(patches, strength))
+    for key in patches.keys() - taken:
+        model.patches.setdefault(key, []).append((strength, patches[key], 1.0, None, None))
 
 
 def _added(model: Model) -> tuple[AddedLora, ...]:
@@ -116,18 +119,3 @@ def _mark_without(mark: UUID, these: tuple[AddedLora, ...]) -> UUID:
             return uuid4()
         mark = one.before
     return mark
-
-
-def _require_fit(model: Model, patches: Mapping[str, _LoraPatch], maps: int, name: str) -> None:
-    """Refuse a LoRA whose maps are not those of the MODEL's own weights."""
-    shapes = {key: tuple(value.shape) for key, value in model.model.state_dict().items()}
-    fitting = 0
-    for key, patch in patches.items():
-        up, down = patch.weights[0], patch.weights[1]
-        fitting += shapes.get(key, ())[:2] == (up.shape[0], down.shape[1])
-    if fitting != maps:
-        raise WrongBase(
-            f"the LoRA in {name} fits {fitting} of {maps} attention maps of this MODEL",
-            "the MODEL the adapter was trained for is needed",
-            "Set face_lora_strength to 0, or load another checkpoint",
-        )
