@@ -22,10 +22,7 @@ def backbone_of(model: Model) -> Backbone:
     Raises:
         WrongBase: it is of none that takes image prompts, or something is in the way.
     """
-    for backbone in BACKBONES:
-        if backbone.layers(model):
-            return backbone
-    raise no_unet(type(getattr(model, "model", model)).__name__)
+    return _found(model)[0]
 
 
 def attention_layers(model: Model) -> tuple[Layer, ...]:
@@ -34,7 +31,7 @@ def attention_layers(model: Model) -> tuple[Layer, ...]:
     Raises:
         WrongBase: see `backbone_of`.
     """
-    return backbone_of(model).layers(model)
+    return _found(model)[1]
 
 
 def text_projection(model: Model) -> TextProjection | None:
@@ -44,6 +41,14 @@ def text_projection(model: Model) -> TextProjection | None:
         WrongBase: see `backbone_of`.
     """
     return backbone_of(model).text_projection(model)
+
+
+def _found(model: Model) -> tuple[Backbone, tuple[Layer, ...]]:
+    for backbone in BACKBONES:
+        layers = backbone.layers(model)
+        if layers:
+            return backbone, layers
+    raise no_unet(type(getattr(model, "model", model)).__name__)
 
 
 def no_unet(base: str) -> WrongBase:
