@@ -167,7 +167,7 @@ class BindToConditioning(Node):
         face_structure: float = 1.0,
         face_lora_strength: float = 1.0,
     ) -> io.NodeOutput:
-        if negative is None:
+        if negative is None and cls.hidden is not None:
             require_unused(cls.hidden.prompt, cls.hidden.unique_id, output=2)
         binding = object()
         settings = Settings(
