@@ -17,6 +17,8 @@ import comfy.sample
 import comfy.samplers
 import pytest
 import torch
+from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
+from comfy_extras.nodes_rebatch import LatentRebatch
 from kit.models import tiny
 from kit.models.tiny import Twins
 from pack.ip_models.attention.masks import MaskRule
@@ -170,8 +172,7 @@ def by_hand(
 
 
 @pytest.mark.parametrize("cfg", [1.0, 4.0])
-@pytest.mark.parametrize("tiles_at_once", [1, 3, 4])
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(("tiles_at_once", "batch"), [(1, 1), (4, 1), (3, 2)])
 def test_a_mask_is_cut_to_each_tile(
     adapter: LoadedAdapter, cfg: float, tiles_at_once: int, batch: int
 ) -> None:
@@ -401,13 +402,13 @@ def test_context_windows_over_lines_or_columns(adapter: LoadedAdapter, dim: int)
 class TiledSampler:
     """As Tiled KSampler: a run for each tile, told nothing of its place."""
 
-    def sample_common(self, model: Any, samples: Tensor) -> Tensor:
+    def sample_common(self, model: Any, samples: Tensor, positive: Conditioning = YES) -> Tensor:
         out = torch.zeros_like(samples)
         for tile_h, tile_w in ((0, 0), (0, 8), (8, 0), (8, 8)):
             tile_h_len = tile_w_len = TILE
             part = (..., slice(tile_h, tile_h + tile_h_len), slice(tile_w, tile_w + tile_w_len))
             tiled_latent = samples[part].contiguous()
-            out[part] = sample(model, tiled_latent, 4.0)
+            out[part] = sample(model, tiled_latent, 4.0, positive=positive)
         return out
 
 
@@ -454,18 +455,20 @@ def do_detail(model: Any, image: Tensor, segs: Sequence[Segment]) -> list[Tensor
     return out
 
 
-def test_runs_of_tiled_ksampler_cut_the_mask(adapter: LoadedAdapter) -> None:
+@pytest.mark.parametrize("area", [None, (12, 8, 4, 8)])
+def test_runs_of_tiled_ksampler_cut_the_mask(adapter: LoadedAdapter, area: Any) -> None:
     samples, planes, model = noise(2), mask(), twin().model
+    prompts = prompt(1) + (prompt(3, area=area) if area else [])
     masked = apply(model, adapter, FEATURES, Settings(mask=planes))
-    ours = TiledSampler().sample_common(masked, samples)
+    ours = TiledSampler().sample_common(masked, samples, prompts)
     theirs = torch.zeros_like(samples)
     for top, left in CORNERS:
         part = (..., slice(top, top + TILE), slice(left, left + TILE))
         cut = planes[:, 8 * top : 8 * (top + TILE), 8 * left : 8 * (left + TILE)]
         tile = apply(model, adapter, FEATURES, Settings(mask=cut))
-        theirs[part] = sample(tile, samples[part].contiguous(), 4.0)
+        theirs[part] = sample(tile, samples[part].contiguous(), 4.0, positive=prompts)
     assert tiny.relative(ours, theirs) < ROUNDING
-    assert tiny.relative(ours, TiledSampler().sample_common(model, samples)) > EFFECT
+    assert tiny.relative(ours, TiledSampler().sample_common(model, samples, prompts)) > EFFECT
 
 
 def cut_to(region: Sequence[int], planes: Tensor) -> Tensor:
@@ -510,6 +513,19 @@ def test_a_detailer_cuts_the_mask(adapter: LoadedAdapter) -> None:
     cut = apply(model, adapter, FEATURES, Settings(mask=cut_to(Segment.crop_region, planes)))
     assert tiny.relative(ours, sample(cut, noise(1, 16, 16), 4.0)) < ROUNDING
     assert tiny.relative(ours, sample(model, noise(1, 16, 16), 4.0)) > EFFECT
+
+
+def test_tiles_of_tiles_are_refused_for_masks(adapter: LoadedAdapter) -> None:
+    def do_detail(model: Any, image: Tensor, segs: Sequence[Segment]) -> Tensor:
+        for seg in segs:
+            assert seg
+            return TiledSampler().sample_common(model, noise())
+        raise AssertionError
+
+    image = torch.zeros(1, 8 * SIDE, 8 * SIDE, 3)
+    masked = apply(twin().model, adapter, FEATURES, Settings(mask=mask()))
+    with pytest.raises(UnknownPlace, match="Tiled KSampler samples a part of a picture"):
+        do_detail(masked, image, [Segment()])
 
 
 def test_tiles_that_cannot_be_read_are_refused_for_masks_only(adapter: LoadedAdapter) -> None:
@@ -562,6 +578,27 @@ def test_a_part_of_a_batch_has_its_references(
     ours = ksampler(model, part(whole_batch(), first, length))
     assert tiny.relative(ours, whole) < ROUNDING
     assert tiny.relative(ours, ksampler(twin().model, part(whole_batch(), first, length))) > EFFECT
+
+
+def test_a_batch_in_parts_of_other_nodes(adapter: LoadedAdapter) -> None:
+    """Rebatch Latents, and the sampler that takes its noise from a node."""
+    model = apply(twin().model, adapter, SEVERAL, Settings(batch=BatchMode.LOOP))
+    whole = ksampler(model, whole_batch())
+    (parts,) = LatentRebatch.execute([whole_batch()], [2]).result
+    assert [len(one["samples"]) for one in parts] == [2, 2, 1]
+    assert tiny.relative(torch.cat([ksampler(model, one) for one in parts]), whole) < ROUNDING
+
+    def custom(model: Any, latent: dict[str, Any]) -> Tensor:
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(YES, NO)
+        guider.set_cfg(4.0)
+        sampler = comfy.samplers.sampler_object("euler")
+        return SamplerCustomAdvanced.execute(
+            Noise_RandomNoise(5), guider, sampler, sigmas(), latent
+        ).result[0]["samples"]
+
+    ours = custom(model, part(whole_batch(), 3, 2))
+    assert tiny.relative(ours, custom(model, whole_batch())[3:]) < ROUNDING
 
 
 def test_a_part_of_a_batch_of_uneven_pictures(adapter: LoadedAdapter) -> None:
