@@ -7,19 +7,20 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..ip_models.attention.call import BatchMode
 from ..ip_models.attention.keyvalue import KvScaling
 from ..ip_models.attention.masks import MaskRule
-from ..ip_models.attention.prompt import BatchMode
 from ..ip_models.references.features import Features, Regions
 from ..ip_models.weights.gains import EVERYWHERE, Weights
 from .host.model import patches
 from .host.model.adapter import LoadedAdapter
 from .host.model.apply import Settings, apply
-from .host.model.bind import mark, require_unused
+from .host.model.bind import binding_of, mark, require_unused
 from .sockets import (
     CATEGORY,
     Adapter,
     Embeds,
+    Node,
     face_inputs,
     part_inputs,
     scale_input,
@@ -28,7 +29,7 @@ from .sockets import (
 )
 
 
-class ApplyIPAdapter(io.ComfyNode):
+class ApplyIPAdapter(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -105,7 +106,7 @@ class ApplyIPAdapter(io.ComfyNode):
         return io.NodeOutput(apply(model, adapter, embeds, settings))
 
 
-class BindToConditioning(io.ComfyNode):
+class BindToConditioning(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -174,7 +175,7 @@ class BindToConditioning(io.ComfyNode):
     ) -> io.NodeOutput:
         if negative is None:
             require_unused(cls.hidden.prompt, cls.hidden.unique_id, output=2)
-        binding = object()
+        binding = binding_of(cls.hidden.unique_id, adapter.name, embeds)
         settings = Settings(
             scale=scale,
             start_percent=start_percent,
@@ -194,7 +195,7 @@ class BindToConditioning(io.ComfyNode):
         return io.NodeOutput(bound, mark(conditioning, binding), other)
 
 
-class RemoveIPAdapter(io.ComfyNode):
+class RemoveIPAdapter(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

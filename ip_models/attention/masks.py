@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from ..errors import BadInput
+from ..inputs import beyond, bounds
 from .device_cache import DeviceCache
+from .shared import Shared
 
 _PIXELS = 8  # of the picture for one of the latent, along each side
-_OVERSHOOT = 1.0
 _TOGETHER = 16  # planes resized at a time: bounds what a long video's masks need for a moment
 
 
@@ -46,7 +47,7 @@ class Crop(NamedTuple):
     wraps: bool = False
 
 
-class RegionMask:
+class RegionMask(Shared):
     """Masks, reduced once for each grid on which a layer attends; they stay in main memory.
 
     Args:
@@ -67,7 +68,7 @@ class RegionMask:
         self._on_grid: dict[tuple[int, int, Crop | None], Tensor] = {}
         self._sized: tuple[tuple[int, ...], Tensor] | None = None  # for the tiles of one picture
         self._preparing = Lock()
-        self._moved = DeviceCache()
+        self._moved: DeviceCache[Tensor] = DeviceCache()
 
     @property
     def count(self) -> int:
@@ -139,6 +140,12 @@ def require_mask(mask: Tensor, name: str) -> Tensor:
     Raises:
         BadInput: the mask is of another shape, empty, not finite or of another range.
     """
+    if _is_picture(tuple(mask.shape)):
+        raise BadInput(
+            f"{name} has shape {tuple(mask.shape)}, that of a picture with colours",
+            "a mask has one value for each pixel",
+            "Connect a MASK, e.g. by Convert Image to Mask",
+        )
     planes = _as_planes(mask)
     if planes is None:
         raise BadInput(
@@ -147,22 +154,29 @@ def require_mask(mask: Tensor, name: str) -> Tensor:
             "(1, masks, height, width) or (masks, height, width, 1) are needed",
             "Connect a MASK",
         )
-    planes = planes.detach().to("cpu", torch.float32)
-    if planes.numel() == 0 or not bool(torch.isfinite(planes).all()):
+    if planes.numel() == 0:
         raise BadInput(
             f"{name} of shape {tuple(mask.shape)} is empty or holds values that are not finite",
             "a mask needs numbers from 0 to 1",
             "Connect another MASK",
         )
-    low, high = float(planes.min()), float(planes.max())
-    # Sharp filters overshoot by less than that; greys of 8 bits do not stay below.
-    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+    span = bounds(planes)
+    if span is None:
         raise BadInput(
-            f"{name} holds values from {low:g} to {high:g}",
+            f"{name} holds values that are not finite",
             "a mask needs numbers from 0 to 1",
-            "Divide it by its greatest value, e.g. by 255",
+            "Connect another MASK",
         )
-    return planes.clamp(0, 1)
+    wrong = beyond(name, *span, "a mask needs numbers")
+    if wrong:
+        raise wrong
+    return planes.detach().to("cpu", torch.float32).clamp(0, 1)
+
+
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    """(1, height, width, colours) or without the 1, which would pass for many narrow masks."""
+    sides = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
+    return len(sides) == 3 and sides[2] in (3, 4) and min(sides[:2]) > sides[2]
 
 
 def _as_planes(mask: Tensor) -> Tensor | None:

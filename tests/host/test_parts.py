@@ -21,8 +21,8 @@ from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAd
 from comfy_extras.nodes_rebatch import LatentRebatch
 from kit.models import tiny
 from kit.models.tiny import Twins
+from pack.ip_models.attention.call import BatchMode
 from pack.ip_models.attention.masks import MaskRule
-from pack.ip_models.attention.prompt import BatchMode
 from pack.ip_models.errors import UnknownPlace
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Ramp

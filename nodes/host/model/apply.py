@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ....ip_models.adapter.projections import Structure
 from ....ip_models.adapter.spec import Family
+from ....ip_models.attention.call import BatchMode
 from ....ip_models.attention.keyvalue import KeyValues, KvScaling
 from ....ip_models.attention.masks import MaskRule, RegionMask
-from ....ip_models.attention.prompt import BatchMode, ImagePrompt
+from ....ip_models.attention.prompt import ImagePrompt, LayerPlace
 from ....ip_models.errors import BadInput, WrongEncoder
 from ....ip_models.inputs import require
 from ....ip_models.layer_address import LayerAddress
@@ -28,6 +29,8 @@ from .lora import patch_lora
 from .patches import install
 
 log = logging.getLogger("ipadapter")
+
+Places = dict[LayerAddress, LayerPlace]
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Settings:
     batch: BatchMode = BatchMode.ALL
     scaling: KvScaling = KvScaling.V_ONLY
     mask_rule: MaskRule = MaskRule.AREA
-    binding: object | None = None
+    binding: str | None = None
     face_structure: float = 1.0
     face_lora: float = 1.0
     first_picture: int = 0
@@ -86,10 +89,17 @@ def apply(
     prompts: list[ImagePrompt] = []
     for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
         gains = _gains(settings, addresses, region, i, len(regions))
-        places = {address: n for n, address in enumerate(addresses) if gains[n].factor != 0}
-        if places and region.features.count:  # without a face the MODEL stays as it is
+        heard = any(gain.factor for gain in gains)
+        if heard and region.features.count:  # without a face the MODEL stays as it is
             key_values = _key_values(adapter, region.features, options)
-            key_values = _weighted(key_values, region.features, gains, settings)
+            if settings.batch is not BatchMode.ALL:
+                key_values = key_values.apart(region.features.pictures)
+            places = {
+                address: LayerPlace(n, *gains[n])
+                for n, address in enumerate(addresses)
+                if gains[n].factor != 0
+            }
+            key_values, places = _scaled(key_values, places, gains, settings)
             prompts.append(_prompt(settings, key_values, places, window, mask))
     if not prompts:
         return model.clone()
@@ -123,13 +133,13 @@ def _gains(
 def _prompt(
     settings: Settings,
     key_values: KeyValues,
-    places: dict[LayerAddress, int],
+    places: Places,
     window: SigmaWindow | None,
     mask: RegionMask | None,
 ) -> ImagePrompt:
     return ImagePrompt(
-        key_values=key_values,
-        positions=places,
+        keys=key_values,
+        layers=places,
         window=window,
         mask=mask,
         steps=settings.weights.steps,
@@ -163,13 +173,16 @@ def _key_values(
         raise WrongEncoder(error.found, error.needed, search.encoder_hint(adapter.spec)) from None
 
 
-def _weighted(
-    key_values: KeyValues, features: Features, gains: list[Gain], settings: Settings
-) -> KeyValues:
-    if settings.batch is not BatchMode.ALL:
-        key_values = key_values.apart(features.count)
+def _scaled(
+    key_values: KeyValues, places: Places, gains: list[Gain], settings: Settings
+) -> tuple[KeyValues, Places]:
+    """Scale and block weights: of what the attention gives, or built into the keys as well."""
+    if settings.scaling is KvScaling.V_ONLY:
+        return key_values, places
     changing = bool(settings.weights.steps or settings.weights.frames)
-    return key_values.weighted(gains, settings.scaling, changing)
+    factors = [gain.factor for gain in gains]
+    key_values = key_values.weighted(factors, settings.scaling, changing)
+    return key_values, {slot: place._replace(factor=1.0) for slot, place in places.items()}
 
 
 def _window(model: Model, settings: Settings) -> SigmaWindow | None:

@@ -4,45 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import cast
 
+import comfy.model_management
 import torch
 from torch import Tensor
 
-from ....ip_models.attention.prompt import ActivePrompts, Call, CondChunk, PromptStack
-from ....ip_models.layer_address import LayerAddress
-from ..protocols import AttentionPatch, CondLists, GuiderExecutor, ModelOptions, TransformerOptions
-from .conditions import CondChunks, Conditions
-from .place import Latents, StepLatent, place
-from .run_part import RunPart, run_part
+from ....ip_models.attention.stack import PromptStack
+from ..protocols import CondLists, GuiderExecutor, ModelOptions, TransformerOptions
+from .call.calls import KEY, RUN, STEP, Run, Step, active_prompts
+from .call.conditions import Conditions
+from .call.place import StepLatent
+from .call.run_part import run_part
+from .layer_patch import with_slots
 
-KEY = "ipadapter"
-_RUN = "ipadapter_run"
-_SLOTS = "ipadapter_slots"
-_CHUNKS = "ipadapter_chunks"
-
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """What holds for a whole sampling run.
-
-    Attributes:
-        sigmas: the sampler's schedule.
-        part: what the run is a part of.
-    """
-
-    conditions: Conditions
-    sigmas: tuple[float, ...]
-    part: RunPart
-
-
-@dataclass(frozen=True, eq=False)
-class _CallChunks:
-    """The conditionings of a call by their place and uuid, and the latent they are about."""
-
-    chunks: CondChunks
-    step: StepLatent
+_SHARE = 4  # of the memory that is free when a run begins, this part may hold keys and values
+_LEAST_BYTES = 64 * 2**20
 
 
 def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
@@ -60,9 +37,11 @@ def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
         options[KEY] = stack.under(sampling.percent_to_sigma)
         sigmas = cast("Tensor | None", args[3] if len(args) > 3 else kwargs.get("sigmas"))
         levels = tuple(sigmas.tolist()) if stack.needs_sigma and sigmas is not None else ()
+        conditions = Conditions(guider)
+        conditions.warn_of_lost(stack.bindings)
         noise = args[0] if args else kwargs.get("noise")
         seed = args[7] if len(args) > 7 else kwargs.get("seed")
-        options[_RUN] = _Run(Conditions(guider), levels, run_part(stack, noise, seed))
+        options[RUN] = Run(conditions, levels, run_part(stack, noise, seed))
         try:
             return executor(*args, **kwargs)
         finally:
@@ -80,14 +59,18 @@ def describe(
 ) -> list[Tensor]:
     """CALC_COND_BATCH wrapper: puts what each conditioning is into the options of the call.
 
-    The options are copied, so that nothing is left in a MODEL whose own options were passed.
+    Slots are seen to here too: some packs run the layers of the UNet by themselves, and the other
+    wrappers are then passed by. The options are copied, so that nothing is left in a MODEL whose
+    own options were passed.
     """
     options = model_options.get("transformer_options", {})
-    if isinstance(options.get(KEY), PromptStack):
-        run = options.get(_RUN)
-        conditions = run.conditions if isinstance(run, _Run) else Conditions(None)
-        described = _CallChunks(conditions.chunks(conds, tuple(x.shape[2:])), StepLatent(x))
-        model_options = {**model_options, "transformer_options": {**options, _CHUNKS: described}}
+    stack = options.get(KEY)
+    if isinstance(stack, PromptStack):
+        run = options.get(RUN)
+        conditions = run.conditions if isinstance(run, Run) else Conditions(None)
+        options = with_slots(options, stack)
+        options[STEP] = Step(conditions.chunks(conds, tuple(x.shape[2:])), StepLatent(x))
+        model_options = {**model_options, "transformer_options": options}
     return executor(model, conds, x, timestep, model_options)
 
 
@@ -108,8 +91,9 @@ def resolve(
     options = dict(transformer_options or {})
     stack = options.get(KEY)
     if isinstance(stack, PromptStack):
+        _measure(options, stack, x.device)
+        options = with_slots(options, stack)
         options[KEY] = active_prompts(stack, options, t, len(x), x)
-        options[_SLOTS] = options.get("patches_replace", {}).get("attn2", {})
         with _separate_graphs():
             return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
@@ -131,103 +115,10 @@ def _separate_graphs() -> Generator[None]:
         torch.set_autocast_cache_enabled(before)
 
 
-def active_prompts(
-    stack: PromptStack,
-    options: TransformerOptions,
-    sigmas: Tensor | None,
-    batch: int,
-    x: Tensor | None = None,
-) -> ActivePrompts:
-    """The image prompts of a model call; reads the noise level only if one depends on it.
-
-    Args:
-        options: the host's transformer options.
-        batch: number of pictures, all conditionings and tiles together.
-        x: the latents, None where the model is called around the host's wrappers.
-    """
-    described, run = options.get(_CHUNKS), options.get(_RUN)
-    latents = Latents(
-        x,
-        described.step if isinstance(described, _CallChunks) else None,
-        run.part if isinstance(run, _Run) else RunPart(),
-    )
-    chunks = _chunks_of_call(options)
-    pictures, tiles = _pictures(latents, batch, len(chunks))
-    frames, total = _frames(options, pictures, latents.run)
-    chunks = place(stack, chunks * tiles, frames, latents, options)
-    sigma, step, steps = None, 0, 1
-    if stack.needs_sigma and sigmas is not None:
-        sigma = float(sigmas.max())
-        step, steps = _step(sigma, options)
-    return stack.at(Call(chunks, frames, total, sigma, step, steps, latents.run.first))
-
-
-def patch_of_block(options: TransformerOptions, address: LayerAddress) -> AttentionPatch | None:
-    """The patch that owns all layers of a block, None if there is none."""
-    return options.get(_SLOTS, {}).get((address.block, address.number))
-
-
-def without_image_prompts(options: TransformerOptions) -> TransformerOptions:
-    """Options for a patch below ours, so that no image prompt is added a second time."""
-    return {**options, KEY: None, _SLOTS: {}}
-
-
-def _chunks_of_call(options: TransformerOptions) -> tuple[CondChunk, ...]:
-    places = options.get("cond_or_uncond") or (0,)
-    ids = options.get("uuids") or ()
-    if len(ids) != len(places):
-        ids = (None,) * len(places)
-    described, run = options.get(_CHUNKS), options.get(_RUN)
-    known = described.chunks if isinstance(described, _CallChunks) else {}
-    conditions = run.conditions if isinstance(run, _Run) else Conditions(None)
-    return tuple(
-        known.get((place, uuid)) or CondChunk(conditions.cond_or_uncond(uuid, place))
-        for place, uuid in zip(places, ids, strict=True)
-    )
-
-
-def _pictures(latents: Latents, rows: int, chunks: int) -> tuple[int, int]:
-    """Pictures of a chunk, and how often the chunks are repeated: once for each tile of a picture.
-
-    Packs that tile a latent pass all rows of one tile, then all rows of the next.
-    """
-    whole = 0 if latents.step is None else len(latents.step.latent) * chunks
-    if whole and rows % whole == 0:
-        return whole // chunks, max(1, rows // whole)
-    return rows // chunks, 1
-
-
-def _frames(options: TransformerOptions, count: int, run: RunPart) -> tuple[tuple[int, ...], int]:
-    """Places in the run of the pictures of a chunk, and how many the run has."""
-    window = options.get("context_window")
-    if window is not None and getattr(window, "dim", 0) == 0:
-        places = [int(place) for place in window.index_list]
-        anchor = getattr(window, "causal_anchor_index", None)
-        if anchor is not None and anchor >= 0:  # a frame before the window, dropped afterwards
-            places.insert(0, int(anchor))
-        if len(places) == count:
-            return tuple(places), int(window.total_frames)
-    # AnimateDiff-Evolved announces its windows in a table of its own.
-    motion = options.get("ad_params") or {}
-    places = motion.get("sub_idxs")
-    if places is not None and len(places) == count:
-        return tuple(int(place) for place in places), int(motion.get("full_length") or count)
-    if len(run.pictures) == count:  # tiles of several pictures, which one run samples together
-        return run.pictures, max(run.pictures) + 1
-    return tuple(range(count)), count
-
-
-def _step(sigma: float, options: TransformerOptions) -> tuple[int, int]:
-    """Place of a noise level in the schedule; what lies between two steps belongs to the first."""
-    run = options.get(_RUN)
-    levels = run.sigmas if isinstance(run, _Run) else ()
-    if not levels and options.get("sample_sigmas") is not None:
-        levels = tuple(options["sample_sigmas"].tolist())
-    if len(levels) < 2:
-        return 0, 1
-    tolerance = 1e-4 * abs(sigma)
-    if levels[0] > levels[-1]:
-        passed = [i for i, level in enumerate(levels[:-1]) if level >= sigma - tolerance]
-    else:  # noise is put in instead of taken out
-        passed = [i for i, level in enumerate(levels[:-1]) if level <= sigma + tolerance]
-    return (passed[-1] if passed else 0), len(levels) - 1
+def _measure(options: TransformerOptions, stack: PromptStack, device: torch.device) -> None:
+    """At the first call of a run, when the host has loaded all models: how much may be held."""
+    run = options.get(RUN)
+    if isinstance(run, Run) and not run.measured:
+        run.measured = True
+        free = comfy.model_management.get_free_memory(device)
+        stack.allow(max(_LEAST_BYTES, int(free) // _SHARE))

@@ -16,10 +16,11 @@ from functools import cached_property
 import numpy
 from torch import Tensor
 
-from ....ip_models.attention.masks import Crop
-from ....ip_models.attention.prompt import CondChunk, PromptStack
-from ....ip_models.errors import UnknownPlace
-from ..protocols import TransformerOptions
+from .....ip_models.attention.call import CondChunk
+from .....ip_models.attention.masks import Crop
+from .....ip_models.attention.stack import PromptStack
+from .....ip_models.errors import UnknownPlace
+from ...protocols import TransformerOptions
 from .run_part import RunPart
 
 Plane = numpy.ndarray

@@ -15,9 +15,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ....ip_models.attention.masks import Crop
-from ....ip_models.attention.prompt import PromptStack
-from ....ip_models.errors import UnknownPlace
+from .....ip_models.attention.masks import Crop
+from .....ip_models.attention.stack import PromptStack
+from .....ip_models.errors import UnknownPlace
 
 Values = Mapping[str, Any]
 _MOST_NUMBERS = 2**24  # of noise, drawn to find a picture's: about a sixth of a second
