@@ -26,6 +26,7 @@ from pack.ip_models.attention.masks import MaskRule
 from pack.ip_models.errors import UnknownPlace
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Ramp
+from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.bind import mark
@@ -665,3 +666,30 @@ def test_what_needs_the_number_of_all_pictures_is_refused_for_a_part(
     assert torch.isfinite(ksampler(model, part(whole_batch(), 0, 2))).all()
     with pytest.raises(UnknownPlace, match="from number 3 on of a larger batch, 2 of them"):
         ksampler(model, part(whole_batch(), 2, 2))
+
+
+def test_nothing_of_ours_is_among_the_hosts_patches(adapter: LoadedAdapter) -> None:
+    """Ultimate SD Upscale stops at every object there that it does not know."""
+    masked = apply(twin().model, adapter, FEATURES, Settings(mask=mask()))
+    assert not masked.model_options["transformer_options"].get("patches")
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_was_made_for_a_run_is_dropped_after_it(adapter: LoadedAdapter, refused: bool) -> None:
+    masked = apply(twin().model, adapter, FEATURES, Settings(mask=mask()))
+    (referred,) = patches.prompts_of(masked).prompts
+    assert referred.mask is not None
+    grids: list[int] = []
+
+    def change(x: Tensor) -> Tensor:
+        grids.append(len(referred.mask._on_grid))  # type: ignore[union-attr]
+        return halved(x) if refused and len(grids) > 1 else x
+
+    model = wrapped(masked, change, lambda x: x)
+    if refused:
+        with pytest.raises(UnknownPlace):
+            sample(model, noise())
+    else:
+        sample(model, noise())
+    assert grids[0] == 0 and grids[1] > 0
+    assert not referred.mask._on_grid
