@@ -60,9 +60,10 @@ class LayerPatch:
         """Cross-attention of the layer before its output projection."""
         if torch.compiler.is_dynamo_compiling():
             return _not_compiled(self, q, k, v, extra)
-        return self._attend(q, k, v, extra)
+        return self.attend(q, k, v, extra)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
+        """The same, run by Python."""
         active = extra.get(calls.KEY)
         if self.retaken and active is not None and self.below is not None:
             heard = extra[_HEARD] = list[Slot]()
@@ -229,12 +230,8 @@ def _copy_patches(original: Model, clone: Model) -> None:
             slots[key] = patch.copied()
 
 
-@torch.compiler.disable  # pyright: ignore[reportUntypedFunctionDecorator]
-def _not_compiled(
-    patch: LayerPatch, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions
-) -> Tensor:
-    """Run by Python, for compiled models; the wrapper costs as much as all the rest of a layer."""
-    return patch._attend(q, k, v, extra)
+# For compiled models; the wrapper costs as much as all the rest of a layer.
+_not_compiled = cast("Callable[..., Tensor]", torch.compiler.disable(LayerPatch.attend))
 
 
 def _retaken(slot: Hashable, taken: Mapping[Hashable, AttentionPatch]) -> LayerPatch:
