@@ -173,11 +173,9 @@ class BindToConditioning(Node):
         face_lora_strength: float = 1.0,
         first_picture: int = 0,
     ) -> io.NodeOutput:
-        hidden = cls.hidden  # None where another node calls this one
-        if negative is None and hidden is not None:
-            require_unused(hidden.prompt, hidden.unique_id, output=2)
-        node = None if hidden is None else hidden.unique_id
-        binding = binding_of(node, adapter.name, embeds)
+        if negative is None:
+            require_unused(cls.hidden, output=2)
+        binding = binding_of(cls.hidden, adapter.name, embeds)
         settings = Settings(
             scale=scale,
             start_percent=start_percent,

@@ -17,6 +17,7 @@ from bench import counts as counting
 from bench import faces, reapply
 from bench import full_size as real
 from bench import memory as keeping
+from bench import overhead
 from bench.bed import tiny_bed
 from bench.contenders import Contender, How, Ours
 from bench.counts import Case
@@ -111,6 +112,12 @@ def second_apply(parties: Sequence[Contender], folder: Path) -> list[Check]:
     print(table(["", *reapply.HEADER, ""], rows))
     print(f"\n{reapply.LEGEND}")
     return kept
+
+
+def layers(folder: Path) -> None:
+    """What Python does in each layer; a time, so nothing is promised of it."""
+    _title("The pack's own Python in each layer (tiny real UNet)")
+    print(table(overhead.HEADER, [overhead.row(folder)]))
 
 
 def face_engines(folder: Path) -> None:
