@@ -27,9 +27,10 @@ from pack.ip_models.attention.keyvalue import KeyValues
 from pack.ip_models.attention.prompt import ImagePrompt, LayerPlace
 from pack.ip_models.errors import WrongBatch
 from pack.nodes.apply import BindToConditioning
-from pack.nodes.host.model import layer_patch, patches
+from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.backbones import unet_patch
 from pack.nodes.host.model.backbones.layers import attention_layers
 from pack.nodes.host.model.bind import mark
 from torch import Tensor
@@ -272,14 +273,14 @@ def around(model: Any, shares: int) -> Any:
 def heard(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How often each layer adds the references in one call."""
     times: list[int] = []
-    original = layer_patch.add_image_attention
+    original = unet_patch.add_image_attention
 
     def counted(text: Tensor, q: Tensor, heads: int, entries: list[LayerEntry], *rest: Any) -> Any:
         times.append(len(entries))
         return original(text, q, heads, entries, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(layer_patch, "add_image_attention", counted)
+        patch.setattr(unet_patch, "add_image_attention", counted)
         sample(model, steps=1)
     return times
 
@@ -486,6 +487,13 @@ def test_apply_clones_the_model_once(
     face = tiny.load_tensors(tmp_path, tensors, "face")
     patched = apply(model, face, tiny.random_faces(1), Settings())
     assert clones == [1, 1] and patched.patches and not model.patches
+    # The LoRA is taken off and put on once through copies of the options too.
+    copied = with_copied_options(patched)
+    assert not patches.remove(copied).patches
+    again = apply(copied, face, tiny.random_faces(1), Settings())
+    assert {key: len(entries) for key, entries in again.patches.items()} == {
+        key: 1 for key in patched.patches
+    }
 
 
 # What other backbones will need

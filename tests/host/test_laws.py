@@ -20,9 +20,10 @@ from pack.ip_models.attention.stack import ActivePrompts
 from pack.ip_models.references.combine import Combine, combine
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Ramp
-from pack.nodes.host.model import layer_patch, patches, wrappers
+from pack.nodes.host.model import patches, wrappers
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.backbones import unet_patch
 from pack.nodes.host.model.backbones.layers import attention_layers
 from pack.nodes.host.model.call import calls
 from torch import Tensor
@@ -174,7 +175,7 @@ def test_every_layer_fires_once_in_each_model_call(
     pair = twin() if family == "sd1" else tiny.twins("sdxl")
     adapter = tiny.load_tensors(tmp_path, tiny.adapter_tensors(pair, "standard"))
     fired: Counter[Any] = Counter()
-    original = layer_patch.add_image_attention
+    original = unet_patch.add_image_attention
 
     def counted(text: Tensor, q: Tensor, heads: int, entries: Any, *rest: Any) -> Tensor:
         (slot,) = (slot for table in tables for slot, one in table.items() if one is entries)
@@ -192,7 +193,7 @@ def test_every_layer_fires_once_in_each_model_call(
 
     monkeypatch.setattr(ActivePrompts, "table", kept)
 
-    monkeypatch.setattr(layer_patch, "add_image_attention", counted)
+    monkeypatch.setattr(unet_patch, "add_image_attention", counted)
     call = tiny.make_call(pair)
     tiny.run_comfy(apply(pair.model, adapter, FEATURES, Settings()), call)
     addresses = {layer.slot for layer in attention_layers(pair.model)}

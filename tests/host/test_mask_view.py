@@ -23,7 +23,7 @@ from pack.ip_models.errors import BadInput, WrongBase
 from pack.ip_models.unet.address import LayerAddress
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones.layers import attention_layers
-from pack.nodes.host.model.layer_patch import LayerPatch
+from pack.nodes.host.model.backbones.unet_patch import LayerPatch
 from pack.nodes.masks import PreviewMask
 from PIL import Image
 from torch import Tensor

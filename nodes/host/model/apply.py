@@ -26,7 +26,7 @@ from ..protocols import Model
 from . import search
 from .adapter import ANY_ENCODER, LoadedAdapter, ProjectionOptions
 from .backbones.layers import attention_layers, text_projection
-from .lora import patch_lora
+from .lora import add_lora
 from .patches import install
 
 log = logging.getLogger("ipadapter")
@@ -106,7 +106,8 @@ def apply(
     for region in regions:
         _warn_of_recogniser(adapter, region.features)
     patched = install(model, *prompts)
-    return patch_lora(patched, adapter.lora, settings.face_lora, adapter.name, adapter.file)
+    add_lora(patched, adapter.lora, settings.face_lora, adapter.name, adapter.file)
+    return patched
 
 
 def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:

@@ -10,6 +10,7 @@ import comfy.lora
 from torch import Tensor
 
 from ....ip_models.adapter.lora import renamed, require_fit
+from ....ip_models.attention.shared import Shared
 from ..protocols import Model
 from .backbones.layers import backbone_of
 
@@ -17,7 +18,7 @@ KEY = "ipadapter_lora"
 
 
 @dataclass(frozen=True, eq=False)
-class AddedLora:
+class AddedLora(Shared):
     """What was put on a MODEL, so that it can be taken off.
 
     Attributes:
@@ -34,14 +35,14 @@ class AddedLora:
     after: UUID
 
 
-def patch_lora(
+def add_lora(
     model: Model,
     weights: Mapping[str, Tensor],
     strength: float,
     name: str,
     source: Hashable = None,
-) -> Model:
-    """A new MODEL with the LoRA of an adapter file, which `source` stands for.
+) -> None:
+    """Put the LoRA of an adapter file, which `source` stands for, on a MODEL of one's own.
 
     A file's LoRA is on a MODEL once, however often its adapter is applied, with the greatest
     strength that was asked for.
@@ -50,26 +51,24 @@ def patch_lora(
         BrokenFile: the LoRA is not whole.
         WrongBase: the LoRA is not for this MODEL.
     """
-    patched = model.clone()
     if not weights or strength == 0:
-        return patched
+        return
     source = source or id(weights)
-    known = next((one for one in _added(patched) if one.source == source), None)
+    known = next((one for one in _added(model) if one.source == source), None)
     if known is not None:
         if abs(known.strength) >= abs(strength):
-            return patched
-        _take_off(patched, (known,))
+            return
+        _take_off(model, (known,))
     backbone = backbone_of(model)
     layers = backbone.layers(model)
     named = renamed(weights, backbone.processor_names(layers), name)
     require_fit(weights, layers, name)
     keys = comfy.lora.model_lora_keys_unet(model.model, {})
     patches = comfy.lora.load_lora(named, keys, log_missing=False)
-    before = patched.patches_uuid
-    _add(patched, patches, strength)
-    added = AddedLora(source, strength, tuple(patches.values()), before, patched.patches_uuid)
-    patched.model_options["transformer_options"][KEY] = (*_added(patched), added)
-    return patched
+    before = model.patches_uuid
+    _add(model, patches, strength)
+    added = AddedLora(source, strength, tuple(patches.values()), before, model.patches_uuid)
+    model.model_options["transformer_options"][KEY] = (*_added(model), added)
 
 
 def remove_lora(model: Model) -> None:

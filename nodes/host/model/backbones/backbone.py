@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .....ip_models.layer import Layer
 from .....ip_models.weights.vocabulary import Vocabulary
-from ...protocols import Model
+from ...protocols import Model, TransformerOptions
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,20 @@ class Backbone(Protocol):
 
     def text_projection(self, model: Model) -> TextProjection | None:
         """The projection of a MODEL with a text encoder of another width, None for all others."""
+        ...
+
+    def hook(self, model: Model, slots: Iterable[Hashable]) -> None:
+        """Patch layers of a MODEL of one's own, so that they add what the table of a call says."""
+        ...
+
+    def unhook(self, model: Model) -> None:
+        """Take these patches off again; other packs' patches stay where they were."""
+        ...
+
+    def hook_call(
+        self, options: TransformerOptions, slots: Iterable[Hashable]
+    ) -> TransformerOptions:
+        """Options of a call with the patches in place, whatever came after them; a new dict."""
         ...
 
     def processor_names(self, layers: Sequence[Layer]) -> list[str]:

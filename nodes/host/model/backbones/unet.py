@@ -6,7 +6,7 @@ only where these are missing: any other branch or pack may have wrapped or repla
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import torch
@@ -17,7 +17,8 @@ from .....ip_models.layer import Layer
 from .....ip_models.unet.address import LayerAddress, parse_address, processor_names
 from .....ip_models.unet.layers import NUMBERS, Facts, layers_of_config, layers_of_names
 from .....ip_models.unet.vocabulary import UNET
-from ...protocols import Model
+from ...protocols import Model, TransformerOptions
+from . import unet_patch
 from .backbone import TextProjection
 from .own import own_object, own_weight
 
@@ -67,6 +68,20 @@ class Unet:
         patched = any(f"{_TEXT}.{name}" in model.patches for name in names)
         mark = model.patches_uuid if patched else None
         return TextProjection(linear, mark, own["weight"], own.get("bias"))
+
+    def hook(self, model: Model, slots: Iterable[Hashable]) -> None:
+        """See `Backbone.hook`."""
+        unet_patch.hook(model, slots)
+
+    def unhook(self, model: Model) -> None:
+        """See `Backbone.unhook`."""
+        unet_patch.unhook(model)
+
+    def hook_call(
+        self, options: TransformerOptions, slots: Iterable[Hashable]
+    ) -> TransformerOptions:
+        """See `Backbone.hook_call`."""
+        return unet_patch.hook_call(options, slots)
 
     def processor_names(self, layers: Sequence[Layer]) -> list[str]:
         """See `Backbone.processor_names`."""
