@@ -14,10 +14,9 @@ import comfy.model_management
 import comfyui_version
 import torch
 from bench import counts as counting
-from bench import faces, reapply
+from bench import faces, overhead, reapply
 from bench import full_size as real
 from bench import memory as keeping
-from bench import overhead
 from bench.bed import tiny_bed
 from bench.contenders import Contender, How, Ours
 from bench.counts import Case
