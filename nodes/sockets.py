@@ -28,7 +28,6 @@ Weights = io.Custom("IPA_WEIGHTS")
 FaceModels = io.Custom("IPA_FACE_MODELS")
 
 CATEGORY = "ipadapter"
-_MOST_DIGITS = 4  # of the number in the name of an input
 
 # From 0.19 on the host sends what a node shows also when it need not run again, so that text and
 # pictures are there after the page was loaded anew.
@@ -152,6 +151,9 @@ def percent_input(name: str, default: float, what: str) -> io.Float.Input:
         step=0.01,
         tooltip=f"Part of the run, from 0 (first step) to 1 (last step), at which {what}.",
     )
+
+
+_MOST_DIGITS = 4  # of the number in the name of an input
 
 
 def by_number(inputs: object, prefix: str) -> dict[int, Any]:
