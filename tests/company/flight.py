@@ -1,0 +1,36 @@
+"""Which pilots there are to fly, and the flight of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from company import behaviours  # noqa: F401 - enters its pilots
+from company.checkout import Checkout, NotImported
+from company.meeting import meet
+from company.pilot import PILOTS, Pilot
+from company.pilots import regions, tiles  # noqa: F401 - enters its pilots
+from company.scene import Scene
+
+
+def chosen(packs: Path | None, only: str = "") -> Iterator[tuple[int, Pilot]]:
+    """The pilots of the packs in a folder, or those that need none."""
+    for number, pilot in enumerate(PILOTS):
+        if bool(pilot.folder) is (packs is not None) and only in f"{pilot.folder} {pilot.node}":
+            yield number, pilot
+
+
+def fly(packs: Path | None, number: int) -> list[dict[str, Any]]:
+    """What comes of one pilot: outcomes, or why its pack cannot be used."""
+    pilot = PILOTS[number]
+    folder = (packs or Path()) / pilot.folder
+    if not folder.is_dir():
+        return [{"words": "is not in the folder"}]
+    scene = Scene(pilot.family, pilot.size)
+    try:
+        company = pilot.fly(Checkout(folder), scene)
+    except NotImported as error:
+        return [{"words": f"cannot be imported: {error}"}]
+    return [asdict(outcome) for outcome in meet(scene, company)]
