@@ -7,6 +7,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,7 +34,11 @@ class Checkout:
         except ModuleNotFoundError as error:
             raise NotImported(f"needs {error.name}") from None
         except (Exception, SystemExit) as error:
-            raise NotImported(f"{type(error).__name__}: {error}") from None
+            place = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+            inside = self.folder in place.parents
+            where = place.relative_to(self.folder) if inside else place.name
+            what = str(error).split(" (", 1)[0]  # without the path of the host
+            raise NotImported(f"{type(error).__name__}: {what}, in {where}") from None
 
     def _import(self) -> None:
         spec = importlib.util.spec_from_file_location(self.name, self.folder / "__init__.py")
@@ -60,13 +65,14 @@ class Checkout:
             self._nodes = dict(getattr(module, "NODE_CLASS_MAPPINGS", {}))
             if hasattr(module, "comfy_entrypoint"):
                 listed = asyncio.run(_node_list(module))
-                self._nodes |= {node.define_schema().node_id: node for node in listed}
+                self._nodes |= {node.GET_SCHEMA().node_id: node for node in listed}
         return self._nodes
 
     def call(self, node: str, **inputs: Any) -> Any:
         """Outputs of a node, called by its own function."""
         kind = self.nodes()[node]
-        run = kind.execute if hasattr(kind, "define_schema") else getattr(kind(), kind.FUNCTION)
+        older = "FUNCTION" in vars(kind) or not hasattr(kind, "execute")
+        run = getattr(kind(), kind.FUNCTION) if older else kind.execute
         out = run(**inputs)
         return getattr(out, "result", out)
 

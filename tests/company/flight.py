@@ -11,7 +11,7 @@ from company import behaviours  # noqa: F401 - enters its pilots
 from company.checkout import Checkout, NotImported
 from company.meeting import meet
 from company.pilot import PILOTS, Pilot
-from company.pilots import regions, tiles  # noqa: F401 - enters its pilots
+from company.pilots import attention, caches, models, regions, tiles  # noqa: F401 - enters its pilots
 from company.scene import Scene
 
 
@@ -31,6 +31,6 @@ def fly(packs: Path | None, number: int) -> list[dict[str, Any]]:
     scene = Scene(pilot.family, pilot.size)
     try:
         company = pilot.fly(Checkout(folder), scene)
+        return [asdict(outcome) for outcome in meet(scene, company)]
     except NotImported as error:
         return [{"words": f"cannot be imported: {error}"}]
-    return [asdict(outcome) for outcome in meet(scene, company)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from company.checkout import NotImported
 from company.oracle import heard
 from company.scene import Company, Scene, Way
 from kit.models import tiny
@@ -76,6 +77,8 @@ def _try(scene: Scene, company: Company, put: Any, way: Way) -> Tensor | str:
     """The picture, or what was said instead of it."""
     try:
         return _sample(scene, company, put(scene.model), way)
+    except NotImported:
+        raise
     except IPAdapterError as error:
         return f"{REFUSED}: {error}"
     except Exception as error:  # noqa: BLE001 - whatever another pack raises

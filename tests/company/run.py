@@ -59,6 +59,12 @@ def _prepare_host(host: Path, folder: Path) -> str:
     comfy.cli_args.args.cpu = True
     comfy.cli_args.args.base_directory = str(folder)
     logging.disable(logging.WARNING)
+    import asyncio
+
+    import server
+
+    # Packs put their routes on it when they are imported; it serves nobody.
+    server.PromptServer(asyncio.new_event_loop())
     return str(comfyui_version.__version__)
 
 

@@ -104,7 +104,7 @@ class Scene:
     def sample(self, model: Any, way: Way, **other: Any) -> Tensor:
         """A run of the host's KSampler."""
         options: dict[str, Any] = {
-            "steps": 3,
+            "steps": 2,
             "sampler_name": "euler",
             "scheduler": "normal",
             "positive": self.positive,
@@ -129,6 +129,7 @@ class Company:
         frames: the numbers of the pictures of the present call, if it works in windows.
         on_top: whether it works on what the layer gives below it, so that the order counts.
         ways: what can be asked of it.
+        may_refuse: whether a sentence of ours is as right as the picture.
     """
 
     patch: Patch = field(default=lambda model: model)
@@ -139,3 +140,4 @@ class Company:
     frames: Callable[[], Sequence[int]] | None = None
     on_top: bool = False
     ways: tuple[Way, ...] = WAYS
+    may_refuse: bool = False

@@ -17,7 +17,7 @@ from company.pilot import pilot
 from company.scene import Box, Company, Scene, Way
 from torch import Tensor
 
-LARGE = (2, 24, 40)
+
 
 
 def _tiled(method: str, together: int) -> Callable[[Checkout, Scene], Company]:
@@ -75,9 +75,9 @@ def _shift(whole: Tensor, box: Any, tiles: Tensor) -> tuple[int, int]:
     raise AssertionError("the tile is nowhere in the picture")
 
 
-for _method, _together in (("MultiDiffusion", 4), ("Mixture of Diffusers", 1), ("SpotDiffusion", 4)):
+for _method, _together in (("MultiDiffusion", 2), ("Mixture of Diffusers", 1), ("SpotDiffusion", 2)):
     _node = f"Tiled Diffusion, {_method}, {_together} at once"
-    pilot("ComfyUI-TiledDiffusion", _node, size=LARGE)(_tiled(_method, _together))
+    pilot("ComfyUI-TiledDiffusion", _node, size=(2, 16, 40))(_tiled(_method, _together))
 
 
 @pilot("ComfyUI_TiledKSampler", "Tiled KSampler, padded", size=(1, 40, 48))

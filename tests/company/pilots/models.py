@@ -1,0 +1,133 @@
+"""Packs that bring models of their own, change the MODEL's class, or sample it in another way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import comfy.model_patcher
+import comfy.supported_models
+import torch
+from company.checkout import Checkout
+from company.pilot import pilot
+from company.scene import Company, Scene, Way
+from kit.models import companions, tiny
+from torch import Tensor
+
+
+@pilot("ComfyUI-AnimateDiff-Evolved", "Use Evolved Sampling, windows", size=(6, 16, 16))
+def windows(pack: Checkout, scene: Scene) -> Company:
+    """A window is a batch of some of the frames; each frame keeps its reference and its mask.
+
+    No motion module: what it adds lies beside the attention to the text.
+    """
+    sampling = pack.module("animatediff.sampling")
+    (options,) = pack.call("ADE_StandardStaticContextOptions", context_length=4, context_overlap=2)
+    now: list[int] = []
+
+    def patch(model: Any) -> Any:
+        return pack.call(
+            "ADE_UseEvolvedSampling",
+            model=model,
+            beta_schedule="use existing",
+            context_options=options,
+        )[0]
+
+    def sample(model: Any, way: Way) -> Tensor:
+        evaluate = sampling.evaluate_context_windows
+
+        def noting(*given: Any, **named: Any) -> Any:
+            ((_, now[:]),) = given[5]
+            return evaluate(*given, **named)
+
+        sampling.evaluate_context_windows = noting
+        try:
+            return scene.sample(model, way, steps=2)
+        finally:
+            sampling.evaluate_context_windows = evaluate
+
+    def frames() -> Sequence[int]:
+        return now
+
+    return Company(patch, sample, frames=frames)
+
+
+@pilot("ComfyUI-AnimateDiff-Evolved", "AnimateDiff Unload")
+def unload(pack: Checkout, scene: Scene) -> Company:
+    """A MODEL whose options were copied in depth means the same."""
+
+    def patch(model: Any) -> Any:
+        return pack.call("ADE_AnimateDiffUnload", model=model)[0]
+
+    return Company(patch)
+
+
+@pilot("ComfyUI-layerdiffuse", "Layer Diffuse, attention sharing")
+def layer_diffuse(pack: Checkout, scene: Scene) -> Company:
+    """It replaces every attention module by one of its own, which asks no slot."""
+    patcher = pack.module("lib_layerdiffusion.attention_sharing").AttentionSharingPatcher
+
+    def patch(model: Any) -> Any:
+        model = model.clone()
+        torch.manual_seed(3)
+        patcher(model, frames=2, use_control=False, rank=8)
+        return model
+
+    return Company(patch)
+
+
+@pilot("ComfyUI-BrushNet", "BrushNet (its wrappers)")
+def brush_net(pack: Checkout, scene: Scene) -> Company:
+    """Something is added after each block; its model, which no test has, is left out.
+
+    So the functions are called with which the node puts itself on a MODEL, and what is added is
+    a number that depends on the step, as its model's would.
+    """
+    wrap = pack.module("model_patch").patch_model_function_wrapper
+
+    def forward(unet: Any, x: Tensor, t: Tensor, options: Any, control: Any) -> None:
+        for block in unet.input_blocks:
+            block[-1].add_sample_after = 0.01 * x.mean(dim=(1, 2, 3), keepdim=True)
+
+    def patch(model: Any) -> Any:
+        model = model.clone()
+        wrap(model, forward)
+        return model
+
+    return Company(patch)
+
+
+@pilot("ComfyUI-IC-Light-huchenlei", "IC Light Apply")
+def ic_light(pack: Checkout, scene: Scene) -> Company:
+    """A picture is joined to the latent, and weights are added; the layers stay as they are."""
+    model = companions.rebuilt(scene.model, channels=8)
+    raise NotImplementedError(model)
+
+
+@pilot("ComfyUI-GGUF", "Unet Loader (GGUF)")
+def gguf(pack: Checkout, scene: Scene) -> Company:
+    """The same UNet in packed weights, in the pack's own class of MODEL."""
+    import gguf as writer
+
+    ops, nodes = pack.module("ops"), pack.module("nodes")
+    kinds = writer.GGMLQuantizationType
+    config = dict(scene.model.model.model_config.unet_config)
+    supported = comfy.supported_models.SD15(dict(config))
+    supported.unet_config = config
+    supported.set_inference_dtype(torch.float32, torch.float32)
+    supported.custom_operations = ops.GGMLOps
+    base = supported.get_model({}, "", device="cpu")
+    state = {}
+    for key, value in scene.model.model.diffusion_model.state_dict().items():
+        packed = value.ndim == 2 and value.shape[1] % 32 == 0 and "attn" in key
+        if packed:
+            data = torch.from_numpy(writer.quants.quantize(value.numpy(), kinds.Q8_0))
+        else:
+            data = value
+        kind = kinds.Q8_0 if packed else kinds.F32
+        state[key] = ops.GGMLTensor(data, tensor_type=kind, tensor_shape=value.shape)
+    base.diffusion_model.load_state_dict(state, strict=False)
+    base.diffusion_model.eval().dtype = torch.float32
+    plain = comfy.model_patcher.ModelPatcher(base, tiny.CPU, tiny.CPU)
+    scene.twin.model = nodes.GGUFModelPatcher.clone(plain)
+    return Company()
