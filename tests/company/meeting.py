@@ -74,9 +74,10 @@ def _outcome(
 
 
 def _try(scene: Scene, company: Company, put: Any, way: Way) -> Tensor | str:
-    """The picture, or what was said instead of it."""
+    """The picture, or what was said instead of it; without gradients, as the host runs nodes."""
     try:
-        return _sample(scene, company, put(scene.model), way)
+        with torch.inference_mode():
+            return _sample(scene, company, put(scene.model), way)
     except NotImported:
         raise
     except IPAdapterError as error:
@@ -87,14 +88,15 @@ def _try(scene: Scene, company: Company, put: Any, way: Way) -> Tensor | str:
 
 def _sample(scene: Scene, company: Company, model: Any, way: Way) -> Tensor:
     run = company.sample or scene.sample
-    with torch.no_grad():
-        return run(model, way).clone()
+    return run(model, way).clone()
 
 
 def _right(scene: Scene, company: Company, way: Way, order: str) -> Tensor:
     """The picture of the independent oracle; a slot patch where the order is to count."""
-    if company.on_top and order == AFTER:
-        assert not (way.masked or way.each), "the oracle of slots knows the whole picture only"
-        return _sample(scene, company, company.patch(oracle(scene.model, scene.reference)), way)
-    with torch.no_grad(), heard(scene, company, way):
-        return _sample(scene, company, company.patch(scene.model), way)
+    with torch.inference_mode():
+        if company.on_top and order == AFTER:
+            assert not (way.masked or way.each), "the oracle of slots knows the whole picture only"
+            model = oracle(scene.model, scene.reference)
+            return _sample(scene, company, company.patch(model), way)
+        with heard(scene, company, way):
+            return _sample(scene, company, company.patch(scene.model), way)
