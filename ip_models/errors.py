@@ -45,6 +45,14 @@ class BadInput(IPAdapterError):
     """An image, mask, list or number that no adapter could use."""
 
 
+class WrongBatch(IPAdapterError):
+    """A layer or the model gets a batch of which nothing says what its rows are."""
+
+
+class UnknownPlace(IPAdapterError):
+    """A call is for a part of the picture or of the batch, and nothing says for which."""
+
+
 class UnsupportedNetwork(IPAdapterError):
     """A whole ONNX file that asks for something the pack's own runner does not do."""
 

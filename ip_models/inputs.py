@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
+from numbers import Integral, Real
 from types import UnionType
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
 
 from .errors import BadInput
 
@@ -19,11 +23,12 @@ def within(name: str, value: object, low: float, high: float) -> float:
     Raises:
         BadInput: it is not; neither is one that is not finite.
     """
-    # As they are: an int may be larger than any float.
-    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
-        return float(value)
+    number: Any = math.nan if isinstance(value, bool) or not isinstance(value, Real) else value
+    # As it is: an int may be larger than any float.
+    if low <= number <= high:
+        return float(number)
     raise BadInput(
-        f"{name} is {str(value)[:40]!r}",
+        f"{name} is {shown(value)}",
         f"a number from {low:g} to {high:g} is needed",
         f"Enter one, {low:g} to begin with",
     )
@@ -36,9 +41,49 @@ def whole(name: str, value: object, low: int, high: int) -> int:
         BadInput: it is another number or none.
     """
     number = within(name, value, low, high)
+    if isinstance(value, Integral):  # a large one has no float of its own
+        return int(value)
     if number.is_integer():
         return int(number)
     raise BadInput(f"{name} is {number:g}", "a whole number is needed", f"Enter {round(number)}")
+
+
+def switch(name: str, value: object) -> bool:
+    """The value, if it is yes or no.
+
+    Raises:
+        BadInput: it is something else.
+    """
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    raise BadInput(f"{name} is {shown(value)}", "true or false is needed", "Choose one of them")
+
+
+def text(name: str, value: object) -> str:
+    """The value, if it is text.
+
+    Raises:
+        BadInput: it is something else.
+    """
+    if isinstance(value, str):
+        return value
+    found = f"{name} is {type(value).__name__} {shown(value)}"
+    raise BadInput(found, "text is needed", "Type it, or connect a node that gives text")
+
+
+def listed(name: str, value: object, options: Sequence[str]) -> str:
+    """The value, if it is one of some words.
+
+    Raises:
+        BadInput: it is not.
+    """
+    if isinstance(value, str) and value in options:
+        return value
+    raise BadInput(
+        f"{name} is {shown(value)}",
+        f"{', '.join(options)} are known",
+        f"Choose {next(iter(options), 'another')}",
+    )
 
 
 def chosen(name: str, value: object, kind: type[Choice]) -> Choice:
@@ -47,19 +92,12 @@ def chosen(name: str, value: object, kind: type[Choice]) -> Choice:
     Raises:
         BadInput: there is none of this value.
     """
-    for member in kind:
-        if member.value == value:
-            return member
-    raise BadInput(
-        f"{name} is {str(value)[:40]!r}",
-        f"{', '.join(str(member.value) for member in kind)} are known",
-        f"Choose {next(iter(kind)).value}",
-    )
+    return kind(listed(name, value, [member.value for member in kind]))
 
 
 _MOST = 1e6
 _LONGEST = 1_000_000  # characters, for 50,000 frames with all digits
-_SHOWN = 60
+_SHOWN, _SHOWN_OF_A_VALUE, _SHOWN_OF_A_NAME = 60, 40, 200
 
 
 def parse_numbers(text: str, name: str) -> list[float]:
@@ -85,9 +123,9 @@ def parse_numbers(text: str, name: str) -> list[float]:
     except ValueError:
         numbers, good = [], False
     if not good:
-        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
+        beginning = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
         raise BadInput(
-            f"{name} is {shown!r}",
+            f"{name} is {beginning!r}",
             "numbers separated by commas are needed",
             "Write for example 1, 0.5, or leave it empty",
         )
@@ -101,11 +139,51 @@ def require(name: str, value: object, kind: type | UnionType, source: str) -> No
         BadInput: it is of another kind.
     """
     if not isinstance(value, kind):
-        raise BadInput(
-            f"{name} is {type(value).__name__} {str(value)[:40]!r}",
-            f"a link from {source} is needed",
-            f"Connect {source}",
-        )
+        raise no_link(name, value, source)
+
+
+def no_link(name: str, value: object, source: str) -> BadInput:
+    """What to say of a value that does not come from the nodes a socket is for."""
+    return BadInput(
+        f"{name} is {type(value).__name__} {shown(value)}",
+        f"a link from {source} is needed",
+        f"Connect {source}",
+    )
+
+
+def bounds(pixels: Tensor) -> tuple[float, float] | None:
+    """Least and greatest of some pixels; None where one of them is no finite number."""
+    if pixels.is_complex():
+        return None
+    low, high = (float(bound) for bound in torch.aminmax(pixels.detach()))
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
+
+
+_OVERSHOOT = 1.0
+
+
+def beyond(name: str, low: float, high: float, what: str) -> BadInput | None:
+    """What to say of pixels that are not made for 0 to 1, e.g. those up to 255."""
+    # Sharp filters overshoot by less than that; greys of 8 bits do not stay below.
+    if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
+        return None
+    return BadInput(
+        f"{name} holds values from {low:g} to {high:g}",
+        f"{what} from 0 to 1",
+        "Divide it by its greatest value, e.g. by 255",
+    )
+
+
+def shown(value: object) -> str:
+    """The beginning of a value as a sentence shows it, in one line."""
+    words = value if isinstance(value, str) else " ".join(str(value).split())
+    return repr(words[:_SHOWN_OF_A_VALUE])
+
+
+def one_line(name: object) -> str:
+    """What somebody sent as the name of a file, in one line and not without end."""
+    words = repr(name)
+    return (words if isinstance(name, str) else " ".join(words.split()))[:_SHOWN_OF_A_NAME]
 
 
 def sides(shape: Iterable[int]) -> str:

@@ -7,27 +7,29 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..ip_models.attention.call import BatchMode
 from ..ip_models.attention.keyvalue import KvScaling
 from ..ip_models.attention.masks import MaskRule
-from ..ip_models.attention.prompt import BatchMode
 from ..ip_models.references.features import Features, Regions
 from ..ip_models.weights.gains import EVERYWHERE, Weights
 from .host.model import patches
 from .host.model.adapter import LoadedAdapter
 from .host.model.apply import Settings, apply
-from .host.model.bind import mark, require_unused
+from .host.model.bind import binding_of, mark, require_unused
 from .sockets import (
     CATEGORY,
     Adapter,
     Embeds,
+    Node,
     face_inputs,
+    part_inputs,
     scale_input,
     where_inputs,
     window_inputs,
 )
 
 
-class ApplyIPAdapter(io.ComfyNode):
+class ApplyIPAdapter(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -65,6 +67,7 @@ class ApplyIPAdapter(io.ComfyNode):
                 *window_inputs(),
                 *where_inputs(),
                 *face_inputs(),
+                *part_inputs(),
             ],
             outputs=[io.Model.Output("model", tooltip="The MODEL that hears the references.")],
         )
@@ -85,6 +88,7 @@ class ApplyIPAdapter(io.ComfyNode):
         mask_rule: str = MaskRule.AREA.value,
         face_structure: float = 1.0,
         face_lora_strength: float = 1.0,
+        first_picture: int = 0,
     ) -> io.NodeOutput:
         settings = Settings(
             scale=scale,
@@ -97,11 +101,12 @@ class ApplyIPAdapter(io.ComfyNode):
             mask_rule=MaskRule(mask_rule),
             face_structure=face_structure,
             face_lora=face_lora_strength,
+            first_picture=first_picture,
         )
         return io.NodeOutput(apply(model, adapter, embeds, settings))
 
 
-class BindToConditioning(io.ComfyNode):
+class BindToConditioning(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -138,6 +143,7 @@ class BindToConditioning(io.ComfyNode):
                 ),
                 *where_inputs(),
                 *face_inputs(),
+                *part_inputs(),
             ],
             outputs=[
                 io.Model.Output("model", tooltip="For the sampler."),
@@ -165,10 +171,11 @@ class BindToConditioning(io.ComfyNode):
         mask_rule: str = MaskRule.AREA.value,
         face_structure: float = 1.0,
         face_lora_strength: float = 1.0,
+        first_picture: int = 0,
     ) -> io.NodeOutput:
         if negative is None:
             require_unused(cls.hidden.prompt, cls.hidden.unique_id, output=2)
-        binding = object()
+        binding = binding_of(cls.hidden.unique_id, adapter.name, embeds)
         settings = Settings(
             scale=scale,
             start_percent=start_percent,
@@ -180,6 +187,7 @@ class BindToConditioning(io.ComfyNode):
             mask_rule=MaskRule(mask_rule),
             face_structure=face_structure,
             face_lora=face_lora_strength,
+            first_picture=first_picture,
             binding=binding,
         )
         bound = apply(model, adapter, embeds, settings)
@@ -187,7 +195,7 @@ class BindToConditioning(io.ComfyNode):
         return io.NodeOutput(bound, mark(conditioning, binding), other)
 
 
-class RemoveIPAdapter(io.ComfyNode):
+class RemoveIPAdapter(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

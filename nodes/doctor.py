@@ -8,10 +8,12 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from .host.doctor import survey
-from .sockets import CATEGORY
+from .sockets import CATEGORY, Node
 
 
-class Doctor(io.ComfyNode):
+class Doctor(Node):
+    own_checks = ("model", "clip_vision")  # what is wrong with them stands in the report
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -53,7 +55,7 @@ class Doctor(io.ComfyNode):
     def execute(
         cls, model: Any = None, clip_vision: Any = None, log: bool = False
     ) -> io.NodeOutput:
-        text = "\n".join(survey.report(model, clip_vision, bool(log)))
+        text = "\n".join(survey.report(model, clip_vision, log))
         return io.NodeOutput(text, ui=ui.PreviewText(text))
 
 

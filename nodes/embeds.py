@@ -5,18 +5,17 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..ip_models.attention.masks import require_mask
 from ..ip_models.errors import BadInput
-from ..ip_models.inputs import parse_numbers, require
+from ..ip_models.inputs import parse_numbers
 from ..ip_models.references.combine import Combine, combine, warning
 from ..ip_models.references.features import Features, Region, Regions
 from ..ip_models.references.report import describe
-from .sockets import CATEGORY, RESENT, Embeds, by_number
+from .sockets import CATEGORY, RESENT, Embeds, Node, by_number
 
 _MOST_EMBEDS = 50
 
 
-class MergeEmbeds(io.ComfyNode):
+class MergeEmbeds(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -71,14 +70,12 @@ class MergeEmbeds(io.ComfyNode):
         cls, embeds: dict[str, Features | Regions], method: str, weights: str = ""
     ) -> io.NodeOutput:
         parts = list(by_number(embeds, "embeds").values())
-        for part in parts:
-            require("embeds", part, Features | Regions, "Encode Image, Encode Face or Regions")
         merged = combine(parts, parse_weights(weights, len(parts)), Combine(method))
         text = "\n".join(filter(None, (describe(merged), warning(parts))))
         return io.NodeOutput(merged, ui=ui.PreviewText(text))
 
 
-class RegionsOfEmbeds(io.ComfyNode):
+class RegionsOfEmbeds(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -167,11 +164,6 @@ def pair_regions(embeds: dict[str, Features], masks: dict[str, Tensor], scales: 
             "plain embeds are needed",
             "Connect all references to one Regions node",
         )
-    for number, plane in planes.items():
-        require(f"mask{number}", plane, Tensor, "a MASK")
-        require_mask(plane, f"mask{number}")
-    for number, features in references.items():
-        require(f"embeds{number}", features, Features, "Encode Image or Encode Face")
     numbers = parse_weights(scales, len(references), "scales")
     return Regions(
         tuple(

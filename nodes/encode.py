@@ -7,17 +7,16 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..ip_models.inputs import chosen
 from ..ip_models.pictures.fit import Fit
 from ..ip_models.pictures.tiles import MOST_OVERLAP, MOST_TILES, TileMerge, Tiling
 from ..ip_models.references.report import describe
 from .host.encoder.encode import MOST_BATCH, Reference, Unconditional, encode
 from .host.encoder.size import MOST_SIZE
 from .host.encoder.view import view
-from .sockets import CATEGORY, RESENT, Embeds
+from .sockets import CATEGORY, RESENT, Embeds, Node
 
 
-class EncodeImage(io.ComfyNode):
+class EncodeImage(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -162,14 +161,13 @@ class EncodeImage(io.ComfyNode):
         encoder_size: int = 0,
         preview: bool = False,
     ) -> io.NodeOutput:
-        merge = chosen("tile_merge", tile_merge, TileMerge)
         reference = Reference(
             images=image,
-            fit=chosen("fit", fit, Fit),
+            fit=Fit(fit),
             mask=mask,
             negative=negative_image,
-            unconditional=chosen("unconditional", unconditional, Unconditional),
-            tiling=Tiling(tiles, tile_overlap, merge, tile_ratio),
+            unconditional=Unconditional(unconditional),
+            tiling=Tiling(tiles, tile_overlap, TileMerge(tile_merge), tile_ratio),
             batch_size=batch_size,
             size=encoder_size,
         )

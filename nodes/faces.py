@@ -11,10 +11,12 @@ from ..ip_models.faces.detect import FaceChoice
 from .host.face import packs
 from .host.face.encode import OnNoFace, Photos, encode_faces, views
 from .host.face.engine import EngineChoice, load_engine
-from .sockets import CATEGORY, RESENT, Embeds, FaceModels
+from .sockets import CATEGORY, RESENT, Embeds, FaceModels, Node, face_models_input
 
 
-class LoadFaceModels(io.ComfyNode):
+class LoadFaceModels(Node):
+    own_checks = ("pack",)
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -59,8 +61,8 @@ class LoadFaceModels(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, pack: str, engine: str = EngineChoice.AUTO.value) -> str:
-        return packs.fingerprint(pack) + engine
+    def fingerprint_inputs(cls, pack: str, engine: str | None = EngineChoice.AUTO.value) -> str:
+        return f"{packs.fingerprint(pack)}{engine}"  # None if it comes by a link
 
     @classmethod
     def execute(cls, pack: str, engine: str = EngineChoice.AUTO.value) -> io.NodeOutput:
@@ -68,7 +70,7 @@ class LoadFaceModels(io.ComfyNode):
         return io.NodeOutput(loaded, ui=ui.PreviewText(loaded.describe()))
 
 
-class EncodeFace(io.ComfyNode):
+class EncodeFace(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -87,9 +89,7 @@ class EncodeFace(io.ComfyNode):
                 "IPAdapter FaceID Batch",
             ],
             inputs=[
-                io.MultiType.Input(
-                    "face_models",
-                    types=[FaceModels, io.Custom("INSIGHTFACE"), io.Custom("FACEANALYSIS")],
+                face_models_input(
                     tooltip="From Load Face Models, or from the InsightFace loader of another "
                     "pack.",
                 ),

@@ -16,7 +16,7 @@ from .host.files import folders
 from .host.model import search
 from .host.model.adapter import LoadedAdapter, load
 from .host.model.backbones.layers import attention_layers
-from .sockets import CATEGORY, RESENT, Adapter
+from .sockets import CATEGORY, RESENT, Adapter, Node
 
 _AUTO = "auto"
 
@@ -34,7 +34,9 @@ class FaceVersion(str, Enum):
         return {FaceVersion.V1: False, FaceVersion.V2: True}.get(self)
 
 
-class LoadAdapter(io.ComfyNode):
+class LoadAdapter(Node):
+    own_checks = ("adapter_file",)
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -87,7 +89,9 @@ class LoadAdapter(io.ComfyNode):
         return io.NodeOutput(adapter, ui=ui.PreviewText(_about(adapter)))
 
 
-class LoadForModel(io.ComfyNode):
+class LoadForModel(Node):
+    own_checks = ("adapter_file", "encoder_file")
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -141,7 +145,7 @@ class LoadForModel(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, adapter_file: str = _AUTO, encoder_file: str = _AUTO) -> bool | str:
         for folder, name in ((folders.ADAPTERS, adapter_file), (folders.ENCODERS, encoder_file)):
-            problem = True if name == _AUTO else _find(folder, name)
+            problem = True if _is_auto(name) else _find(folder, name)
             if problem is not True:
                 return problem
         return True
@@ -154,19 +158,21 @@ class LoadForModel(io.ComfyNode):
     def execute(
         cls, model: Any, kind: str, adapter_file: str = _AUTO, encoder_file: str = _AUTO
     ) -> io.NodeOutput:
-        if adapter_file == _AUTO:
+        if _is_auto(adapter_file):
             adapter_file = search.find_adapter(attention_layers(model), Choice(kind))
         adapter = load(folders.resolve(folders.ADAPTERS, adapter_file))
-        if not adapter.spec.needs_encoder and encoder_file == _AUTO:
+        if not adapter.spec.needs_encoder and _is_auto(encoder_file):
             return io.NodeOutput(adapter, None, ui=ui.PreviewText(_about(adapter)))
-        if encoder_file == _AUTO:
+        if _is_auto(encoder_file):
             encoder_file = search.find_encoder(adapter.spec)
         encoder = load_encoder(folders.resolve(folders.ENCODERS, encoder_file))
         text = f"{_about(adapter)}\nencoder: {encoder_file}, {describe_memory(encoder)}"
         return io.NodeOutput(adapter, encoder, ui=ui.PreviewText(text))
 
 
-class LoadEncoder(io.ComfyNode):
+class LoadEncoder(Node):
+    own_checks = ("encoder_file",)
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -223,6 +229,10 @@ def _about(adapter: LoadedAdapter) -> str:
     if adapter.spec.kind is Kind.FACEID_PLUS:
         version = f", version {2 if adapter.shortcut else 1}"
     return f"{adapter.name}\n{adapter.spec.describe()}{version}\n{megabytes:.0f} MB"
+
+
+def _is_auto(name: object) -> bool:
+    return isinstance(name, str) and name == _AUTO
 
 
 def _find(folder: str, name: object) -> bool | str:

@@ -8,9 +8,8 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..ip_models.attention.masks import MaskRule
-from ..ip_models.inputs import chosen
 from .host.pictures.mask_view import LEAST_SIDE, MOST_SIDE, Canvas, view_mask
-from .sockets import CATEGORY
+from .sockets import CATEGORY, Node
 
 
 def _side_input(name: str) -> io.Int.Input:
@@ -26,7 +25,7 @@ def _side_input(name: str) -> io.Int.Input:
     )
 
 
-class PreviewMask(io.ComfyNode):
+class PreviewMask(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -87,8 +86,7 @@ class PreviewMask(io.ComfyNode):
         height: int = 512,
         mask_rule: str = MaskRule.AREA.value,
     ) -> io.NodeOutput:
-        rule = chosen("mask_rule", mask_rule, MaskRule)
-        sheets, text = view_mask(mask, rule, Canvas(model, latent, width, height))
+        sheets, text = view_mask(mask, MaskRule(mask_rule), Canvas(model, latent, width, height))
         shown = ui.PreviewImage(sheets, cls=cls).as_dict()
         return io.NodeOutput(sheets, ui={**shown, **ui.PreviewText(text).as_dict()})
 

@@ -7,16 +7,15 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..ip_models.inputs import chosen
 from ..ip_models.pictures.noise import LARGEST_SEED, MOST_BLUR, SIDE, Noise, Recipe
 from ..ip_models.pictures.prepare import Framing, Ground
 from .host.pictures.prepare import MOST_NOISE, MOST_SIZE, PrepareOptions, make_noise, prepare_images
-from .sockets import CATEGORY, RESENT, FaceModels
+from .sockets import CATEGORY, RESENT, Node, face_models_input
 
 _GREY = "#808080"
 
 
-class PrepareImage(io.ComfyNode):
+class PrepareImage(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -42,9 +41,7 @@ class PrepareImage(io.ComfyNode):
                     "pad_colour if pad_with is colour, else behind the mean colour. A hidden face "
                     "is not found.",
                 ),
-                io.MultiType.Input(
-                    "face_models",
-                    types=[FaceModels, io.Custom("INSIGHTFACE"), io.Custom("FACEANALYSIS")],
+                face_models_input(
                     optional=True,
                     tooltip="Only for crop face: from Load Face Models, or from the InsightFace "
                     "loader of another pack.",
@@ -116,8 +113,8 @@ class PrepareImage(io.ComfyNode):
         size: int = 0,
     ) -> io.NodeOutput:
         options = PrepareOptions(
-            framing=chosen("fit", fit, Framing),
-            ground=chosen("pad_with", pad_with, Ground),
+            framing=Framing(fit),
+            ground=Ground(pad_with),
             colour=pad_colour,
             sharpening=sharpening,
             size=size,
@@ -128,7 +125,7 @@ class PrepareImage(io.ComfyNode):
         return io.NodeOutput(made.images, made.masks, ui={**shown, **text})
 
 
-class NoiseImage(io.ComfyNode):
+class NoiseImage(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -206,7 +203,7 @@ class NoiseImage(io.ComfyNode):
         seed: int = 0,
         size: int = SIDE,
     ) -> io.NodeOutput:
-        recipe = Recipe(chosen("noise", noise, Noise), strength, blur, seed)
+        recipe = Recipe(Noise(noise), strength, blur, seed)
         made = make_noise(image, size, recipe)
         return io.NodeOutput(made, ui=ui.PreviewImage(made, cls=cls))
 

@@ -1,15 +1,26 @@
-"""Socket types of the pack and the inputs that several nodes share."""
+"""Socket types of the pack, inputs that several nodes share, and what may come to which."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from comfy_api.latest import io
+from torch import Tensor
 
+from ..ip_models.attention.call import BatchMode
 from ..ip_models.attention.keyvalue import KvScaling
-from ..ip_models.attention.masks import MaskRule
-from ..ip_models.attention.prompt import BatchMode
+from ..ip_models.attention.masks import MaskRule, require_mask
 from ..ip_models.errors import BadInput
+from ..ip_models.inputs import listed, require, switch, text, whole, within
+from ..ip_models.pictures.fit import require_images
+from ..ip_models.references.features import Features, Regions
+from ..ip_models.weights.gains import Weights as LayerWeights
+from .host.face.encode import engine_of
+from .host.model.adapter import LoadedAdapter
+from .host.protocols import require_conditioning, require_encoder, require_latent, require_model
 
 Adapter = io.Custom("IP_ADAPTER")
 Embeds = io.Custom("IPA_EMBEDS")
@@ -17,6 +28,7 @@ Weights = io.Custom("IPA_WEIGHTS")
 FaceModels = io.Custom("IPA_FACE_MODELS")
 
 CATEGORY = "ipadapter"
+MOST_PICTURES = 1_000_000  # of a batch or video
 
 # From 0.19 on the host sends what a node shows also when it need not run again, so that text and
 # pictures are there after the page was loaded anew.
@@ -124,6 +136,29 @@ def face_inputs() -> list[io.Input]:
     ]
 
 
+def part_inputs() -> list[io.Input]:
+    """Which part of a batch a run is, where that cannot be known by itself."""
+    return [
+        io.Int.Input(
+            "first_picture",
+            default=0,
+            min=0,
+            max=MOST_PICTURES,
+            optional=True,
+            force_input=True,  # few need it: no box for the others
+            tooltip="For one per picture over a part of a batch, as Latent From Batch gives it: "
+            "the number of its first picture, counted from 0. Not needed where the sampler adds "
+            "ComfyUI's own noise: by that the place of the part is known.",
+        )
+    ]
+
+
+def face_models_input(**more: Any) -> io.MultiType.Input:
+    """Face models of this pack, or those of another."""
+    types = [FaceModels, io.Custom("INSIGHTFACE"), io.Custom("FACEANALYSIS")]
+    return io.MultiType.Input("face_models", types=types, **more)
+
+
 def percent_input(name: str, default: float, what: str) -> io.Float.Input:
     """A point of the run as a share of its steps."""
     return io.Float.Input(
@@ -142,11 +177,109 @@ def by_number(inputs: object, prefix: str) -> dict[int, Any]:
     Raises:
         BadInput: it is one link instead of inputs with numbers.
     """
-    if not isinstance(inputs, dict):
-        raise BadInput(
-            f"{prefix} is one link",
-            f"inputs called {prefix}0, {prefix}1 and so on are needed",
-            f"Write the link as {prefix}0",
-        )
-    numbers = {int(str(name).removeprefix(prefix)): value for name, value in inputs.items()}
-    return {number: numbers[number] for number in sorted(numbers) if numbers[number] is not None}
+    needed = f"inputs called {prefix}0, {prefix}1 and so on are needed"
+    if inputs is not None and not isinstance(inputs, dict):
+        raise BadInput(f"{prefix} is one link", needed, f"Write the link as {prefix}0")
+    numbers: dict[int, Any] = {}
+    for name, value in (inputs or {}).items():
+        number = str(name).removeprefix(prefix)
+        if not number.isdecimal():
+            found = f"{prefix} has an input called {str(name)[:40]!r}"
+            raise BadInput(found, needed, f"Call it {prefix}0")
+        if value is not None:
+            numbers[int(number)] = value
+    return dict(sorted(numbers.items()))
+
+
+class Node(io.ComfyNode):
+    """A node that runs only with what its schema asks for, whoever sends it.
+
+    The host checks what is typed. Links it compares by the name of their type, what comes by them
+    not at all, and a program may call `execute` with anything.
+
+    Attributes:
+        own_checks: inputs that the node answers for itself, e.g. names of files.
+    """
+
+    own_checks: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        run = vars(cls).get("execute")
+        # The host makes a class of a node for each run, with the same functions.
+        if run is not None and not hasattr(run.__func__, "__wrapped__"):
+            cls.execute = classmethod(_checked(run.__func__))
+
+
+def _checked(run: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
+    signature = inspect.signature(run)
+
+    @functools.wraps(run)
+    def execute(cls: type[Node], *args: Any, **kwargs: Any) -> io.NodeOutput:
+        given = signature.bind_partial(cls, *args, **kwargs).arguments
+        for one in cls.define_schema().inputs:
+            default = signature.parameters[one.id].default
+            if default is inspect.Parameter.empty:
+                given.setdefault(one.id, None)
+            value = given.get(one.id, default)
+            # None is what an input that may be left empty has by itself.
+            if one.id not in cls.own_checks and not (value is None and default is None):
+                given[one.id] = _right(one, one.id, value)
+        return run(**given)
+
+    return execute
+
+
+def _right(one: Any, name: str, value: Any) -> Any:
+    """The value of an input, if it is one.
+
+    Raises:
+        BadInput: it is not.
+    """
+    if isinstance(one, io.Autogrow.Input):
+        prefix = one.template.prefix
+        for number, link in by_number(value, prefix).items():
+            _right(one.template.input, f"{prefix}{number}", link)
+        return value
+    sort = one.get_io_type()
+    if sort in _WIDGETS:
+        return _WIDGETS[sort](one, name, value)
+    _SOCKETS[sort](name, value)
+    return value
+
+
+_WIDGETS: dict[str, Callable[[Any, str, Any], Any]] = {
+    "BOOLEAN": lambda _, name, value: switch(name, value),
+    "COMBO": lambda one, name, value: listed(name, value, one.options),
+    "FLOAT": lambda one, name, value: within(name, value, one.min, one.max),
+    "INT": lambda one, name, value: whole(name, value, one.min, one.max),
+    "STRING": lambda _, name, value: text(name, value),
+}
+
+
+def _image(name: str, value: Any) -> None:
+    require(name, value, Tensor, "a node with an IMAGE")
+    require_images(value, name)
+
+
+def _mask(name: str, value: Any) -> None:
+    require(name, value, Tensor, "a node with a MASK")
+    require_mask(value, name)
+
+
+_SOCKETS: dict[str, Callable[[str, Any], object]] = {
+    "MODEL": require_model,
+    "CLIP_VISION": lambda _, value: require_encoder(value),
+    "CONDITIONING": require_conditioning,
+    "LATENT": lambda _, value: require_latent(value),
+    "IMAGE": _image,
+    "MASK": _mask,
+    Adapter.io_type: lambda name, value: require(name, value, LoadedAdapter, "Load IP-Adapter"),
+    Embeds.io_type: lambda name, value: require(
+        name, value, Features | Regions, "Encode Image, Encode Face or Regions"
+    ),
+    Weights.io_type: lambda name, value: require(
+        name, value, LayerWeights, "Block Weights or Schedule"
+    ),
+    face_models_input().get_io_type(): lambda _, value: engine_of(value),
+}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import UnionType
 from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..ip_models.errors import BadInput, MissingModel
-from ..ip_models.inputs import chosen, require, whole
+from ..ip_models.inputs import require
 from ..ip_models.references import ipadpt
 from ..ip_models.references.features import Features, Regions, inputs
 from ..ip_models.references.report import describe
@@ -18,13 +17,13 @@ from .host.embeds.load import LoadOptions, load
 from .host.embeds.store import FileFormat, IfExists
 from .host.files import folders
 from .host.model.adapter import ANY_ENCODER, LoadedAdapter
-from .sockets import CATEGORY, RESENT, Adapter, Embeds, by_number
+from .sockets import CATEGORY, RESENT, Adapter, Embeds, Node, by_number
 
 _MOST, _MOST_ENTRIES = 50, 49
 _NONE = "none"
 
 
-class SaveEmbeds(io.ComfyNode):
+class SaveEmbeds(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -100,12 +99,10 @@ class SaveEmbeds(io.ComfyNode):
         file_format: str = FileFormat.SAFETENSORS.value,
         if_exists: str = IfExists.KEEP_BOTH.value,
     ) -> io.NodeOutput:
-        parts = connected("embeds", embeds, Features | Regions, "Encode Image, Face or Regions")
-        readers = connected("adapter", adapters or {}, LoadedAdapter, "Load IP-Adapter")
+        parts, readers = by_number(embeds, "embeds"), by_number(adapters, "adapter")
         if not parts:
             raise BadInput("no embeds are connected", "saving needs them", "Connect embeds")
-        kind = chosen("file_format", file_format, FileFormat)
-        on_clash = chosen("if_exists", if_exists, IfExists)
+        kind, on_clash = FileFormat(file_format), IfExists(if_exists)
         if kind is FileFormat.IPADPT:
             data = store.as_ipadpt(entries(parts, readers))
         else:
@@ -113,18 +110,6 @@ class SaveEmbeds(io.ComfyNode):
         listed = store.save(data, name, kind, on_clash)
         text = "\n".join([listed, *map(describe, parts.values())])
         return io.NodeOutput(ui={**ui.PreviewText(text).as_dict(), "ipadapter_embeds": [listed]})
-
-
-def connected(prefix: str, links: object, kind: type | UnionType, source: str) -> dict[int, Any]:
-    """What is on the inputs of one Autogrow, by their number.
-
-    Raises:
-        BadInput: it is one link, or something of another kind is connected.
-    """
-    numbered = by_number(links, prefix)
-    for number, link in numbered.items():
-        require(f"{prefix}{number}", link, kind, source)
-    return numbered
 
 
 def only(
@@ -181,7 +166,9 @@ def entries(
     return rows
 
 
-class LoadEmbeds(io.ComfyNode):
+class LoadEmbeds(Node):
+    own_checks = ("embeds_file", "negative_file")
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         files = folders.files(folders.EMBEDS)
@@ -232,11 +219,11 @@ class LoadEmbeds(io.ComfyNode):
     def validate_inputs(
         cls, embeds_file: str | None = None, negative_file: str | None = None
     ) -> bool | str:
-        for name in (embeds_file, negative_file):
-            if name is None or name == _NONE:  # a link is known only when the prompt runs
+        for name, file in (("embeds_file", embeds_file), ("negative_file", negative_file)):
+            if _is_none(file):  # a link is known only when the prompt runs
                 continue
             try:
-                find(name)
+                find(name, file)
             except (BadInput, MissingModel) as error:
                 return str(error)
         return True
@@ -254,27 +241,30 @@ class LoadEmbeds(io.ComfyNode):
         cls,
         embeds_file: str,
         clip_vision: Any = None,
-        negative_file: str | None = _NONE,
-        entry: int | None = 0,
+        negative_file: str | None = None,
+        entry: int | None = None,
     ) -> io.NodeOutput:
-        find(embeds_file)
-        negative = None if negative_file in (None, _NONE) else negative_file
+        find("embeds_file", embeds_file)
+        negative = None if _is_none(negative_file) else negative_file
         if negative is not None:
-            find(negative)
-        number = whole("entry", 0 if entry is None else entry, 0, _MOST_ENTRIES)
-        loaded = load(LoadOptions(embeds_file, number, negative, clip_vision))
+            find("negative_file", negative)
+        loaded = load(LoadOptions(embeds_file, entry or 0, negative, clip_vision))
         return io.NodeOutput(loaded.embeds, ui=ui.PreviewText(loaded.text))
 
 
-def find(name: object) -> str:
-    """Path of a file of the folder.
+def find(name: str, file: object) -> str:
+    """Path of the file of the folder that an input names.
 
     Raises:
         BadInput: it is no name.
         MissingModel: there is no such file.
     """
-    require("embeds_file", name, str, "the list of files")
-    return folders.resolve(folders.EMBEDS, str(name))
+    require(name, file, str, "the list of files")
+    return folders.resolve(folders.EMBEDS, file)
+
+
+def _is_none(file: object) -> bool:
+    return file is None or (isinstance(file, str) and file == _NONE)
 
 
 NODES: list[type[io.ComfyNode]] = [SaveEmbeds, LoadEmbeds]

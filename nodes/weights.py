@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..ip_models.inputs import parse_numbers, require
+from ..ip_models.inputs import parse_numbers
 from ..ip_models.weights.editor_data import CUSTOM, FACTOR_RANGE, block_rule
 from ..ip_models.weights.gains import EVERYWHERE
 from ..ip_models.weights.gains import Weights as LayerWeights
 from ..ip_models.weights.presets import PRESETS
 from ..ip_models.weights.schedule import Curve, Ramp
-from .sockets import CATEGORY, RESENT, Weights
+from .sockets import CATEGORY, RESENT, Node, Weights
 
 _STEPS, _FRAMES = "steps", "frames"
 _SHOWN = 5
@@ -23,7 +23,7 @@ def _factor(name: str, tooltip: str, optional: bool = False) -> io.Float.Input:
     )
 
 
-class BlockWeights(io.ComfyNode):
+class BlockWeights(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -95,10 +95,10 @@ class BlockWeights(io.ComfyNode):
         multiply: LayerWeights | None = None,
     ) -> io.NodeOutput:
         rule = block_rule(preset, weights, composition, boost)
-        return io.NodeOutput(LayerWeights(blocks=(rule,)).times(_linked(multiply)))
+        return io.NodeOutput(LayerWeights(blocks=(rule,)).times(multiply or EVERYWHERE))
 
 
-class Schedule(io.ComfyNode):
+class Schedule(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -163,14 +163,7 @@ class Schedule(io.ComfyNode):
         weights = LayerWeights(steps=(ramp,)) if over == _STEPS else LayerWeights(frames=(ramp,))
         factors = ", ".join(f"{ramp.at(i, _SHOWN):.2f}" for i in range(_SHOWN))
         text = f"over {_SHOWN} {over} that would be {factors}"
-        return io.NodeOutput(weights.times(_linked(multiply)), ui=ui.PreviewText(text))
-
-
-def _linked(multiply: LayerWeights | None) -> LayerWeights:
-    if multiply is None:
-        return EVERYWHERE
-    require("multiply", multiply, LayerWeights, "Block Weights or Schedule")
-    return multiply
+        return io.NodeOutput(weights.times(multiply or EVERYWHERE), ui=ui.PreviewText(text))
 
 
 NODES: list[type[io.ComfyNode]] = [BlockWeights, Schedule]

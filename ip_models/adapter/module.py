@@ -90,6 +90,7 @@ class IPAdapter(nn.Module):
     def key_values(
         self,
         inputs: tuple[Tensor, ...],
+        references: int,
         on_layer: Callable[[], None],
         structure: Structure = VERSION_1,
         hid_proj: Callable[[Tensor], Tensor] | None = None,
@@ -97,7 +98,8 @@ class IPAdapter(nn.Module):
         """Project references to the keys and values of every layer.
 
         Args:
-            inputs: each (2, references, ...), positive and negative, on the adapter's device.
+            inputs: each (references + n, ...) on the adapter's device: what the references show,
+                then what each of them shows without a reference, or all of them (n = 1).
             on_layer: called before each layer, to report progress or to stop.
             structure: see `tokens`.
             hid_proj: the base model's projection of text, which Kolors FaceID needs.
@@ -108,15 +110,21 @@ class IPAdapter(nn.Module):
         Raises:
             WrongBase: the base model has no projection of text where one is needed.
         """
-        tokens = self.tokens(*(rows.flatten(0, 1) for rows in inputs), structure=structure)
+        tokens = self.tokens(*inputs, structure=structure)
         if self.spec.through_text_projection:
             tokens = _projected(tokens, hid_proj)
-        pairs = tokens.unflatten(0, (2, -1)).flatten(1, 2)
+        joined = tokens.flatten(0, 1)[None]
+        cond = references * tokens.shape[1]
         layers: list[tuple[Tensor, Tensor]] = []
         for maps in self.ip_adapter.values():
             on_layer()
-            layers.append((maps.to_k_ip(pairs), maps.to_v_ip(pairs)))  # pyright: ignore
-        return _to_cpu(KeyValues.pack(layers))
+            layers.append((maps.to_k_ip(joined), maps.to_v_ip(joined)))  # pyright: ignore
+        key_values = KeyValues.pack(
+            [(key[:, :cond], value[:, :cond]) for key, value in layers],
+            [(key[:, cond:], value[:, cond:]) for key, value in layers],
+        )
+        on_cpu = (rows.to("cpu") for rows in (key_values.cond, key_values.uncond))
+        return KeyValues(*on_cpu, key_values.widths)
 
 
 def _projected(tokens: Tensor, hid_proj: Callable[[Tensor], Tensor] | None) -> Tensor:
@@ -127,11 +135,6 @@ def _projected(tokens: Tensor, hid_proj: Callable[[Tensor], Tensor] | None) -> T
             "Load Kolors with a pack that brings its UNet",
         )
     return hid_proj(tokens)
-
-
-def _to_cpu(key_values: KeyValues) -> KeyValues:
-    packed = key_values.packed.to("cpu")
-    return KeyValues(packed, key_values.widths, key_values.tokens)
 
 
 def _dtype(tensors: Mapping[str, Shaped]) -> torch.dtype:

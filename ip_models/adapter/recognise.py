@@ -64,10 +64,16 @@ def read_spec(weights: AdapterWeights, name: str = "the file") -> AdapterSpec:
         if spec.supported:
             _require_loadable(spec, weights, name)
     except KeyError as missing:
-        raise broken(name, f"has no tensor {missing.args[0]}") from None
+        raise broken(name, f"has no tensor {_called(missing.args[0], weights)}") from None
     except IndexError:
         raise broken(name, "has a tensor with too few dimensions") from None
     return spec
+
+
+def _called(key: str, weights: AdapterWeights) -> str:
+    """A tensor by its name in published files, and in the UNet where the file goes by that."""
+    module = weights.modules.get(key.partition(".")[0])
+    return f"{key} ({module})" if module else key
 
 
 def _require_plain(weights: AdapterWeights, name: str) -> None:
@@ -79,7 +85,7 @@ def _require_plain(weights: AdapterWeights, name: str) -> None:
             raise BrokenFile(
                 f"{name} has weights of type {tensor.dtype}",
                 "floating point weights are needed",
-                "Download the published file instead of a quantised one",
+                "Choose the file it was quantised from",
             )
 
 
@@ -89,8 +95,9 @@ def _context_width(weights: AdapterWeights, name: str) -> int:
     if not widths:
         raise UnknownAdapter(
             f"{name} calls an attention layer {next(iter(weights.layers))[:120]}",
-            "published adapters number their layers, as in ip_adapter.1.to_k_ip.weight",
-            "Convert the file to those names, or choose a published one",
+            "published adapters number their layers, as in ip_adapter.1.to_k_ip.weight, and a "
+            "training names the attention of the UNet they are in",
+            "Convert the file to one of these, or choose a published one",
         )
     return int(Counter(widths).most_common(1)[0][0])
 

@@ -1,8 +1,9 @@
-"""The published file layouts, reduced to one: projection, layers, LoRA.
+"""The layouts of adapter files, published or saved by a training, reduced to one.
 
 Layouts as listed in tencent-ailab/IP-Adapter @ 62e4af9 (`.bin`, training output), diffusers 0.42
-(flat safetensors) and XLabs-AI/x-flux @ 4749542. Works on anything with a `shape` and a `dtype`, so
-that a safetensors header is enough to recognise a file.
+(flat safetensors) and XLabs-AI/x-flux @ 4749542. A training saves more than the adapter, and each
+attention layer under two names of which safetensors keeps one: see `layout_parts`. Works on
+anything with a `shape` and a `dtype`, so that a safetensors header is enough to recognise a file.
 """
 
 from __future__ import annotations
@@ -10,29 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import BrokenFile, UnknownAdapter
+from .layout_parts import Shaped, flatten, read_parts
 
-
-class Shaped(Protocol):
-    """A tensor, or the part of a file header that tells a tensor's shape and type."""
-
-    @property
-    def shape(self) -> Any: ...
-
-    @property
-    def dtype(self) -> Any: ...
-
-
-# In order of preference: files that carry everything twice (NOOB-IPA-MARK1) use the first.
-_PROJECTION = ("image_proj.", "image_proj_model.", "ip_adapter_proj_model.")
-_LAYERS = ("ip_adapter.", "adapter_modules.")
 _XLABS = re.compile(
     r"^double_blocks\.(\d+)\.processor\.ip_adapter_double_stream_([kv])_proj\.(weight|bias)$"
 )
 _LORA = re.compile(r"^\d+\.to_(?:q|k|v|out)_lora\.")
-_WRAPPERS = re.compile(r"(?:module\.|state_dict\.)+")
+
+_LOADED = "encoder_hid_proj.image_projection_layers"
 
 
 @dataclass(frozen=True)
@@ -44,36 +33,68 @@ class AdapterWeights:
         layers: `<index>.to_k_ip.weight` and so on, index as in the file (1, 3, 5, ... for UNets).
         lora: `<processor>.to_q_lora.down.weight` and so on, empty for most files.
         ignored: keys that belong to none of the three.
+        modules: what a training calls the attention of an index, empty for published files.
     """
 
     projection: dict[str, Shaped]
     layers: dict[str, Shaped]
     lora: dict[str, Shaped] = field(default_factory=dict[str, Shaped])
     ignored: tuple[str, ...] = ()
+    modules: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def values(self) -> Iterator[Shaped]:
+        """Every tensor that is needed."""
+        for part in (self.projection, self.layers, self.lora):
+            yield from part.values()
 
 
 def canonical(tensors: Mapping[str, Any], name: str = "the file") -> AdapterWeights:
     """Sort the tensors of an adapter file, nested or flat, into `AdapterWeights`.
 
     Raises:
-        UnknownAdapter: the file has no image projection or no image attention layers.
+        UnknownAdapter: the file has no image projection or no image attention layers, or those of
+            two adapters.
     """
-    flat = dict(_flatten(tensors))
-    projection = _first_prefixed(flat, _PROJECTION)
-    layers = _first_prefixed(flat, _LAYERS) or _xlabs_layers(flat)
+    flat = dict(flatten(tensors))
+    parts = read_parts(flat)
+    layers = parts.layers or _xlabs_layers(flat)
     maps = {key: value for key, value in layers.items() if not _LORA.match(key)}
-    if not projection or not maps:
+    if not parts.projection or not maps:
+        raise _incomplete(name, flat, parts.projection, maps)
+    if parts.ambiguous:
         raise UnknownAdapter(
-            f"{name} holds {_listing(flat)}",
-            "an IP-Adapter holds image_proj and ip_adapter tensors",
-            "Choose an IP-Adapter file; other models belong into their own folder",
+            f"{name} holds {' and '.join(key[:80] for key in parts.ambiguous)}",
+            "one adapter in a file is needed",
+            "Save each adapter into a file of its own",
         )
-    known = _PROJECTION + _LAYERS + ("double_blocks.", "unet.")
     return AdapterWeights(
-        projection=projection,
+        projection=parts.projection,
         layers=maps,
         lora={key: value for key, value in layers.items() if _LORA.match(key)},
-        ignored=tuple(key for key in flat if not key.startswith(known)),
+        ignored=tuple(key for key in flat if not parts.knows(key) and not _XLABS.match(key)),
+        modules=parts.modules,
+    )
+
+
+def _incomplete(
+    name: str, flat: Mapping[str, Shaped], projection: object, layers: object
+) -> UnknownAdapter:
+    """The refusal of a file that is no adapter, or that holds half of one."""
+    held = _listing(flat)
+    action = "Choose an IP-Adapter file; other models belong into their own folder"
+    if projection or layers:
+        held = "attention layers and no image projection (image_proj)"
+        if projection:
+            held = "an image projection and no attention layers (to_k_ip and to_v_ip)"
+        action = (
+            "Choose the file it was made from, e.g. model.safetensors of the training's "
+            "checkpoint, or save both into one file"
+        )
+    if not projection and any(_LOADED in key for key in flat):
+        held = f"an adapter as diffusers has it in memory ({_LOADED}), which is not read"
+        action = "Save it under the names of published files, image_proj and ip_adapter"
+    return UnknownAdapter(
+        f"{name} holds {held}", "an IP-Adapter holds image_proj and ip_adapter tensors", action
     )
 
 
@@ -81,27 +102,6 @@ def highest_number(keys: Iterable[str], prefix: str = "") -> int:
     """The highest number of at most three digits between a prefix and a dot, -1 without any."""
     numbered = re.compile(rf"{re.escape(prefix)}([0-9]{{1,3}})\.")
     return max((int(m[1]) for key in keys if (m := numbered.match(key))), default=-1)
-
-
-def _flatten(tensors: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Shaped]]:
-    for key, value in tensors.items():
-        name = f"{prefix}{key}"
-        if wrapped := _WRAPPERS.match(name):
-            name = name[wrapped.end() :]
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{name}.")  # pyright: ignore[reportUnknownArgumentType]
-        elif hasattr(value, "shape"):
-            yield name, value
-
-
-def _first_prefixed(flat: Mapping[str, Shaped], prefixes: tuple[str, ...]) -> dict[str, Shaped]:
-    for prefix in prefixes:
-        # Some tools save `image_proj.image_proj.proj.weight`.
-        begins = re.compile(f"(?:{re.escape(prefix)})+")
-        found = {key[m.end() :]: v for key, v in flat.items() if (m := begins.match(key))}
-        if found:
-            return found
-    return {}
 
 
 def _xlabs_layers(flat: Mapping[str, Shaped]) -> dict[str, Shaped]:
@@ -118,4 +118,8 @@ def _listing(flat: Mapping[str, Shaped]) -> str:
 
 def broken(name: str, what: str) -> BrokenFile:
     """The refusal of a file that is an adapter but not a whole one."""
-    return BrokenFile(f"{name} {what}", "a whole adapter file is needed", "Download the file again")
+    return BrokenFile(
+        f"{name} {what}",
+        "a whole adapter file is needed",
+        "Choose another file, or save it again with all tensors of the adapter and no others",
+    )

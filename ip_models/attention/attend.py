@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from ..layer_address import LayerAddress
-from .prompt import ActivePrompts
+from .masks import Crop, RegionMask
 
 
 class Attention(Protocol):
@@ -17,13 +17,88 @@ class Attention(Protocol):
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, heads: int, /) -> Tensor: ...
 
 
+class Join(Protocol):
+    """How the image attention of a layer joins what is there, both (batch, queries, width)."""
+
+    def __call__(
+        self, out: Tensor, image: Tensor, factor: float, cover: Tensor | None, /
+    ) -> Tensor:
+        """The sum of both.
+
+        Args:
+            factor: of the image attention.
+            cover: the same for each row or query, (1 or batch, 1 or queries, 1); None for all.
+        """
+        ...
+
+
+def add_scaled(out: Tensor, image: Tensor, factor: float, cover: Tensor | None) -> Tensor:
+    """Text and image attention added up, as IP-Adapter does it."""
+    if cover is not None:
+        return torch.addcmul(out, image, cover, value=factor)
+    return torch.add(out, image, alpha=factor)
+
+
+class Cover:
+    """How much each row and each query of a layer counts.
+
+    Args:
+        mask, crops, planes: see `RegionMask.on`; None where all queries count alike.
+        weights: (batch, 1, 1), None where all rows count alike.
+    """
+
+    def __init__(
+        self,
+        mask: RegionMask | None,
+        crops: tuple[Crop | None, ...],
+        planes: tuple[int, ...],
+        weights: Tensor | None,
+    ) -> None:
+        self.needs_grid = mask is not None
+        self._mask, self._crops, self._planes, self._weights = mask, crops, planes, weights
+        self._on_grid: dict[tuple[int, int] | None, Tensor] = {}
+
+    def on(self, grid: tuple[int, int] | None, like: Tensor) -> Tensor:
+        """(1 or batch, 1 or queries, 1) for the query grid of a layer."""
+        known = self._on_grid.get(grid)
+        if known is None:
+            known = self._on_grid[grid] = self._made(grid, like)
+        return known
+
+    def _made(self, grid: tuple[int, int] | None, like: Tensor) -> Tensor:
+        weights = self._weights
+        if self._mask is None or grid is None:
+            assert weights is not None
+            return weights
+        mask = self._mask.on(*grid, like, self._crops, self._planes)
+        return mask if weights is None else mask * weights
+
+
+class LayerEntry(NamedTuple):
+    """What one image prompt adds to one layer in one call.
+
+    Attributes:
+        key, value: (shares, tokens, width).
+        shares: number of equal shares of the batch that attend to one row of them each.
+        factor: of this image attention.
+        cover: how much each row and query counts, None for all alike.
+        join: how it joins the text attention.
+    """
+
+    key: Tensor
+    value: Tensor
+    shares: int
+    factor: float
+    cover: Cover | None
+    join: Join
+
+
 def add_image_attention(
     text: Tensor,
     q: Tensor,
     heads: int,
-    address: LayerAddress,
+    entries: Sequence[LayerEntry],
     grid: tuple[int, int] | None,
-    active: ActivePrompts,
     attention: Attention,
 ) -> Tensor:
     """Text cross-attention plus, for each image prompt, that to its image tokens at its scale.
@@ -33,14 +108,12 @@ def add_image_attention(
         q: the layer's query, same shape.
         grid: height and width of the query grid, needed by masks only.
     """
-    out = text
-    for prompt in active.prompts:
-        pair = prompt.key_values(address, q)
-        if pair is None:
-            continue
-        # Pictures that share their image tokens are one long row of queries.
-        folded = q.reshape(len(prompt.rows), -1, q.shape[-1])
-        image = attention(folded, *pair, heads).view_as(q)
-        mask = prompt.mask_on(grid, q)
-        out = out + image if mask is None else torch.addcmul(out, image, mask)
+    out, batch = text, q.shape[0]
+    for key, value, shares, factor, cover, join in entries:
+        if shares == batch:
+            image = attention(q, key, value, heads)
+        else:  # pictures that share their image tokens are one long row of queries
+            folded = q.reshape(shares, -1, q.shape[-1])
+            image = attention(folded, key, value, heads).view_as(q)
+        out = join(out, image, factor, None if cover is None else cover.on(grid, q))
     return out

@@ -1,30 +1,41 @@
-"""Copies on a device, a few at a time: what was used last stays, what is too much goes."""
+"""What was made for a device, a few at a time: what was used last stays, what is too much goes."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
-
-from torch import Tensor
+from typing import Generic, Protocol, TypeVar
 
 MOST_BYTES = 64 * 2**20
 
 
-class DeviceCache:
-    """Tensors by key, bounded in bytes; safe where several devices sample in threads.
+class _Sized(Protocol):
+    @property
+    def nbytes(self) -> int: ...
+
+
+Held = TypeVar("Held", bound=_Sized)
+
+
+class DeviceCache(Generic[Held]):
+    """Tensors, or what holds them, by key; safe where several devices sample in threads.
 
     Args:
-        most_bytes: what may be held besides the copy made last.
+        most_bytes: what may be held besides what was made last.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
-        self._held: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._held: OrderedDict[Hashable, Held] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
-        """The copy of this key, made if it is not there."""
+    def allow(self, most_bytes: int) -> None:
+        """Another bound, from the next look-up on."""
+        self._most_bytes = most_bytes
+
+    def get(self, key: Hashable, make: Callable[[], Held]) -> Held:
+        """What is held under this key, made if it is not there."""
         with self._lock:
             known = self._held.get(key)
             if known is not None:
@@ -40,7 +51,7 @@ class DeviceCache:
 
     def _older_bytes(self) -> int:
         *older, _ = self._held.values()
-        return sum(tensor.nbytes for tensor in older)
+        return sum(one.nbytes for one in older)
 
     def clear(self) -> None:
         """Drop everything."""

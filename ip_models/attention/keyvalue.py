@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import Enum
+from threading import Lock
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..weights.gains import Gain
-from .device_cache import DeviceCache
+from .device_cache import MOST_BYTES, DeviceCache
+from .shared import Shared
 
 COND, UNCOND = 0, 1
 NO_REFERENCE = -1
-_Pair = tuple[Tensor, Tensor]
+Pair = tuple[Tensor, Tensor]
 _FULL_WIDTH = 1280  # of the widest layers, to which the "C penalty" relates the others
 
 
@@ -31,139 +33,235 @@ class Row(NamedTuple):
     """The image tokens that one chunk of the batch, or one picture of it, attends to.
 
     Attributes:
-        source: row of the buffer, or `NO_REFERENCE`.
-        weight: factor of this call, on top of the scale that is built in.
+        source: number of the reference, for cond; that plus the number of references, for uncond;
+            or `NO_REFERENCE`.
+        weight: factor of this call, on top of the scale.
     """
 
     source: int
     weight: float = 1.0
 
 
-class KeyValues:
-    """Keys and values of every layer in one buffer, so that they travel together.
+class LayerPairs(NamedTuple):
+    """Keys and values of every layer for the rows of a call, all in one buffer on a device."""
+
+    buffer: Tensor
+    pairs: list[Pair]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffer."""
+        return self.buffer.nbytes
+
+
+class KeyValues(Shared):
+    """Keys and values of every layer, a row for each reference, so that they travel together.
 
     Args:
-        packed: (2 * references, total): the rows of cond, then those of uncond; each row holds,
-            layer after layer, the key (tokens, width) and then the value of that layer.
+        cond: (references, total): each row holds, layer after layer, the key (tokens, width) and
+            then the value of that layer.
+        uncond: the same for uncond, or one row where all references have the same; it may have
+            fewer tokens, which then stand for as many times themselves. (Attention to the same
+            tokens twice is attention to them once.)
         widths: width of each layer, in checkpoint order.
-        tokens: number of image tokens in a row.
-        slope: like `packed`, by how much it grows with the weight of a call; None if it cannot
-            change.
+        slope: by how much they grow with the weight of a call; None if that weight is for what the
+            attention gives instead.
     """
 
     def __init__(
-        self, packed: Tensor, widths: Sequence[int], tokens: int, slope: Tensor | None = None
+        self,
+        cond: Tensor,
+        uncond: Tensor,
+        widths: Sequence[int],
+        slope: KeyValues | None = None,
     ) -> None:
-        self.packed, self.widths, self.tokens, self._slope = packed, tuple(widths), tokens, slope
-        sizes = [2 * tokens * width for width in widths]
-        self._offsets = [sum(sizes[:i]) for i in range(len(sizes))]
-        self._moved = DeviceCache()
+        self.cond, self.uncond, self.widths, self.slope = cond, uncond, tuple(widths), slope
+        self.tokens = cond.shape[1] // (2 * sum(self.widths))
+        self._uploaded: dict[tuple[torch.device, torch.dtype], dict[int, Tensor]] = {}
+        self._uploading = Lock()
+        self._most_bytes = MOST_BYTES
+        self._moved: DeviceCache[LayerPairs] = DeviceCache()
 
     @staticmethod
-    def pack(layers: Sequence[tuple[Tensor, Tensor]], slope: Tensor | None = None) -> KeyValues:
-        """Build from (key, value) of each layer, both (2 * references, tokens, width)."""
-        flat = [half.flatten(1) for layer in layers for half in layer]
-        widths = [key.shape[-1] for key, _ in layers]
-        return KeyValues(torch.cat(flat, dim=1), widths, layers[0][0].shape[1], slope)
+    def pack(cond: Sequence[Pair], uncond: Sequence[Pair]) -> KeyValues:
+        """Build from (key, value) of each layer, all (references, tokens, width).
+
+        Args:
+            uncond: of one reference or of all, with as many tokens or a part of them.
+        """
+        buffers = (
+            torch.cat([half.flatten(1) for pair in pairs for half in pair], dim=1)
+            for pairs in (cond, uncond)
+        )
+        return KeyValues(*buffers, [key.shape[-1] for key, _ in cond])
 
     @property
     def references(self) -> int:
         """Number of references that can be attended to one by one; 1 if they are joined."""
-        return len(self.packed) // 2
+        return len(self.cond)
 
-    def apart(self, references: int) -> KeyValues:
-        """Joined references one by one, each in a row of its own."""
-        layers = [
-            (self._split(key, references), self._split(value, references))
-            for key, value in (self._layer(self.packed, i) for i in range(len(self.widths)))
-        ]
-        return KeyValues.pack(layers)
+    @property
+    def nbytes(self) -> int:
+        """Bytes in main memory."""
+        return self.cond.nbytes + self.uncond.nbytes
 
-    @staticmethod
-    def _split(rows: Tensor, references: int) -> Tensor:
-        return rows.unflatten(1, (references, -1)).flatten(0, 1)
+    def at(self, call: object) -> KeyValues:
+        """The same in every call; see `KeySource`."""
+        return self
+
+    def models(self) -> list[object]:
+        """No model is needed while sampling; see `KeySource`."""
+        return []
+
+    def pairs(self, buffer: Tensor) -> list[Pair]:
+        """Key and value of each layer in rows of `cond` or `uncond`, both (n, tokens, width)."""
+        tokens = buffer.shape[1] // (2 * sum(self.widths))
+        halves = buffer.split([tokens * width for width in self.widths for _ in "kv"], dim=1)
+        split = [half.view(len(buffer), tokens, -1) for half in halves]
+        return list(zip(split[::2], split[1::2], strict=True))
+
+    def apart(self, pictures: Sequence[int]) -> KeyValues:
+        """Joined references picture by picture, each in a row of its own.
+
+        All rows are of one length. Where a picture has fewer references than another, as without
+        tiles beside one with them, all of its tokens are repeated: each then has half the weight
+        twice, which leaves the attention as it was.
+
+        Args:
+            pictures: for each reference the number of its picture, from 0.
+        """
+        groups: dict[int, list[int]] = {}
+        for reference, picture in enumerate(pictures):
+            groups.setdefault(picture, []).append(reference)
+        length = math.lcm(*map(len, groups.values()))
+        order = [groups[i] * (length // len(groups[i])) for i in sorted(groups)]
+
+        def split(rows: Tensor) -> Tensor:
+            return rows.unflatten(1, (len(pictures), -1))[:, order].flatten(2, 3).flatten(0, 1)
+
+        cond, uncond = self.pairs(self.cond), self.pairs(self.uncond)
+        if uncond[0][0].shape[1] == self.tokens:  # not the same for all of them
+            uncond = [(split(key), split(value)) for key, value in uncond]
+        return KeyValues.pack([(split(key), split(value)) for key, value in cond], uncond)
 
     def weighted(
-        self, gains: Sequence[Gain], scaling: KvScaling = KvScaling.V_ONLY, changing: bool = False
+        self, factors: Sequence[float], scaling: KvScaling, changing: bool = False
     ) -> KeyValues:
-        """The same with scale and block weights, a gain for each layer, built in.
+        """The same with a factor for each layer built in.
 
         Args:
-            scaling: what the factors are multiplied with.
+            scaling: what the factors are multiplied with, not the values alone: the output of the
+                attention takes such a factor as well.
             changing: whether calls will come with weights other than 1.
         """
-        now: list[_Pair] = []
-        slopes: list[_Pair] = []
-        for i, (gain, _) in enumerate(zip(gains, self.widths, strict=True)):
-            key, value = self._layer(self.packed, i)
-            if gain.swapped:
-                key, value = _swap(key), _swap(value)
-            pair, slope = _scale(key, value, gain.factor, scaling)
-            now.append(pair)
-            slopes.append(slope)
-        return KeyValues.pack(now, KeyValues.pack(slopes).packed if changing else None)
 
-    def _layer(self, buffer: Tensor, position: int) -> tuple[Tensor, Tensor]:
-        width, offset = self.widths[position], self._offsets[position]
-        span = buffer[:, offset : offset + 2 * self.tokens * width]
-        both = span.view(len(buffer), 2, self.tokens, width)
-        return both[:, 0], both[:, 1]
+        def scaled(place: int) -> KeyValues:
+            halves = (
+                [
+                    _scale(key, value, factor, scaling)[place]
+                    for (key, value), factor in zip(self.pairs(buffer), factors, strict=True)
+                ]
+                for buffer in (self.cond, self.uncond)
+            )
+            return KeyValues.pack(*halves)
 
-    def layer(self, position: int, rows: tuple[Row, ...], like: Tensor) -> tuple[Tensor, Tensor]:
-        """Key and value of a layer for a list of rows, both (len(rows), tokens, width).
+        now = scaled(0)
+        return KeyValues(now.cond, now.uncond, now.widths, scaled(1) if changing else None)
 
-        Args:
-            position: place of the layer in checkpoint order.
-            rows: for each chunk of the batch, or each picture.
-            like: the query; device and dtype of the result are its own.
+    def on(
+        self, rows: tuple[Row, ...], device: torch.device, dtype: torch.dtype
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Key and value of every layer for a list of rows, both (len(rows), tokens, width).
+
+        Weights count where the keys and values grow with them; see `slope`.
         """
-        where = (like.device, like.dtype)
-        moved = self._moved.get((*where, rows), lambda: self._on(*where, rows))
-        return self._layer(moved, position)
+        sources = tuple(self._source(row) for row in rows)
+        plain = self._plain(sources, device, dtype)
+        used = {row.weight for row, one in zip(rows, sources, strict=True) if one != NO_REFERENCE}
+        slope = self.slope
+        if slope is None or used <= {1.0}:
+            return plain.pairs
+        weights = tuple(used) if len(used) == 1 else tuple(row.weight for row in rows)
 
-    def _on(self, device: torch.device, dtype: torch.dtype, rows: tuple[Row, ...]) -> Tensor:
-        sources = tuple(NO_REFERENCE if row.weight == 0 else row.source for row in rows)
-        weights = {row.weight for row in rows if row.weight != 0}
-        chosen = self._chosen("packed", self.packed, device, dtype, sources)
-        if self._slope is None or weights <= {1.0}:
-            return chosen
-        slope = self._chosen("slope", self._slope, device, dtype, sources)
-        if len(weights) == 1:  # one of a schedule over steps: nothing has to be copied
-            return torch.add(chosen, slope, alpha=weights.pop() - 1)
-        more = torch.tensor([[row.weight - 1] for row in rows], dtype=dtype).to(device)
-        return torch.addcmul(chosen, slope, more)
+        def grown() -> LayerPairs:
+            growth = slope._plain(sources, device, dtype).buffer
+            if len(weights) == 1:  # one of a schedule over steps: nothing has to be copied
+                return self._cut(torch.add(plain.buffer, growth, alpha=weights[0] - 1))
+            more = torch.tensor([[weight - 1] for weight in weights], dtype=dtype).to(device)
+            return self._cut(torch.addcmul(plain.buffer, growth, more))
 
-    def _chosen(
-        self,
-        name: str,
-        buffer: Tensor,
-        device: torch.device,
-        dtype: torch.dtype,
-        sources: tuple[int, ...],
+        return self._moved.get((device, dtype, sources, weights), grown).pairs
+
+    def _plain(
+        self, sources: tuple[int, ...], device: torch.device, dtype: torch.dtype
+    ) -> LayerPairs:
+        return self._moved.get(
+            (device, dtype, sources), lambda: self._cut(self._gathered(sources, device, dtype))
+        )
+
+    def _source(self, row: Row) -> int:
+        """The row to take, the same number for all that is the same."""
+        if row.weight == 0 or row.source == NO_REFERENCE:
+            return NO_REFERENCE
+        return min(row.source, self.references + len(self.uncond) - 1)
+
+    def _cut(self, buffer: Tensor) -> LayerPairs:
+        return LayerPairs(buffer, self.pairs(buffer))
+
+    def _gathered(
+        self, sources: tuple[int, ...], device: torch.device, dtype: torch.dtype
     ) -> Tensor:
-        def gather() -> Tensor:
-            zeros = buffer.new_zeros(1, buffer.shape[1])
-            picked = [zeros if i == NO_REFERENCE else buffer[i : i + 1] for i in sources]
-            return torch.cat(picked).to(device, dtype)
+        """Rows on a device, each uploaded once in a run; (len(sources), total)."""
+        with self._uploading:
+            held = self._uploaded.setdefault((device, dtype), {})
+            needed = dict.fromkeys(source for source in sources if source != NO_REFERENCE)
+            missing = [source for source in needed if source not in held]
+            if missing:
+                stored = [self._stored(source) for source in missing]
+                together = torch.cat(stored).to(device, dtype)
+                lengths = [len(row) for row in stored]
+                held.update(zip(missing, together.split(lengths), strict=True))
+                total = self.cond.shape[1]
+                if missing == list(sources) and set(lengths) == {total}:
+                    return together.view(-1, total)
+            nothing = self.cond.new_zeros(1, device=device, dtype=dtype)
+            rows = {source: self._full(held[source]) for source in needed}
+            rows[NO_REFERENCE] = nothing.expand(self.cond.shape[1])
+            gathered = torch.stack([rows[source] for source in sources])
+            if sum(row.nbytes for row in held.values()) > self._most_bytes:
+                held.clear()
+            return gathered
 
-        return self._moved.get((name, device, dtype, sources), gather)
+    def _stored(self, source: int) -> Tensor:
+        count = self.references
+        return self.cond[source] if source < count else self.uncond[source - count]
+
+    def _full(self, row: Tensor) -> Tensor:
+        """A row with all its tokens, where it stands for several times itself."""
+        repeats = self.cond.shape[1] // len(row)
+        if repeats == 1:
+            return row
+        pairs = self.pairs(row[None])
+        return torch.cat([half.flatten().repeat(repeats) for pair in pairs for half in pair])
+
+    def allow(self, most_bytes: int) -> None:
+        """What may be held on a device while a run goes on."""
+        self._most_bytes = most_bytes
+        self._moved.allow(most_bytes)
+        if self.slope is not None:
+            self.slope.allow(most_bytes)
 
     def release(self) -> None:
         """Drop the copies made for the last run."""
         self._moved.clear()
+        with self._uploading:
+            self._uploaded.clear()
+        if self.slope is not None:
+            self.slope.release()
 
 
-def _swap(rows: Tensor) -> Tensor:
-    """No reference for cond, and the rows of cond for uncond."""
-    cond = rows[: len(rows) // 2]
-    return torch.cat([torch.zeros_like(cond), cond])
-
-
-def _scale(key: Tensor, value: Tensor, factor: float, scaling: KvScaling) -> tuple[_Pair, _Pair]:
+def _scale(key: Tensor, value: Tensor, factor: float, scaling: KvScaling) -> tuple[Pair, Pair]:
     """Key and value at a weight of 1, and by how much they grow with the weight."""
-    if scaling is KvScaling.V_ONLY:
-        scaled = value * factor
-        return (key, scaled), (torch.zeros_like(key), scaled)
     if scaling is not KvScaling.K_V:
         factor = factor * key.shape[-1] / _FULL_WIDTH
     both = (key * factor, value * factor)

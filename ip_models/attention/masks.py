@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from ..errors import BadInput
+from ..inputs import beyond, bounds
 from .device_cache import DeviceCache
+from .shared import Shared
 
 _PIXELS = 8  # of the picture for one of the latent, along each side
-_OVERSHOOT = 1.0
 _TOGETHER = 16  # planes resized at a time: bounds what a long video's masks need for a moment
 
 
@@ -29,7 +30,12 @@ class MaskRule(str, Enum):
 
 
 class Crop(NamedTuple):
-    """The part of the picture that a conditioning with an area covers, in latent pixels."""
+    """The part of the picture that a conditioning with an area, or a tile, covers.
+
+    Attributes:
+        unit: pixels of the picture for one of these numbers, along each side; 8 for latent pixels.
+        wraps: it goes on at the other side of the picture, instead of being cut off there.
+    """
 
     top: int
     left: int
@@ -37,9 +43,11 @@ class Crop(NamedTuple):
     width: int
     full_height: int
     full_width: int
+    unit: int = _PIXELS
+    wraps: bool = False
 
 
-class RegionMask:
+class RegionMask(Shared):
     """Masks, reduced once for each grid on which a layer attends; they stay in main memory.
 
     Args:
@@ -58,8 +66,9 @@ class RegionMask:
         self._rule = rule
         self._planes = planes if rule is MaskRule.AREA else _binarised(planes)
         self._on_grid: dict[tuple[int, int, Crop | None], Tensor] = {}
+        self._sized: tuple[tuple[int, ...], Tensor] | None = None  # for the tiles of one picture
         self._preparing = Lock()
-        self._moved = DeviceCache()
+        self._moved: DeviceCache[Tensor] = DeviceCache()
 
     @property
     def count(self) -> int:
@@ -90,6 +99,7 @@ class RegionMask:
         self._moved.clear()
         with self._preparing:
             self._on_grid.clear()
+            self._sized = None
 
     def _rows(
         self, height: int, width: int, crops: tuple[Crop | None, ...], planes: tuple[int, ...]
@@ -107,9 +117,21 @@ class RegionMask:
         reduce = _area if self._rule is MaskRule.AREA else _guessed
         with self._preparing:
             if key not in self._on_grid:
-                some = self._planes.split(_TOGETHER)
+                some = self._of_picture(crop).split(_TOGETHER)
                 self._on_grid[key] = torch.cat([reduce(p, height, width, crop) for p in some])
             return self._on_grid[key]
+
+    def _of_picture(self, crop: Crop | None) -> Tensor:
+        """The masks in the size of the picture, from which crops are cut.
+
+        One mask stays in this size, because a picture in tiles needs it for each of them.
+        """
+        size = None if crop is None else (crop.full_height * crop.unit, crop.full_width * crop.unit)
+        if size is None or len(self._planes) > 1 or size == tuple(self._planes.shape[-2:]):
+            return self._planes
+        if self._sized is None or self._sized[0] != size:
+            self._sized = size, _resized(self._planes, size, self._rule)
+        return self._sized[1]
 
 
 def require_mask(mask: Tensor, name: str) -> Tensor:
@@ -118,6 +140,12 @@ def require_mask(mask: Tensor, name: str) -> Tensor:
     Raises:
         BadInput: the mask is of another shape, empty, not finite or of another range.
     """
+    if _is_picture(tuple(mask.shape)):
+        raise BadInput(
+            f"{name} has shape {tuple(mask.shape)}, that of a picture with colours",
+            "a mask has one value for each pixel",
+            "Connect a MASK, e.g. by Convert Image to Mask",
+        )
     planes = _as_planes(mask)
     if planes is None:
         raise BadInput(
@@ -126,22 +154,29 @@ def require_mask(mask: Tensor, name: str) -> Tensor:
             "(1, masks, height, width) or (masks, height, width, 1) are needed",
             "Connect a MASK",
         )
-    planes = planes.detach().to("cpu", torch.float32)
-    if planes.numel() == 0 or not bool(torch.isfinite(planes).all()):
+    if planes.numel() == 0:
         raise BadInput(
             f"{name} of shape {tuple(mask.shape)} is empty or holds values that are not finite",
             "a mask needs numbers from 0 to 1",
             "Connect another MASK",
         )
-    low, high = float(planes.min()), float(planes.max())
-    # Sharp filters overshoot by less than that; greys of 8 bits do not stay below.
-    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+    span = bounds(planes)
+    if span is None:
         raise BadInput(
-            f"{name} holds values from {low:g} to {high:g}",
+            f"{name} holds values that are not finite",
             "a mask needs numbers from 0 to 1",
-            "Divide it by its greatest value, e.g. by 255",
+            "Connect another MASK",
         )
-    return planes.clamp(0, 1)
+    wrong = beyond(name, *span, "a mask needs numbers")
+    if wrong:
+        raise wrong
+    return planes.detach().to("cpu", torch.float32).clamp(0, 1)
+
+
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    """(1, height, width, colours) or without the 1, which would pass for many narrow masks."""
+    sides = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
+    return len(sides) == 3 and sides[2] in (3, 4) and min(sides[:2]) > sides[2]
 
 
 def _as_planes(mask: Tensor) -> Tensor | None:
@@ -162,11 +197,14 @@ def _inside(crop: Crop | None) -> Crop | None:
     """The crop cut off at the border of the picture; None if it covers everything."""
     if crop is None:
         return None
+    if crop.wraps:
+        return crop
     full_height, full_width = max(1, crop.full_height), max(1, crop.full_width)
     top, bottom = _span(crop.top, crop.height, full_height)
     left, right = _span(crop.left, crop.width, full_width)
-    inside = Crop(top, left, bottom - top, right - left, full_height, full_width)
-    return None if inside[2:4] == inside[4:] else inside
+    size = bottom - top, right - left
+    inside = Crop(top, left, *size, full_height, full_width, crop.unit)
+    return None if size == (full_height, full_width) else inside
 
 
 def _span(start: int, length: int, full: int) -> tuple[int, int]:
@@ -174,17 +212,26 @@ def _span(start: int, length: int, full: int) -> tuple[int, int]:
     return first, min(max(first + 1, start + length), full)
 
 
-def _cut(planes: Tensor, crop: Crop | None, mode: str) -> Tensor:
+def _resized(planes: Tensor, size: tuple[int, int], rule: MaskRule) -> Tensor:
+    if tuple(planes.shape[-2:]) == size:
+        return planes
+    mode = "area" if rule is MaskRule.AREA else "nearest-exact"
+    return interpolate(planes[None], size=size, mode=mode)[0]
+
+
+def _cut(planes: Tensor, crop: Crop | None, rule: MaskRule) -> Tensor:
     if crop is None:
         return planes
-    top, left, height, width, *full = (side * _PIXELS for side in crop)
-    if list(planes.shape[-2:]) != full:
-        planes = interpolate(planes[None], size=full, mode=mode)[0]
+    top, left, height, width, full_height, full_width = (side * crop.unit for side in crop[:6])
+    planes = _resized(planes, (full_height, full_width), rule)
+    if crop.wraps:
+        planes, top, left = planes.roll((-top, -left), (1, 2)), 0, 0
     return planes[:, top : top + height, left : left + width]
 
 
 def _area(planes: Tensor, height: int, width: int, crop: Crop | None) -> Tensor:
-    cells = interpolate(_cut(planes, crop, "area")[None], size=(height, width), mode="area")
+    cut = _cut(planes, crop, MaskRule.AREA)
+    cells = interpolate(cut[None], size=(height, width), mode="area")
     return cells.flatten(2)[0]
 
 
@@ -193,7 +240,7 @@ def _guessed(planes: Tensor, height: int, width: int, crop: Crop | None) -> Tens
 
     It knows the number of queries only and takes their grid to have the shape of the mask.
     """
-    cut = _cut(planes, crop, "nearest-exact")
+    cut = _cut(planes, crop, MaskRule.DIFFUSERS)
     queries = height * width
     ratio = cut.shape[2] / cut.shape[1]
     rows = max(1, int(math.sqrt(queries / ratio)))

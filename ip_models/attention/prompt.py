@@ -1,4 +1,4 @@
-"""Image prompts as a MODEL carries them: frozen, stacked, resolved once for each model call.
+"""Image prompts as a MODEL carries them, and as they are in one model call.
 
 Words used here and in nodes/host/model:
 
@@ -12,101 +12,105 @@ Words used here and in nodes/host/model:
                   pictures are those of the latent
     cond, uncond  what a chunk is to classifier-free guidance; each reference has tokens for both
     window        sigmas at which an image prompt is active (start_percent to end_percent)
-    slot          a layer's entry in the host's `patches_replace["attn2"]`, see `LayerAddress`
+    slot          what a layer is known by; for the UNet that is its key in the host's
+                  `patches_replace["attn2"]`
+    table         what each layer adds in one call, by slot; made before the first layer
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
+from typing import NamedTuple, Protocol
 
-from torch import Tensor
+import torch
 
-from ..layer_address import LayerAddress
 from ..weights.schedule import Ramp, SigmaWindow
+from .attend import Cover, Join, LayerEntry, add_scaled
+from .call import PICK, BatchMode, Call
 from .keyvalue import NO_REFERENCE, KeyValues, Row
 from .masks import Crop, RegionMask
+from .shared import Shared
 
 
-class BatchMode(str, Enum):
-    """Which reference, and which mask, each picture of a batch or frame of a video gets."""
+class KeySource(Protocol):
+    """Where keys and values come from: constants, or a network for each noise level."""
 
-    ALL = "all references in every picture"
-    REPEAT_LAST = "one per picture, last repeats"
-    LOOP = "one per picture, loop"
-    SPREAD = "one per picture, spread"
+    @property
+    def references(self) -> int:
+        """Number of references that can be attended to one by one."""
+        ...
 
+    def at(self, call: Call, /) -> KeyValues:
+        """What they are in one call; asked once, before its first layer."""
+        ...
 
-_PICK: dict[BatchMode, Callable[[int, int, int], int]] = {
-    BatchMode.ALL: lambda place, total, count: min(place, count - 1),
-    BatchMode.REPEAT_LAST: lambda place, total, count: min(place, count - 1),
-    BatchMode.LOOP: lambda place, total, count: place % count,
-    BatchMode.SPREAD: lambda place, total, count: min(place * count // total, count - 1),
-}
+    def models(self) -> list[object]:
+        """Models that the host has to load beside the MODEL for that."""
+        ...
 
+    def allow(self, most_bytes: int, /) -> None:
+        """What may be held on a device while a run goes on."""
+        ...
 
-@dataclass(frozen=True)
-class CondChunk:
-    """One conditioning's share of a batch.
-
-    Attributes:
-        cond_or_uncond: `COND` or `UNCOND`; the host's list of that name holds places in the list of
-            conditionings instead, which some guiders order in another way.
-        crop: the part of the picture it is about, None for all of it.
-        bindings: the references that were bound to it.
-    """
-
-    cond_or_uncond: int
-    crop: Crop | None = None
-    bindings: frozenset[object] = frozenset()
+    def release(self) -> None:
+        """Drop what was made for a run."""
+        ...
 
 
-@dataclass(frozen=True)
-class Call:
-    """One call of the model.
+class LayerPlace(NamedTuple):
+    """A layer in an image prompt.
 
     Attributes:
-        chunks: in the order of the batch.
-        frames: place in the whole run of each picture of a chunk.
-        total: number of pictures in the whole run.
-        sigma: noise level, None if it was not read.
-        step, steps: place in the sampler's schedule and its length.
+        position: its place in the keys and values.
+        factor: scale and block weight of its image attention.
+        swapped: uncond gets the image tokens of cond, and cond gets no reference.
     """
 
-    chunks: tuple[CondChunk, ...]
-    frames: tuple[int, ...] = (0,)
-    total: int = 1
-    sigma: float | None = None
-    step: int = 0
-    steps: int = 1
+    position: int
+    factor: float = 1.0
+    swapped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
-class ImagePrompt:
+class ImagePrompt(Shared):
     """One adapter with its references, ready for attention.
 
     Attributes:
-        key_values: with the scale and the block weights built in.
-        positions: place in `key_values` of each layer whose factor is not 0.
+        keys: of its layers.
+        layers: those that hear it, by slot.
         window: None for the whole run.
         mask: None for the whole picture.
         steps: factors over the steps of a run.
         frames: factors over the pictures of a batch.
         batch: which picture gets which reference and mask.
         binding: mark of the conditionings it is for; None for all.
+        first: place of the run's first picture in its batch, 0 to go by what the call says.
+        join: how the image attention of a layer joins that to the text.
     """
 
-    key_values: KeyValues
-    positions: Mapping[LayerAddress, int]
+    keys: KeySource
+    layers: Mapping[Hashable, LayerPlace]
     window: SigmaWindow | None = None
     mask: RegionMask | None = None
     steps: tuple[Ramp, ...] = ()
     frames: tuple[Ramp, ...] = ()
     batch: BatchMode = BatchMode.ALL
-    binding: object | None = None
+    binding: str | None = None
+    first: int = 0
+    join: Join = add_scaled
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether it depends on which pictures of the batch a call is for."""
+        several = self.keys.references > 1 or (self.mask is not None and self.mask.count > 1)
+        return several or bool(self.frames)
+
+    @property
+    def needs_total(self) -> bool:
+        """Whether it depends on how many pictures the whole batch has."""
+        return bool(self.frames) or (self.batch is BatchMode.SPREAD and self.needs_pictures)
 
     @property
     def needs_sigma(self) -> bool:
@@ -121,17 +125,18 @@ class ImagePrompt:
         rows = self._rows(call, step_factor)
         if all(row.source == NO_REFERENCE or row.weight == 0 for row in rows):
             return None
+        keys = self.keys.at(call)
         if self.mask is None:
-            return ResolvedPrompt(self, rows)
+            return ResolvedPrompt(self, keys, rows)
         crops = tuple(chunk.crop for chunk in call.chunks)
-        return ResolvedPrompt(self, rows, crops, self._pick(call, self.mask.count))
+        return ResolvedPrompt(self, keys, rows, crops, self._pick(call, self.mask.count))
 
     def _rows(self, call: Call, step_factor: float) -> tuple[Row, ...]:
         """One row for each chunk or, if its pictures differ, for each picture."""
-        count = self.key_values.references
+        count = self.keys.references
         factors = [
             step_factor * math.prod(ramp.at(frame, call.total) for ramp in self.frames)
-            for frame in call.frames
+            for frame in self._places(call)
         ]
         pictures = list(zip(self._pick(call, count), factors, strict=True))
         if len(set(pictures)) == 1:
@@ -145,84 +150,74 @@ class ImagePrompt:
         )
 
     def _pick(self, call: Call, count: int) -> tuple[int, ...]:
-        pick = _PICK[self.batch]
-        return tuple(pick(frame, call.total, count) for frame in call.frames)
+        pick = PICK[self.batch]
+        return tuple(pick(frame, call.total, count) for frame in self._places(call))
+
+    def _places(self, call: Call) -> tuple[int, ...]:
+        """The place of each picture of a chunk in the whole batch."""
+        return tuple((self.first or call.first) + frame for frame in call.frames)
+
+    def allow(self, most_bytes: int) -> None:
+        """What may be held on a device while a run goes on."""
+        self.keys.allow(most_bytes)
 
     def release(self) -> None:
         """Drop copies made for a run."""
-        self.key_values.release()
+        self.keys.release()
         if self.mask is not None:
             self.mask.release()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class ResolvedPrompt:
     """An image prompt in one model call.
 
     Attributes:
+        keys: of this call.
         rows: what each equal share of the batch attends to.
         crops: part of the picture of each conditioning; used with a mask only.
         planes: mask of each picture of a chunk; used with a mask only.
     """
 
     prompt: ImagePrompt
+    keys: KeyValues
     rows: tuple[Row, ...]
     crops: tuple[Crop | None, ...] = (None,)
     planes: tuple[int, ...] = (0,)
 
-    def key_values(self, address: LayerAddress, like: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Key and value of a layer, (len(rows), tokens, width), None if it is not in use."""
-        position = self.prompt.positions.get(address)
-        if position is None:
-            return None
-        return self.prompt.key_values.layer(position, self.rows, like)
+    def entries(
+        self, device: torch.device, dtype: torch.dtype
+    ) -> Iterator[tuple[Hashable, LayerEntry]]:
+        """What it adds to each of its layers, by slot."""
+        layers = self.prompt.layers
+        pairs = {False: self.keys.on(self.rows, device, dtype)}
+        if any(place.swapped for place in layers.values()):
+            pairs[True] = self.keys.on(self._swapped(), device, dtype)
+        weight, cover = self._weight(device, dtype)
+        for slot, place in layers.items():
+            key, value = pairs[place.swapped][place.position]
+            factor = place.factor * weight
+            yield slot, LayerEntry(key, value, len(self.rows), factor, cover, self.prompt.join)
 
-    def mask_on(self, grid: tuple[int, int] | None, like: Tensor) -> Tensor | None:
-        """(1 or batch, queries, 1), None for the whole picture."""
-        if self.prompt.mask is None or grid is None:
-            return None
-        return self.prompt.mask.on(*grid, like, self.crops, self.planes)
-
-
-@dataclass(frozen=True, eq=False)
-class ActivePrompts:
-    """The image prompts of one model call, resolved once before its first layer."""
-
-    prompts: tuple[ResolvedPrompt, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class PromptStack:
-    """All image prompts of a MODEL, in the order in which they were applied."""
-
-    prompts: tuple[ImagePrompt, ...] = ()
-
-    def add(self, *prompts: ImagePrompt) -> PromptStack:
-        """A new stack with more prompts."""
-        return PromptStack((*self.prompts, *prompts))
-
-    @property
-    def needs_sigma(self) -> bool:
-        """Whether any of them depends on the noise level."""
-        return any(prompt.needs_sigma for prompt in self.prompts)
-
-    def under(self, to_sigma: Callable[[float], float]) -> PromptStack:
-        """The same with windows for another noise schedule."""
-        return PromptStack(
-            tuple(
-                prompt
-                if prompt.window is None
-                else dataclasses.replace(prompt, window=prompt.window.under(to_sigma))
-                for prompt in self.prompts
-            )
+    def _swapped(self) -> tuple[Row, ...]:
+        """The references of cond for uncond, and none for cond."""
+        count = self.keys.references
+        return tuple(
+            row._replace(source=row.source - count if row.source >= count else NO_REFERENCE)
+            for row in self.rows
         )
 
-    def at(self, call: Call) -> ActivePrompts:
-        """What is active in one call, whose noise level may be None unless `needs_sigma`."""
-        resolved = (prompt.at(call) for prompt in self.prompts)
-        return ActivePrompts(tuple(prompt for prompt in resolved if prompt is not None))
+    def _weight(self, device: torch.device, dtype: torch.dtype) -> tuple[float, Cover | None]:
+        """One weight for all rows, and what weighs rows or queries by themselves."""
+        mask = self.prompt.mask
+        weights = [row.weight for row in self.rows]
+        used = {row.weight for row in self.rows if row.source != NO_REFERENCE and row.weight}
+        each = None
+        if self.keys.slope is None and len(used) > 1:  # then there is a row for each picture
+            each = torch.tensor(weights, dtype=dtype).to(device)[:, None, None]
+        if mask is None and each is None:
+            return self._one_weight(used), None
+        return self._one_weight(used), Cover(mask, self.crops, self.planes, each)
 
-    def cleanup(self) -> None:
-        """Called by the host after each sampling run."""
-        for prompt in self.prompts:
-            prompt.release()
+    def _one_weight(self, used: set[float]) -> float:
+        return used.copy().pop() if self.keys.slope is None and len(used) == 1 else 1.0

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import BadInput
+from ..inputs import beyond, bounds
 
 Picture = NDArray[numpy.uint8]
 
@@ -45,7 +46,8 @@ def require_images(images: Tensor, what: str) -> None:
     """Refuse what cannot be a batch of pictures, (batch, height, width, channels) in 0..1.
 
     Raises:
-        BadInput: wrong rank, empty batch, no pixels, or values that are not finite.
+        BadInput: wrong rank, empty batch, no pixels, or values that are not finite or far from
+            0 to 1.
     """
     shape = tuple(images.shape)
     if images.ndim != 4 or shape[-1] not in (1, 2, 3, 4):
@@ -66,13 +68,17 @@ def require_images(images: Tensor, what: str) -> None:
             f"one side may be at most {_LONGEST} times the other",
             "Crop the picture first",
         )
-    bad = [i for i, image in enumerate(images) if not bool(torch.isfinite(image).all())]
-    if bad:
-        raise BadInput(
-            f"{what} {bad[0] + 1} of {len(images)} holds values that are not finite",
-            "pixels need values from 0 to 1",
-            "Check the node that makes the images",
-        )
+    for i, image in enumerate(images, 1):
+        span = bounds(image)
+        if span is None:
+            raise BadInput(
+                f"{what} {i} of {len(images)} holds values that are not finite",
+                "pixels need values from 0 to 1",
+                "Check the node that makes the images",
+            )
+        wrong = beyond(f"{what} {i} of {len(images)}", *span, "pixels need values")
+        if wrong:
+            raise wrong
 
 
 def fit_images(images: Tensor, size: int, fit: Fit, pad_colour: tuple[float, ...]) -> Tensor:
@@ -152,6 +158,7 @@ def blend_with(images: Tensor, mask: Tensor, colour: tuple[float, ...]) -> Tenso
     Raises:
         BadInput: the mask is of another rank, count, empty or not finite.
     """
+    images = images if images.is_floating_point() else images.float()
     planes = resize_mask(mask, images)[..., None].to(images)
     return torch.lerp(torch.tensor(colour).to(images), _rgb(images), planes)
 

@@ -51,7 +51,8 @@ def combine(
 ) -> Features | Regions:
     """Join references on the encoder's features, each part times its weight.
 
-    Except for `concat` the negative rows are those of the first reference. Regions keep their masks
+    Except for `concat` the negative rows are those of the first reference, and tiles are mixed like
+    pictures. Regions keep their masks
     and scales and can only be set side by side; what comes with them gets the whole picture.
     For adapters that read a normed identity the weight of a face counts in a mix only.
 
@@ -162,7 +163,19 @@ def _combine_images(
         negative_penultimate=negatives(hidden) if hidden else None,
         source=parts[0].source,
         encoder=parts[0].encoder if len({part.encoder for part in parts}) == 1 else "",
+        picture_of=_pictures(parts) if method is Combine.CONCAT else (),
     )
+
+
+def _pictures(parts: Sequence[ImageFeatures]) -> tuple[int, ...]:
+    """Whose tiles the references are side by side, nothing where none has tiles."""
+    if not any(part.picture_of for part in parts):
+        return ()
+    numbers: list[int] = []
+    for part in parts:
+        before = max(numbers, default=-1) + 1
+        numbers += [before + number for number in part.pictures]
+    return tuple(numbers)
 
 
 def _common(parts: Sequence[ImageFeatures], feature: Feature) -> list[tuple[Tensor, Tensor]]:

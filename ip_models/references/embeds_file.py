@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ _NEGATIVE = "negative_"
 _RANKS = {"pooled": 2, "penultimate": 3, "negative_pooled": 2, "negative_penultimate": 3}
 _LONGEST_TEXT = 500
 _LARGEST = sys.float_info.max
+_TOGETHER = 2  # references of one picture: the whole and what all its tiles make together
 
 
 def pack(embeds: Features | Regions) -> tuple[dict[str, Tensor], str]:
@@ -89,7 +91,10 @@ def _features(features: Features, prefix: str, tensors: dict[str, Tensor]) -> di
 
 def _image(features: ImageFeatures, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
     rows = {name: getattr(features, name) for name in _RANKS}
+    # Earlier readers of this version take no notice of it, and tiles for pictures.
+    tiles = {"picture_of": list(features.picture_of)} if features.picture_of else {}
     return {
+        **tiles,
         "sort": "image",
         "source": _plain(features.source),
         "encoder": _plain(features.encoder),
@@ -213,9 +218,23 @@ class _Reader:
                 raise self.broken(f"holds {len(row)} {key} features for {count} references")
         self.check_count(plan, count)
         source, encoder = self.text(plan.get("source")), self.text(plan.get("encoder", ""))
+        pictures = self.pictures(plan, count)
         return ImageFeatures(
-            **{key: rows.get(key) for key in _RANKS}, source=source, encoder=encoder
+            **{key: rows.get(key) for key in _RANKS},
+            source=source,
+            encoder=encoder,
+            picture_of=pictures,
         )
+
+    def pictures(self, plan: dict[str, Any], count: int) -> tuple[int, ...]:
+        """Which references are of one picture: it and its tiles, two at most."""
+        said = plan.get("picture_of", ())
+        numbers = cast("list[Any]", said) if isinstance(said, list) else []
+        sizes = Counter(number for number in numbers if type(number) is int)
+        known = sizes.total() == len(numbers) == count and set(sizes) == set(range(len(sizes)))
+        if said != () and not (known and max(sizes.values()) <= _TOGETHER):
+            raise self.broken("does not say which references are tiles of which picture")
+        return tuple(numbers)
 
     def check_count(self, plan: dict[str, Any], count: int) -> None:
         if plan.get("references") != count:

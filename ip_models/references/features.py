@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -31,6 +31,8 @@ class ImageFeatures:
         negative_penultimate: (1 or n, sequence, width).
         source: what to call the encoder in messages.
         encoder: fingerprint of the encoder's weights, empty where it is not known.
+        picture_of: for each reference the number of its picture, where some are the tiles of
+            another; empty where each has a picture of its own.
     """
 
     pooled: Tensor | None
@@ -39,11 +41,17 @@ class ImageFeatures:
     negative_penultimate: Tensor | None
     source: str
     encoder: str = ""
+    picture_of: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
         """Number of references."""
         return next(len(rows) for rows in (self.penultimate, self.pooled) if rows is not None)
+
+    @property
+    def pictures(self) -> Sequence[int]:
+        """For each reference the number of its picture, from 0; tiles have that of the whole."""
+        return self.picture_of or range(self.count)
 
     def pair(self, feature: Feature) -> tuple[Tensor, Tensor] | None:
         """Positive and negative rows of one feature, both with n rows."""
@@ -77,6 +85,11 @@ class FaceFeatures:
     def count(self) -> int:
         """Number of references."""
         return len(self.identity)
+
+    @property
+    def pictures(self) -> Sequence[int]:
+        """For each reference the number of its picture, from 0."""
+        return range(self.count)
 
 
 Features = ImageFeatures | FaceFeatures

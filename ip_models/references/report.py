@@ -38,7 +38,10 @@ def _features(features: Features) -> Iterator[str]:
         if features.crops is not None:
             yield f"and, with {features.crops.source}, for FaceID plus (4 tokens)"
         return
-    yield f"{_counted(features.count, 'reference')} of {features.source}"
+    first = f"{_counted(features.count, 'reference')} of {features.source}"
+    if features.picture_of:  # some are the tiles of others
+        first += f", from {_counted(max(features.picture_of) + 1, 'picture')}"
+    yield first
     if features.pooled is not None:
         yield f"pooled {features.pooled.shape[-1]}: for standard and light (4 tokens each)"
     if features.penultimate is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypedDict, overload
+from typing import Any, Literal, Protocol, TypedDict, cast, overload
 from uuid import UUID
 
 from torch import Tensor
 from torch.nn import Module
+
+from ...ip_models.errors import BadInput
+from ...ip_models.inputs import no_link, require, shown
 
 # What the host and packs put there is of every kind, so each reader checks what it takes.
 TransformerOptions = dict[str, Any]
@@ -56,6 +59,10 @@ class Model(Protocol):
         self, patch: Callable[..., Tensor], block: str, number: int, layer: int, /
     ) -> None: ...
 
+    def set_additional_models(self, key: str, models: list[Any], /) -> None: ...
+
+    def remove_additional_models(self, key: str, /) -> None: ...
+
     def add_patches(self, patches: Mapping[str, object], strength: float, /) -> object: ...
 
     def add_callback_with_key(
@@ -84,3 +91,69 @@ class GuiderExecutor(Protocol):
     class_obj: Guider
 
     def __call__(self, *args: object, **kwargs: object) -> Tensor: ...
+
+
+def require_model(name: str, value: Any) -> None:
+    """Refuse what is no MODEL, by what is used of one: other packs have classes of their own.
+
+    Raises:
+        BadInput: it is none.
+    """
+    parts = ("clone", "model_options", "get_model_object")
+    if all(hasattr(value, part) for part in parts):
+        try:
+            value.get_model_object("diffusion_model")
+            return
+        except AttributeError:  # the host's patcher of another network, e.g. of an encoder
+            pass
+    raise no_link(name, value, "Load Checkpoint")
+
+
+def require_encoder(value: object) -> None:
+    """Refuse what is no CLIP_VISION, by what is used of one.
+
+    Raises:
+        BadInput: it is none.
+    """
+    needed = ("encode_image", "image_size", "image_mean")
+    if not all(hasattr(value, part) for part in needed):
+        raise BadInput(
+            f"clip_vision is a {type(value).__name__}",
+            "an image encoder of ComfyUI is needed",
+            "Connect Load CLIP Vision",
+        )
+
+
+def require_conditioning(name: str, value: object) -> None:
+    """Refuse what is no CONDITIONING.
+
+    Raises:
+        BadInput: it is none.
+    """
+    require(name, value, list, "CLIP Text Encode")
+    for part in cast("list[object]", value):
+        pair = cast("Sequence[object]", part) if isinstance(part, list | tuple) else ()
+        if len(pair) < 2 or not isinstance(pair[1], dict):
+            raise BadInput(
+                f"{name} holds {type(part).__name__} {shown(part)}",
+                "texts with their values, as CLIP Text Encode gives them, are needed",
+                "Connect CLIP Text Encode",
+            )
+
+
+def require_latent(value: object) -> None:
+    """Refuse what is no LATENT of pictures.
+
+    Raises:
+        BadInput: it is none.
+    """
+    require("latent", value, dict, "a node with a LATENT")
+    samples = cast("dict[str, Any]", value).get("samples")
+    if isinstance(samples, Tensor) and samples.ndim in (4, 5) and samples.numel():
+        return
+    held = f"samples of shape {tuple(samples.shape)}" if isinstance(samples, Tensor) else "none"
+    raise BadInput(
+        f"latent holds {held}",
+        "samples of shape (batch, channels, height, width) are needed",
+        "Connect Empty Latent Image or VAE Encode, or nothing",
+    )

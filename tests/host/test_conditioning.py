@@ -28,7 +28,7 @@ from kit.models.tiny import Twins
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones.layers import attention_layers
-from pack.nodes.host.model.conditions import Conditions
+from pack.nodes.host.model.call.conditions import Conditions
 from torch import Tensor
 
 ROUNDING, EFFECT = 1e-5, 0.01

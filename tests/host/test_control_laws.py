@@ -18,15 +18,15 @@ from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
 from kit.models import tiny
 from kit.models.tiny import Twins
 from pack.ip_models.attention import masks
+from pack.ip_models.attention.call import BatchMode
 from pack.ip_models.attention.keyvalue import KvScaling
 from pack.ip_models.attention.masks import MaskRule, RegionMask
-from pack.ip_models.attention.prompt import BatchMode
 from pack.ip_models.references.features import Region, Regions
 from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.presets import preset
 from pack.ip_models.weights.schedule import Curve, Ramp
-from pack.nodes.host.model import patches
+from pack.nodes.host.model import layer_patch, patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.bind import mark
@@ -128,7 +128,7 @@ def test_every_way_has_an_effect_and_leaves_nothing_behind(
     picture = sample(model)
     assert tiny.relative(picture, plain()) > EFFECT
     for prompt in patches.prompts_of(model).prompts:
-        assert len(prompt.key_values._moved) == 0
+        assert len(prompt.keys._moved) == 0
         assert prompt.mask is None or len(prompt.mask._moved) == 0
     sibling = sample(use(model, adapter, "steps", 0.4))
     assert tiny.relative(sibling, picture) > 1e-3
@@ -183,10 +183,16 @@ def test_kv_scaling_by_the_book(scaling: KvScaling, weight: float, tmp_path: Pat
     call = tiny.make_call(double)
     ours = apply(double.model, adapter, features, Settings(weight, scaling=scaling))
     key_values = adapter.key_values(features)
-    layers = patches.prompts_of(ours).prompts[0].positions
+    layers = patches.prompts_of(ours).prompts[0].layers
     theirs = double.model.clone()
-    for address, position in layers.items():
-        key, value = key_values._layer(key_values.packed.double(), position)
+    both = [key_values.pairs(rows.double()) for rows in (key_values.cond, key_values.uncond)]
+    for address, place in layers.items():
+        # What is seen without a reference is kept once for both references.
+        cond, uncond = (pairs[place.position] for pairs in both)
+        key, value = (
+            torch.cat((half, without.repeat(1, 2, 1)))
+            for half, without in zip(cond, uncond, strict=True)
+        )
         patch = by_the_book(key, value, weight, scaling)
         theirs.set_model_attn2_replace(patch, *address)
     out = tiny.run_comfy(ours, call)
@@ -300,7 +306,7 @@ MOST_BESIDES = {"steps": 3, "both and blocks": 4, "K+V with penalty": 3}
 def test_two_kernels_for_each_layer_and_reference(way: str, tmp_path: Path) -> None:
     """A mask is no third one: it is multiplied and added in one."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (host_attention, patches):
+        for module in (host_attention, layer_patch):
             patch.setattr(module, "optimized_attention", host_attention.attention_pytorch)
         bed = tiny_bed("sd1")
         tensors = tiny.adapter_tensors(twin(), "standard", seed=5)
@@ -314,7 +320,7 @@ def test_two_kernels_for_each_layer_and_reference(way: str, tmp_path: Path) -> N
         before = unpatched()
         after, _ = counts.profile(bed, model, 3)
     extra = after - before
-    attentions = sum(len(p.positions) for p in patches.prompts_of(model).prompts)
+    attentions = sum(len(p.layers) for p in patches.prompts_of(model).prompts)
     assert extra.attention == attentions > 0
     reads = 1 if patches.prompts_of(model).needs_sigma else 0
     assert extra.kernels <= 2 * attentions + MOST_BESIDES.get(way, reads)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +162,10 @@ def test_the_text_counts_what_is_shown(pair: Pair) -> None:
 
 
 def test_off_shows_nothing_and_makes_nothing(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EncodeImage.execute.__globals__["ui"], "PreviewImage", None)
-    monkeypatch.setitem(EncodeImage.execute.__globals__, "view", None)
-    monkeypatch.setitem(EncodeFace.execute.__globals__, "views", None)
+    names, of_faces = (unwrap(node.execute).__globals__ for node in (EncodeImage, EncodeFace))
+    monkeypatch.setattr(names["ui"], "PreviewImage", None)
+    monkeypatch.setitem(names, "view", None)
+    monkeypatch.setitem(of_faces, "views", None)
     plain = EncodeImage.execute(pair.ours, sources(), tiles=2)
     assert set(plain.ui) == {"text"} and "the encoder sees" not in text(plain)
 

@@ -291,9 +291,12 @@ def test_faces_are_projected_once_for_each_structure(tmp_path: Path) -> None:
     assert [adapter.key_values(faces, how) for how in options] == found
     assert len({id(one) for one in found}) == 3
     assert adapter.key_values(faces, ProjectionOptions(Structure(False, 0.5))) is found[0]
+    same = replace(faces, identity=faces.identity.clone(), source="another file")
+    assert adapter.key_values(same, options[1]) is found[1]
+    adapter._projected.allow(2 * found[0].nbytes)
     for scale in (0.1, 0.2, 0.3, 0.4):
         adapter.key_values(faces, ProjectionOptions(Structure(True, scale)))
-    assert len(adapter._projected[faces]) == 4
+    assert len(adapter._projected) == 3  # the last and two more
 
 
 def test_faces_without_crops_need_them_for_plus_and_pictures_are_no_faces(
@@ -356,8 +359,9 @@ def test_kolors_hears_a_face_through_its_projection_of_text(
             tokens = book.face_plus(identity, crops, weights, True)
             context = book.linear(tokens, hid_proj, "hid")
             for place in (0, 41, 69):
-                key, value = prompt.key_values._layer(prompt.key_values.packed, place)
-                for half, found in (("k", key[row]), ("v", value[row])):
+                rows = prompt.keys.cond if row == 0 else prompt.keys.uncond
+                key, value = prompt.keys.pairs(rows)[place]
+                for half, found in (("k", key[0]), ("v", value[0])):
                     matrix = tensors[f"ip_adapter.{2 * place + 1}.to_{half}_ip.weight"].double()
                     assert tiny.relative(found, context.flatten(0, 1) @ matrix.T) < SINGLE
     finally:

@@ -12,7 +12,9 @@ import pytest
 import torch
 from kit.models import tiny
 from kit.models.tiny import Twins
-from pack.ip_models.attention.prompt import BatchMode
+from pack.ip_models.attention.call import BatchMode
+from pack.ip_models.attention.keyvalue import KeyValues
+from pack.ip_models.attention.stack import PromptStack
 from pack.ip_models.references.features import ImageFeatures, Region, Regions
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Curve, Ramp
@@ -155,15 +157,15 @@ def test_steps_are_counted_for_samplers_that_call_the_model_twice(
     seen: list[tuple[int, int]] = []
     weights = Weights(steps=(Ramp(0.1, 1.0),))
     model = apply(twin().model, adapter, FEATURES, Settings(weights=weights))
-    original = patches.PromptStack.at
+    original = PromptStack.at
 
-    def watched(self: Any, call: Any) -> Any:
+    def watched(self: Any, call: Any, *rest: Any) -> Any:
         seen.append((call.step, call.steps))
-        return original(self, call)
+        return original(self, call, *rest)
 
     start = noise()[:1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patches.PromptStack, "at", watched)
+        patch.setattr(PromptStack, "at", watched)
         comfy.sample.sample(
             model,
             start,
@@ -238,15 +240,15 @@ def test_only_the_rows_of_a_window_are_moved(
     adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = with_windows(per_frame(adapter), 2, 0, "batched")
-    key_values = patches.prompts_of(model).prompts[0].key_values
+    key_values = patches.prompts_of(model).prompts[0].keys
     sizes: set[int] = set()
-    original = type(key_values).layer
+    original = KeyValues.on
 
-    def watched(self: Any, position: int, rows: Any, like: Tensor) -> Any:
+    def watched(self: KeyValues, rows: Any, *where: Any) -> Any:
         sizes.add(len(rows))
-        return original(self, position, rows, like)
+        return original(self, rows, *where)
 
-    monkeypatch.setattr(type(key_values), "layer", watched)
+    monkeypatch.setattr(KeyValues, "on", watched)
     sample(model, steps=1)
     assert key_values.references == FRAMES
     assert max(sizes) <= 2 * 3  # cond and uncond, two frames and the host's anchor frame

@@ -15,14 +15,16 @@ import torch
 from kit.models import tiny
 from kit.models.tiny import Twins
 from pack.ip_models.attention.keyvalue import COND, UNCOND
+from pack.ip_models.attention.stack import ActivePrompts
 from pack.ip_models.references.combine import Combine, combine
 from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Ramp
-from pack.nodes.host.model import patches, wrappers
+from pack.nodes.host.model import layer_patch, patches, wrappers
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones.layers import attention_layers
+from pack.nodes.host.model.call import calls
 from torch import Tensor
 
 ROUNDING, EFFECT = 1e-5, 0.01
@@ -172,18 +174,31 @@ def test_every_layer_fires_once_in_each_model_call(
     pair = twin() if family == "sd1" else tiny.twins("sdxl")
     adapter = tiny.load_tensors(tmp_path, tiny.adapter_tensors(pair, "standard"))
     fired: Counter[Any] = Counter()
-    original = patches.add_image_attention
+    original = layer_patch.add_image_attention
 
-    def counted(*args: Any) -> Tensor:
-        fired[args[3]] += 1
-        return original(*args)
+    def counted(text: Tensor, q: Tensor, heads: int, entries: Any, *rest: Any) -> Tensor:
+        (slot,) = (slot for table in tables for slot, one in table.items() if one is entries)
+        fired[slot] += 1
+        return original(text, q, heads, entries, *rest)
 
-    monkeypatch.setattr(patches, "add_image_attention", counted)
+    tables: list[Any] = []
+    resolved = ActivePrompts.table
+
+    def kept(active: ActivePrompts, *where: Any) -> Any:
+        table = resolved(active, *where)
+        if not any(one is table for one in tables):
+            tables.append(table)
+        return table
+
+    monkeypatch.setattr(ActivePrompts, "table", kept)
+
+    monkeypatch.setattr(layer_patch, "add_image_attention", counted)
     call = tiny.make_call(pair)
     tiny.run_comfy(apply(pair.model, adapter, FEATURES, Settings()), call)
     addresses = {layer.address for layer in attention_layers(pair.model)}
     assert set(fired) == addresses
     assert set(fired.values()) == {1}
+    assert len(tables) == 1
     assert len(addresses) == (16 if family == "sd1" else 70)
 
 
@@ -197,7 +212,7 @@ def test_a_pass_of_uncond_alone_gets_the_tokens_of_uncond(
     adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows: list[tuple[int, ...]] = []
-    original = wrappers.active_prompts
+    original = calls.active_prompts
 
     def watched(*args: Any) -> Any:
         active = original(*args)
@@ -237,7 +252,7 @@ def test_a_window_is_active_exactly_in_its_steps(adapter: LoadedAdapter) -> None
     whole = sample(apply(twin().model, adapter, FEATURES, Settings()), count=6)
     model = apply(twin().model, adapter, FEATURES, Settings(start_percent=0.3, end_percent=0.7))
     seen: list[bool] = []
-    original = wrappers.active_prompts
+    original = calls.active_prompts
 
     def watched(*args: Any) -> Any:
         active = original(*args)
@@ -260,7 +275,7 @@ def test_a_step_at_either_end_of_a_window_lies_in_it(
 ) -> None:
     """In the host's own numbers, for a part of the run that begins and ends on a step."""
     seen: list[bool] = []
-    original = wrappers.active_prompts
+    original = calls.active_prompts
 
     def watched(*args: Any) -> Any:
         active = original(*args)
@@ -298,7 +313,7 @@ def test_a_noise_level_belongs_to_its_step_even_if_it_was_rounded(
     schedule = Weights(steps=(Ramp(values=(1.0, 0.5, 0.25)),))
     stack = patches.prompts_of(apply(twin().model, adapter, FEATURES, Settings(weights=schedule)))
     options = {"cond_or_uncond": [0], "sample_sigmas": torch.tensor(levels)}
-    active = wrappers.active_prompts(stack, options, torch.tensor([sigma]), 1)
+    active = calls.active_prompts(stack, options, torch.tensor([sigma]), 1)
     assert [row.weight for row in active.prompts[0].rows] == [factor]
 
 
@@ -309,7 +324,7 @@ def test_where_the_host_names_other_conditionings_their_place_decides(
     """Packs rewrite `cond_or_uncond` and leave the uuids as they were."""
     stack = patches.prompts_of(apply(twin().model, adapter, FEATURES, Settings()))
     options = {"cond_or_uncond": [1, 0], "uuids": uuids}
-    active = wrappers.active_prompts(stack, options, None, 2)
+    active = calls.active_prompts(stack, options, None, 2)
     assert [row.source for row in active.prompts[0].rows] == [UNCOND, COND]
 
 
@@ -345,7 +360,7 @@ def test_describing_a_call_writes_nothing_into_the_models_own_options(
     latent, t = torch.zeros(1, 4, 8, 8), torch.ones(1)
     wrappers.describe(next_wrapper, None, [[{}], None], latent, t, model.model_options)
     assert options == before
-    assert set(passed_on[0]) > set(before) and passed_on[0][wrappers.KEY] is before[wrappers.KEY]
+    assert set(passed_on[0]) > set(before) and passed_on[0][calls.KEY] is before[calls.KEY]
 
 
 def test_half_precision_in_is_half_precision_out(adapter: LoadedAdapter) -> None:
@@ -362,7 +377,7 @@ def test_half_precision_in_is_half_precision_out(adapter: LoadedAdapter) -> None
             "n_heads": 4,
             "cond_or_uncond": [1, 0],
             "activations_shape": [2, width, 2, 3],
-            wrappers.KEY: patches.prompts_of(model),
+            calls.KEY: patches.prompts_of(model),
         }
         out = slot(q, k, k, extra)
         assert out.dtype is dtype
@@ -384,7 +399,7 @@ def test_run_time_copies_are_gone_after_the_run(adapter: LoadedAdapter) -> None:
     model = apply(twin().model, adapter, FEATURES, Settings(mask=torch.ones(1, 8, 8)))
     sample(model)
     for prompt in patches.prompts_of(model).prompts:
-        assert not len(prompt.key_values._moved)
+        assert not len(prompt.keys._moved) and not prompt.keys._uploaded
         assert prompt.mask is not None and not len(prompt.mask._moved)
 
 

@@ -16,13 +16,14 @@ import torch
 from kit.models import tiny
 from kit.models.tiny import Twins
 from kit.server.live_nodes import tiny_flux
+from pack.ip_models.attention.attend import Cover
+from pack.ip_models.attention.call import BatchMode
 from pack.ip_models.attention.masks import MaskRule
-from pack.ip_models.attention.prompt import BatchMode, ResolvedPrompt
 from pack.ip_models.errors import BadInput, WrongBase
 from pack.ip_models.layer_address import LayerAddress
-from pack.nodes.host.model import patches
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones.layers import attention_depths, attention_layers
+from pack.nodes.host.model.layer_patch import LayerPatch
 from pack.nodes.masks import PreviewMask
 from PIL import Image
 from torch import Tensor
@@ -57,22 +58,23 @@ class Spy:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.weights: dict[LayerAddress, tuple[tuple[int, int], Tensor]] = {}
-        self._at: tuple[LayerAddress, tuple[int, int] | None] | None = None
-        attend, mask_on = patches.add_image_attention, ResolvedPrompt.mask_on
+        self._at: tuple[LayerAddress, tuple[int, int]] | None = None
+        grid_of, cover_on = LayerPatch._grid, Cover.on
 
-        def noted(text: Tensor, q: Tensor, heads: int, address: Any, grid: Any, *rest: Any) -> Any:
-            self._at = address, grid
+        def noted(layer: LayerPatch, q: Tensor, extra: Any) -> tuple[int, int]:
+            grid = grid_of(layer, q, extra)
+            self._at = LayerAddress(*layer.slot), grid
             assert q.shape[1] == grid[0] * grid[1]
-            return attend(text, q, heads, address, grid, *rest)
+            return grid
 
-        def kept(prompt: ResolvedPrompt, grid: Any, like: Tensor) -> Tensor | None:
-            mask = mask_on(prompt, grid, like)
-            assert self._at is not None and mask is not None and self._at[1] == grid
+        def kept(cover: Cover, grid: Any, like: Tensor) -> Tensor:
+            mask = cover_on(cover, grid, like)
+            assert self._at is not None and self._at[1] == grid
             self.weights[self._at[0]] = grid, mask
             return mask
 
-        patch.setattr(patches, "add_image_attention", noted)
-        patch.setattr(ResolvedPrompt, "mask_on", kept)
+        patch.setattr(LayerPatch, "_grid", noted)
+        patch.setattr(Cover, "on", kept)
 
     @property
     def grids(self) -> dict[tuple[int, int], Tensor]:

@@ -365,6 +365,10 @@ def test_an_adapter_that_fits_is_named_when_it_is_on_disk_and_where_to_get_it_wh
         apply(twin.model, adapter, features_of_h, Settings())
     assert refused.value.found == "mine.safetensors is an adapter for SDXL"
     assert refused.value.needed == "this MODEL is SD1.5 (text context 768 wide)"
+    # No published file has layers as narrow as those of this MODEL.
+    assert "No adapter was published for a MODEL with these layers" in refused.value.action
+    with pytest.raises(WrongBase) as refused:
+        search.require_base("mine.safetensors", adapter.spec, SD1)
     assert ADAPTER_ADDRESSES[Family.SD1, Choice.PLUS] in refused.value.action
     for name, kind in (("a fitting one", "standard"), ("the best one", "plus")):
         tiny.load_tensors(models / folders.ADAPTERS, tiny.adapter_tensors(twin, kind), name)

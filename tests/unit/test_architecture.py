@@ -23,7 +23,7 @@ FLOORS = (
     ("nodes/sockets.py", "nodes/host/routes.py", "nodes/host/pictures"),
     ("nodes/host/doctor",),
     ("nodes/host/model",),
-    ("nodes/host/model/backbones", "nodes/host/embeds", "nodes/host/face"),
+    ("nodes/host/model/backbones", "nodes/host/model/call", "nodes/host/embeds", "nodes/host/face"),
     ("nodes/host/encoder",),
     ("nodes/host/files", "nodes/host/progress.py", "nodes/host/protocols.py"),
     ("ip_models/references",),

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,7 @@ SAMPLES: dict[str, Callable[[], Features | Regions]] = {
     "face": lambda: face(crops=False),
     "face and crops": face,
     "regions": two_regions,
+    "tiles": lambda: replace(picture(3, 3), picture_of=(0, 1, 0)),
 }
 
 
@@ -85,7 +87,8 @@ def tensors_of(thing: Any) -> list[Any]:
     if thing is None:
         return [None]
     names = ("pooled", "penultimate", "negative_pooled", "negative_penultimate")
-    return [getattr(thing, name) for name in names] + [thing.source, thing.encoder]
+    rows = [getattr(thing, name) for name in names]
+    return [*rows, thing.source, thing.encoder, thing.picture_of]
 
 
 def assert_same(one: Any, other: Any) -> None:
@@ -223,6 +226,13 @@ LIES: dict[str, tuple[Change, str]] = {
     "counts": (resized("pooled", 3, 6), "holds 2 and 3 references"),
     "negatives": (resized("negative_pooled", 3, 6), "3 negative_pooled features for 2"),
     "negative width": (resized("negative_pooled", 1, 7), "negative_pooled features of shape"),
+    "tiles text": (wrong("picture_of", "01"), "which references are tiles"),
+    "tiles of one": (wrong("picture_of", [0]), "which references are tiles"),
+    "tiles of none": (wrong("picture_of", [0, 2]), "which references are tiles"),
+    "tiles below 0": (wrong("picture_of", [-1, 0]), "which references are tiles"),
+    "tiles true": (wrong("picture_of", [False, True]), "which references are tiles"),
+    "tiles in lists": (wrong("picture_of", [[0], [0]]), "which references are tiles"),
+    "tiles none": (wrong("picture_of", None), "which references are tiles"),
     "nan": (lambda p, t: t["0.pooled"].fill_(math.nan), "not finite"),
     "whole numbers": (lambda p, t: t.update({"0.pooled": t["0.pooled"].long()}), "not finite"),
 }

@@ -173,16 +173,16 @@ def test_the_tokens_of_kolors_pass_the_projection_of_text() -> None:
         return tokens @ weight.T + bias
 
     how = Structure(True)
-    inputs = (identity, crops)
-    found = adapter.key_values(inputs, lambda: None, how, hid_proj)
+    inputs = (identity.flatten(0, 1), crops.flatten(0, 1))
+    found = adapter.key_values(inputs, 2, lambda: None, how, hid_proj)
     maps = nest(flat)["ip_adapter"]
     for side in range(2):
         tokens = book.face_plus(identity[side], crops[side], projection(flat), True)
         joined = hid_proj(tokens).flatten(0, 1)
         for i, number in enumerate((1, 3)):
-            pair = found._layer(found.packed[side : side + 1], i)
+            pair = found.pairs(found.uncond if side else found.cond)[i]
             for half, values in zip("kv", pair, strict=True):
                 expected = joined @ maps[f"{number}.to_{half}_ip.weight"].double().T
                 assert relative(values[0], expected) < DOUBLE
     with pytest.raises(WrongBase, match="encoder_hid_proj"):
-        adapter.key_values(inputs, lambda: None, how)
+        adapter.key_values(inputs, 2, lambda: None, how)

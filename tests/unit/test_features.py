@@ -385,6 +385,8 @@ def test_the_report_names_encoder_references_tokens_masks_and_size() -> None:
     regions = describe(Regions((Region(one, torch.zeros(1, 6, 8), 0.5), Region(one, None, 1.0))))
     assert "1: 3 references of ViT-H, scale 0.5, mask 8 x 6" in regions
     assert "2: 3 references of ViT-H, scale 1, whole picture" in regions
+    tiled = replace(one, picture_of=(0, 1, 0))
+    assert describe(tiled).startswith("3 references of ViT-H, from 2 pictures\n")
     face = Region(FaceFeatures(rows(1, 512, seed=1), None, "buffalo_l"), None, 1.0)
     mixed = describe(Regions((Region(one, None, 1.0), face)))
     assert "for plus" in mixed and "for FaceID" in mixed

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 import torch
+from pack.ip_models.attention.call import BatchMode, Call, CondChunk
 from pack.ip_models.attention.keyvalue import COND, NO_REFERENCE, UNCOND, KeyValues, Row
 from pack.ip_models.attention.masks import Crop, RegionMask
-from pack.ip_models.attention.prompt import BatchMode, Call, CondChunk, ImagePrompt, PromptStack
+from pack.ip_models.attention.prompt import ImagePrompt, LayerPlace
+from pack.ip_models.attention.stack import PromptStack
 from pack.ip_models.layer_address import LayerAddress
 from pack.ip_models.weights.schedule import Ramp, SigmaWindow
 
 CHUNKS = (CondChunk(UNCOND), CondChunk(COND))
 EARLY, LATE = SigmaWindow(start=14.6, end=5.0), SigmaWindow(start=5.0, end=0.0)
-MIDDLE = LayerAddress("middle", 0, 0)
+MIDDLE, OTHER = LayerAddress("middle", 0, 0), LayerAddress("input", 1, 0)
+CPU, SINGLE = torch.device("cpu"), torch.float32
 LABELS: dict[ImagePrompt, str] = {}
 
 
 def prompt(
     window: SigmaWindow | None = None, label: str = "a", references: int = 1, **options: Any
 ) -> ImagePrompt:
-    pair = torch.ones(2 * references, 3, 4), torch.ones(2 * references, 3, 4)
+    pair = torch.ones(references, 3, 4), torch.ones(references, 3, 4)
     options = {"mask": RegionMask(torch.ones(4, 4))} | options
-    made = ImagePrompt(
-        key_values=KeyValues.pack([pair]), positions={MIDDLE: 0}, window=window, **options
-    )
+    keys = KeyValues.pack([pair], [pair])
+    made = ImagePrompt(keys=keys, layers={MIDDLE: LayerPlace(0)}, window=window, **options)
     LABELS[made] = label
     return made
 
@@ -102,8 +105,9 @@ def test_cond_and_uncond_pick_their_rows() -> None:
 
 
 def test_a_bound_reference_is_for_its_conditioning_only() -> None:
-    mark = object()
-    chunks = (CondChunk(UNCOND), CondChunk(COND), CondChunk(COND, bindings=frozenset({mark, 1})))
+    mark = "the mark of a Bind node"
+    both = CondChunk(COND, bindings=frozenset({mark, "another"}))
+    chunks = (CondChunk(UNCOND), CondChunk(COND), both)
     bound = prompt(binding=mark)
     assert rows(bound, Call(chunks)) == (Row(NO_REFERENCE), Row(NO_REFERENCE), Row(COND))
     assert bound.at(at(None)) is None
@@ -156,19 +160,66 @@ def test_masks_follow_the_area_of_each_conditioning_and_the_picture() -> None:
     found = prompt(mask=mask).at(Call(chunks, (0, 1, 2), 3))
     assert found is not None
     assert found.crops == (None, crop) and found.planes == (0, 1, 1)
-    like = torch.zeros(1)
-    assert found.mask_on((4, 4), like) is not None
-    assert found.mask_on((4, 4), like).shape == (6, 16, 1)  # pyright: ignore
-    assert found.mask_on(None, like) is None
+    ((_, entry),) = found.entries(CPU, SINGLE)
+    assert entry.cover is not None
+    assert entry.cover.on((4, 4), torch.zeros(1)).shape == (6, 16, 1)
 
 
-def test_a_layer_that_is_not_listed_has_no_keys() -> None:
-    found = prompt().at(at(None))
+def test_the_table_of_a_call_lists_what_each_prompt_adds_to_each_of_its_layers() -> None:
+    one = prompt(mask=None)
+    two = dataclasses.replace(
+        one, layers={MIDDLE: LayerPlace(0, 0.5), OTHER: LayerPlace(0, 2.0)}, steps=(Ramp(1, 0),)
+    )
+    active = PromptStack((one, two)).at(Call(CHUNKS, step=1, steps=5))
+    table = active.table(CPU, SINGLE)
+    assert {slot: [one.factor for one in entries] for slot, entries in table.items()} == {
+        MIDDLE: [1.0, 0.375],
+        OTHER: [1.5],
+    }
+    entry = table[MIDDLE][0]
+    assert entry.key.shape == entry.value.shape == (2, 3, 4) and entry.shares == 2
+    assert entry.cover is None
+    assert active.table(CPU, SINGLE) is table
+    assert active.table(CPU, torch.float16)[MIDDLE][0].key.dtype is torch.float16
+
+
+def test_a_swapped_layer_has_no_reference_for_cond_and_that_of_cond_for_uncond() -> None:
+    pair, other = torch.full((1, 3, 4), 2.0), torch.full((1, 3, 4), 5.0)
+    keys = KeyValues.pack([(pair, 3 * pair)], [(other, other)])
+    layers = {MIDDLE: LayerPlace(0, 0.5, swapped=True), OTHER: LayerPlace(0)}
+    table = PromptStack((ImagePrompt(keys, layers),)).at(at(None)).table(CPU, SINGLE)
+    (swapped,), (plain,) = table[MIDDLE], table[OTHER]
+    assert torch.equal(swapped.key, torch.cat([pair, 0 * pair]))
+    assert torch.equal(swapped.value, torch.cat([3 * pair, 0 * pair]))
+    assert torch.equal(plain.key, torch.cat([other, pair]))
+    assert (swapped.factor, plain.factor) == (0.5, 1.0)
+
+
+def test_pictures_with_weights_of_their_own_are_covered_one_by_one() -> None:
+    fading = prompt(frames=(Ramp(values=(1.0, 0.5, 0.0)),), mask=None)
+    found = fading.at(video(0, 1, 2, total=3))
     assert found is not None
-    like = torch.zeros(1)
-    assert found.key_values(LayerAddress("input", 1, 0), like) is None
-    pair = found.key_values(MIDDLE, like)
-    assert pair is not None and pair[0].shape == (2, 3, 4)
+    ((_, entry),) = found.entries(CPU, SINGLE)
+    assert entry.factor == 1 and entry.shares == 6 and entry.cover is not None
+    assert entry.cover.on(None, torch.zeros(1)).flatten().tolist() == [1, 0.5, 0] * 2
+    assert not entry.key[[2, 5]].any()
+
+
+@pytest.mark.parametrize(
+    ("chunks", "references", "uniform"),
+    [
+        (CHUNKS, 1, False),
+        (CHUNKS[1:], 1, True),
+        (CHUNKS[1:] * 3, 1, True),
+        ((CHUNKS[1], CondChunk(COND, Crop(0, 0, 1, 1, 2, 2))), 1, False),
+        (CHUNKS[1:], 2, False),
+    ],
+)
+def test_rows_need_no_name_where_all_attend_to_the_same(
+    chunks: tuple[CondChunk, ...], references: int, uniform: bool
+) -> None:
+    stack = PromptStack((prompt(references=references, batch=BatchMode.LOOP),))
+    assert stack.at(video(0, 1, total=2, chunks=chunks)).uniform is uniform
 
 
 def test_adding_makes_a_new_stack() -> None:
@@ -193,23 +244,24 @@ def test_nothing_can_be_assigned(thing: Any, name: str) -> None:
 
 def test_cleaning_up_drops_the_copies_of_every_prompt() -> None:
     stack = PromptStack().add(prompt()).add(prompt(EARLY))
-    like = torch.zeros(1)
 
     def copies() -> list[int]:
-        found = stack.at(at(None)).prompts
-        keys = [one.key_values(MIDDLE, like)[0].data_ptr() for one in found]  # pyright: ignore
-        grids = [one.mask_on((2, 2), like).data_ptr() for one in found]  # pyright: ignore
-        return keys + grids
+        found = stack.at(at(None)).table(CPU, SINGLE)[MIDDLE]
+        grids = [one.cover.on((2, 2), torch.zeros(1)) for one in found if one.cover]
+        return [tensor.data_ptr() for tensor in [*(one.key for one in found), *grids]]
 
     kept = copies()
+    assert len(kept) == 4
     assert copies() == kept
     stack.cleanup()
-    assert all(len(one.key_values._moved) == 0 for one in stack.prompts)
+    assert all(len(one.keys._moved) == 0 for one in stack.prompts)  # pyright: ignore
     assert all(one.mask is not None and len(one.mask._moved) == 0 for one in stack.prompts)
 
 
 def test_cleaning_up_needs_no_mask() -> None:
     bare = prompt(mask=None)
-    bare.key_values.layer(0, (Row(0),), torch.zeros(1))
+    keys = bare.keys
+    assert isinstance(keys, KeyValues)
+    keys.on((Row(0),), CPU, SINGLE)
     PromptStack((bare,)).cleanup()
-    assert len(bare.key_values._moved) == 0
+    assert len(keys._moved) == 0 and not keys._uploaded

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import comfy.model_detection
 import torch
 
+from ....ip_models.adapter.published import Layers, is_known
 from ....ip_models.adapter.spec import UNET_FAMILIES
 from ....ip_models.layer_address import LayerAddress, checkpoint_order, parse_address
 from ..files import checkpoint
@@ -85,9 +86,12 @@ def _parse_diffusers(name: str) -> LayerAddress | None:
 def _unet(found: dict[LayerAddress, _Widths], projected: bool) -> Base | None:
     # Weights packed by quantisation have other shapes than the layers they stand for.
     contexts = {widths.context for widths in found.values()}
-    if len(contexts) > 1 or contexts.isdisjoint(UNET_FAMILIES):
+    if len(contexts) > 1:
         return None
     ordered = checkpoint_order(found)
+    base = Layers(contexts.pop(), tuple(found[one].query for one in ordered), projected)
+    if base.context not in UNET_FAMILIES and not is_known(base):
+        return None
     return Base(tuple(AttentionLayer(one, *found[one], projected) for one in ordered))
 
 

@@ -87,6 +87,7 @@ class Survey:
         adapters, encoders, face_packs, embeds: encoders without content are none of CLIP's.
         misplaced: sentences on files in folders where no node looks for them.
         family: of the connected MODEL, None without one or where it is unknown.
+        published: whether adapters were published for the connected MODEL; true without one.
     """
 
     about: tuple[str, ...]
@@ -96,6 +97,7 @@ class Survey:
     embeds: tuple[File[str], ...]
     misplaced: tuple[str, ...]
     family: Family | None
+    published: bool = True
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,12 @@ class Readiness:
 
 
 def readiness(found: Survey) -> list[Readiness]:
-    """One for each published kind of the families in question."""
-    if found.family is not None:
-        families = [found.family]
+    """One for each published kind of the families in question.
+
+    For a MODEL that none was published for, only what is there and fits it.
+    """
+    if found.family is not None or not found.published:
+        families = [found.family] if found.family else []
     else:
         specs = [one.spec for one in found.adapters if one.usable and one.spec]
         families = [f for f in Family if f in _ALWAYS or any(spec.family is f for spec in specs)]
@@ -141,7 +146,8 @@ def readiness(found: Survey) -> list[Readiness]:
     for family in families:  # SD2 has adapters, but none was published
         published += [(family, c) for c in Choice if (family, c) not in published]
     known = [_readiness(found, family, choice) for family, choice in published]
-    return [one for one in known if one.adapter or (one.family, one.choice) in ADAPTER_ADDRESSES]
+    to_get = ADAPTER_ADDRESSES if found.published else {}
+    return [one for one in known if one.adapter or (one.family, one.choice) in to_get]
 
 
 def _readiness(found: Survey, family: Family, choice: Choice) -> Readiness:

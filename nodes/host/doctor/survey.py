@@ -17,6 +17,7 @@ import folder_paths
 import torch
 
 from ....ip_models.adapter.encoders import EncoderWidths, encoder_widths
+from ....ip_models.adapter.published import base_name, family_of, instead, published_family
 from ....ip_models.adapter.spec import AdapterSpec
 from ....ip_models.errors import IPAdapterError
 from ..embeds.load import describe_file
@@ -47,6 +48,7 @@ def survey(model: Model | None = None, clip_vision: Any = None) -> Survey:
     about = [f"IP-Adapter report: {_versions()}", *_remarks()]
     if model is not None:
         about.append(f"The connected MODEL is {about_model}")
+    base = search.shape_of(layers) if layers else None
     if clip_vision is not None:
         about.append(f"The connected CLIP Vision is {_about_encoder(clip_vision, adapters)}")
     return Survey(
@@ -56,7 +58,8 @@ def survey(model: Model | None = None, clip_vision: Any = None) -> Survey:
         face_packs=tuple(map(_face_pack, packs.names())),
         embeds=tuple(map(_embeds, folders.files(folders.EMBEDS))),
         misplaced=tuple(misplaced()),
-        family=search.family_of(layers) if layers else None,
+        family=family_of(base) if base else None,
+        published=base is None or published_family(base) is not None,
     )
 
 
@@ -138,9 +141,9 @@ def _layers(model: Model | None) -> tuple[list[AttentionLayer], str]:
         return [], f"of no use here: {error}"
     except (AttributeError, *TROUBLE):
         return [], f"a {type(model).__name__}, which is no MODEL"
-    family = search.family_of(layers)
-    name = family.value if family else "of an unknown family"
-    return layers, f"{name} with {len(layers)} cross-attention layers"
+    base = search.shape_of(layers)
+    about = f"{base_name(base)} with {len(layers)} cross-attention layers"
+    return layers, about if published_family(base) else f"{about}. {instead(base)}"
 
 
 def _about_encoder(clip_vision: Any, adapters: Iterable[AdapterFile]) -> str:

@@ -89,7 +89,9 @@ def _read(file: str, entry: int) -> tuple[Features | Regions, list[str]]:
         if error.needed != header.NEEDED:
             raise
         action = error.action
-        if action.startswith(header.AGAIN):  # it may never have been downloaded
+        if action.startswith(
+            (header.AGAIN, header.ANOTHER, header.WITHOUT_CODE)
+        ):  # it may never have been downloaded
             action = "Save them again, or choose another file"
         raise BrokenFile(error.found, _NEEDED, action) from error
     except OSError as error:

@@ -18,6 +18,7 @@ from ....ip_models.pictures.fit import Fit, blend_with, hidden_line, require_ima
 from ....ip_models.pictures.tiles import Rows, TileMerge, Tiling
 from ....ip_models.references.features import ImageFeatures
 from ..progress import Progress
+from ..protocols import require_encoder
 from .identity import fingerprint
 from .row_cache import KnownRows, known_rows
 from .run import Runner, run
@@ -100,7 +101,14 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
         negative_penultimate=empty,
         source=name_encoder(width, hidden.shape[-1]),
         encoder=fingerprint(clip_vision),
+        picture_of=_pictures(len(images), len(hidden)),
     )
+
+
+def _pictures(images: int, references: int) -> tuple[int, ...]:
+    """All pictures, and again for their tiles; nothing without tiles of their own."""
+    again = references // images
+    return tuple(range(images)) * again if again > 1 else ()
 
 
 def options_of(reference: Reference) -> tuple[EncodeOptions, int]:
@@ -120,7 +128,7 @@ def checked(clip_vision: Any, reference: Reference) -> tuple[Tensor, Tensor | No
     Raises:
         BadInput: the images, the mask or the encoder cannot be used.
     """
-    _require_encoder(clip_vision)
+    require_encoder(clip_vision)
     images, negative = reference.images, reference.negative
     require("image", images, Tensor, "an IMAGE")
     require_images(images, "image")
@@ -146,16 +154,6 @@ def _for_each(rows: Rows, count: int) -> Rows:
     if again == 1:
         return rows
     return None if pooled is None else pooled.repeat(again, 1), hidden.repeat(again, 1, 1)
-
-
-def _require_encoder(clip_vision: Any) -> None:
-    needed = ("encode_image", "image_size", "image_mean")
-    if not all(hasattr(clip_vision, name) for name in needed):
-        raise BadInput(
-            f"clip_vision is a {type(clip_vision).__name__}",
-            "an image encoder of ComfyUI is needed",
-            "Connect Load CLIP Vision",
-        )
 
 
 def _encode_empty(encoder: Any, unconditional: Unconditional, known: KnownRows | None) -> Tensor:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import folder_paths
 
 from ....ip_models.errors import BrokenFile, MissingModel
+from ....ip_models.inputs import one_line
 from ....ip_models.onnx.file import read_signature
 from ..files.checkpoint import identity
 
@@ -197,7 +198,7 @@ def find(name: object) -> FacePack:
         own = str(name) if plain else "buffalo_l"
         home = os.path.join(folder_paths.models_dir, FOLDER, "models", own)
         raise MissingModel(
-            f"the face model pack {name!r} is in none of {where()}",
+            f"the face model pack {one_line(name)} is in none of {where()}",
             f"{_wanted(str(name), Role.DETECTOR)} and {_wanted(str(name), Role.RECOGNISER)} are "
             "needed",
             f"Put both files into {home}. {LICENCE}",

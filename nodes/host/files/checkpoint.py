@@ -5,23 +5,26 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
 import comfy.model_management
 import comfy.utils
 import safetensors
-import safetensors.torch
 import torch
 
 from ....ip_models.errors import BrokenFile
 from .header import (
+    AGAIN,
+    ANOTHER,
     UNREADABLE,
+    WITHOUT_CODE,
     TensorShape,
     broken,
     header_size,
     holds_safetensors,
+    left_out_names,
     safetensors_shapes,
 )
 
@@ -53,24 +56,52 @@ def _read_shapes(path: str, mtime_ns: int, size: int) -> Mapping[str, Any]:
     return _torch_shapes(path, _load_torch(path, "meta"))
 
 
-def read_tensors(path: str) -> Mapping[str, Any]:
+def read_tensors(path: str, keys: Container[str] | None = None) -> Mapping[str, Any]:
     """Tensors of a file, nested as in the file, whatever its name ends with.
+
+    Args:
+        keys: whole names of the only ones that are read, for a file of which most is not needed;
+            everything where left out.
 
     Raises:
         BrokenFile: the file is empty, cut, a web page, a Git LFS pointer, no model file, or holds
             anything but tensors.
     """
     if not holds_safetensors(path):
-        loaded = _load_torch(path, "cpu")
+        # Mapped, so that what is not needed is never read; copied, so that no file is held open.
+        loaded = _load_torch(path, "cpu", mapped=True)
         _torch_shapes(path, loaded)
-        return loaded
-    safetensors_shapes(path)
+        return _copied(loaded, keys)
+    shapes = safetensors_shapes(path)
     try:
-        if path.lower().endswith(_SAFETENSORS_SUFFIXES):
-            return cast("Mapping[str, Any]", comfy.utils.load_torch_file(path, safe_load=True))
-        return safetensors.torch.load_file(path)
+        tensors = _read_safetensors(path, {key for key in shapes if keys is None or key in keys})
     except (safetensors.SafetensorError, *UNREADABLE) as error:
         raise broken(path, "has a header that does not describe its data") from error
+    return tensors
+
+
+def _read_safetensors(path: str, keys: set[str]) -> dict[str, torch.Tensor]:
+    alias = left_out_names(path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        stored = set(file.keys())
+        if not stored <= keys or not path.lower().endswith(_SAFETENSORS_SUFFIXES):
+            return {key: file.get_tensor(alias.get(key, key)).clone() for key in keys}
+    tensors: dict[str, torch.Tensor] = comfy.utils.load_torch_file(path, safe_load=True)
+    return tensors | {key: tensors[alias[key]] for key in keys - stored}
+
+
+def _copied(tensors: Mapping[str, Any], keys: Container[str] | None, prefix: str = "") -> Any:
+    copies: dict[str, Any] = {}
+    for key, value in tensors.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            inner = cast("Mapping[str, Any]", value)
+            copies[key] = _copied(inner, keys, f"{name}.")
+        elif not isinstance(value, torch.Tensor):
+            copies[key] = value
+        elif keys is None or name in keys:
+            copies[key] = value.clone()
+    return copies
 
 
 def read_labelled(path: str, label: str) -> tuple[dict[str, torch.Tensor], str]:
@@ -82,13 +113,13 @@ def read_labelled(path: str, label: str) -> tuple[dict[str, torch.Tensor], str]:
     with open(path, "rb") as file:
         length = header_size(file.read(8))
     if length > LARGEST_LABELLED:
-        raise broken(path, f"is not an embeds file, its header has {length} bytes")
+        raise broken(path, f"is not an embeds file, its header has {length} bytes", ANOTHER)
     safetensors_shapes(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             text, keys = (file.metadata() or {}).get(label), list(file.keys())
             if text is None:
-                raise broken(path, f"is not an embeds file, {_contents(keys)}")
+                raise broken(path, f"is not an embeds file, {_contents(keys)}", ANOTHER)
             _require_room(path)
             # Copies, for a file that is mapped into memory cannot be replaced on Windows.
             return {key: file.get_tensor(key).clone() for key in keys}, text
@@ -123,11 +154,13 @@ def read_list(path: str) -> object:
         BrokenFile: the file is not whole, holds code, or unpacks to more than it is.
     """
     if not _zipped(path):
-        raise broken(path, "is a bare pickle, which may hold code")
+        raise broken(path, "is a bare pickle, which may hold code", ANOTHER)
     members = _members(path)
     described = [one.file_size for one in members if one.filename.endswith("data.pkl")]
     if max(described, default=0) > _LARGEST_PICKLE:
-        raise broken(path, f"has a description of {max(described)} bytes, embeds need far less")
+        raise broken(
+            path, f"has a description of {max(described)} bytes, embeds need far less", ANOTHER
+        )
     _require_room(path)
     return _torch_load(path, "cpu")
 
@@ -145,30 +178,36 @@ def _members(path: str) -> list[zipfile.ZipInfo]:
     except UNREADABLE as error:
         raise broken(path, "is cut off or damaged") from error
     if sum(member.file_size for member in members) > os.path.getsize(path):
-        raise broken(path, "is a packed archive that torch has not written")
+        raise broken(path, "is a packed archive that torch has not written", ANOTHER)
     return members
 
 
-def _torch_load(path: str, device: str) -> object:
+def _torch_load(path: str, device: str, mapped: bool = False) -> object:
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        return torch.load(path, map_location=device, weights_only=True, mmap=mapped)
     except UNREADABLE as error:
         if "weights_only" in str(error) or isinstance(error, pickle.UnpicklingError):
             what = "holds code or objects other than tensors, or is damaged"
+            action = WITHOUT_CODE
         else:
-            what = "is cut off or damaged"
-        raise broken(path, what, "Download it again, if possible as .safetensors") from error
+            what, action = "is cut off or damaged", AGAIN
+        raise broken(path, what, action) from error
 
 
-def _load_torch(path: str, device: str) -> Mapping[str, Any]:
-    if _zipped(path):
+def _load_torch(path: str, device: str, mapped: bool = False) -> Mapping[str, Any]:
+    zipped = _zipped(path)
+    if zipped:
         _members(path)
-    loaded = _torch_load(path, device)
+    loaded = _torch_load(path, device, mapped and zipped)
     if not isinstance(loaded, Mapping):
-        raise broken(path, f"holds a {type(loaded).__name__} instead of named tensors")
+        raise broken(path, f"holds a {type(loaded).__name__} instead of named tensors", ANOTHER)
     named = cast("Mapping[str, Any]", loaded)
     inner = named.get("state_dict")
     return cast("Mapping[str, Any]", inner if isinstance(inner, Mapping) else named)
+
+
+def _holds(value: object) -> bool:
+    return isinstance(value, (Mapping, torch.Tensor))
 
 
 def _torch_shapes(path: str, loaded: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,16 +218,21 @@ def _torch_shapes(path: str, loaded: Mapping[str, Any]) -> dict[str, Any]:
         shapes: dict[str, Any] = {}
         for key, value in tensors.items():
             if next(left, None) is None:
-                raise broken(path, f"holds more than {_MOST_ENTRIES} entries")
+                raise broken(path, f"holds more than {_MOST_ENTRIES} entries", ANOTHER)
             if isinstance(value, Mapping):
                 shapes[str(key)] = shapes_of(cast("Mapping[str, Any]", value))
+            elif isinstance(value, list) and any(map(_holds, cast("list[Any]", value))):
+                listed = cast("list[Any]", value)
+                shapes[str(key)] = shapes_of({str(i): one for i, one in enumerate(listed)})
             elif isinstance(value, torch.Tensor):
                 if value.numel() * value.element_size() > size:
-                    raise broken(path, f"has a tensor {key} larger than the file ({size} bytes)")
+                    raise broken(
+                        path, f"has a tensor {key} larger than the file ({size} bytes)", ANOTHER
+                    )
                 shapes[str(key)] = TensorShape(tuple(value.shape), value.dtype)
         return shapes
 
     try:
         return shapes_of(loaded)
     except RecursionError:
-        raise broken(path, "holds a table inside itself") from None
+        raise broken(path, "holds a table inside itself", ANOTHER) from None

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import folder_paths
 
 from ....ip_models.errors import MissingModel
+from ....ip_models.inputs import one_line
 
 log = logging.getLogger("ipadapter")
 
@@ -104,7 +105,7 @@ def resolve(folder: str, name: object) -> str:
         count = len(files(folder))
         found = f"{count or 'no'} other file{'' if count == 1 else 's'}"
         raise MissingModel(
-            f"{name!r:.200} is not in {where(folder)}, which hold {found}",
+            f"{one_line(name)} is not in {where(folder)}, which hold {found}",
             "the file must be there under this name",
             f"{'Choose a file from the list, or put' if count else 'Put'} it there and press R",
         )

@@ -8,8 +8,9 @@ import os
 import pickle
 import struct
 import zipfile
+from collections.abc import Mapping
 from operator import index
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -17,6 +18,8 @@ from ....ip_models.errors import BrokenFile
 
 NEEDED = "a whole .safetensors or .bin model file is needed"
 AGAIN = "Download it again"
+ANOTHER = "Choose a file that holds tensors and nothing else"
+WITHOUT_CODE = "Get it as .safetensors, or save its tensors alone"
 _LARGEST_HEADER = 100_000_000
 _TORCH_MAGIC = (b"PK\x03\x04", b"\x80")  # zip, and the pickle of torch before 1.6
 UNREADABLE = (
@@ -108,8 +111,8 @@ def holds_safetensors(path: str) -> bool:
             "Download it again with the download button, not by saving the page",
         )
     if text.startswith((b"{", b"[")):
-        raise broken(path, f"is a JSON text of {size} bytes, not a model")
-    raise broken(path, f"is no model file (it starts with {start[:4]!r})")
+        raise broken(path, f"is a JSON text of {size} bytes, not a model", "Choose the model")
+    raise broken(path, f"is no model file (it starts with {start[:4]!r})", "Choose a model file")
 
 
 def header_size(start: bytes) -> int:
@@ -120,18 +123,17 @@ def header_size(start: bytes) -> int:
 def safetensors_shapes(path: str) -> dict[str, TensorShape]:
     """The tensors of a header that describes its file exactly, as safetensors itself wants it.
 
+    What shares its data with another tensor is left out of a file; where the header says with
+    which, it is there under its own name too.
+
     Raises:
         BrokenFile: the header is cut or damaged, or the data are not as it says.
     """
     size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        length = header_size(file.read(8))
-        raw = file.read(length)
-    if len(raw) < length:
-        raise broken(path, f"is cut off: {size} bytes are there, its header alone has {length}")
+    header, length = _header(path)
+    alias = _left_out(header)
+    header.pop("__metadata__", None)
     try:
-        header: dict[str, Any] = json.loads(raw)
-        header.pop("__metadata__", None)
         entries = {key: _entry(info) for key, info in header.items()}
     except UNREADABLE:
         raise broken(path, "has a damaged header") from None
@@ -143,7 +145,47 @@ def safetensors_shapes(path: str) -> dict[str, TensorShape]:
     begins, ends = [*(begin for begin, _ in spans), size - 8 - length], [end for _, end in spans]
     if begins != [0, *ends] or not all(entry.fits for entry in entries.values()):
         raise broken(path, "has a header that does not describe its data")
-    return {key: entry.tensor for key, entry in entries.items()}
+    shapes = {key: entry.tensor for key, entry in entries.items()}
+    return shapes | {key: shapes[kept] for key, kept in alias.items()}
+
+
+def left_out_names(path: str) -> dict[str, str]:
+    """Name of each tensor that was left out, and the one it shares its data with.
+
+    Raises:
+        BrokenFile: the header is cut or damaged.
+    """
+    return _left_out(_header(path)[0])
+
+
+def _left_out(header: Mapping[str, Any]) -> dict[str, str]:
+    """As `save_model` of safetensors notes it in the metadata."""
+    notes = header.get("__metadata__")
+    if not isinstance(notes, dict):
+        return {}
+    named = cast("dict[str, object]", notes)
+    tensors = header.keys() - {"__metadata__"}
+    return {
+        key: kept
+        for key, kept in named.items()
+        if isinstance(kept, str) and kept in tensors and key not in header
+    }
+
+
+def _header(path: str) -> tuple[dict[str, Any], int]:
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        length = header_size(file.read(8))
+        raw = file.read(length)
+    if len(raw) < length:
+        raise broken(path, f"is cut off: {size} bytes are there, its header alone has {length}")
+    try:
+        header = json.loads(raw)
+    except UNREADABLE:
+        raise broken(path, "has a damaged header") from None
+    if not isinstance(header, dict):
+        raise broken(path, "has a damaged header")
+    return cast("dict[str, Any]", header), length
 
 
 def _entry(info: dict[str, Any]) -> _Entry:

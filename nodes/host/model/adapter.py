@@ -8,11 +8,12 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple, cast
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
+import torch
 from torch import Tensor
 
 from ....ip_models.adapter.module import IPAdapter
@@ -20,10 +21,13 @@ from ....ip_models.adapter.projections import VERSION_1, Structure
 from ....ip_models.adapter.published import shortcut
 from ....ip_models.adapter.recognise import read_spec
 from ....ip_models.adapter.spec import AdapterSpec, Family, Kind, require_supported
-from ....ip_models.adapter.state_dict import canonical
+from ....ip_models.attention.device_cache import DeviceCache
 from ....ip_models.attention.keyvalue import KeyValues
+from ....ip_models.errors import IPAdapterError
+from ....ip_models.references.digest import digest
 from ....ip_models.references.features import Features, inputs
-from ..files import checkpoint
+from ..files import adapter_file
+from ..files.training import explained
 from ..progress import Progress
 from .backbones.layers import TextProjection
 
@@ -34,7 +38,7 @@ _loaded: WeakValueDictionary[tuple[str, int, int], LoadedAdapter] = WeakValueDic
 
 # What to do about a wrong encoder, before the folders are searched for a right one.
 ANY_ENCODER = "Encode with the encoder it needs"
-_VARIANTS = 4  # of the projection of one set of references, to compare settings without waiting
+_MOST_BYTES = 256 * 2**20  # of keys and values that an adapter keeps, besides the last
 
 
 class ProjectionOptions(NamedTuple):
@@ -76,8 +80,7 @@ class LoadedAdapter:
             load_device=comfy.model_management.get_torch_device(),
             offload_device=comfy.model_management.unet_offload_device(),
         )
-        self._projected: WeakKeyDictionary[Features, dict[ProjectionOptions, KeyValues]]
-        self._projected = WeakKeyDictionary()
+        self._projected: DeviceCache[KeyValues] = DeviceCache(_MOST_BYTES)
         self.file: tuple[str, int, int] | None = None
         self._version: bool | None = None
         self._shared: LoadedAdapter | None = None
@@ -104,21 +107,18 @@ class LoadedAdapter:
     def key_values(
         self, features: Features, options: ProjectionOptions = DEFAULT_PROJECTION
     ) -> KeyValues:
-        """Keys and values of all layers, projected once for each set of references.
+        """Keys and values of all layers, projected once for the same references.
+
+        References are the same if their numbers are, wherever they were read from.
 
         Raises:
             WrongBase: the MODEL does not project text as the adapter needs it.
             WrongEncoder: the features are not what the adapter was trained on.
         """
         options = self._relevant(options)
-        known = self._projected.setdefault(features, {})
-        if options not in known:
-            rows = inputs(features, self.spec, self.name, ANY_ENCODER)
-            projected = self._project(rows, options)
-            if len(known) == _VARIANTS:
-                del known[next(iter(known))]
-            known[options] = projected
-        return known[options]
+        rows = inputs(features, self.spec, self.name, ANY_ENCODER)
+        key = (digest(*rows), options)
+        return self._projected.get(key, lambda: self._project(rows, options))
 
     def _relevant(self, options: ProjectionOptions) -> ProjectionOptions:
         """Only what this adapter depends on."""
@@ -131,9 +131,15 @@ class LoadedAdapter:
     def _project(self, rows: tuple[Tensor, ...], options: ProjectionOptions) -> KeyValues:
         comfy.model_management.load_models_gpu([self.patcher])
         progress = Progress(len(self.spec.layers))
-        on_device = tuple(row.to(self.patcher.load_device) for row in rows)
+        references = rows[0].shape[1]
+        # Mostly all references share what is seen without one.
+        shared = all(bool((row[1] == row[1, :1]).all()) for row in rows)
+        on_device = tuple(
+            torch.cat((row[0], row[1, :1] if shared else row[1])).to(self.patcher.load_device)
+            for row in rows
+        )
         return self.patcher.model.key_values(
-            on_device, progress.step, options.structure, options.text
+            on_device, references, progress.step, options.structure, options.text
         )
 
 
@@ -143,14 +149,20 @@ def read_file_spec(path: str) -> AdapterSpec:
     Raises:
         BrokenFile, UnknownAdapter, UnsupportedAdapter: see `load`, which refuses the same files.
     """
-    stat = os.stat(path)
-    return _read_file_spec(path, stat.st_mtime_ns, stat.st_size)
+    _, time, size = adapter_file.identity(path)
+    return _read_file_spec(path, time, size)
 
 
 @lru_cache(maxsize=512)
-def _read_file_spec(path: str, mtime_ns: int, size: int) -> AdapterSpec:
-    name = os.path.basename(path)
-    return read_spec(canonical(checkpoint.read_shapes(path), name), name)
+def _read_file_spec(path: str, time: int, size: int) -> AdapterSpec:
+    try:
+        return _recognise(path)
+    except IPAdapterError as error:
+        raise explained(error, path, _recognise) from error
+
+
+def _recognise(path: str) -> AdapterSpec:
+    return read_spec(adapter_file.read_shapes(path), os.path.basename(path))
 
 
 def load(path: str) -> LoadedAdapter:
@@ -159,7 +171,7 @@ def load(path: str) -> LoadedAdapter:
     Raises:
         BrokenFile, UnknownAdapter, UnsupportedAdapter: the file cannot be used.
     """
-    key = checkpoint.identity(path)
+    key = adapter_file.identity(path)
     adapter = _loaded.get(key)
     if adapter is None:
         adapter = _loaded[key] = _load(path)
@@ -172,7 +184,7 @@ def _load(path: str) -> LoadedAdapter:
     progress = Progress(3)
     require_supported(read_file_spec(path), name)
     progress.step()
-    weights = canonical(checkpoint.read_tensors(path), name)
+    weights = adapter_file.read_weights(path)
     spec = read_spec(weights, name)
     progress.step()
     offload = comfy.model_management.unet_offload_device()

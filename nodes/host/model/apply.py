@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ....ip_models.adapter.projections import Structure
 from ....ip_models.adapter.spec import Family
+from ....ip_models.attention.call import BatchMode
 from ....ip_models.attention.keyvalue import KeyValues, KvScaling
 from ....ip_models.attention.masks import MaskRule, RegionMask
-from ....ip_models.attention.prompt import BatchMode, ImagePrompt
+from ....ip_models.attention.prompt import ImagePrompt, LayerPlace
 from ....ip_models.errors import BadInput, WrongEncoder
 from ....ip_models.inputs import require
 from ....ip_models.layer_address import LayerAddress
@@ -28,6 +29,8 @@ from .lora import patch_lora
 from .patches import install
 
 log = logging.getLogger("ipadapter")
+
+Places = dict[LayerAddress, LayerPlace]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Settings:
         binding: mark of the conditionings the references are for, None for all.
         face_structure: for FaceID plus v2, how much the face's looks count beside its identity.
         face_lora: strength of the LoRA inside a FaceID file, for the whole run and all prompts.
+        first_picture: place in its batch of the first picture of a run over a part of it.
     """
 
     scale: float = 1.0
@@ -55,9 +59,10 @@ class Settings:
     batch: BatchMode = BatchMode.ALL
     scaling: KvScaling = KvScaling.V_ONLY
     mask_rule: MaskRule = MaskRule.AREA
-    binding: object | None = None
+    binding: str | None = None
     face_structure: float = 1.0
     face_lora: float = 1.0
+    first_picture: int = 0
 
 
 def apply(
@@ -84,10 +89,17 @@ def apply(
     prompts: list[ImagePrompt] = []
     for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
         gains = _gains(settings, addresses, region, i, len(regions))
-        places = {address: n for n, address in enumerate(addresses) if gains[n].factor != 0}
-        if places and region.features.count:  # without a face the MODEL stays as it is
+        heard = any(gain.factor for gain in gains)
+        if heard and region.features.count:  # without a face the MODEL stays as it is
             key_values = _key_values(adapter, region.features, options)
-            key_values = _weighted(key_values, region.features, gains, settings)
+            if settings.batch is not BatchMode.ALL:
+                key_values = key_values.apart(region.features.pictures)
+            places = {
+                address: LayerPlace(n, *gains[n])
+                for n, address in enumerate(addresses)
+                if gains[n].factor != 0
+            }
+            key_values, places = _scaled(key_values, places, gains, settings)
             prompts.append(_prompt(settings, key_values, places, window, mask))
     if not prompts:
         return model.clone()
@@ -121,19 +133,20 @@ def _gains(
 def _prompt(
     settings: Settings,
     key_values: KeyValues,
-    places: dict[LayerAddress, int],
+    places: Places,
     window: SigmaWindow | None,
     mask: RegionMask | None,
 ) -> ImagePrompt:
     return ImagePrompt(
-        key_values=key_values,
-        positions=places,
+        keys=key_values,
+        layers=places,
         window=window,
         mask=mask,
         steps=settings.weights.steps,
         frames=settings.weights.frames,
         batch=settings.batch,
         binding=settings.binding,
+        first=settings.first_picture,
     )
 
 
@@ -160,13 +173,16 @@ def _key_values(
         raise WrongEncoder(error.found, error.needed, search.encoder_hint(adapter.spec)) from None
 
 
-def _weighted(
-    key_values: KeyValues, features: Features, gains: list[Gain], settings: Settings
-) -> KeyValues:
-    if settings.batch is not BatchMode.ALL:
-        key_values = key_values.apart(features.count)
+def _scaled(
+    key_values: KeyValues, places: Places, gains: list[Gain], settings: Settings
+) -> tuple[KeyValues, Places]:
+    """Scale and block weights: of what the attention gives, or built into the keys as well."""
+    if settings.scaling is KvScaling.V_ONLY:
+        return key_values, places
     changing = bool(settings.weights.steps or settings.weights.frames)
-    return key_values.weighted(gains, settings.scaling, changing)
+    factors = [gain.factor for gain in gains]
+    key_values = key_values.weighted(factors, settings.scaling, changing)
+    return key_values, {slot: place._replace(factor=1.0) for slot, place in places.items()}
 
 
 def _window(model: Model, settings: Settings) -> SigmaWindow | None:
@@ -194,6 +210,12 @@ def _check_numbers(settings: Settings) -> None:
             f"{settings.face_structure} and face_lora_strength {settings.face_lora}",
             "finite numbers are needed",
             "Enter 1.0 for each, and 0.0 as start_percent, to begin with",
+        )
+    if settings.first_picture < 0:
+        raise BadInput(
+            f"first_picture is {settings.first_picture}",
+            "pictures of a batch are counted from 0",
+            "Enter 0, or the number of the first picture of the part",
         )
     if not 0 <= start <= end <= 1:
         raise BadInput(

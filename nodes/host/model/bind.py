@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from typing import cast
+from uuid import uuid4
 
 import node_helpers
 
 from ....ip_models.errors import BadInput
 from ....ip_models.inputs import require
+from ....ip_models.references.digest import digest, tensors_of
+from ....ip_models.references.features import Features, Regions
 from ..protocols import Conditioning, NodesById
-from .conditions import BINDINGS
+from .call.conditions import BINDINGS
 
 
-def mark(conditioning: object, binding: object, name: str = "conditioning") -> Conditioning:
+def binding_of(node_id: object, adapter_name: str, embeds: Features | Regions) -> str:
+    """What a Bind node marks its conditionings with.
+
+    It says what the node is and what it was given, so that a conditioning that was saved, copied or
+    made in another session means the same references, and no others.
+    """
+    if node_id is None:  # called by another node, perhaps twice for the same references
+        return uuid4().hex
+    return f"{node_id} {adapter_name} {digest(*tensors_of(embeds)).hex()}"
+
+
+def mark(conditioning: object, binding: str, name: str = "conditioning") -> Conditioning:
     """A new CONDITIONING whose prompts get the image prompts applied with this binding.
 
     Raises:

@@ -11,15 +11,13 @@ from ....ip_models.adapter.published import (
     ENCODER_ADDRESSES,
     RULES,
     Choice,
+    Layers,
+    base_name,
+    instead,
+    published_family,
     rank,
 )
-from ....ip_models.adapter.spec import (
-    FACE_KINDS,
-    UNET_FAMILIES,
-    AdapterSpec,
-    Family,
-    Kind,
-)
+from ....ip_models.adapter.spec import FACE_KINDS, AdapterSpec, Family, Kind
 from ....ip_models.errors import IPAdapterError, MissingModel, WrongBase
 from ..encoder.load import read_encoder
 from ..files import folders
@@ -29,11 +27,10 @@ from .backbones.layers import AttentionLayer
 Content = TypeVar("Content")
 
 
-def family_of(layers: list[AttentionLayer]) -> Family | None:
-    """The base family of a MODEL with these layers."""
-    if layers[0].projected:
-        return Family.KOLORS
-    return UNET_FAMILIES.get(layers[0].context)
+def shape_of(layers: list[AttentionLayer]) -> Layers:
+    """What tells base models apart."""
+    widths = tuple(layer.width for layer in layers)
+    return Layers(layers[0].context, widths, layers[0].projected)
 
 
 def find_adapter(layers: list[AttentionLayer], choice: Choice) -> str:
@@ -53,11 +50,14 @@ def find_adapter(layers: list[AttentionLayer], choice: Choice) -> str:
     if ranked:
         return min(ranked)[1]
     rejected = [f"{name} is {_short(spec)}" for name, spec in specs.items()] + broken
-    family = family_of(layers) or Family.SD1
+    base = shape_of(layers)
+    action = _get_adapter(base, choice)
+    if published_family(base):
+        action += ", or choose a renamed file as adapter_file"
     raise MissingModel(
         f"{folders.where(folders.ADAPTERS)} hold {'; '.join(rejected) or 'no adapter'}",
-        f"a {choice.value} adapter for {family.value} is needed",
-        f"{_get_adapter(family, choice)}, or choose a renamed file as adapter_file",
+        f"a {choice.value} adapter for {base_name(base)} is needed",
+        action,
     )
 
 
@@ -107,8 +107,7 @@ def adapter_hint(layers: list[AttentionLayer], kind: Kind) -> str:
     if fitting:
         best = min(fitting, key=order)
         return f"Load {best}, which is in models/{folders.ADAPTERS} and fits"
-    family = family_of(layers) or Family.SD1
-    return _get_adapter(family, choice)
+    return _get_adapter(shape_of(layers), choice)
 
 
 def _survey(folder: str, read: Callable[[str], Content]) -> tuple[dict[str, Content], list[str]]:
@@ -137,10 +136,16 @@ def _short(spec: AdapterSpec) -> str:
     return f"{spec.family.value} {spec.kind.value} for {spec.needs}"
 
 
-def _get_adapter(family: Family, choice: Choice) -> str:
+def _get_adapter(base: Layers, choice: Choice) -> str:
+    """Where to get an adapter that fits a MODEL, or what to do where there is none."""
+    family = published_family(base)
+    if family is None:
+        return instead(base)
     address = ADAPTER_ADDRESSES.get((family, choice))
     if address is None:
-        return f"Choose another kind: no {choice.value} adapter was published for {family.value}"
+        kinds = ", ".join(kind.value for other, kind in ADAPTER_ADDRESSES if other is family)
+        what = f"no {choice.value} adapter was published for {family.value}"
+        return f"Choose another kind: {what}, but {kinds}"
     return f"Put {address} into models/{folders.ADAPTERS}"
 
 
@@ -160,15 +165,20 @@ def require_base(name: str, spec: AdapterSpec, layers: list[AttentionLayer]) -> 
     """
     if suits(spec, layers):
         return
-    context, widths = layers[0].context, tuple(layer.width for layer in layers)
-    family = family_of(layers)
-    if spec.context_width != context or (spec.family is Family.KOLORS) != layers[0].projected:
+    base = shape_of(layers)
+    widths = base.widths
+    if spec.context_width != base.context or (spec.family is Family.KOLORS) != base.projected:
         found = f"{name} is an adapter for {spec.family.value}"
-        own = family.value if family else "of an unknown family"
-        needed = f"this MODEL is {own} (text context {context} wide)"
+        needed = f"this MODEL is {base_name(base)} (text context {base.context} wide)"
     elif len(widths) != len(spec.layer_widths):
         found = f"{name} has {len(spec.layer_widths)} attention layers"
         needed = f"this MODEL has {len(widths)}"
+    elif sorted(widths) == sorted(spec.layer_widths):
+        raise WrongBase(
+            f"{name} lists its attention layers in another order than this MODEL has them",
+            "down blocks, up blocks and the middle block last are needed",
+            "Convert it again in that order, or choose what it was converted from",
+        )
     else:
         i = next(i for i, width in enumerate(widths) if width != spec.layer_widths[i])
         found = f"{name} has {spec.layer_widths[i]} wide keys for {layers[i].address}"

@@ -4,44 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import cast
 
+import comfy.model_management
 import torch
 from torch import Tensor
 
-from ....ip_models.attention.prompt import ActivePrompts, Call, CondChunk, PromptStack
-from ....ip_models.layer_address import LayerAddress
-from ..protocols import AttentionPatch, CondLists, GuiderExecutor, ModelOptions, TransformerOptions
-from .conditions import CondChunks, Conditions
+from ....ip_models.attention.stack import PromptStack
+from ..protocols import CondLists, GuiderExecutor, ModelOptions, TransformerOptions
+from .call.calls import KEY, RUN, STEP, Run, Step, active_prompts
+from .call.conditions import Conditions
+from .call.place import StepLatent
+from .call.run_part import run_part
+from .layer_patch import with_slots
 
-KEY = "ipadapter"
-_RUN = "ipadapter_run"
-_SLOTS = "ipadapter_slots"
-_CHUNKS = "ipadapter_chunks"
-
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """What holds for a whole sampling run.
-
-    Attributes:
-        sigmas: the sampler's schedule.
-    """
-
-    conditions: Conditions
-    sigmas: tuple[float, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _CallChunks:
-    """The conditionings of the present call, by their place and uuid."""
-
-    chunks: CondChunks
+_SHARE = 4  # of the memory that is free when a run begins, this part may hold keys and values
+_LEAST_BYTES = 64 * 2**20
 
 
 def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
-    """OUTER_SAMPLE wrapper: puts the conditionings and the sigmas of the run into its options.
+    """OUTER_SAMPLE wrapper: puts what the whole run needs into its options, drops it after.
 
     Windows are made anew from the noise schedule that is really used: the MODEL may have been given
     another one after the references were applied.
@@ -55,7 +37,15 @@ def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
         options[KEY] = stack.under(sampling.percent_to_sigma)
         sigmas = cast("Tensor | None", args[3] if len(args) > 3 else kwargs.get("sigmas"))
         levels = tuple(sigmas.tolist()) if stack.needs_sigma and sigmas is not None else ()
-        options[_RUN] = _Run(Conditions(guider), levels)
+        conditions = Conditions(guider)
+        conditions.warn_of_lost(stack.bindings)
+        noise = args[0] if args else kwargs.get("noise")
+        seed = args[7] if len(args) > 7 else kwargs.get("seed")
+        options[RUN] = Run(conditions, levels, run_part(stack, noise, seed))
+        try:
+            return executor(*args, **kwargs)
+        finally:
+            stack.cleanup()
     return executor(*args, **kwargs)
 
 
@@ -69,14 +59,18 @@ def describe(
 ) -> list[Tensor]:
     """CALC_COND_BATCH wrapper: puts what each conditioning is into the options of the call.
 
-    The options are copied, so that nothing is left in a MODEL whose own options were passed.
+    Slots are seen to here too: some packs run the layers of the UNet by themselves, and the other
+    wrappers are then passed by. The options are copied, so that nothing is left in a MODEL whose
+    own options were passed.
     """
     options = model_options.get("transformer_options", {})
-    if isinstance(options.get(KEY), PromptStack):
-        run = options.get(_RUN)
-        conditions = run.conditions if isinstance(run, _Run) else Conditions(None)
-        described = _CallChunks(conditions.chunks(conds, tuple(x.shape[2:])))
-        model_options = {**model_options, "transformer_options": {**options, _CHUNKS: described}}
+    stack = options.get(KEY)
+    if isinstance(stack, PromptStack):
+        run = options.get(RUN)
+        conditions = run.conditions if isinstance(run, Run) else Conditions(None)
+        options = with_slots(options, stack)
+        options[STEP] = Step(conditions.chunks(conds, tuple(x.shape[2:])), StepLatent(x))
+        model_options = {**model_options, "transformer_options": options}
     return executor(model, conds, x, timestep, model_options)
 
 
@@ -97,8 +91,9 @@ def resolve(
     options = dict(transformer_options or {})
     stack = options.get(KEY)
     if isinstance(stack, PromptStack):
-        options[KEY] = active_prompts(stack, options, t, len(x))
-        options[_SLOTS] = options.get("patches_replace", {}).get("attn2", {})
+        _measure(options, stack, x.device)
+        options = with_slots(options, stack)
+        options[KEY] = active_prompts(stack, options, t, len(x), x)
         with _separate_graphs():
             return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
@@ -120,77 +115,10 @@ def _separate_graphs() -> Generator[None]:
         torch.set_autocast_cache_enabled(before)
 
 
-def active_prompts(
-    stack: PromptStack, options: TransformerOptions, sigmas: Tensor | None, batch: int
-) -> ActivePrompts:
-    """The image prompts of a model call; reads the noise level only if one depends on it.
-
-    Args:
-        options: the host's transformer options.
-        batch: number of pictures, all conditionings together.
-    """
-    chunks = _chunks_of_call(options)
-    frames, total = _frames(options, batch // len(chunks))
-    sigma, step, steps = None, 0, 1
-    if stack.needs_sigma and sigmas is not None:
-        sigma = float(sigmas.max())
-        step, steps = _step(sigma, options)
-    return stack.at(Call(chunks, frames, total, sigma, step, steps))
-
-
-def patch_of_block(options: TransformerOptions, address: LayerAddress) -> AttentionPatch | None:
-    """The patch that owns all layers of a block, None if there is none."""
-    return options.get(_SLOTS, {}).get((address.block, address.number))
-
-
-def without_image_prompts(options: TransformerOptions) -> TransformerOptions:
-    """Options for a patch below ours, so that no image prompt is added a second time."""
-    return {**options, KEY: None, _SLOTS: {}}
-
-
-def _chunks_of_call(options: TransformerOptions) -> tuple[CondChunk, ...]:
-    places = options.get("cond_or_uncond") or (0,)
-    ids = options.get("uuids") or ()
-    if len(ids) != len(places):
-        ids = (None,) * len(places)
-    described, run = options.get(_CHUNKS), options.get(_RUN)
-    known = described.chunks if isinstance(described, _CallChunks) else {}
-    conditions = run.conditions if isinstance(run, _Run) else Conditions(None)
-    return tuple(
-        known.get((place, uuid)) or CondChunk(conditions.cond_or_uncond(uuid, place))
-        for place, uuid in zip(places, ids, strict=True)
-    )
-
-
-def _frames(options: TransformerOptions, count: int) -> tuple[tuple[int, ...], int]:
-    """Places in the run of the pictures of a chunk, and how many the run has."""
-    window = options.get("context_window")
-    if window is not None and getattr(window, "dim", 0) == 0:
-        places = [int(place) for place in window.index_list]
-        anchor = getattr(window, "causal_anchor_index", None)
-        if anchor is not None and anchor >= 0:  # a frame before the window, dropped afterwards
-            places.insert(0, int(anchor))
-        if len(places) == count:
-            return tuple(places), int(window.total_frames)
-    # AnimateDiff-Evolved announces its windows in a table of its own.
-    motion = options.get("ad_params") or {}
-    places = motion.get("sub_idxs")
-    if places is not None and len(places) == count:
-        return tuple(int(place) for place in places), int(motion.get("full_length") or count)
-    return tuple(range(count)), count
-
-
-def _step(sigma: float, options: TransformerOptions) -> tuple[int, int]:
-    """Place of a noise level in the schedule; what lies between two steps belongs to the first."""
-    run = options.get(_RUN)
-    levels = run.sigmas if isinstance(run, _Run) else ()
-    if not levels and options.get("sample_sigmas") is not None:
-        levels = tuple(options["sample_sigmas"].tolist())
-    if len(levels) < 2:
-        return 0, 1
-    tolerance = 1e-4 * abs(sigma)
-    if levels[0] > levels[-1]:
-        passed = [i for i, level in enumerate(levels[:-1]) if level >= sigma - tolerance]
-    else:  # noise is put in instead of taken out
-        passed = [i for i, level in enumerate(levels[:-1]) if level <= sigma + tolerance]
-    return (passed[-1] if passed else 0), len(levels) - 1
+def _measure(options: TransformerOptions, stack: PromptStack, device: torch.device) -> None:
+    """At the first call of a run, when the host has loaded all models: how much may be held."""
+    run = options.get(RUN)
+    if isinstance(run, Run) and not run.measured:
+        run.measured = True
+        free = comfy.model_management.get_free_memory(device)
+        stack.allow(max(_LEAST_BYTES, int(free) // _SHARE))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....ip_models.attention.mask_sheet import MaskView
 from ....ip_models.attention.masks import MaskRule
-from ....ip_models.errors import BadInput
 from ....ip_models.inputs import require, whole
 from ....ip_models.weights import outline
 from ....ip_models.weights.outline import layer_grids
@@ -50,7 +48,6 @@ def view_mask(mask: Any, rule: MaskRule, canvas: Canvas) -> tuple[Tensor, str]:
     if canvas.model is None:
         depths, whose = outline.depths(_FAMILY), _FAMILY
     else:
-        require("model", canvas.model, ModelPatcher, "Load Checkpoint")
         depths, whose = attention_depths(canvas.model), "this MODEL"
     view = MaskView(mask, rule, layer_grids(size, depths))
     height, width = (side * _PIXELS for side in size)
@@ -63,13 +60,5 @@ def _latent_size(canvas: Canvas) -> tuple[int, int]:
         sides = (("height", canvas.height), ("width", canvas.width))
         height, width = (whole(name, side, LEAST_SIDE, MOST_SIDE) for name, side in sides)
         return height // _PIXELS, width // _PIXELS
-    require("latent", canvas.latent, dict, "a node with a LATENT")
-    samples = cast("dict[str, Any]", canvas.latent).get("samples")
-    if isinstance(samples, Tensor) and samples.ndim in (4, 5) and samples.numel():
-        return int(samples.shape[-2]), int(samples.shape[-1])
-    held = f"samples of shape {tuple(samples.shape)}" if isinstance(samples, Tensor) else "none"
-    raise BadInput(
-        f"latent holds {held}",
-        "samples of shape (batch, channels, height, width) are needed",
-        "Connect Empty Latent Image or VAE Encode, or nothing",
-    )
+    height, width = canvas.latent["samples"].shape[-2:]
+    return int(height), int(width)

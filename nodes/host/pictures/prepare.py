@@ -33,6 +33,7 @@ from ....ip_models.pictures.prepare import (
 from ..face.encode import engine_of
 from ..face.engine import FaceEngine
 from ..progress import Progress
+from ..protocols import require_encoder
 
 MOST_SIZE, MOST_NOISE = 1024, 2048
 _SIZE = 224
@@ -85,8 +86,6 @@ def prepare_images(
     wanted = _preparation(options, clip_vision)
     height, width = images.shape[1:3]
     require_room(height, width, wanted)
-    if not images.is_floating_point():
-        images = images.float()
     engine = _engine(wanted, face_models)
     seen, covers, hidden = images, None, ""
     if mask is not None:
@@ -134,12 +133,7 @@ def _preparation(options: PrepareOptions, clip_vision: Any) -> Preparation:
     whole("size", options.size, 0, MOST_SIZE)
     mean, size = CLIP_MEAN, _SIZE
     if clip_vision is not None:
-        if not all(hasattr(clip_vision, name) for name in ("image_size", "image_mean")):
-            raise BadInput(
-                f"clip_vision is a {type(clip_vision).__name__}",
-                "an image encoder of ComfyUI is needed",
-                "Connect Load CLIP Vision, or nothing",
-            )
+        require_encoder(clip_vision)
         mean, size = tuple(clip_vision.image_mean), int(clip_vision.image_size)
     plain = options.ground is Ground.COLOUR
     colour = parse_colour(options.colour, "pad_colour") if plain else mean

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ....ip_models.attention.keyvalue import COND, UNCOND
-from ....ip_models.attention.masks import Crop
-from ....ip_models.attention.prompt import CondChunk
-from ..protocols import Condition, CondLists, Guider
+from .....ip_models.attention.call import CondChunk
+from .....ip_models.attention.keyvalue import COND, UNCOND
+from .....ip_models.attention.masks import Crop
+from ...protocols import Condition, CondLists, Guider
 
 log = logging.getLogger("ipadapter")
 
@@ -23,7 +23,7 @@ class _GuiderCond(NamedTuple):
 
     list_name: str
     cond_or_uncond: int
-    bindings: frozenset[object]
+    bindings: frozenset[str]
 
 
 class Conditions:
@@ -48,6 +48,16 @@ class Conditions:
                     bindings = frozenset(one.get(BINDINGS, ()))
                     owner = _GuiderCond(name, UNCOND if negative else COND, bindings)
                     self._by_id[one["uuid"]] = owner
+
+    def warn_of_lost(self, bindings: frozenset[str]) -> None:
+        """Say it where a conditioning was bound to references that the MODEL does not carry."""
+        bound = frozenset(mark for owner in self._by_id.values() for mark in owner.bindings)
+        if bound - bindings:
+            log.warning(
+                "a conditioning of this run was bound to references that its MODEL does not carry "
+                "and does not hear them; connect the MODEL of the same Bind IP-Adapter to "
+                "Conditioning to the sampler, or bind the conditioning anew"
+            )
 
     def cond_or_uncond(self, uuid: object, place: int) -> int:
         """Where nothing but the uuid is known, and without it the place in the list."""

@@ -1,0 +1,156 @@
+"""All image prompts of a MODEL, and those of them that are active in one model call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+
+from .attend import LayerEntry
+from .call import Call, CondChunk
+from .prompt import ImagePrompt, ResolvedPrompt
+from .shared import Shared
+
+_Where = tuple[torch.device, torch.dtype]
+
+
+def _no_tables() -> dict[_Where, dict[Hashable, list[LayerEntry]]]:
+    return {}
+
+
+@dataclass(frozen=True, eq=False)
+class ActivePrompts(Shared):
+    """The image prompts of one model call, resolved once before its first layer.
+
+    Attributes:
+        places: the host's `cond_or_uncond` as it was at the beginning of the call.
+        tables: what each layer adds, by slot, for each device and type of its query.
+    """
+
+    prompts: tuple[ResolvedPrompt, ...]
+    call: Call
+    places: list[int] | None = None
+    tables: dict[_Where, dict[Hashable, list[LayerEntry]]] = field(default_factory=_no_tables)
+
+    @cached_property
+    def batch(self) -> int:
+        """Rows of the call, all chunks together."""
+        return len(self.call.chunks) * len(self.call.frames)
+
+    @cached_property
+    def masked(self) -> bool:
+        """Whether layers have to know the grid of their queries."""
+        return any(one.prompt.mask is not None for one in self.prompts)
+
+    @cached_property
+    def uniform(self) -> bool:
+        """Whether every row attends to the same image tokens, whatever it is."""
+        alike = all(len(set(one.rows)) == 1 and len(set(one.planes)) == 1 for one in self.prompts)
+        return alike and len(set(self.call.chunks)) == 1
+
+    def with_chunks(self, chunks: tuple[CondChunk, ...]) -> ActivePrompts:
+        """The same for a layer whose batch is made of other chunks; made once for all layers."""
+        known = self._of_chunks.get(chunks)
+        if known is None:
+            call = dataclasses.replace(self.call, chunks=chunks)
+            resolved = (one.prompt.at(call) for one in self.prompts)
+            known = ActivePrompts(tuple(filter(None, resolved)), call)
+            self._of_chunks[chunks] = known
+        return known
+
+    @cached_property
+    def _of_chunks(self) -> dict[tuple[CondChunk, ...], ActivePrompts]:
+        return {}
+
+    def table(
+        self, device: torch.device, dtype: torch.dtype
+    ) -> Mapping[Hashable, list[LayerEntry]]:
+        """What each layer adds, by slot, on the device and in the type of its query."""
+        known = self.tables.get((device, dtype))
+        if known is None:
+            known = self.tables[device, dtype] = {}
+            for prompt in self.prompts:
+                for slot, entry in prompt.entries(device, dtype):
+                    known.setdefault(slot, []).append(entry)
+        return known
+
+
+@dataclass(frozen=True, eq=False)
+class PromptStack(Shared):
+    """All image prompts of a MODEL, in the order in which they were applied."""
+
+    prompts: tuple[ImagePrompt, ...] = ()
+
+    def add(self, *prompts: ImagePrompt) -> PromptStack:
+        """A new stack with more prompts."""
+        return PromptStack((*self.prompts, *prompts))
+
+    @property
+    def needs_place(self) -> bool:
+        """Whether any of them depends on which part of the picture a call is for."""
+        return any(prompt.mask is not None for prompt in self.prompts)
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether any of them depends on which pictures of the batch a call is for."""
+        return any(prompt.needs_pictures for prompt in self.prompts)
+
+    @property
+    def needs_sigma(self) -> bool:
+        """Whether any of them depends on the noise level."""
+        return any(prompt.needs_sigma for prompt in self.prompts)
+
+    @cached_property
+    def slots(self) -> tuple[Hashable, ...]:
+        """The layers that hear any of them."""
+        return tuple(dict.fromkeys(slot for prompt in self.prompts for slot in prompt.layers))
+
+    @cached_property
+    def bindings(self) -> frozenset[str]:
+        """The marks of those that are for some conditionings only."""
+        return frozenset(one.binding for one in self.prompts if one.binding is not None)
+
+    def under(self, to_sigma: Callable[[float], float]) -> PromptStack:
+        """The same with windows for another noise schedule."""
+        return PromptStack(
+            tuple(
+                prompt
+                if prompt.window is None
+                else dataclasses.replace(prompt, window=prompt.window.under(to_sigma))
+                for prompt in self.prompts
+            )
+        )
+
+    def at(
+        self,
+        call: Call,
+        places: list[int] | None = None,
+        previous: ActivePrompts | None = None,
+    ) -> ActivePrompts:
+        """What is active in one call, whose noise level may be None unless `needs_sigma`.
+
+        Args:
+            places: see `ActivePrompts`.
+            previous: of the call before, whose tables serve again where nothing has changed.
+        """
+        resolved = tuple(filter(None, (prompt.at(call) for prompt in self.prompts)))
+        if previous is not None and previous.prompts == resolved:
+            return ActivePrompts(resolved, call, places, previous.tables)
+        return ActivePrompts(resolved, call, places)
+
+    def models(self) -> list[object]:
+        """Models that the host has to load beside the MODEL."""
+        return [model for prompt in self.prompts for model in prompt.keys.models()]
+
+    def allow(self, most_bytes: int) -> None:
+        """What all of them together may hold on a device while a run goes on."""
+        for prompt in self.prompts:
+            prompt.allow(most_bytes // len(self.prompts))
+
+    def cleanup(self) -> None:
+        """Called by the host after each sampling run."""
+        for prompt in self.prompts:
+            prompt.release()

@@ -1,0 +1,81 @@
+"""An adapter on the disk: a file, or the parts into which a large one was cut."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from ....ip_models.adapter.state_dict import AdapterWeights, canonical
+from ....ip_models.errors import BrokenFile
+from . import checkpoint
+
+# As transformers, diffusers and accelerate call them; an index.json lists them, their names do too.
+_PART = re.compile(r"^(.*)-([0-9]{5})-of-([0-9]{5})(\.[A-Za-z]+)$")
+_MOST_PARTS = 1000
+
+
+def identity(path: str) -> tuple[str, int, int]:
+    """Changes when the file or one of its parts is replaced.
+
+    Raises:
+        BrokenFile: a part is missing.
+    """
+    known = [checkpoint.identity(part) for part in _parts(path)]
+    return known[0][0], max(time for _, time, _ in known), sum(size for *_, size in known)
+
+
+def read_shapes(path: str) -> AdapterWeights:
+    """The shapes of an adapter, from headers alone.
+
+    Raises:
+        BrokenFile, UnknownAdapter: the file is not whole, or no adapter.
+    """
+    return canonical(_shapes(path), os.path.basename(path))
+
+
+def read_weights(path: str) -> AdapterWeights:
+    """The tensors of an adapter; whatever else its file holds is not read.
+
+    Raises:
+        BrokenFile, UnknownAdapter: the file is not whole, or no adapter.
+    """
+    needed = {id(shape) for shape in read_shapes(path).values()}
+    tensors: dict[str, Any] = {}
+    for part in _parts(path):
+        names = _names(checkpoint.read_shapes(part))
+        keys = {name for name, shape in names if id(shape) in needed}
+        tensors |= checkpoint.read_tensors(part, keys)
+    return canonical(tensors, os.path.basename(path))
+
+
+def _shapes(path: str) -> dict[str, Any]:
+    return {
+        key: shape for part in _parts(path) for key, shape in checkpoint.read_shapes(part).items()
+    }
+
+
+def _names(shapes: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in shapes.items():
+        if isinstance(value, Mapping):
+            yield from _names(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _parts(path: str) -> list[str]:
+    folder, name = os.path.split(path)
+    match = _PART.match(name)
+    count = int(match[3]) if match else 1
+    if match is None or not 1 <= int(match[2]) <= count <= _MOST_PARTS:
+        return [path]
+    names = [f"{match[1]}-{number:05}-of-{match[3]}{match[4]}" for number in range(1, count + 1)]
+    paths = [os.path.join(folder, part) for part in names]
+    if missing := [part for part, one in zip(names, paths, strict=True) if not os.path.isfile(one)]:
+        raise BrokenFile(
+            f"{name} is one of {count} parts and {missing[0]} is not beside it",
+            "all parts of a file are needed",
+            "Put them into one folder",
+        )
+    return paths

@@ -1,0 +1,209 @@
+"""What a call of the model is: its chunks, pictures, frames and step, read from its options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from .....ip_models.attention.call import Call, CondChunk
+from .....ip_models.attention.shared import Shared
+from .....ip_models.attention.stack import ActivePrompts, PromptStack
+from .....ip_models.errors import WrongBatch
+from ...protocols import TransformerOptions
+from .conditions import CondChunks, Conditions
+from .place import Latents, StepLatent, place
+from .run_part import RunPart
+
+KEY = "ipadapter"
+RUN = "ipadapter_run"
+STEP = "ipadapter_step"
+
+
+class _ReadFrom(NamedTuple):
+    """What the image prompts of a call were worked out from."""
+
+    stack: PromptStack
+    sigmas: Tensor | None
+    places: tuple[int, ...]
+
+
+@dataclass(eq=False)
+class Run(Shared):
+    """What holds for a whole sampling run.
+
+    Attributes:
+        sigmas: the sampler's schedule.
+        part: what the run is a part of.
+        measured: whether it is known what may be held on the device.
+        last: the image prompts of the last call.
+        recent: those of the last call that was read by a layer, and what they were read from.
+    """
+
+    conditions: Conditions
+    sigmas: tuple[float, ...]
+    part: RunPart
+    measured: bool = False
+    last: ActivePrompts | None = None
+    recent: tuple[_ReadFrom, ActivePrompts] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Step(Shared):
+    """What the present step of the sampler gives to the model.
+
+    Attributes:
+        chunks: its conditionings, by their place and uuid.
+        latent: what they are about.
+    """
+
+    chunks: CondChunks
+    latent: StepLatent
+
+
+def active_prompts(
+    stack: PromptStack,
+    options: TransformerOptions,
+    sigmas: Tensor | None,
+    rows: int,
+    x: Tensor | None = None,
+) -> ActivePrompts:
+    """The image prompts of a model call; reads the noise level only if one depends on it.
+
+    Args:
+        options: the host's transformer options.
+        rows: of the latents that are passed to the model, all conditionings and tiles together.
+        x: these latents, None where the model is called around the host's wrappers.
+
+    Raises:
+        UnknownPlace: the image prompts depend on the place of a tile that cannot be known.
+        WrongBatch: the rows are not as many for each conditioning.
+    """
+    now, run = options.get(STEP), options.get(RUN)
+    latents = Latents(
+        x,
+        now.latent if isinstance(now, Step) else None,
+        run.part if isinstance(run, Run) else RunPart(),
+    )
+    chunks = _chunks_of_call(options)
+    pictures, tiles = _pictures(options, rows, len(chunks))
+    frames, total = _frames(options, pictures, latents.run)
+    chunks = place(stack, chunks * tiles, frames, latents, options)
+    sigma, step, steps = None, 0, 1
+    if stack.needs_sigma and sigmas is not None:
+        sigma = float(sigmas.max())
+        step, steps = _step(sigma, options)
+    places = list(options["cond_or_uncond"]) if "cond_or_uncond" in options else None
+    call = Call(chunks, frames, total, sigma, step, steps, latents.run.first)
+    if not isinstance(run, Run):
+        return stack.at(call, places)
+    run.last = stack.at(call, places, run.last)
+    return run.last
+
+
+def active_in_layer(stack: PromptStack, options: TransformerOptions, rows: int) -> ActivePrompts:
+    """The same, where the model was called around the host's wrappers; read once for all layers.
+
+    Args:
+        rows: of the query of a layer.
+    """
+    sigmas, run = options.get("sigmas"), options.get(RUN)
+    places = call_places(options)
+    if isinstance(run, Run) and run.recent is not None:
+        recent, active = run.recent
+        if recent.stack is stack and recent.sigmas is sigmas and recent.places == places:
+            return active
+    known = _known_pictures(options)
+    active = active_prompts(stack, options, sigmas, len(places) * known[0] if known else rows)
+    if isinstance(run, Run):
+        run.recent = _ReadFrom(stack, sigmas, places), active
+    return active
+
+
+def call_places(options: TransformerOptions) -> tuple[int, ...]:
+    """The place in the lists of conditionings of each chunk; a pack may write into the list."""
+    return tuple(options.get("cond_or_uncond") or (0,))
+
+
+def _chunks_of_call(options: TransformerOptions) -> tuple[CondChunk, ...]:
+    places = call_places(options)
+    ids = options.get("uuids") or ()
+    if len(ids) != len(places):
+        ids = (None,) * len(places)
+    now, run = options.get(STEP), options.get(RUN)
+    known = now.chunks if isinstance(now, Step) else {}
+    conditions = run.conditions if isinstance(run, Run) else Conditions(None)
+    return tuple(
+        known.get((place, uuid)) or CondChunk(conditions.cond_or_uncond(uuid, place))
+        for place, uuid in zip(places, ids, strict=True)
+    )
+
+
+def _pictures(options: TransformerOptions, rows: int, chunks: int) -> tuple[int, int]:
+    """Pictures of a chunk, and how often the chunks are repeated: once for each tile of a picture.
+
+    Packs that tile a latent pass all rows of one tile, then all rows of the next.
+    """
+    known = [pictures * chunks for pictures in _known_pictures(options)]
+    for whole in known:
+        if whole == rows:
+            return whole // chunks, 1
+    for whole in known:
+        if rows % whole == 0:
+            return whole // chunks, rows // whole
+    if rows % chunks == 0:
+        return rows // chunks, 1
+    wholes = " or ".join(str(whole) for whole in dict.fromkeys(known))
+    expected = wholes or f"a multiple of {chunks}"
+    raise WrongBatch(
+        f"another node passes {rows} pictures to the model for {chunks} conditionings",
+        f"{expected} of them are needed to know which is the positive and which the negative",
+        "Take out the node that changes the batch",
+    )
+
+
+def _known_pictures(options: TransformerOptions) -> list[int]:
+    """How many pictures a chunk has, from those who know it."""
+    now, sigmas = options.get(STEP), options.get("sigmas")
+    known = [len(now.latent.latent)] if isinstance(now, Step) else []
+    # The host has one noise level for each picture; others may have one for all.
+    if isinstance(sigmas, Tensor) and sigmas.ndim and (known or len(sigmas) > 1):
+        known.append(len(sigmas))
+    return [pictures for pictures in known if pictures]
+
+
+def _frames(options: TransformerOptions, count: int, run: RunPart) -> tuple[tuple[int, ...], int]:
+    """Places in the run of the pictures of a chunk, and how many the run has."""
+    window = options.get("context_window")
+    if window is not None and getattr(window, "dim", 0) == 0:
+        places = [int(place) for place in window.index_list]
+        anchor = getattr(window, "causal_anchor_index", None)
+        if anchor is not None and anchor >= 0:  # a frame before the window, dropped afterwards
+            places.insert(0, int(anchor))
+        if len(places) == count:
+            return tuple(places), int(window.total_frames)
+    # AnimateDiff-Evolved announces its windows in a table of its own.
+    motion = options.get("ad_params") or {}
+    places = motion.get("sub_idxs")
+    if places is not None and len(places) == count:
+        return tuple(int(place) for place in places), int(motion.get("full_length") or count)
+    if len(run.pictures) == count:  # tiles of several pictures, which one run samples together
+        return run.pictures, max(run.pictures) + 1
+    return tuple(range(count)), count
+
+
+def _step(sigma: float, options: TransformerOptions) -> tuple[int, int]:
+    """Place of a noise level in the schedule; what lies between two steps belongs to the first."""
+    run = options.get(RUN)
+    levels = run.sigmas if isinstance(run, Run) else ()
+    if not levels and options.get("sample_sigmas") is not None:
+        levels = tuple(options["sample_sigmas"].tolist())
+    if len(levels) < 2:
+        return 0, 1
+    tolerance = 1e-4 * abs(sigma)
+    if levels[0] > levels[-1]:
+        passed = [i for i, level in enumerate(levels[:-1]) if level >= sigma - tolerance]
+    else:  # noise is put in instead of taken out
+        passed = [i for i, level in enumerate(levels[:-1]) if level <= sigma + tolerance]
+    return (passed[-1] if passed else 0), len(levels) - 1

@@ -1,0 +1,211 @@
+"""The patch in the slot of a layer: the attention that is there, and the image prompts."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import comfy.ldm.modules.attention as host_attention
+import torch
+from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
+from torch import Tensor
+
+from ....ip_models.attention.attend import add_image_attention
+from ....ip_models.attention.stack import ActivePrompts, PromptStack
+from ....ip_models.errors import WrongBatch
+from ..protocols import AttentionPatch, TransformerOptions
+from .call import calls, rows
+
+SLOTS = "ipadapter_slots"
+_HEARD = "ipadapter_heard"
+# Kernels that do not know `low_precision_attention`, as of 0.33.
+_QUANTISED_KERNELS = ("attention_comfy_kitchen_int8", "attention3_sage")
+_NO_SLOTS: Mapping[Slot, AttentionPatch] = {}
+Slot = tuple[str | int, ...]  # block and number, and mostly the layer
+AddedCallback = tuple[Callable[..., Tensor], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPatch:
+    """The attn2 patch of one layer: whatever owned the slot, plus the image prompts of the MODEL.
+
+    The prompts are not held here but in the options of each call, so that a patch another pack has
+    copied or wrapped adds exactly the prompts of the MODEL it runs in.
+
+    Attributes:
+        slot: key of the layer.
+        below: the patch that owned the slot, None for the layer's own attention.
+        callbacks: what packs that know only their own kind of patch have put here with `add`. Each
+            clone of a MODEL has patches of its own, so that what is added to one stays there.
+        retaken: it was put around a patch that another node has set after the references were
+            applied, which may have kept ours and call it.
+    """
+
+    slot: Slot
+    below: AttentionPatch | None
+    callbacks: list[AddedCallback] = field(default_factory=list[AddedCallback])
+    retaken: bool = False
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
+        """Cross-attention of the layer before its output projection."""
+        if torch.compiler.is_dynamo_compiling():
+            return _not_compiled(self, q, k, v, extra)
+        return self._attend(q, k, v, extra)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
+        active = extra.get(calls.KEY)
+        if self.retaken and active is not None and self.below is not None:
+            heard = extra[_HEARD] = list[Slot]()
+            text = self.below(q, k, v, extra)
+            extra.pop(_HEARD, None)
+            if heard:  # ours is called below: what stands around it is meant for both
+                return text
+        else:
+            text = self._text(q, k, v, extra)
+        for callback, options in self.callbacks:
+            if _in_sigma_range(options, extra):
+                text = text + callback(text, q, k, v, extra, **options).to(text.dtype)
+        return text if active is None else self._with_images(text, q, active, extra)
+
+    def _with_images(
+        self,
+        text: Tensor,
+        q: Tensor,
+        active: PromptStack | ActivePrompts,
+        extra: TransformerOptions,
+    ) -> Tensor:
+        if isinstance(active, PromptStack):  # the model was called around the host's wrappers
+            active = calls.active_in_layer(active, extra, q.shape[0])
+        told = extra.get(_HEARD)
+        if q.shape[0] != active.batch or extra.get("cond_or_uncond") != active.places:
+            try:
+                active = rows.of_layer(active, q.shape[0], extra, self._name)
+            except WrongBatch:
+                if told is None:
+                    raise
+                return text  # a part of the batch; the patch around adds them to all of it
+        if told is not None:
+            told.append(self.slot)
+        entries = active.table(q.device, q.dtype).get(self.slot)
+        if entries is None:
+            return text
+        # Users report damaged pictures with quantised kernels (cubiq's pack, #794 and #827).
+        attention = partial(
+            _unquantised_attention(),
+            attn_precision=extra.get("attn_precision"),
+            low_precision_attention=False,
+        )
+        grid = self._grid(q, extra) if active.masked else None
+        return add_image_attention(text, q, extra["n_heads"], entries, grid, attention)
+
+    def add(self, callback: Callable[..., Tensor], **options: Any) -> None:
+        """Take a callback as the patches of ComfyUI_IPAdapter_plus, InstantID and PuLID do.
+
+        Args:
+            callback: called as callback(text, q, k, v, extra, **options); what it returns is added
+                to the text attention while `sigma_start` and `sigma_end` of the options allow.
+        """
+        self.callbacks.append((callback, options))
+
+    @property
+    def _name(self) -> str:
+        return "layer " + " ".join(str(part) for part in self.slot)
+
+    def _grid(self, q: Tensor, extra: TransformerOptions) -> tuple[int, int]:
+        """Height and width of the grid that the queries of this layer stand on."""
+        height, width = (extra.get("activations_shape") or (0, 0))[-2:]
+        if height * width != q.shape[1]:
+            raise rows.no_grid(self._name, q.shape[1], (int(height), int(width)))
+        return int(height), int(width)
+
+    def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
+        # A patch set later for all layers of the block has no slot that the host would look at.
+        below = self.below or extra.get(SLOTS, _NO_SLOTS).get(self.slot[:2])
+        if below is not None:
+            # Ours may sit further down too, under another pack's; the outermost one adds them.
+            hidden = {key: extra.pop(key) for key in (calls.KEY, SLOTS) if key in extra}
+            try:
+                return below(q, k, v, extra)
+            finally:
+                extra.update(hidden)
+        if k.shape[0] != q.shape[0]:
+            raise rows.other_keys(self._name, q.shape[0], k.shape[0])
+        return optimized_attention(
+            q,
+            k,
+            v,
+            extra["n_heads"],
+            attn_precision=extra.get("attn_precision"),
+            transformer_options=extra,
+        )
+
+    def to(self, device_or_dtype: torch.device | torch.dtype) -> LayerPatch:
+        """Passed on; what is ours moves when it is used."""
+        move = getattr(self.below, "to", None)
+        below = self.below if move is None else move(device_or_dtype)
+        return self if below is self.below else dataclasses.replace(self, below=below)
+
+    def models(self) -> list[object]:
+        """Side models of the patch below; ours are known to the MODEL."""
+        models = getattr(self.below, "models", None)
+        return [] if models is None else models()
+
+    def cleanup(self) -> None:
+        """Passed on; the prompts are released by their stack."""
+        cleanup = getattr(self.below, "cleanup", None)
+        if cleanup is not None:
+            cleanup()
+
+    def copied(self) -> LayerPatch:
+        """One to which callbacks can be added by themselves."""
+        return dataclasses.replace(self, callbacks=list(self.callbacks))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LayerPatch:
+        return dataclasses.replace(self.copied(), below=copy.deepcopy(self.below, memo))
+
+
+def with_slots(options: TransformerOptions, stack: PromptStack) -> TransformerOptions:
+    """Options of a call in which the image prompts have the slot of each of their layers.
+
+    Another node may have set, wrapped or dropped a slot after they were applied. Each slot is then
+    taken again around what stands there now.
+    """
+    replaced = options.get("patches_replace", {})
+    slots = replaced.get("attn2", {})
+    lost = [slot for slot in stack.slots if not isinstance(slots.get(slot), LayerPatch)]
+    if lost:
+        slots = {**slots, **{slot: _retaken(slot, slots) for slot in lost}}
+        options = {**options, "patches_replace": {**replaced, "attn2": slots}}
+    return {**options, SLOTS: slots}
+
+
+@torch.compiler.disable  # pyright: ignore[reportUntypedFunctionDecorator]
+def _not_compiled(
+    patch: LayerPatch, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions
+) -> Tensor:
+    """Run by Python, for compiled models; the wrapper costs as much as all the rest of a layer."""
+    return patch._attend(q, k, v, extra)
+
+
+def _retaken(slot: Slot, slots: Mapping[Slot, AttentionPatch]) -> LayerPatch:
+    return LayerPatch(slot, slots.get(slot), retaken=True)
+
+
+def _unquantised_attention() -> Callable[..., Tensor]:
+    """The host's attention, unless it is one of those that quantise whatever they are asked."""
+    for name in _QUANTISED_KERNELS:
+        if optimized_attention is getattr(host_attention, name, None):
+            return attention_pytorch
+    return optimized_attention
+
+
+def _in_sigma_range(options: Mapping[str, Any], extra: TransformerOptions) -> bool:
+    """Whether a callback is to run at the noise level of this call."""
+    if "sigma_start" not in options or "sigmas" not in extra:
+        return True
+    sigma = float(extra["sigmas"].max())
+    return options.get("sigma_end", 0.0) <= sigma <= options["sigma_start"]
