@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,18 @@ from company import behaviours  # noqa: F401 - enters its pilots
 from company.checkout import Checkout, NotImported
 from company.meeting import meet
 from company.pilot import PILOTS, Pilot
-from company.pilots import attention, caches, models, regions, tiles  # noqa: F401 - enters its pilots
+from company.pilots import attention, caches, models, regions, samplers, tiles  # noqa: F401 - enters its pilots
 from company.scene import Scene
 
 
-def chosen(packs: Path | None, only: str = "") -> Iterator[tuple[int, Pilot]]:
+def chosen(packs: Path | None, only: str = "") -> list[Pilot]:
     """The pilots of the packs in a folder, or those that need none."""
-    for number, pilot in enumerate(PILOTS):
-        if bool(pilot.folder) is (packs is not None) and only in f"{pilot.folder} {pilot.node}":
-            yield number, pilot
+    return [p for p in PILOTS if bool(p.folder) is (packs is not None) and only in p.name]
 
 
-def fly(packs: Path | None, number: int) -> list[dict[str, Any]]:
+def fly(packs: Path | None, name: str) -> list[dict[str, Any]]:
     """What comes of one pilot: outcomes, or why its pack cannot be used."""
-    pilot = PILOTS[number]
+    (pilot,) = (pilot for pilot in PILOTS if pilot.name == name)
     folder = (packs or Path()) / pilot.folder
     if not folder.is_dir():
         return [{"words": "is not in the folder"}]

@@ -15,7 +15,7 @@ from kit.models.companions import oracle
 from pack.ip_models.errors import IPAdapterError
 from torch import Tensor
 
-ROUNDING, EFFECT = 1e-5, 0.01
+EFFECT = 0.01
 AFTER, BEFORE, ALONE = "Apply, then theirs", "theirs, then Apply", "their sampler"
 RIGHT, REFUSED, SILENT, WRONG = "right", "refused", "not heard", "not right"
 CRASH, THEIRS = "stops", "stops without us too"
@@ -68,8 +68,8 @@ def _outcome(
         return Outcome(order, str(way), REFUSED if ours else CRASH, None, words)
     right, alone = pictures
     distance = tiny.relative(picture, right)
-    silent = tiny.relative(picture, alone) < ROUNDING
-    verdict = RIGHT if distance < ROUNDING else SILENT if silent else WRONG
+    silent = tiny.relative(picture, alone) < company.rounding
+    verdict = RIGHT if distance < company.rounding else SILENT if silent else WRONG
     return Outcome(order, str(way), verdict, distance)
 
 

@@ -80,6 +80,8 @@ class _Oracle:
         frames = company.frames() if company.frames else range(self.count)
         boxes = company.boxes() if company.boxes else [None]
         last = self.pictures - 1
+        if company.boxes and company.in_batch:
+            return [_Row(c, 0, b) for c in entries for b in boxes]
         rows = [_Row(c, min(f, last), b) for b in boxes for c in entries for f in frames]
         if company.boxes is None:
             rows *= total // len(rows)

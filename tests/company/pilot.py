@@ -29,6 +29,11 @@ class Pilot:
     family: str = "sd1"
     size: tuple[int, int, int] = (2, 16, 24)
 
+    @property
+    def name(self) -> str:
+        """What it is called, nothing else being so."""
+        return f"{self.folder}: {self.node}" if self.folder else self.node
+
 
 PILOTS: list[Pilot] = []
 

@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--packs", type=Path, help="folder with checkouts of other packs")
     parser.add_argument("--only", default="", help="packs with this word in their name")
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
-    parser.add_argument("--pilot", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--pilot", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.packs and not options.packs.is_dir():
@@ -81,10 +82,10 @@ def _all(options: argparse.Namespace, folder: Path, version: str) -> int:
     from company import table
     from company.flight import chosen
 
-    entries = []
-    for number, pilot in chosen(options.packs, options.only):
-        print(f"  {pilot.folder}: {pilot.node} ...", flush=True)
-        rows = _in_a_process(options, folder, number)
+    entries: list[table.Entry] = []
+    for number, pilot in enumerate(chosen(options.packs, options.only)):
+        print(f"  {pilot.name} ...", flush=True)
+        rows = _in_a_process(options, folder / str(number), pilot.name)
         entries.append(table.Entry.of(pilot, options.packs, version, rows))
     print(table.plain(entries))
     if options.markdown:
@@ -92,9 +93,10 @@ def _all(options: argparse.Namespace, folder: Path, version: str) -> int:
     return 1 if any(entry.ours for entry in entries) else 0
 
 
-def _in_a_process(options: argparse.Namespace, folder: Path, number: int) -> list[dict[str, Any]]:
-    out, said = folder / f"{number}.json", folder / f"{number}.txt"
-    command = [sys.executable, __file__, "--pilot", str(number), "--out", str(out)]
+def _in_a_process(options: argparse.Namespace, folder: Path, name: str) -> list[dict[str, Any]]:
+    folder.mkdir()
+    out, said = folder / "outcomes.json", folder / "said.txt"
+    command = [sys.executable, __file__, "--pilot", name, "--out", str(out)]
     if options.packs:
         command += ["--packs", str(options.packs.resolve())]
     variables = os.environ | {"TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
@@ -113,8 +115,9 @@ def _in_a_process(options: argparse.Namespace, folder: Path, number: int) -> lis
             return [{"words": f"took longer than {SECONDS} s"}]
     if out.is_file():
         return json.loads(out.read_text("utf-8"))
-    last = said.read_text("utf-8", errors="replace").strip().splitlines()[-1:]
-    return [{"words": last[0] if last else "ended without a word"}]
+    lines = said.read_text("utf-8", errors="replace").splitlines()
+    words = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
+    return [{"words": f"the pilot fell: {(words or ['without a word'])[-1]}"}]
 
 
 if __name__ == "__main__":

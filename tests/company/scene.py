@@ -116,6 +116,20 @@ class Scene:
         return out["samples"]
 
 
+class Vae:
+    """A stand-in on a node's VAE socket: four channels, an eighth of the size."""
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Pixels (pictures, height, width, 3) to latents."""
+        small = torch.nn.functional.avg_pool2d(pixels.movedim(-1, 1), PIXELS)
+        return torch.cat([small, small.mean(1, keepdim=True)], dim=1) * 4 - 2
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """The way back."""
+        large = torch.nn.functional.interpolate(latent[:, :3], scale_factor=PIXELS)
+        return large.movedim(1, -1).sigmoid()
+
+
 @dataclass(frozen=True)
 class Company:
     """What a node of another pack does, and what it does to the rows of a layer.
@@ -126,9 +140,11 @@ class Company:
         sampler_only: whether it leaves the MODEL alone, so that there is only one order.
         regions: how many rows it makes of each row of the positive prompt inside a layer.
         boxes: the tiles of the present call, if it works in tiles.
+        in_batch: whether its tiles are the pictures of a batch, all cut from one picture.
         frames: the numbers of the pictures of the present call, if it works in windows.
         on_top: whether it works on what the layer gives below it, so that the order counts.
         ways: what can be asked of it.
+        rounding: how far from the right picture is right.
         may_refuse: whether a sentence of ours is as right as the picture.
     """
 
@@ -137,7 +153,9 @@ class Company:
     sampler_only: bool = False
     regions: int = 1
     boxes: Callable[[], Sequence[Box]] | None = None
+    in_batch: bool = False
     frames: Callable[[], Sequence[int]] | None = None
     on_top: bool = False
     ways: tuple[Way, ...] = WAYS
+    rounding: float = 1e-5
     may_refuse: bool = False

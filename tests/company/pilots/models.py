@@ -8,7 +8,7 @@ from typing import Any
 import comfy.model_patcher
 import comfy.supported_models
 import torch
-from company.checkout import Checkout
+from company.checkout import Checkout, NotImported
 from company.pilot import pilot
 from company.scene import Company, Scene, Way
 from kit.models import companions, tiny
@@ -100,8 +100,23 @@ def brush_net(pack: Checkout, scene: Scene) -> Company:
 @pilot("ComfyUI-IC-Light-huchenlei", "IC Light Apply")
 def ic_light(pack: Checkout, scene: Scene) -> Company:
     """A picture is joined to the latent, and weights are added; the layers stay as they are."""
-    model = companions.rebuilt(scene.model, channels=8)
-    raise NotImplementedError(model)
+    other = companions.relative_of(scene.model, distance=0.05)
+    pixels = torch.randn(1, 4, *scene.size[1:], generator=torch.Generator().manual_seed(6))
+
+    def patch(model: Any) -> Any:
+        light = companions.rebuilt(other, channels=8)
+        return pack.call(
+            "ICLightAppply", model=model, ic_model=light, c_concat={"samples": pixels}
+        )[0]
+
+    return Company(patch)
+
+
+@pilot("ComfyUI-IC-Light-kijai", "Load And Apply IC-Light")
+def ic_light_of_kijai(pack: Checkout, scene: Scene) -> Company:
+    """As the other IC-Light; it wants a folder of the host on the path of modules."""
+    pack.nodes()
+    raise NotImported("its start works now: write this pilot")
 
 
 @pilot("ComfyUI-GGUF", "Unet Loader (GGUF)")
