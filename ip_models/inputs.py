@@ -151,27 +151,31 @@ def no_link(name: str, value: object, source: str) -> BadInput:
     )
 
 
-def bounds(pixels: Tensor) -> tuple[float, float] | None:
-    """Least and greatest of some pixels; None where one of them is no finite number."""
-    if pixels.is_complex():
-        return None
-    low, high = (float(bound) for bound in torch.aminmax(pixels.detach()))
-    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
-
-
 _OVERSHOOT = 1.0
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
-def beyond(name: str, low: float, high: float, what: str) -> BadInput | None:
-    """What to say of pixels that are not made for 0 to 1, e.g. those up to 255."""
+def require_pixels(name: str, pixels: Tensor, needed: str, action: str) -> None:
+    """Refuse what are no finite numbers made for 0 to 1, e.g. pixels up to 255.
+
+    Raises:
+        BadInput: they are not.
+    """
+    plain = pixels.layout is torch.strided and not pixels.is_meta
+    if not plain or pixels.dtype not in (*_FLOATS, *_WHOLE):
+        kind = f"{pixels.layout} {pixels.dtype} on {pixels.device}".replace("torch.", "")
+        raise BadInput(f"{name} is a tensor of kind {kind}", needed, action)
+    low, high = (float(bound) for bound in torch.aminmax(pixels.detach()))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise BadInput(f"{name} holds values that are not finite", needed, action)
     # Sharp filters overshoot by less than that; greys of 8 bits do not stay below.
-    if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
-        return None
-    return BadInput(
-        f"{name} holds values from {low:g} to {high:g}",
-        f"{what} from 0 to 1",
-        "Divide it by its greatest value, e.g. by 255",
-    )
+    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+        raise BadInput(
+            f"{name} holds values from {low:g} to {high:g}",
+            needed,
+            "Divide it by its greatest value, e.g. by 255",
+        )
 
 
 def shown(value: object) -> str:

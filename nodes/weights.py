@@ -8,10 +8,12 @@ from ..ip_models.inputs import parse_numbers
 from ..ip_models.weights.editor_data import CUSTOM, FACTOR_RANGE, block_rule
 from ..ip_models.weights.gains import EVERYWHERE
 from ..ip_models.weights.gains import Weights as LayerWeights
-from ..ip_models.weights.presets import PRESETS
+from ..ip_models.weights.presets import names
 from ..ip_models.weights.schedule import Curve, Ramp
+from .host.model.backbones.layers import VOCABULARY
 from .sockets import CATEGORY, RESENT, Node, Weights
 
+_PRESETS = names(VOCABULARY)
 _STEPS, _FRAMES = "steps", "frames"
 _SHOWN = 5
 
@@ -50,8 +52,8 @@ class BlockWeights(Node):
             inputs=[
                 io.Combo.Input(
                     "preset",
-                    options=[*PRESETS, CUSTOM],
-                    default=PRESETS[0],
+                    options=[*_PRESETS, CUSTOM],
+                    default=_PRESETS[0],
                     tooltip="The weight types of ComfyUI_IPAdapter_plus, the blocks of "
                     "InstantStyle, or custom for the weights written below. The precise ones push "
                     "the rest away from the reference.",
@@ -94,7 +96,7 @@ class BlockWeights(Node):
         boost: float = 1.0,
         multiply: LayerWeights | None = None,
     ) -> io.NodeOutput:
-        rule = block_rule(preset, weights, composition, boost)
+        rule = block_rule(preset, weights, composition, boost, VOCABULARY)
         return io.NodeOutput(LayerWeights(blocks=(rule,)).times(multiply or EVERYWHERE))
 
 

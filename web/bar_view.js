@@ -25,7 +25,7 @@ export function buildBars(plot, bars, parts, side) {
     const row = element("div", "ipa-bars");
     for (const bar of members) made.push(row.appendChild(buildBar(bar, part, side)));
     const tokens = side / part.pixels;
-    const kind = part.block === "middle" ? "mid" : part.block;
+    const kind = isWhole(part) ? part.name : part.block;
     const foot = element("span", "", `${tokens}²`);
     const head = element("span", "", members.length > 1 ? kind : kind.slice(0, 3));
     head.title = foot.title = `${part.name}: ${sizeOf(part, side)} in a picture of ${side} pixels`;
@@ -62,12 +62,20 @@ function sizeOf(part, side) {
 }
 
 /**
+ * Whether it is all that its part of the model has.
+ * @param {Part} part
+ */
+function isWhole(part) {
+  return !part.name.includes(".");
+}
+
+/**
  * @param {Bar} bar
  * @param {Part} part
  * @param {number} side
  */
 export function placeName(bar, part, side) {
-  const name = part.block === "middle" ? "middle" : `${part.block} ${part.name}`;
+  const name = isWhole(part) ? part.block : `${part.block} ${part.name}`;
   return `${nameOf(bar)} ${name} ${sizeOf(part, side)}`;
 }
 

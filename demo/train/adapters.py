@@ -115,17 +115,17 @@ def build_adapter(kind: str, patcher: Any, pairs: Pairs) -> tuple[Sequence[Any],
     if kind == "plus":
         nn.init.normal_(adapter.image_proj.latents, std=PLUS_WIDTH**-0.5)
     _begin_as_words(adapter, layers, patcher.model.diffusion_model)
-    return [layer.address for layer in layers], adapter
+    return [layer.slot for layer in layers], adapter
 
 
 @torch.no_grad()
 def _begin_as_words(adapter: Any, layers: Sequence[Any], unet: nn.Module) -> None:
     """Image tokens are read as words at first, as the authors of IP-Adapter began."""
-    parse = pack("ip_models.layer_address").parse_address
+    parse = pack("ip_models.unet.address").parse_address
     attention: dict[Any, Any] = {parse(name): module for name, module in unet.named_modules()}
     for layer, maps in zip(layers, adapter.ip_adapter.values(), strict=True):
-        maps.to_k_ip.weight.copy_(attention[layer.address].to_k.weight)
-        maps.to_v_ip.weight.copy_(attention[layer.address].to_v.weight)
+        maps.to_k_ip.weight.copy_(attention[layer.slot].to_k.weight)
+        maps.to_v_ip.weight.copy_(attention[layer.slot].to_v.weight)
 
 
 def _projection_shapes(kind: str, pairs: Pairs, context: int) -> dict[str, tuple[int, ...]]:

@@ -166,7 +166,7 @@ def two_styles(
 
 
 def attention_addresses(unet: nn.Module) -> list[Any]:
-    parse = pack("ip_models.layer_address").parse_address
+    parse = pack("ip_models.unet.address").parse_address
     return [address for name, _ in unet.named_modules() if (address := parse(name))]
 
 

@@ -8,37 +8,16 @@ blocks, up blocks, middle block; in each transformer block the self-attention co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from ..layer_address import LayerAddress, checkpoint_order, transformers
+from ..errors import WrongBase
+from ..layer import Layer
 from .state_dict import Shaped, broken
 
 PARTS = ("to_q", "to_k", "to_v", "to_out")
-_STAGES = {"down": "down_blocks.{}", "mid": "mid_block", "up": "up_blocks.{}"}
 _KEY = re.compile(r"^(\d+)\.(to_(?:q|k|v|out)_lora\.(?:down|up)\.weight)$")
-
-
-def processor_names(addresses: Iterable[LayerAddress]) -> list[str]:
-    """diffusers' name of every attention, self and cross, in the order of adapter files.
-
-    Args:
-        addresses: all cross-attention layers of a model.
-    """
-    known = list(addresses)
-    paths: dict[LayerAddress, str] = {}
-    for transformer, layers in transformers(known).items():
-        block = _STAGES[transformer.stage].format(transformer.level)
-        for address in layers:
-            paths[address] = (
-                f"{block}.attentions.{transformer.number}.transformer_blocks.{address.layer}"
-            )
-    return [
-        f"{paths[address]}.attn{half}.processor"
-        for address in checkpoint_order(known)
-        for half in (1, 2)
-    ]
 
 
 def require_whole(lora: Mapping[str, Shaped], layers: int, name: str) -> None:
@@ -62,18 +41,42 @@ def require_whole(lora: Mapping[str, Shaped], layers: int, name: str) -> None:
             raise broken(name, f"has a LoRA whose halves of {stem} do not fit each other")
 
 
-def renamed(
-    lora: Mapping[str, Tensor], addresses: Sequence[LayerAddress], name: str
-) -> dict[str, Tensor]:
+def renamed(lora: Mapping[str, Tensor], processors: Sequence[str], name: str) -> dict[str, Tensor]:
     """The LoRA of a file as a LoRA of diffusers' (`unet.<processor>.to_q_lora.down.weight`).
 
     Args:
-        addresses: all cross-attention layers of the model it is for.
+        processors: name of every attention of the model it is for, self and cross.
 
     Raises:
         BrokenFile: see `require_whole`.
     """
-    require_whole(lora, len(addresses), name)
-    names = processor_names(addresses)
+    require_whole(lora, len(processors) // 2, name)
     matches = ((_KEY.match(key), value) for key, value in lora.items())
-    return {f"unet.{names[int(m[1])]}.{m[2]}": value for m, value in matches if m}
+    return {f"unet.{processors[int(m[1])]}.{m[2]}": value for m, value in matches if m}
+
+
+def require_fit(lora: Mapping[str, Shaped], layers: Sequence[Layer], name: str) -> None:
+    """Refuse a LoRA whose maps are not as large as those of a model.
+
+    Args:
+        lora: a whole one, see `require_whole`.
+        layers: all cross-attention layers of a model.
+
+    Raises:
+        WrongBase: a map is of another size.
+    """
+    fitting = 0
+    for number in range(2 * len(layers)):
+        layer = layers[number // 2]
+        for part in PARTS:
+            across = number % 2 == 1 and part in ("to_k", "to_v")
+            stem = f"{number}.{part}_lora"
+            rows, columns = lora[f"{stem}.up.weight"].shape[0], lora[f"{stem}.down.weight"].shape[1]
+            fitting += (rows, columns) == (layer.width, layer.context if across else layer.width)
+    maps = 2 * len(layers) * len(PARTS)
+    if fitting != maps:
+        raise WrongBase(
+            f"the LoRA in {name} fits {fitting} of {maps} attention maps of this MODEL",
+            "the MODEL the adapter was trained for is needed",
+            "Set face_lora_strength to 0, or load another checkpoint",
+        )

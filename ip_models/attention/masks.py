@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from ..errors import BadInput
-from ..inputs import beyond, bounds
+from ..inputs import require_pixels
 from .device_cache import DeviceCache
 from .shared import Shared
 
@@ -160,16 +160,7 @@ def require_mask(mask: Tensor, name: str) -> Tensor:
             "a mask needs numbers from 0 to 1",
             "Connect another MASK",
         )
-    span = bounds(planes)
-    if span is None:
-        raise BadInput(
-            f"{name} holds values that are not finite",
-            "a mask needs numbers from 0 to 1",
-            "Connect another MASK",
-        )
-    wrong = beyond(name, *span, "a mask needs numbers")
-    if wrong:
-        raise wrong
+    require_pixels(name, planes, "a mask needs numbers from 0 to 1", "Connect another MASK")
     return planes.detach().to("cpu", torch.float32).clamp(0, 1)
 
 

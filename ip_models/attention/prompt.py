@@ -12,8 +12,7 @@ Words used here and in nodes/host/model:
                   pictures are those of the latent
     cond, uncond  what a chunk is to classifier-free guidance; each reference has tokens for both
     window        sigmas at which an image prompt is active (start_percent to end_percent)
-    slot          what a layer is known by; for the UNet that is its key in the host's
-                  `patches_replace["attn2"]`
+    slot          what the kind of model knows a layer by, see `Layer`
     table         what each layer adds in one call, by slot; made before the first layer
 """
 

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import BadInput
-from ..inputs import beyond, bounds
+from ..inputs import require_pixels
 
 Picture = NDArray[numpy.uint8]
 
@@ -69,16 +69,10 @@ def require_images(images: Tensor, what: str) -> None:
             "Crop the picture first",
         )
     for i, image in enumerate(images, 1):
-        span = bounds(image)
-        if span is None:
-            raise BadInput(
-                f"{what} {i} of {len(images)} holds values that are not finite",
-                "pixels need values from 0 to 1",
-                "Check the node that makes the images",
-            )
-        wrong = beyond(f"{what} {i} of {len(images)}", *span, "pixels need values")
-        if wrong:
-            raise wrong
+        name = f"{what} {i} of {len(images)}"
+        require_pixels(
+            name, image, "pixels need values from 0 to 1", "Check the node that makes the images"
+        )
 
 
 def fit_images(images: Tensor, size: int, fit: Fit, pad_colour: tuple[float, ...]) -> Tensor:

@@ -7,18 +7,18 @@ from typing import TypedDict
 
 from ..errors import BadInput
 from ..inputs import chosen, parse_numbers, within
-from .block_weights import AllLayers, Level, NamedBlocks, parse_blocks
+from .block_rules import AllLayers, Level, NamedBlocks
+from .block_weights import parse_blocks
 from .gains import BlockRule
 from .outline import (
-    FAMILIES,
     TransformerFactors,
     TransformerInfo,
-    side,
     transformer_factors,
     transformer_infos,
 )
 from .presets import preset
 from .schedule import Curve, Ramp
+from .vocabulary import Outline, Vocabulary
 
 CUSTOM = "custom"
 """The preset that stands for weights written as text."""
@@ -37,7 +37,7 @@ class DrawnWeights(TransformerFactors):
     """What a rule gives to the transformers of a family of models.
 
     Attributes:
-        side, parts: the family itself, see `outline`.
+        side, parts: the family itself, see `Outline` and `TransformerInfo`.
         references: with more than one, the factors are those of the first.
         wrong: why all factors are 0, or nothing.
     """
@@ -62,40 +62,45 @@ class DrawnSchedule(TypedDict):
     wrong: str
 
 
-def block_rule(name: str, text: str, composition: float, boost: float) -> BlockRule:
+def block_rule(
+    name: str, text: str, composition: float, boost: float, vocabulary: Vocabulary
+) -> BlockRule:
     """The rule of a preset, or of the text if the preset is `CUSTOM`.
 
     Raises:
         BadInput: the text is wrong whatever the model is, or there is no such preset.
     """
-    return parse_blocks(text) if name == CUSTOM else preset(name, composition, boost)
+    if name == CUSTOM:
+        return parse_blocks(text, vocabulary)
+    return preset(name, vocabulary, composition, boost)
 
 
-def drawn_weights(question: Question) -> dict[str, DrawnWeights]:
+def drawn_weights(question: Question, vocabulary: Vocabulary) -> dict[str, DrawnWeights]:
     """What the widgets of Block Weights make of each family."""
     try:
         composition, boost = (
             within(knob, question.get(knob), *FACTOR_RANGE) for knob in ("composition", "boost")
         )
         name, text = str(question.get("preset")), str(question.get("weights") or "")
-        rule = block_rule(name, text, composition, boost)
+        rule = block_rule(name, text, composition, boost, vocabulary)
         references = _references(rule)
     except BadInput as error:
-        return {family: _drawn(family, _ZERO, 1, str(error)) for family in FAMILIES}
-    return {family: _fitted(family, rule, references) for family in FAMILIES}
+        wrong = str(error)
+        return {family.name: _drawn(family, _ZERO, 1, wrong) for family in vocabulary.outlines}
+    return {family.name: _fitted(family, rule, references) for family in vocabulary.outlines}
 
 
-def _fitted(family: str, rule: BlockRule, references: int) -> DrawnWeights:
+def _fitted(family: Outline, rule: BlockRule, references: int) -> DrawnWeights:
     try:
         return _drawn(family, rule, references, "")
     except BadInput as error:
         return _drawn(family, _ZERO, 1, str(error))
 
 
-def _drawn(family: str, rule: BlockRule, references: int, wrong: str) -> DrawnWeights:
+def _drawn(family: Outline, rule: BlockRule, references: int, wrong: str) -> DrawnWeights:
     return DrawnWeights(
         **transformer_factors(rule, family, references),
-        side=side(family),
+        side=family.side,
         parts=transformer_infos(family),
         references=references,
         wrong=wrong,

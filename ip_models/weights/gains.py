@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from ..layer_address import LayerAddress
+from ..layer import Layer
 from .schedule import Ramp
 
 
@@ -26,13 +26,11 @@ class Gain(NamedTuple):
 class BlockRule(Protocol):
     """A gain for each layer, worked out once the model is known."""
 
-    def gains(
-        self, layers: Sequence[LayerAddress], reference: int, references: int
-    ) -> Sequence[Gain]:
+    def gains(self, layers: Sequence[Layer], reference: int, references: int) -> Sequence[Gain]:
         """Gains in the order of `layers`, for one of several masked references.
 
         Args:
-            layers: all cross-attention layers of the model, in checkpoint order.
+            layers: all layers of the model.
             reference: which of the references, from 0.
             references: how many there are.
 
@@ -62,9 +60,7 @@ class Weights:
             self.blocks + other.blocks, self.steps + other.steps, self.frames + other.frames
         )
 
-    def gains(
-        self, layers: Sequence[LayerAddress], reference: int = 0, references: int = 1
-    ) -> list[Gain]:
+    def gains(self, layers: Sequence[Layer], reference: int = 0, references: int = 1) -> list[Gain]:
         """The gain of each layer, see `BlockRule.gains`."""
         product = [Gain()] * len(layers)
         for rule in self.blocks:

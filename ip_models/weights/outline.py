@@ -1,20 +1,21 @@
-"""The transformers of SD1.5 and SDXL with cross-attention, and the factor a rule gives to each."""
+"""The transformers of a family of models, the factor a rule gives to each, and their grids."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NamedTuple, TypedDict
 
-from ..layer_address import LayerAddress, transformers
+from ..layer import stacks
 from .gains import BlockRule
+from .vocabulary import Outline
 
 
 class TransformerInfo(TypedDict):
     """A transformer as the editor draws it.
 
     Attributes:
-        block: "input", "middle" or "output".
-        name: diffusers' name of its block, e.g. "up.block_0", as the user may write it.
+        block: part of the model its block is in, see `Layer.stage`.
+        name: of its block, as the user may write it.
         layers: number of layers.
         pixels: side of the square of the picture that one of its queries covers.
     """
@@ -37,87 +38,36 @@ class TransformerFactors(TypedDict):
     flipped: list[bool]
 
 
-class _Unet(NamedTuple):
-    levels: int
-    side: int
-    stacks: tuple[tuple[str, tuple[int, ...], int], ...]
-
-
-# Blocks with cross-attention in the order in which they run: kind, the host's numbers, layers in
-# each. SD2 is laid out as SD1.5, Kolors as SDXL.
-_UNETS = {
-    "SD1.5": _Unet(
-        4,
-        512,
-        (("input", (1, 2, 4, 5, 7, 8), 1), ("middle", (0,), 1), ("output", (*range(3, 12),), 1)),
-    ),
-    "SDXL": _Unet(
-        3,
-        1024,
-        (
-            ("input", (4, 5), 2),
-            ("input", (7, 8), 10),
-            ("middle", (0,), 10),
-            ("output", (0, 1, 2), 10),
-            ("output", (3, 4, 5), 2),
-        ),
-    ),
-}
 _LATENT = 8  # pixels of the picture in one of the latent
 
-FAMILIES = tuple(_UNETS)
-"""Names of the outlines there are."""
 
-
-def side(family: str) -> int:
-    """Side in pixels of the pictures the models of this family are made for."""
-    return _UNETS[family].side
-
-
-def layers_of(family: str) -> list[LayerAddress]:
-    """All layers in the order in which they run."""
-    return [
-        LayerAddress(block, number, layer)
-        for block, numbers, count in _UNETS[family].stacks
-        for number in numbers
-        for layer in range(count)
-    ]
-
-
-def transformer_infos(family: str) -> list[TransformerInfo]:
+def transformer_infos(outline: Outline) -> list[TransformerInfo]:
     """The transformers in the order in which they run."""
-    deepest = _UNETS[family].levels - 1
-    infos: list[TransformerInfo] = []
-    for (stage, level, _), stack in transformers(layers_of(family)).items():
-        depth = {"down": level, "mid": deepest, "up": deepest - level}[stage]
-        name = stage if stage == "mid" else f"{stage}.block_{level}"
-        pixels = _LATENT * 2**depth
-        block, layers = stack[0].block, len(stack)
-        infos.append(TransformerInfo(block=block, name=name, layers=layers, pixels=pixels))
-    return infos
-
-
-def depths(family: str) -> list[int]:
-    """For each layer in the order in which they run, how often the latent was halved before it."""
     return [
-        (info["pixels"] // _LATENT).bit_length() - 1
-        for info in transformer_infos(family)
-        for _ in range(info["layers"])
+        TransformerInfo(
+            block=stack[0].stage,
+            name=stack[0].block,
+            layers=len(stack),
+            pixels=_LATENT * 2 ** stack[0].depth,
+        )
+        for stack in stacks(outline.layers)
     ]
 
 
-def transformer_factors(rule: BlockRule, family: str, references: int = 1) -> TransformerFactors:
+def transformer_factors(
+    rule: BlockRule, outline: Outline, references: int = 1
+) -> TransformerFactors:
     """What a rule makes of the first of so many masked references.
 
     Raises:
         BadInput: the rule names what this family does not have.
     """
-    layers = layers_of(family)
+    layers = outline.layers
     gain_of = dict(zip(layers, rule.gains(layers, 0, references), strict=True))
-    stacks = [[gain_of[layer] for layer in stack] for stack in transformers(layers).values()]
+    gains = [[gain_of[layer] for layer in stack] for stack in stacks(layers)]
     return TransformerFactors(
-        factors=[[gain.factor for gain in stack] for stack in stacks],
-        flipped=[any(gain.swapped for gain in stack) for stack in stacks],
+        factors=[[gain.factor for gain in stack] for stack in gains],
+        flipped=[any(gain.swapped for gain in stack) for stack in gains],
     )
 
 
@@ -125,7 +75,7 @@ class LayerGrid(NamedTuple):
     """A grid of queries.
 
     Attributes:
-        layers: number of cross-attention layers on it.
+        layers: number of layers on it.
     """
 
     height: int
@@ -138,7 +88,7 @@ def layer_grids(latent: tuple[int, int], depths: Iterable[int]) -> list[LayerGri
 
     Args:
         latent: its height and width.
-        depths: for each layer how often the UNet has halved the latent before it.
+        depths: for each layer how often the latent is halved before it.
     """
     found: dict[tuple[int, int], int] = {}
     for depth in sorted(depths):

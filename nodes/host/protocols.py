@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypedDict, cast, overload
 from uuid import UUID
 
@@ -34,6 +34,12 @@ class ModelSampling(Protocol):
     def percent_to_sigma(self, percent: float, /) -> float: ...
 
 
+class Backup(Protocol):
+    """A weight without patches."""
+
+    weight: Tensor
+
+
 class Model(Protocol):
     """A MODEL: `ModelPatcher` of comfy/model_patcher.py.
 
@@ -41,12 +47,18 @@ class Model(Protocol):
         model: the network without patches, which clones share.
         patches: what is added to its weights, by their keys.
         patches_uuid: the host's mark of the weights with these patches.
+        backup: weights without them, of those that are in the network at present.
+        object_patches: what takes the place of the network's own objects, by their paths.
+        object_patches_backup: the network's own, of those that are replaced at present.
     """
 
     model: Module
     model_options: ModelOptions
     patches: dict[str, list[tuple[object, ...]]]
     patches_uuid: UUID
+    backup: Mapping[str, Backup]
+    object_patches: Mapping[str, object]
+    object_patches_backup: Mapping[str, object]
 
     def clone(self) -> Model: ...
 
@@ -63,7 +75,7 @@ class Model(Protocol):
 
     def remove_additional_models(self, key: str, /) -> None: ...
 
-    def add_patches(self, patches: Mapping[str, object], strength: float, /) -> object: ...
+    def add_patches(self, patches: Mapping[str, object], strength: float, /) -> Iterable[str]: ...
 
     def add_callback_with_key(
         self, call_type: str, key: str, callback: Callable[..., None], /

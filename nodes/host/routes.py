@@ -17,6 +17,7 @@ from .doctor import survey
 from .doctor.compatibility import Combination, problems
 from .files import folders
 from .model.adapter import read_file_spec
+from .model.backbones.layers import VOCABULARY
 
 
 def register() -> None:
@@ -27,10 +28,14 @@ def register() -> None:
     instance = getattr(server, "instance", None)
     if instance is not None:
         instance.routes.get("/ipadapter/about")(_about)
-        instance.routes.post("/ipadapter/weights")(_answering(drawn_weights))
+        instance.routes.post("/ipadapter/weights")(_answering(_drawn_weights))
         instance.routes.post("/ipadapter/schedule")(_answering(drawn_schedule))
         instance.routes.get("/ipadapter/doctor")(_doctor)
         instance.routes.get("/ipadapter/check")(_check)
+
+
+def _drawn_weights(question: Question) -> object:
+    return drawn_weights(question, VOCABULARY)
 
 
 async def _about(request: web.Request) -> web.Response:

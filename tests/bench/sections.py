@@ -23,7 +23,7 @@ from bench.counts import Case
 from bench.incumbent import Incumbent
 from bench.report import Check, number, table, verdict
 from kit.models import tiny
-from pack.ip_models.weights.block_weights import parse_blocks
+from kit.unet import parse_blocks
 from pack.ip_models.weights.gains import Weights
 
 FAMILIES = ("sd1", "sdxl")

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 from comfy_page import MEANINGS, ComfyPage
 from kit.server.live import Client
-from pack.ip_models.weights.block_weights import parse_blocks
-from pack.ip_models.weights.outline import transformer_factors
-from pack.ip_models.weights.presets import preset
+from kit.unet import parse_blocks, preset, transformer_factors
 from playwright.sync_api import Locator, expect
 
 EDITOR = '[data-ipadapter="block-weights"]'

@@ -27,9 +27,10 @@ from pack.ip_models.attention.keyvalue import KeyValues
 from pack.ip_models.attention.prompt import ImagePrompt, LayerPlace
 from pack.ip_models.errors import WrongBatch
 from pack.nodes.apply import BindToConditioning
-from pack.nodes.host.model import layer_patch, patches
+from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.backbones import unet_patch
 from pack.nodes.host.model.backbones.layers import attention_layers
 from pack.nodes.host.model.bind import mark
 from torch import Tensor
@@ -208,7 +209,7 @@ def foreign(q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
 def taken(model: Any, length: int = 3) -> Any:
     patched = model.clone()
     for layer in attention_layers(twin().model):
-        patched.set_model_attn2_replace(foreign, *layer.address[:length])
+        patched.set_model_attn2_replace(foreign, *layer.slot[:length])
     return patched
 
 
@@ -263,7 +264,7 @@ def around(model: Any, shares: int) -> Any:
     patched = model.clone()
     slots = patched.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
     for layer in attention_layers(twin().model):
-        slot = tuple(layer.address)
+        slot = tuple(layer.slot)
         patched.set_model_attn2_replace(Around(slots.get(slot), shares), *slot)
         slots = patched.model_options["transformer_options"]["patches_replace"]["attn2"]
     return patched
@@ -272,14 +273,14 @@ def around(model: Any, shares: int) -> Any:
 def heard(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How often each layer adds the references in one call."""
     times: list[int] = []
-    original = layer_patch.add_image_attention
+    original = unet_patch.add_image_attention
 
     def counted(text: Tensor, q: Tensor, heads: int, entries: list[LayerEntry], *rest: Any) -> Any:
         times.append(len(entries))
         return original(text, q, heads, entries, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(layer_patch, "add_image_attention", counted)
+        patch.setattr(unet_patch, "add_image_attention", counted)
         sample(model, steps=1)
     return times
 
@@ -309,7 +310,7 @@ def test_a_patch_that_calls_ours_works_on_text_and_references(applied: Any) -> N
     for layer in attention_layers(twin().model):
         doubled.set_model_attn2_replace(
             lambda q, k, v, extra: 2 * optimized_attention(q, k, v, extra["n_heads"]),
-            *layer.address,
+            *layer.slot,
         )
     stack = patches.prompts_of(applied)
     louder = tuple(
@@ -486,6 +487,13 @@ def test_apply_clones_the_model_once(
     face = tiny.load_tensors(tmp_path, tensors, "face")
     patched = apply(model, face, tiny.random_faces(1), Settings())
     assert clones == [1, 1] and patched.patches and not model.patches
+    # The LoRA is taken off and put on once through copies of the options too.
+    copied = with_copied_options(patched)
+    assert not patches.remove(copied).patches
+    again = apply(copied, face, tiny.random_faces(1), Settings())
+    assert {key: len(entries) for key, entries in again.patches.items()} == {
+        key: 1 for key in patched.patches
+    }
 
 
 # What other backbones will need
@@ -518,8 +526,7 @@ def test_keys_may_come_from_a_network_that_is_asked_once_in_each_call(
 ) -> None:
     source = Changing(adapter.key_values(FEATURES), adapter.patcher)
     layers = {
-        tuple(layer.address): LayerPlace(i)
-        for i, layer in enumerate(attention_layers(twin().model))
+        tuple(layer.slot): LayerPlace(i) for i, layer in enumerate(attention_layers(twin().model))
     }
     model = patches.install(twin().model, ImagePrompt(source, layers))
     assert torch.equal(sample(model, steps=3), sample(applied, steps=3))

@@ -77,7 +77,7 @@ def test_a_file_tells_the_layers_its_model_will_have(
     save_file({key: value.clone().contiguous() for key, value in state.items()}, path)
     base = read_base(str(path))
     assert base is not None
-    assert list(base.layers) == attention_layers(twin.model)
+    assert base.layers == attention_layers(twin.model)
 
 
 def test_kolors_is_told_by_its_projection_of_text(models: Path) -> None:
@@ -258,6 +258,13 @@ def test_packed_weights_are_no_reason_for_a_warning(stocked: Path) -> None:
     packed = {key: (shape[0] * shape[1] // 2, 1) for key, shape in unet_shapes("sdxl").items()}
     write_sparse(stocked / "diffusion_models" / "nf4.safetensors", packed)
     assert problems(Combination("plus.safetensors", unet="nf4.safetensors")) == []
+    # The bytes of NVFP4 are half as wide as SDXL's layers, which is the width of SD2's.
+    halves = {
+        key: torch.empty(shape[0], shape[1] // 2, dtype=torch.uint8)
+        for key, shape in unet_shapes("sdxl").items()
+    }
+    save_file(halves, stocked / "diffusion_models" / "nvfp4.safetensors")
+    assert problems(Combination("plus.safetensors", unet="nvfp4.safetensors")) == []
 
 
 def test_nothing_outside_the_folders_is_read(stocked: Path) -> None:

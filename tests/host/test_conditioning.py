@@ -73,7 +73,7 @@ def oracle(
         if name.endswith("attn2") and (address := _address(name))
     }
     for layer, of_layer in zip(attention_layers(model), maps, strict=True):
-        to_k = unet.get_submodule(names[tuple(layer.address)]).to_k
+        to_k = unet.get_submodule(names[layer.slot]).to_k
         known = {
             tuple(to_k(part[0])[0, 0].tolist()): kind
             for kind, prompts in meaning.items()
@@ -81,7 +81,7 @@ def oracle(
             for part in (one if isinstance(one[0], list) else [one])
         }
         pair = of_layer.to_k_ip(tokens), of_layer.to_v_ip(tokens)
-        patched.set_model_attn2_replace(_oracle_patch(known, pair), *layer.address)
+        patched.set_model_attn2_replace(_oracle_patch(known, pair), *layer.slot)
     return patched
 
 

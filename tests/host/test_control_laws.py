@@ -17,18 +17,18 @@ from comfy_extras.nodes_hypertile import HyperTile
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
 from kit.models import tiny
 from kit.models.tiny import Twins
+from kit.unet import parse_blocks, preset
 from pack.ip_models.attention import masks
 from pack.ip_models.attention.call import BatchMode
 from pack.ip_models.attention.keyvalue import KvScaling
 from pack.ip_models.attention.masks import MaskRule, RegionMask
 from pack.ip_models.references.features import Region, Regions
-from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import Weights
-from pack.ip_models.weights.presets import preset
 from pack.ip_models.weights.schedule import Curve, Ramp
-from pack.nodes.host.model import layer_patch, patches
+from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.backbones import unet_patch
 from pack.nodes.host.model.bind import mark
 from torch import Tensor
 
@@ -306,7 +306,7 @@ MOST_BESIDES = {"steps": 3, "both and blocks": 4, "K+V with penalty": 3}
 def test_two_kernels_for_each_layer_and_reference(way: str, tmp_path: Path) -> None:
     """A mask is no third one: it is multiplied and added in one."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (host_attention, layer_patch):
+        for module in (host_attention, unet_patch):
             patch.setattr(module, "optimized_attention", host_attention.attention_pytorch)
         bed = tiny_bed("sd1")
         tensors = tiny.adapter_tensors(twin(), "standard", seed=5)

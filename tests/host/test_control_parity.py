@@ -14,11 +14,10 @@ import torch
 from diffusers.image_processor import IPAdapterMaskProcessor
 from kit.models import tiny
 from kit.models.tiny import Twins
+from kit.unet import parse_blocks, preset
 from pack.ip_models.attention.masks import MaskRule
 from pack.ip_models.references.features import ImageFeatures, Region, Regions
-from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import Weights
-from pack.ip_models.weights.presets import preset
 from pack.nodes.host.model.apply import Settings, apply
 from PIL import Image
 from torch import Tensor

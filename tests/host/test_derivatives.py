@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,14 @@ from pack.ip_models.adapter.published import (
 )
 from pack.ip_models.adapter.spec import AdapterSpec, Family
 from pack.ip_models.errors import MissingModel, WrongBase
+from pack.ip_models.layer import Layer
 from pack.nodes.host.doctor.base_model import read_base
 from pack.nodes.host.doctor.compatibility import Combination, problems
 from pack.nodes.host.doctor.survey import report
 from pack.nodes.host.files import folders
 from pack.nodes.host.model import search
 from pack.nodes.host.model.adapter import read_file_spec
-from pack.nodes.host.model.backbones.layers import AttentionLayer, attention_layers
+from pack.nodes.host.model.backbones.layers import attention_layers
 
 CPU = torch.device("cpu")
 
@@ -221,7 +222,7 @@ def test_every_address_gives_an_adapter_for_its_family(home: Path) -> None:
         assert found[address].layer_widths == shape.widths and published_family(shape) is family
 
 
-def advice(layers: list[AttentionLayer], spec: AdapterSpec) -> Iterator[str]:
+def advice(layers: Sequence[Layer], spec: AdapterSpec) -> Iterator[str]:
     """All that is said of files to somebody with such a MODEL and an adapter that is not for it."""
     for choice in Choice:
         with pytest.raises(MissingModel) as refused:

@@ -21,7 +21,7 @@ import numpy
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy_api.internal import make_locked_method_func
+from comfy_api.internal import first_real_override, make_locked_method_func
 from comfy_api.latest import io
 from kit.models import companions, encoders, face_packs, tiny
 from kit.server.live_nodes import tiny_flux
@@ -182,6 +182,9 @@ def things() -> dict[str, Any]:
         "double image": image.double(),
         "image of bools": image > 0.5,
         "image of zeros and ones": (image > 0.5).long(),
+        "sparse image": image.to_sparse(),
+        "image without memory": image.to("meta"),
+        "image of small floats": image.to(torch.float8_e4m3fn),
         "half mask": mask.half(),
         "mask of bools": mask > 0.5,
         "mask of zeros and ones": (mask > 0.5).long(),
@@ -243,7 +246,8 @@ def encoder(world: World) -> Any:
 
 def _drawable(pixels: Tensor, sort: str) -> bool:
     good = pixels.ndim == 4 if sort == "IMAGE" else pixels.ndim in (2, 3, 4)
-    if pixels.is_complex() or not good or not pixels.numel():
+    odd = pixels.is_complex() or pixels.is_sparse or pixels.is_meta
+    if odd or pixels.dtype is torch.float8_e4m3fn or not good or not pixels.numel():
         return False
     channels = pixels.shape[-1] in (1, 2, 3, 4)
     inside = bool((pixels.double().abs() <= 1).all())
@@ -325,6 +329,23 @@ def _judged(
         yield f"{title}: {said}"
 
 
+# What JSON can hold, which is what the host asks about before a run.
+TYPED: list[Any] = [None, "", "word", 3, -0.5, 1e300, True, [], ["a", {}], {"b": [None]}]
+
+
+@pytest.mark.parametrize("node", NODES, ids=lambda node: node.__name__)
+def test_the_host_gets_an_answer_about_whatever_is_typed(node: Node, world: World) -> None:
+    names = [one.id for one in node.define_schema().inputs]
+    for value in TYPED:
+        given = dict.fromkeys(names, value)
+        if first_real_override(node, "validate_inputs"):
+            asked = set(inspect.signature(node.validate_inputs).parameters)
+            answers = [node.validate_inputs(**{name: value}) for name in asked]
+            assert all(one is True or one.endswith(".") for one in answers)
+        if first_real_override(node, "fingerprint_inputs"):
+            assert isinstance(node.fingerprint_inputs(**given), str | float)
+
+
 @pytest.mark.parametrize("node", NODES, ids=lambda node: node.__name__)
 def test_what_is_missing_is_named(node: Node, world: World) -> None:
     right = inputs_of(node, world)
@@ -352,6 +373,17 @@ def test_pixels_of_each_kind_mean_the_same_picture(made: str, world: World) -> N
         assert torch.equal(*rows)
 
 
+def called(name: str) -> Node:
+    return next(node for node in NODES if node.__name__ == name)
+
+
+def test_a_program_may_call_a_node_without_the_host(world: World) -> None:
+    bind = called("BindToConditioning")
+    inputs = inputs_of(bind, world)
+    del inputs["negative"]
+    assert bind.execute(**inputs).args[2] is None
+
+
 def test_a_model_of_another_class_goes_on_working(world: World) -> None:
     """Packs hand out wrappers that pass on to the MODEL what they do not know themselves."""
 
@@ -362,7 +394,7 @@ def test_a_model_of_another_class_goes_on_working(world: World) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._inner, name)
 
-    apply = next(node for node in NODES if node.__name__ == "ApplyIPAdapter")
+    apply = called("ApplyIPAdapter")
     inputs = inputs_of(apply, world)
     call = tiny.make_call(TWIN)
     outs = [
@@ -386,7 +418,7 @@ def test_pixels_up_to_255_are_told_what_to_do(world: World) -> None:
 
 
 def test_the_largest_seed_stays_what_it_is() -> None:
-    noise = next(node for node in NODES if node.__name__ == "NoiseImage")
+    noise = called("NoiseImage")
     made = [noise.execute(seed=seed, size=16).args[0] for seed in (2**64 - 1, 2**64 - 2)]
     assert not torch.equal(*made)
     assert math.isfinite(float(made[0].sum()))

@@ -14,15 +14,16 @@ import pytest
 import torch
 from kit.models import tiny
 from kit.models.tiny import Twins
+from kit.unet import parse_blocks
 from pack.ip_models.attention.keyvalue import COND, UNCOND
 from pack.ip_models.attention.stack import ActivePrompts
 from pack.ip_models.references.combine import Combine, combine
-from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Ramp
-from pack.nodes.host.model import layer_patch, patches, wrappers
+from pack.nodes.host.model import patches, wrappers
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.backbones import unet_patch
 from pack.nodes.host.model.backbones.layers import attention_layers
 from pack.nodes.host.model.call import calls
 from torch import Tensor
@@ -174,7 +175,7 @@ def test_every_layer_fires_once_in_each_model_call(
     pair = twin() if family == "sd1" else tiny.twins("sdxl")
     adapter = tiny.load_tensors(tmp_path, tiny.adapter_tensors(pair, "standard"))
     fired: Counter[Any] = Counter()
-    original = layer_patch.add_image_attention
+    original = unet_patch.add_image_attention
 
     def counted(text: Tensor, q: Tensor, heads: int, entries: Any, *rest: Any) -> Tensor:
         (slot,) = (slot for table in tables for slot, one in table.items() if one is entries)
@@ -192,10 +193,10 @@ def test_every_layer_fires_once_in_each_model_call(
 
     monkeypatch.setattr(ActivePrompts, "table", kept)
 
-    monkeypatch.setattr(layer_patch, "add_image_attention", counted)
+    monkeypatch.setattr(unet_patch, "add_image_attention", counted)
     call = tiny.make_call(pair)
     tiny.run_comfy(apply(pair.model, adapter, FEATURES, Settings()), call)
-    addresses = {layer.address for layer in attention_layers(pair.model)}
+    addresses = {layer.slot for layer in attention_layers(pair.model)}
     assert set(fired) == addresses
     assert set(fired.values()) == {1}
     assert len(tables) == 1
@@ -366,9 +367,7 @@ def test_describing_a_call_writes_nothing_into_the_models_own_options(
 def test_half_precision_in_is_half_precision_out(adapter: LoadedAdapter) -> None:
     model = apply(twin().model, adapter, FEATURES, Settings())
     slot = model.model_options["transformer_options"]["patches_replace"]["attn2"][("middle", 0, 0)]
-    width = next(
-        layer.width for layer in attention_layers(model) if layer.address.block == "middle"
-    )
+    width = next(layer.width for layer in attention_layers(model) if layer.stage == "middle")
     # What another pack adds may be of another type.
     slot.add(lambda out, q, k, v, extra: torch.ones(out.shape))
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
@@ -471,7 +470,7 @@ def test_a_foreign_patch_below_ours_is_moved(adapter: LoadedAdapter) -> None:
     )
     assert ours.below.places == ("cpu", torch.float16)
     assert theirs.places == ()
-    assert ours.address == slot and ours.to("cpu") is not ours
+    assert ours.slot == slot and ours.to("cpu") is not ours
     bare = apply(twin().model, adapter, FEATURES, Settings())
     alone = bare.model_options["transformer_options"]["patches_replace"]["attn2"][slot]
     assert alone.to("cpu") is alone

@@ -20,10 +20,10 @@ from pack.ip_models.attention.attend import Cover
 from pack.ip_models.attention.call import BatchMode
 from pack.ip_models.attention.masks import MaskRule
 from pack.ip_models.errors import BadInput, WrongBase
-from pack.ip_models.layer_address import LayerAddress
+from pack.ip_models.unet.address import LayerAddress
 from pack.nodes.host.model.apply import Settings, apply
-from pack.nodes.host.model.backbones.layers import attention_depths, attention_layers
-from pack.nodes.host.model.layer_patch import LayerPatch
+from pack.nodes.host.model.backbones.layers import attention_layers
+from pack.nodes.host.model.backbones.unet_patch import LayerPatch
 from pack.nodes.masks import PreviewMask
 from PIL import Image
 from torch import Tensor
@@ -99,7 +99,7 @@ def run(
     model = apply(twin(family).model, adapter(family, folder), features, settings)
     for layer in attention_layers(model):
         # Of pixels among themselves, which is most of the work and knows no masks.
-        model.set_model_attn1_replace(lambda q, k, v, extra: v, *layer.address)
+        model.set_model_attn1_replace(lambda q, k, v, extra: v, *layer.slot)
     tiny.run_comfy(model, tiny.make_call(twin(family), *latent))
 
 
@@ -199,7 +199,8 @@ def test_a_whole_run_of_the_sampler_uses_them_too(
 def test_without_a_model_the_layers_are_those_of_sd15() -> None:
     mask = soft(2, 64, 64)
     model = twin("sd1").model
-    assert sorted(attention_depths(model)) == sorted([0] * 5 + [1] * 5 + [2] * 5 + [3])
+    depths = sorted(layer.depth for layer in attention_layers(model))
+    assert depths == [0] * 5 + [1] * 5 + [2] * 5 + [3]
     own, without = preview(mask, model=model), preview(mask)
     assert torch.equal(own[0], without[0])
     assert own[1].splitlines()[1:] == without[1].splitlines()[1:]

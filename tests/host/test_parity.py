@@ -11,7 +11,7 @@ import pytest
 import torch
 from kit.models import tiny
 from kit.models.tiny import Twins
-from pack.ip_models.weights.block_weights import parse_blocks
+from kit.unet import parse_blocks
 from pack.ip_models.weights.gains import Weights
 from pack.nodes.host.model.apply import Settings, apply
 

@@ -20,12 +20,13 @@ from comfy_extras.nodes_torch_compile import TorchCompileModel, skip_torch_compi
 from kit.models import companions, tiny
 from kit.models.companions import Reference
 from kit.models.tiny import Twins
-from pack.ip_models.weights.block_weights import parse_blocks
+from kit.unet import parse_blocks
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Ramp
-from pack.nodes.host.model import layer_patch, patches
+from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.backbones import unet_patch
 from torch import Tensor
 
 ROUNDING, EFFECT = 1e-5, 0.01
@@ -153,7 +154,7 @@ def test_an_override_by_another_node_is_for_text_and_self_attention_only(
 def use_kernel(patch: pytest.MonkeyPatch, kernel: Any) -> None:
     """What the host's command line does when it picks an attention."""
     patch.setattr(host_attention, "optimized_attention", kernel)
-    patch.setattr(layer_patch, "optimized_attention", kernel)
+    patch.setattr(unet_patch, "optimized_attention", kernel)
 
 
 @pytest.mark.parametrize("name", ["basic", "sub_quad", "split", "pytorch"])

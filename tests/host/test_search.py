@@ -15,14 +15,14 @@ from kit.models.sparse_files import write_sparse
 from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, Choice
 from pack.ip_models.adapter.spec import AdapterSpec, Family, Kind
 from pack.ip_models.errors import BrokenFile, MissingModel, WrongBase, WrongEncoder
-from pack.ip_models.layer_address import LayerAddress
+from pack.ip_models.layer import Layer
 from pack.ip_models.references.features import ImageFeatures
+from pack.ip_models.unet.address import LayerAddress
 from pack.nodes.host.encoder import load
 from pack.nodes.host.files import folders
 from pack.nodes.host.model import search
 from pack.nodes.host.model.adapter import read_file_spec
 from pack.nodes.host.model.apply import Settings, apply
-from pack.nodes.host.model.backbones.layers import AttentionLayer
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
@@ -89,9 +89,9 @@ def put_encoder(models: Path, kind: str, name: str) -> Path:
     return write_sparse(models / folders.ENCODERS / name, encoder_shapes(kind))
 
 
-def layers(hidden: Iterable[int], context: int) -> list[AttentionLayer]:
+def layers(hidden: Iterable[int], context: int) -> list[Layer]:
     return [
-        AttentionLayer(LayerAddress("input", i, 0), width, context)
+        Layer(LayerAddress("input", i, 0), width, context, (i, 0), "down.block_0", "input")
         for i, width in enumerate(hidden)
     ]
 
@@ -128,7 +128,7 @@ def is_sentence(text: str) -> bool:
 )
 @pytest.mark.parametrize("backwards", [True, False])
 def test_adapters_are_chosen_by_content_whatever_they_are_called(
-    models: Path, base: list[AttentionLayer], choice: Choice, kind: str, backwards: bool
+    models: Path, base: list[Layer], choice: Choice, kind: str, backwards: bool
 ) -> None:
     kinds = [kind for kind in ADAPTERS if "Kolors" not in kind]
     for number, other in enumerate(reversed(kinds) if backwards else kinds):

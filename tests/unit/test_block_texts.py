@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit.models.unet_blocks import TABLES
+from kit.unet import parse_blocks, unet_layers
 from pack.ip_models.errors import BadInput
-from pack.ip_models.layer_address import LayerAddress, checkpoint_order
-from pack.ip_models.weights.block_weights import parse_blocks
+from pack.ip_models.layer import Layer
+from pack.ip_models.unet.address import LayerAddress, checkpoint_order
 from pack.ip_models.weights.gains import Gain, Weights
 
 FAMILIES = list(TABLES)
@@ -41,8 +42,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def layers_of(family: str) -> list[LayerAddress]:
-    return checkpoint_order(
+def layers_of(family: str) -> list[Layer]:
+    return unet_layers(
         LayerAddress(block, number, layer)
         for block, number, count in TABLES[family]
         for layer in range(count)
@@ -54,7 +55,7 @@ def factors(text: str, family: str, reference: int = 0, references: int = 1) -> 
     layers = layers_of(family)
     gains = parse_blocks(text).gains(layers, reference, references)
     assert not any(gain.swapped for gain in gains)
-    of = dict(zip(layers, gains, strict=True))
+    of = {layer.slot: gain for layer, gain in zip(layers, gains, strict=True)}
     return [
         [of[LayerAddress(block, number, layer)].factor for layer in range(count)]
         for block, number, count in TABLES[family]
@@ -168,7 +169,7 @@ def test_names_of_blocks() -> None:
 
 
 def test_a_block_is_named_by_its_whole_number() -> None:
-    layers = [LayerAddress("output", number, 0) for number in (3, 30)]
+    layers = unet_layers(LayerAddress("output", number, 0) for number in (3, 30))
     assert [g.factor for g in parse_blocks('{"up": {"block_1": 1}}').gains(layers, 0, 1)] == [1, 0]
 
 
@@ -183,9 +184,9 @@ def test_one_text_serves_both_families() -> None:
         layers = layers_of(family)
         factors = [gain.factor for gain in rule.gains(layers, 0, 1)]
         assert factors.count(1.0) == factors.count(0.5) == count
-        for address, factor in zip(layers, factors, strict=True):
-            assert (factor == 1.0) == (address[:2] == ("input", 8))
-            assert (factor == 0.5) == (address.block == "middle")
+        for layer, factor in zip(layers, factors, strict=True):
+            assert (factor == 1.0) == (layer.slot[:2] == ("input", 8))  # pyright: ignore
+            assert (factor == 0.5) == (layer.stage == "middle")
 
 
 @pytest.mark.parametrize("text", ["3:0.5,6.1:1", '{"up": [0.1, 0.2, 0.3]}', "0.5"])
@@ -382,7 +383,7 @@ def test_a_block_without_attention(key: str, family: str, factor: Any) -> None:
 
 
 def test_a_model_without_a_middle() -> None:
-    layers = [layer for layer in layers_of("SDXL") if layer.block != "middle"]
+    layers = [layer for layer in layers_of("SDXL") if layer.stage != "middle"]
     with pytest.raises(BadInput, match="name mid, which has no"):
         parse_blocks('{"mid": 1}').gains(layers, 0, 1)
     assert len(parse_blocks('{"down": 1}').gains(layers, 0, 1)) == 60
@@ -478,7 +479,11 @@ class Reference:
         )
         self.pipeline: Any = IPAdapterMixin()
         self.pipeline.unet_name, self.pipeline.unet = "unet", unet
-        self.layers = layers_of(family)
+        self.layers = checkpoint_order(
+            LayerAddress(block, number, layer)
+            for block, number, count in TABLES[family]
+            for layer in range(count)
+        )
 
     def scales(self, scale: Any, reference: int) -> list[float]:
         """In the order of our layers, for one of several masked references."""

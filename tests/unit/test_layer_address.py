@@ -6,7 +6,7 @@ import random
 
 import pytest
 from kit.models.checkpoints import HIDDEN_SD1, HIDDEN_SDXL, load_table
-from pack.ip_models.layer_address import LayerAddress, checkpoint_order, parse_address
+from pack.ip_models.unet.address import LayerAddress, checkpoint_order, parse_address
 
 # (block, number, layers), in the order of the index in the file: specification, section 3.1.
 SD1 = [

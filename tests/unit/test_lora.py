@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from kit.models.checkpoints import as_tensors, load_table
-from pack.ip_models.adapter.lora import processor_names, renamed, require_whole
+from pack.ip_models.adapter.lora import renamed, require_whole
 from pack.ip_models.adapter.state_dict import canonical
 from pack.ip_models.errors import BrokenFile
-from pack.ip_models.layer_address import LayerAddress
+from pack.ip_models.unet.address import LayerAddress, processor_names
 from torch import Tensor
 
 Blocks = list[tuple[str, int, int]]
@@ -91,7 +91,7 @@ def test_the_numbers_are_those_of_diffusers(family: str) -> None:
 def test_every_tensor_is_renamed_and_none_is_lost(family: str) -> None:
     lora = lora_of(family)
     where = addresses(TABLES[family])
-    named = renamed(lora, where, "a")
+    named = renamed(lora, processor_names(where), "a")
     assert len(named) == len(lora) == 2 * len(where) * 8
     first = processor_names(where)[0]
     assert named[f"unet.{first}.to_out_lora.up.weight"] is lora["0.to_out_lora.up.weight"]
@@ -125,9 +125,9 @@ def test_a_damaged_lora_is_refused_with_the_name_of_the_tensor(name: str) -> Non
     assert error.value.found.startswith("face.bin has a LoRA") and word in error.value.found
     assert json.dumps(str(error.value)).count("\\n") == 0
     with pytest.raises(BrokenFile):
-        renamed(lora, addresses(TABLES["SD1.5"]), "face.bin")
+        renamed(lora, processor_names(addresses(TABLES["SD1.5"])), "face.bin")
 
 
 def test_a_lora_for_another_number_of_layers_is_refused() -> None:
     with pytest.raises(BrokenFile):
-        renamed(lora_of("SD1.5"), [LayerAddress("middle", 0, 0)], "face.bin")
+        renamed(lora_of("SD1.5"), processor_names([LayerAddress("middle", 0, 0)]), "face.bin")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from kit.unet import OUTLINES
 from pack.ip_models.attention.mask_sheet import MaskView
 from pack.ip_models.attention.masks import MaskRule
-from pack.ip_models.weights import outline
 from pack.ip_models.weights.outline import LayerGrid, layer_grids
 from PIL import ImageFont
 from torch import Tensor
@@ -28,8 +28,12 @@ def tiles(sheet: Tensor, height: int, width: int, count: int) -> list[Tensor]:
     return found
 
 
+def depths(family: str) -> list[int]:
+    return [layer.depth for layer in OUTLINES[family].layers]
+
+
 def test_the_grids_of_both_families_are_those_that_are_known() -> None:
-    sd1, sdxl = (outline.depths(family) for family in ("SD1.5", "SDXL"))
+    sd1, sdxl = (depths(family) for family in ("SD1.5", "SDXL"))
     assert layer_grids((64, 64), sd1) == [(64, 64, 5), (32, 32, 5), (16, 16, 5), (8, 8, 1)]
     assert layer_grids((128, 128), sdxl) == [(64, 64, 10), (32, 32, 60)]
     # 520 x 392 pixels: each level rounds up.
@@ -93,7 +97,7 @@ def spot(side: int, at: int = 20) -> Tensor:
 
 
 def test_a_small_mask_is_said_to_be_lost_where_it_is() -> None:
-    grids = layer_grids((64, 64), outline.depths("SD1.5"))
+    grids = layer_grids((64, 64), depths("SD1.5"))
     lines = MaskView(spot(24, at=8), MaskRule.AREA, grids).lines()
     # A cell of the third grid is 32 pixels wide: 576 of 1024 of them are more than half.
     assert not any("lost" in line for line in lines[:3])

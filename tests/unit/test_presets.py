@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit.models.unet_blocks import TABLES
+from kit.unet import PRESETS, parse_blocks, preset, unet_layers
 from pack.ip_models.errors import BadInput
-from pack.ip_models.layer_address import LayerAddress, checkpoint_order
-from pack.ip_models.weights.block_weights import parse_blocks
+from pack.ip_models.layer import Layer
+from pack.ip_models.unet.address import LayerAddress
 from pack.ip_models.weights.gains import EVERYWHERE, Gain, Weights
-from pack.ip_models.weights.presets import PRESETS, preset
 
 FAMILIES = list(TABLES)
 
@@ -23,8 +23,8 @@ EXPECTED_NAMES = """linear|ease in|ease out|ease in-out|reverse in-out|weak inpu
 FORMULAE = [name for name in EXPECTED_NAMES if not name.startswith("InstantStyle")]
 
 
-def layers_of(family: str) -> list[LayerAddress]:
-    return checkpoint_order(
+def layers_of(family: str) -> list[Layer]:
+    return unet_layers(
         LayerAddress(block, number, layer)
         for block, number, count in TABLES[family]
         for layer in range(count)
@@ -33,7 +33,7 @@ def layers_of(family: str) -> list[LayerAddress]:
 
 def by_transformer(family: str, gains: list[Gain]) -> list[Gain]:
     """The one gain that all layers of each transformer have."""
-    of = dict(zip(layers_of(family), gains, strict=True))
+    of = {layer.slot: gain for layer, gain in zip(layers_of(family), gains, strict=True)}
     found: list[Gain] = []
     for block, number, count in TABLES[family]:
         same = {of[LayerAddress(block, number, layer)] for layer in range(count)}
@@ -167,8 +167,8 @@ def test_values_worked_out_by_hand() -> None:
 def test_kinds_of_blocks_are_those_of_the_host(family: str, name: str, quiet: set[str]) -> None:
     layers = layers_of(family)
     gains = preset(name).gains(layers, 0, 1)
-    for address, gain in zip(layers, gains, strict=True):
-        assert gain == Gain(0.2 if address.block in quiet else 1.0)
+    for layer, gain in zip(layers, gains, strict=True):
+        assert gain == Gain(0.2 if layer.stage in quiet else 1.0)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_another_number_of_transformers(name: str) -> None:
 
 
 def test_curves_stretch_over_another_number_of_transformers() -> None:
-    layers = [LayerAddress("input", number, 0) for number in (1, 2, 4, 5)]
+    layers = unet_layers(LayerAddress("input", number, 0) for number in (1, 2, 4, 5))
     factors = [gain.factor for gain in preset("ease in").gains(layers, 0, 1)]
     assert factors == pytest.approx([0.05 + 0.95 * (1 - t / 4) for t in range(4)])
 

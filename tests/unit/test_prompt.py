@@ -12,7 +12,7 @@ from pack.ip_models.attention.keyvalue import COND, NO_REFERENCE, UNCOND, KeyVal
 from pack.ip_models.attention.masks import Crop, RegionMask
 from pack.ip_models.attention.prompt import ImagePrompt, LayerPlace
 from pack.ip_models.attention.stack import PromptStack
-from pack.ip_models.layer_address import LayerAddress
+from pack.ip_models.unet.address import LayerAddress
 from pack.ip_models.weights.schedule import Ramp, SigmaWindow
 
 CHUNKS = (CondChunk(UNCOND), CondChunk(COND))

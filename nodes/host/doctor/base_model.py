@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import comfy.model_detection
 import torch
 
-from ....ip_models.adapter.published import Layers, is_known
+from ....ip_models.adapter.published import is_known
 from ....ip_models.adapter.spec import UNET_FAMILIES
-from ....ip_models.layer_address import LayerAddress, checkpoint_order, parse_address
+from ....ip_models.layer import Layer
+from ....ip_models.unet.address import LayerAddress, parse_address
+from ....ip_models.unet.layers import Facts, layers_of_names
 from ..files import checkpoint
-from ..model.backbones.layers import AttentionLayer
+from ..model.search import shape_of
 
 _SUFFIXES = (".safetensors", ".sft")
 _PREFIXES = ("model.diffusion_model.", "", "unet.")
@@ -23,6 +25,7 @@ _DIFFUSERS = re.compile(
     r"^(down_blocks|up_blocks|mid_block)\.(?:([0-9]{1,3})\.)?attentions\.([0-9]{1,3})"
     r"\.transformer_blocks\.([0-9]{1,3})\.attn2$"
 )
+_SAMPLER = re.compile(r"^(down|up)_blocks\.([0-9]{1,3})\.(?:down|up)samplers\.0\.conv$")
 _STAGES = {"down_blocks": "input", "up_blocks": "output", "mid_block": "middle"}
 # What the host's own detection stumbles over in files it does not know.
 _FOREIGN = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError)
@@ -37,13 +40,8 @@ class Base:
         name: what the host calls a model that is no UNet, e.g. "Flux".
     """
 
-    layers: tuple[AttentionLayer, ...]
+    layers: tuple[Layer, ...]
     name: str = ""
-
-
-class _Widths(NamedTuple):
-    query: int
-    context: int
 
 
 def read_base(path: str) -> Base | None:
@@ -58,19 +56,22 @@ def read_base(path: str) -> Base | None:
     for prefix in _PREFIXES:
         found = dict(_layers(shapes, prefix))
         if found:
-            return _unet(found, f"{prefix}encoder_hid_proj.weight" in shapes)
+            names = _module_names(shapes, prefix)
+            return _unet(found, names, f"{prefix}encoder_hid_proj.weight" in shapes)
     name = _transformer(shapes)
     return Base((), name) if name else None
 
 
-def _layers(shapes: Mapping[str, Any], prefix: str) -> Iterator[tuple[LayerAddress, _Widths]]:
+def _layers(shapes: Mapping[str, Any], prefix: str) -> Iterator[tuple[LayerAddress, Facts]]:
     for key, value in shapes.items():
         if not key.startswith(prefix) or not key.endswith(_KEY) or len(value.shape) != 2:
             continue
         name = key[len(prefix) : -len(_KEY)]
         address = parse_address(name) or _parse_diffusers(name)
         if address is not None:
-            yield address, _Widths(*value.shape)
+            # Weights packed by quantisation have other shapes than the layers they stand for.
+            packed = not isinstance(value.dtype, torch.dtype)
+            yield address, Facts(0, 0) if packed else Facts(*value.shape)
 
 
 def _parse_diffusers(name: str) -> LayerAddress | None:
@@ -83,16 +84,29 @@ def _parse_diffusers(name: str) -> LayerAddress | None:
     return LayerAddress(block, 0 if block == "middle" else place, int(match[4]))
 
 
-def _unet(found: dict[LayerAddress, _Widths], projected: bool) -> Base | None:
-    # Weights packed by quantisation have other shapes than the layers they stand for.
-    contexts = {widths.context for widths in found.values()}
+def _module_names(shapes: Iterable[str], prefix: str) -> Iterator[str]:
+    """ComfyUI's names of the modules that have weights, those that halve and enlarge too."""
+    for key in shapes:
+        if not key.startswith(prefix) or not key.endswith(".weight"):
+            continue
+        name = key[len(prefix) : -len(".weight")]
+        match = _SAMPLER.match(name)
+        if match is None:
+            yield name
+        else:
+            number = 3 * int(match[2])
+            down = f"input_blocks.{number + 3}.0.op"
+            yield down if match[1] == "down" else f"output_blocks.{number + 2}.1.conv"
+
+
+def _unet(found: dict[LayerAddress, Facts], names: Iterable[str], projected: bool) -> Base | None:
+    contexts = {facts.context for facts in found.values()}
     if len(contexts) > 1:
         return None
-    ordered = checkpoint_order(found)
-    base = Layers(contexts.pop(), tuple(found[one].query for one in ordered), projected)
-    if base.context not in UNET_FAMILIES and not is_known(base):
+    layers = layers_of_names(found, names, projected)
+    if contexts.isdisjoint(UNET_FAMILIES) and not is_known(shape_of(layers)):
         return None
-    return Base(tuple(AttentionLayer(one, *found[one], projected) for one in ordered))
+    return Base(layers)
 
 
 def _transformer(shapes: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from ....ip_models.adapter.encoders import EncoderWidths, encoder_widths
 from ....ip_models.adapter.published import base_name, family_of, instead, published_family
 from ....ip_models.adapter.spec import AdapterSpec
 from ....ip_models.errors import IPAdapterError
+from ....ip_models.layer import Layer
 from ..embeds.load import describe_file
 from ..encoder import folder
 from ..face import packs
@@ -27,7 +28,7 @@ from ..files import folders
 from ..files.checkpoint import identity, read_shapes
 from ..model import search
 from ..model.adapter import read_file_spec
-from ..model.backbones.layers import AttentionLayer, attention_layers
+from ..model.backbones.layers import attention_layers
 from ..protocols import Model
 from .findings import AdapterFile, FacePackFolder, File, Survey
 from .misplaced import TROUBLE, misplaced
@@ -84,7 +85,7 @@ def _size(path: str) -> int:
 
 
 def _adapter(
-    name: str, encoders: Iterable[File[EncoderWidths]], layers: list[AttentionLayer]
+    name: str, encoders: Iterable[File[EncoderWidths]], layers: Sequence[Layer]
 ) -> AdapterFile:
     file = _read(folders.ADAPTERS, name, read_file_spec)
     fitting = (one.name for one in encoders if one.content and _goes(one.content, file.content))
@@ -132,7 +133,7 @@ def _by_size(path: str) -> str:
     return next((file.name for file in packs.KNOWN_FILES if file.size == size), "")
 
 
-def _layers(model: Model | None) -> tuple[list[AttentionLayer], str]:
+def _layers(model: Model | None) -> tuple[Sequence[Layer], str]:
     if model is None:
         return [], ""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from ....ip_models.adapter.state_dict import AdapterWeights, canonical
@@ -32,7 +32,7 @@ def read_shapes(path: str) -> AdapterWeights:
     Raises:
         BrokenFile, UnknownAdapter: the file is not whole, or no adapter.
     """
-    return canonical(_shapes(path), os.path.basename(path))
+    return _united(path, [checkpoint.read_shapes(part) for part in _parts(path)])
 
 
 def read_weights(path: str) -> AdapterWeights:
@@ -41,19 +41,18 @@ def read_weights(path: str) -> AdapterWeights:
     Raises:
         BrokenFile, UnknownAdapter: the file is not whole, or no adapter.
     """
-    needed = {id(shape) for shape in read_shapes(path).values()}
-    tensors: dict[str, Any] = {}
-    for part in _parts(path):
-        names = _names(checkpoint.read_shapes(part))
-        keys = {name for name, shape in names if id(shape) in needed}
-        tensors |= checkpoint.read_tensors(part, keys)
-    return canonical(tensors, os.path.basename(path))
-
-
-def _shapes(path: str) -> dict[str, Any]:
-    return {
-        key: shape for part in _parts(path) for key, shape in checkpoint.read_shapes(part).items()
+    shapes = {part: checkpoint.read_shapes(part) for part in _parts(path)}
+    needed = {id(shape) for shape in _united(path, shapes.values()).values()}
+    keys = {
+        part: {name for name, shape in _names(held) if id(shape) in needed}
+        for part, held in shapes.items()
     }
+    return _united(path, [checkpoint.read_tensors(part, wanted) for part, wanted in keys.items()])
+
+
+def _united(path: str, parts: Iterable[Mapping[str, Any]]) -> AdapterWeights:
+    held = {key: value for part in parts for key, value in part.items()}
+    return canonical(held, os.path.basename(path))
 
 
 def _names(shapes: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:

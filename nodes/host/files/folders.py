@@ -112,8 +112,10 @@ def resolve(folder: str, name: object) -> str:
     return path
 
 
-def fingerprint(folder: str, name: str | None = None) -> str:
+def fingerprint(folder: str, name: object = None) -> str:
     """Changes when a file, or any file of the folder, is replaced; "" for what is missing."""
+    if name is not None and not isinstance(name, str):  # a program may send anything
+        return ""
     names = files(folder) if name is None else [name]
     homes = model_folders(folder)
     if name in homes:

@@ -29,7 +29,7 @@ from ....ip_models.references.features import Features, inputs
 from ..files import adapter_file
 from ..files.training import explained
 from ..progress import Progress
-from .backbones.layers import TextProjection
+from .backbones.backbone import TextProjection
 
 log = logging.getLogger("ipadapter")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -16,7 +17,7 @@ from ....ip_models.attention.masks import MaskRule, RegionMask
 from ....ip_models.attention.prompt import ImagePrompt, LayerPlace
 from ....ip_models.errors import BadInput, WrongEncoder
 from ....ip_models.inputs import require
-from ....ip_models.layer_address import LayerAddress
+from ....ip_models.layer import Layer
 from ....ip_models.references.features import FaceFeatures, Features, Region, Regions
 from ....ip_models.weights.gains import EVERYWHERE, Gain, Weights
 from ....ip_models.weights.schedule import SigmaWindow
@@ -25,12 +26,12 @@ from ..protocols import Model
 from . import search
 from .adapter import ANY_ENCODER, LoadedAdapter, ProjectionOptions
 from .backbones.layers import attention_layers, text_projection
-from .lora import patch_lora
+from .lora import add_lora
 from .patches import install
 
 log = logging.getLogger("ipadapter")
 
-Places = dict[LayerAddress, LayerPlace]
+Places = dict[Hashable, LayerPlace]
 
 
 @dataclass(frozen=True)
@@ -82,21 +83,20 @@ def apply(
     masks = [_mask(region, settings) for region in regions]
     layers = attention_layers(model)
     search.require_base(adapter.name, adapter.spec, layers)
-    addresses = [layer.address for layer in layers]
     window = _window(model, settings)
     structure = Structure(adapter.shortcut, settings.face_structure)
     options = ProjectionOptions(structure, text_projection(model))
     prompts: list[ImagePrompt] = []
     for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
-        gains = _gains(settings, addresses, region, i, len(regions))
+        gains = _gains(settings, layers, region, i, len(regions))
         heard = any(gain.factor for gain in gains)
         if heard and region.features.count:  # without a face the MODEL stays as it is
             key_values = _key_values(adapter, region.features, options)
             if settings.batch is not BatchMode.ALL:
                 key_values = key_values.apart(region.features.pictures)
             places = {
-                address: LayerPlace(n, *gains[n])
-                for n, address in enumerate(addresses)
+                layer.slot: LayerPlace(n, *gains[n])
+                for n, layer in enumerate(layers)
                 if gains[n].factor != 0
             }
             key_values, places = _scaled(key_values, places, gains, settings)
@@ -106,7 +106,8 @@ def apply(
     for region in regions:
         _warn_of_recogniser(adapter, region.features)
     patched = install(model, *prompts)
-    return patch_lora(patched, adapter.lora, settings.face_lora, adapter.name, adapter.file)
+    add_lora(patched, adapter.lora, settings.face_lora, adapter.name, adapter.file)
+    return patched
 
 
 def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
@@ -121,12 +122,12 @@ def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
 
 
 def _gains(
-    settings: Settings, addresses: list[LayerAddress], region: Region, number: int, count: int
+    settings: Settings, layers: Sequence[Layer], region: Region, number: int, count: int
 ) -> list[Gain]:
     scale = settings.scale * region.scale
     return [
         gain._replace(factor=gain.factor * scale)
-        for gain in settings.weights.gains(addresses, number, count)
+        for gain in settings.weights.gains(layers, number, count)
     ]
 
 

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 from uuid import UUID, uuid4
 
 import comfy.lora
 from torch import Tensor
 
-from ....ip_models.adapter.lora import renamed
-from ....ip_models.errors import WrongBase
+from ....ip_models.adapter.lora import renamed, require_fit
+from ....ip_models.attention.shared import Shared
 from ..protocols import Model
-from .backbones.layers import attention_layers
+from .backbones.layers import backbone_of
 
 KEY = "ipadapter_lora"
 
 
-class _LoraPatch(Protocol):
-    """What the host makes of a LoRA for one of the model's weights: up, down and more."""
-
-    weights: Sequence[Tensor]
-
-
 @dataclass(frozen=True, eq=False)
-class AddedLora:
+class AddedLora(Shared):
     """What was put on a MODEL, so that it can be taken off.
 
     Attributes:
@@ -42,14 +35,14 @@ class AddedLora:
     after: UUID
 
 
-def patch_lora(
+def add_lora(
     model: Model,
     weights: Mapping[str, Tensor],
     strength: float,
     name: str,
     source: Hashable = None,
-) -> Model:
-    """A new MODEL with the LoRA of an adapter file, which `source` stands for.
+) -> None:
+    """Put the LoRA of an adapter file, which `source` stands for, on a MODEL of one's own.
 
     A file's LoRA is on a MODEL once, however often its adapter is applied, with the greatest
     strength that was asked for.
@@ -58,30 +51,39 @@ def patch_lora(
         BrokenFile: the LoRA is not whole.
         WrongBase: the LoRA is not for this MODEL.
     """
-    patched = model.clone()
     if not weights or strength == 0:
-        return patched
+        return
     source = source or id(weights)
-    known = next((one for one in _added(patched) if one.source == source), None)
+    known = next((one for one in _added(model) if one.source == source), None)
     if known is not None:
         if abs(known.strength) >= abs(strength):
-            return patched
-        _take_off(patched, (known,))
-    layers = [layer.address for layer in attention_layers(model)]
-    named = renamed(weights, layers, name)
+            return
+        _take_off(model, (known,))
+    backbone = backbone_of(model)
+    layers = backbone.layers(model)
+    named = renamed(weights, backbone.processor_names(layers), name)
+    require_fit(weights, layers, name)
     keys = comfy.lora.model_lora_keys_unet(model.model, {})
     patches = comfy.lora.load_lora(named, keys, log_missing=False)
-    _require_fit(patched, patches, len(named) // 2, name)
-    before = patched.patches_uuid
-    patched.add_patches(patches, strength)
-    added = AddedLora(source, strength, tuple(patches.values()), before, patched.patches_uuid)
-    patched.model_options["transformer_options"][KEY] = (*_added(patched), added)
-    return patched
+    before = model.patches_uuid
+    _add(model, patches, strength)
+    added = AddedLora(source, strength, tuple(patches.values()), before, model.patches_uuid)
+    model.model_options["transformer_options"][KEY] = (*_added(model), added)
 
 
 def remove_lora(model: Model) -> None:
     """Take the LoRAs of all adapters off a MODEL of one's own, a fresh clone."""
     _take_off(model, _added(model))
+
+
+def _add(model: Model, patches: Mapping[str, object], strength: float) -> None:
+    """Add patches for weights of the MODEL, also for those that are out of sight at present.
+
+    The host looks in the network, where another branch may have wrapped what they belong to.
+    """
+    taken = set(model.add_patches(patches, strength))
+    for key in patches.keys() - taken:
+        model.patches.setdefault(key, []).append((strength, patches[key], 1.0, None, None))
 
 
 def _added(model: Model) -> tuple[AddedLora, ...]:
@@ -116,18 +118,3 @@ def _mark_without(mark: UUID, these: tuple[AddedLora, ...]) -> UUID:
             return uuid4()
         mark = one.before
     return mark
-
-
-def _require_fit(model: Model, patches: Mapping[str, _LoraPatch], maps: int, name: str) -> None:
-    """Refuse a LoRA whose maps are not those of the MODEL's own weights."""
-    shapes = {key: tuple(value.shape) for key, value in model.model.state_dict().items()}
-    fitting = 0
-    for key, patch in patches.items():
-        up, down = patch.weights[0], patch.weights[1]
-        fitting += shapes.get(key, ())[:2] == (up.shape[0], down.shape[1])
-    if fitting != maps:
-        raise WrongBase(
-            f"the LoRA in {name} fits {fitting} of {maps} attention maps of this MODEL",
-            "the MODEL the adapter was trained for is needed",
-            "Set face_lora_strength to 0, or load another checkpoint",
-        )

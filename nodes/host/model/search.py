@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from ....ip_models.adapter.published import (
@@ -19,21 +19,21 @@ from ....ip_models.adapter.published import (
 )
 from ....ip_models.adapter.spec import FACE_KINDS, AdapterSpec, Family, Kind
 from ....ip_models.errors import IPAdapterError, MissingModel, WrongBase
+from ....ip_models.layer import Layer
 from ..encoder.load import read_encoder
 from ..files import folders
 from .adapter import read_file_spec
-from .backbones.layers import AttentionLayer
 
 Content = TypeVar("Content")
 
 
-def shape_of(layers: list[AttentionLayer]) -> Layers:
+def shape_of(layers: Sequence[Layer]) -> Layers:
     """What tells base models apart."""
     widths = tuple(layer.width for layer in layers)
     return Layers(layers[0].context, widths, layers[0].projected)
 
 
-def find_adapter(layers: list[AttentionLayer], choice: Choice) -> str:
+def find_adapter(layers: Sequence[Layer], choice: Choice) -> str:
     """Name of the adapter file that fits a MODEL and a choice best.
 
     Raises:
@@ -88,7 +88,7 @@ def encoder_hint(spec: AdapterSpec) -> str:
     return _get_encoder(spec)
 
 
-def adapter_hint(layers: list[AttentionLayer], kind: Kind) -> str:
+def adapter_hint(layers: Sequence[Layer], kind: Kind) -> str:
     """What to do when an adapter is not for a MODEL."""
     specs, _ = _survey(folders.ADAPTERS, read_file_spec)
     fitting = [
@@ -124,7 +124,7 @@ def _survey(folder: str, read: Callable[[str], Content]) -> tuple[dict[str, Cont
     return contents, remarks
 
 
-def suits(spec: AdapterSpec, layers: list[AttentionLayer]) -> bool:
+def suits(spec: AdapterSpec, layers: Sequence[Layer]) -> bool:
     """Whether an adapter has the family and, layer by layer, the widths of a MODEL."""
     widths = tuple(layer.width for layer in layers)
     if (spec.family is Family.KOLORS) != layers[0].projected:
@@ -157,7 +157,7 @@ def _get_encoder(spec: AdapterSpec) -> str:
     return f"Put {address} into models/{folders.ENCODERS} as {name}"
 
 
-def require_base(name: str, spec: AdapterSpec, layers: list[AttentionLayer]) -> None:
+def require_base(name: str, spec: AdapterSpec, layers: Sequence[Layer]) -> None:
     """Refuse an adapter that was trained for another MODEL than the one with these layers.
 
     Raises:
@@ -181,6 +181,6 @@ def require_base(name: str, spec: AdapterSpec, layers: list[AttentionLayer]) -> 
         )
     else:
         i = next(i for i, width in enumerate(widths) if width != spec.layer_widths[i])
-        found = f"{name} has {spec.layer_widths[i]} wide keys for {layers[i].address}"
+        found = f"{name} has {spec.layer_widths[i]} wide keys for {layers[i].slot}"
         needed = f"this MODEL has {widths[i]} wide ones"
     raise WrongBase(found, needed, adapter_hint(layers, spec.kind))

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from ....ip_models.attention.stack import PromptStack
 from ..protocols import CondLists, GuiderExecutor, ModelOptions, TransformerOptions
+from .backbones.backbone import Backbone
 from .call.calls import KEY, RUN, STEP, Run, Step, active_prompts
 from .call.conditions import Conditions
 from .call.place import StepLatent
 from .call.run_part import run_part
-from .layer_patch import with_slots
 
+BACKBONE = "ipadapter_backbone"
 _SHARE = 4  # of the memory that is free when a run begins, this part may hold keys and values
 _LEAST_BYTES = 64 * 2**20
 
@@ -68,7 +69,7 @@ def describe(
     if isinstance(stack, PromptStack):
         run = options.get(RUN)
         conditions = run.conditions if isinstance(run, Run) else Conditions(None)
-        options = with_slots(options, stack)
+        options = _hooked(options, stack)
         options[STEP] = Step(conditions.chunks(conds, tuple(x.shape[2:])), StepLatent(x))
         model_options = {**model_options, "transformer_options": options}
     return executor(model, conds, x, timestep, model_options)
@@ -92,7 +93,7 @@ def resolve(
     stack = options.get(KEY)
     if isinstance(stack, PromptStack):
         _measure(options, stack, x.device)
-        options = with_slots(options, stack)
+        options = _hooked(options, stack)
         options[KEY] = active_prompts(stack, options, t, len(x), x)
         with _separate_graphs():
             return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
@@ -113,6 +114,11 @@ def _separate_graphs() -> Generator[None]:
         yield
     finally:
         torch.set_autocast_cache_enabled(before)
+
+
+def _hooked(options: TransformerOptions, stack: PromptStack) -> TransformerOptions:
+    backbone = cast("Backbone", options[BACKBONE])
+    return dict(backbone.hook_call(options, stack.slots))
 
 
 def _measure(options: TransformerOptions, stack: PromptStack, device: torch.device) -> None:

@@ -10,14 +10,13 @@ from torch import Tensor
 from ....ip_models.attention.mask_sheet import MaskView
 from ....ip_models.attention.masks import MaskRule
 from ....ip_models.inputs import require, whole
-from ....ip_models.weights import outline
 from ....ip_models.weights.outline import layer_grids
-from ..model.backbones.layers import attention_depths
+from ..model.backbones.layers import VOCABULARY, attention_layers
 from ..protocols import Model
 
 LEAST_SIDE, MOST_SIDE = 16, 16384
 _PIXELS = 8  # of the picture for one of the latent, along each side
-_FAMILY = "SD1.5"
+_FAMILY = VOCABULARY.outlines[0]
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Canvas:
     """What the mask is stretched over.
 
     Attributes:
-        model: whose layers get it, None for those of SD1.5.
+        model: whose layers get it, None for those of the first family.
         latent: the host's LATENT, None for the one of a picture of the size below.
         width, height: in pixels.
     """
@@ -46,10 +45,10 @@ def view_mask(mask: Any, rule: MaskRule, canvas: Canvas) -> tuple[Tensor, str]:
     require("mask", mask, Tensor, "a node with a MASK")
     size = _latent_size(canvas)
     if canvas.model is None:
-        depths, whose = outline.depths(_FAMILY), _FAMILY
+        layers, whose = _FAMILY.layers, _FAMILY.name
     else:
-        depths, whose = attention_depths(canvas.model), "this MODEL"
-    view = MaskView(mask, rule, layer_grids(size, depths))
+        layers, whose = attention_layers(canvas.model), "this MODEL"
+    view = MaskView(mask, rule, layer_grids(size, (layer.depth for layer in layers)))
     height, width = (side * _PIXELS for side in size)
     first = f"{width} x {height} pixels, layers of {whose}, mask_rule {rule.value}"
     return view.sheets(), "\n".join([first, *view.lines()])

@@ -60,9 +60,7 @@ def oracle(
         for reference, rows in zip(references, tokens, strict=True):
             maps = list(reference.adapter.patcher.model.ip_adapter.values())[i]
             key_values.append((maps.to_k_ip(rows), maps.to_v_ip(rows) * reference.scale))
-        patched.set_model_attn2_replace(
-            _oracle_patch(key_values, active, text, image), *layer.address
-        )
+        patched.set_model_attn2_replace(_oracle_patch(key_values, active, text, image), *layer.slot)
     return patched
 
 

@@ -9,10 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pack.ip_models.layer_address import LayerAddress
 
 PICTURES = Path(__file__).resolve().parents[3] / "web" / "docs" / "images"
 # As wide as the help panel, whose pictures shrink to fit.
@@ -299,23 +295,23 @@ def regions() -> str:
 
 def block_weights() -> str:
     """Bars of some presets; what points down pushes away from the reference."""
-    from pack.ip_models.layer_address import transformers
-    from pack.ip_models.weights.presets import preset
+    from kit.unet import preset
+    from pack.ip_models.layer import stacks
+    from pack.ip_models.unet.vocabulary import UNET
 
     shown = ("linear", "ease in", "style transfer", "composition", "style transfer precise")
-    models = {"SD1.5": sd1_layers(), "SDXL": sdxl_layers()}
     parts: list[str] = []
-    for column, (family, layers) in enumerate(models.items()):
+    for column, (family, _, layers) in enumerate(UNET.outlines):
         x = 12 + column * 176
-        stacks = list(transformers(layers).values())
-        parts.append(text(x, 20, f"{family}: 0 … {len(stacks) - 1}", 13, GREY))
+        transformers = stacks(layers)
+        parts.append(text(x, 20, f"{family}: 0 … {len(transformers) - 1}", 13, GREY))
         for row, name in enumerate(shown):
             y = 72 + row * 60
             if column == 0:
                 parts.append(text(12, y - 26, name))
             gains = preset(name).gains(layers, 0, 1)
-            parts.append(line([(x, y), (x + 9 * len(stacks), y)], PALE))
-            for i, stack in enumerate(stacks):
+            parts.append(line([(x, y), (x + 9 * len(transformers), y)], PALE))
+            for i, stack in enumerate(transformers):
                 gain = gains[layers.index(stack[0])]
                 height = abs(gain.factor) * 20
                 top = y if gain.swapped else y - height
@@ -323,27 +319,6 @@ def block_weights() -> str:
                 shape = f'x="{x + 9 * i:g}" y="{top:g}" width="7" height="{height:g}"'
                 parts.append(f'<rect {shape} fill="{fill}"/>' if height else "")
     return sheet(340, *filter(None, parts))
-
-
-def sd1_layers() -> list[LayerAddress]:
-    from pack.ip_models.layer_address import LayerAddress
-
-    inputs = [LayerAddress("input", number, 0) for number in (1, 2, 4, 5, 7, 8)]
-    outputs = [LayerAddress("output", number, 0) for number in range(3, 12)]
-    return [*inputs, *outputs, LayerAddress("middle", 0, 0)]
-
-
-def sdxl_layers() -> list[LayerAddress]:
-    from pack.ip_models.layer_address import LayerAddress
-
-    depths = {"input": {4: 2, 5: 2, 7: 10, 8: 10}, "middle": {0: 10}}
-    depths["output"] = {0: 10, 1: 10, 2: 10, 3: 2, 4: 2, 5: 2}
-    return [
-        LayerAddress(block, number, layer)
-        for block in ("input", "output", "middle")
-        for number, depth in depths[block].items()
-        for layer in range(depth)
-    ]
 
 
 def schedule() -> str:

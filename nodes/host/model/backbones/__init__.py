@@ -1,4 +1,5 @@
-"""The attention layers of each kind of diffusion model, read from the model that was given.
+"""The kinds of diffusion models that take image prompts, and the layers of a MODEL that was given.
 
-The name of a layer is read by ip_models/layer_address.py, what it does is ip_models/attention.
+A layer is ip_models/layer.py, what users call its block is ip_models/weights/vocabulary.py, what it
+does is ip_models/attention.
 """

@@ -1,41 +1,54 @@
-"""Which attention layers of a MODEL take image prompts."""
+"""Which layers of a MODEL take image prompts."""
 
 from __future__ import annotations
 
+from functools import reduce
+
 from .....ip_models.errors import WrongBase
+from .....ip_models.layer import Layer
+from .....ip_models.weights.vocabulary import Vocabulary
 from ...protocols import Model
-from .unet import AttentionLayer, TextProjection, read_depths, read_unet, text_projection
+from .backbone import Backbone, TextProjection
+from .unet import Unet
 
-__all__ = [
-    "AttentionLayer",
-    "TextProjection",
-    "attention_depths",
-    "attention_layers",
-    "no_unet",
-    "text_projection",
-]
+BACKBONES: tuple[Backbone, ...] = (Unet(),)
+VOCABULARY = reduce(Vocabulary.joined, (backbone.vocabulary for backbone in BACKBONES))
+"""What users may write and choose, whatever MODEL it will be for."""
 
 
-def attention_layers(model: Model) -> list[AttentionLayer]:
-    """The cross-attention layers of a MODEL in checkpoint order.
+def backbone_of(model: Model) -> Backbone:
+    """The kind of diffusion model a MODEL is of.
 
     Raises:
-        WrongBase: it has none, so it is no UNet.
+        WrongBase: it is of none that takes image prompts, or something is in the way.
     """
-    layers = read_unet(model)
-    if not layers:
-        raise no_unet(type(getattr(model, "model", model)).__name__)
-    return layers
+    return _found(model)[0]
 
 
-def attention_depths(model: Model) -> list[int]:
-    """For each of these layers, how often the latent is halved before it.
+def attention_layers(model: Model) -> tuple[Layer, ...]:
+    """The layers of a MODEL that take image prompts, in checkpoint order.
 
     Raises:
-        WrongBase: there are none.
+        WrongBase: see `backbone_of`.
     """
-    attention_layers(model)
-    return read_depths(model)
+    return _found(model)[1]
+
+
+def text_projection(model: Model) -> TextProjection | None:
+    """The projection of a MODEL with a text encoder of another width, None for all others.
+
+    Raises:
+        WrongBase: see `backbone_of`.
+    """
+    return backbone_of(model).text_projection(model)
+
+
+def _found(model: Model) -> tuple[Backbone, tuple[Layer, ...]]:
+    for backbone in BACKBONES:
+        layers = backbone.layers(model)
+        if layers:
+            return backbone, layers
+    raise no_unet(type(getattr(model, "model", model)).__name__)
 
 
 def no_unet(base: str) -> WrongBase:

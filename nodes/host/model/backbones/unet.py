@@ -1,36 +1,30 @@
-"""Stable Diffusion UNets: cross-attention layers, read from the live model."""
+"""Stable Diffusion UNets: cross-attention layers of a MODEL.
+
+They are worked out from the numbers the host built the UNet from. The modules themselves are read
+only where these are missing: any other branch or pack may have wrapped or replaced them.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol, cast
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
-from .....ip_models.layer_address import LayerAddress, checkpoint_order, parse_address
-from ...protocols import Model
+from .....ip_models.errors import WrongBase
+from .....ip_models.layer import Layer
+from .....ip_models.unet.address import LayerAddress, parse_address, processor_names
+from .....ip_models.unet.layers import NUMBERS, Facts, layers_of_config, layers_of_names
+from .....ip_models.unet.vocabulary import UNET
+from ...protocols import Model, TransformerOptions
+from . import unet_patch
+from .backbone import TextProjection
+from .own import own_object, own_weight
 
-_DOWN = re.compile(r"^input_blocks\.(\d+)\.0\.op$")
-_UP = re.compile(r"^output_blocks\.(\d+)\.\d+\.conv$")
-
-
-@dataclass(frozen=True)
-class AttentionLayer:
-    """One cross-attention layer of a model.
-
-    Attributes:
-        width: of its queries.
-        context: width of the text it attends to.
-        projected: whether that text was wider and is projected by the model, as in Kolors.
-    """
-
-    address: LayerAddress
-    width: int
-    context: int
-    projected: bool = False
+_NETWORK = "diffusion_model"
+_TEXT = f"{_NETWORK}.encoder_hid_proj"
+_PARTS = ("to_q", "to_k", "to_v", "to_out")  # what the host's transformer block calls
 
 
 class _Linear(Protocol):
@@ -45,60 +39,101 @@ class _CrossAttention(Protocol):
     to_k: torch.nn.Linear
 
 
-@dataclass(frozen=True)
-class TextProjection:
-    """The model's own projection of text, on whatever device it is called.
+class Unet:
+    """See `Backbone`; slots are the addresses of the host's `patches_replace["attn2"]`."""
 
-    Attributes:
-        linear: the module, which stays where the host keeps it.
-    """
+    vocabulary = UNET
 
-    linear: _Linear
+    def layers(self, model: Model) -> tuple[Layer, ...]:
+        """See `Backbone.layers`."""
+        network = own_object(model, _NETWORK)
+        projected = own_object(model, _TEXT) is not None
+        config = _config(model)
+        if config is None:
+            return _read_modules(model, network, projected)
+        layers = layers_of_config(config, projected)
+        if layers and not hasattr(network, "input_blocks"):
+            raise _in_the_way(_NETWORK, network)
+        for layer in layers:
+            _require_open(model, _path(cast("LayerAddress", layer.slot)))
+        return layers
 
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """(..., text encoder) -> (..., context)."""
-        weight, bias = self.linear.weight, self.linear.bias
-        bias = None if bias is None else bias.to(tokens)
-        return torch.nn.functional.linear(tokens, weight.to(tokens), bias)
+    def text_projection(self, model: Model) -> TextProjection | None:
+        """See `Backbone.text_projection`."""
+        linear = cast("_Linear | None", own_object(model, _TEXT))
+        if linear is None:
+            return None
+        names = [name for name in ("weight", "bias") if getattr(linear, name, None) is not None]
+        own = {name: own_weight(model, f"{_TEXT}.{name}", getattr(linear, name)) for name in names}
+        patched = any(f"{_TEXT}.{name}" in model.patches for name in names)
+        mark = model.patches_uuid if patched else None
+        return TextProjection(linear, mark, own["weight"], own.get("bias"))
+
+    def hook(self, model: Model, slots: Iterable[Hashable]) -> None:
+        """See `Backbone.hook`."""
+        unet_patch.hook(model, slots)
+
+    def unhook(self, model: Model) -> None:
+        """See `Backbone.unhook`."""
+        unet_patch.unhook(model)
+
+    def hook_call(
+        self, options: TransformerOptions, slots: Iterable[Hashable]
+    ) -> TransformerOptions:
+        """See `Backbone.hook_call`."""
+        return unet_patch.hook_call(options, slots)
+
+    def processor_names(self, layers: Sequence[Layer]) -> list[str]:
+        """See `Backbone.processor_names`."""
+        return processor_names(cast("LayerAddress", layer.slot) for layer in layers)
 
 
-def text_projection(model: Model) -> TextProjection | None:
-    """The projection of a MODEL with a text encoder of another width, None for all others."""
-    linear = getattr(model.get_model_object("diffusion_model"), "encoder_hid_proj", None)
-    return None if linear is None else TextProjection(linear)
+def _config(model: Model) -> Mapping[str, Any] | None:
+    """The numbers the host built this UNet from, None for a model that was built otherwise."""
+    config = getattr(getattr(model.model, "model_config", None), "unet_config", None)
+    if not isinstance(config, dict):
+        return None
+    numbers = cast("dict[str, Any]", config)
+    if numbers.get("disable_unet_model_creation") or not numbers.keys() >= set(NUMBERS):
+        return None
+    return numbers if isinstance(numbers["context_dim"], int) else None
 
 
-def read_unet(model: Model) -> list[AttentionLayer]:
-    """Layers in the order of adapter files; none if the MODEL is no UNet."""
-    diffusion_model = model.get_model_object("diffusion_model")
-    projected = text_projection(model) is not None
-    found: dict[LayerAddress, AttentionLayer] = {}
-    for name, module in diffusion_model.named_modules():
-        address = parse_address(name.removeprefix("_orig_mod."))
+def _path(address: LayerAddress) -> str:
+    block, number, layer = address
+    place = "middle_block" if block == "middle" else f"{block}_blocks.{number}"
+    return f"{_NETWORK}.{place}.1.transformer_blocks.{layer}.attn2"
+
+
+def _require_open(model: Model, path: str) -> None:
+    """Refuse what stands in the place of an attention layer and has not got its parts."""
+    attention = own_object(model, path)
+    if attention is not None and not all(hasattr(attention, part) for part in _PARTS):
+        raise _in_the_way(path, attention)
+
+
+def _in_the_way(path: str, thing: object) -> WrongBase:
+    return WrongBase(
+        f"another node has put a {type(thing).__name__} in the place of {path} of this MODEL",
+        "ComfyUI's own UNet and attention layers are needed there",
+        "Take the MODEL from before that node",
+    )
+
+
+def _read_modules(model: Model, network: object, projected: bool) -> tuple[Layer, ...]:
+    names, widths = list(_module_names(network)), dict[LayerAddress, Facts]()
+    for name in names:
+        address = parse_address(name)
         if address is not None:
-            attention = cast("_CrossAttention", module)
-            width, context = int(attention.to_q.out_features), int(attention.to_k.in_features)
-            found[address] = AttentionLayer(address, width, context, projected)
-    return [found[address] for address in checkpoint_order(found)]
+            path = f"{_NETWORK}.{name}"
+            _require_open(model, path)
+            attention = cast("_CrossAttention", own_object(model, path))
+            widths[address] = Facts(attention.to_q.out_features, attention.to_k.in_features)
+    return layers_of_names(widths, names, projected)
 
 
-def read_depths(model: Model) -> list[int]:
-    """For each layer of `read_unet`, how often the latent is halved before it."""
-    names = [
-        name.removeprefix("_orig_mod.")
-        for name, _ in model.get_model_object("diffusion_model").named_modules()
-    ]
-    down, up = _numbers(_DOWN, names), _numbers(_UP, names)
-
-    def depth(address: LayerAddress) -> int:
-        if address.block == "input":
-            return sum(number <= address.number for number in down)
-        # A block of the output is enlarged after its attention.
-        risen = sum(number < address.number for number in up) if address.block == "output" else 0
-        return len(down) - risen
-
-    return [depth(layer.address) for layer in read_unet(model)]
-
-
-def _numbers(pattern: re.Pattern[str], names: Iterable[str]) -> list[int]:
-    return [int(match[1]) for match in map(pattern.match, names) if match]
+def _module_names(network: object) -> Iterator[str]:
+    """As they were before the network was compiled; none for an engine that is no module."""
+    if isinstance(network, torch.nn.Module):
+        for name, _ in network.named_modules():
+            yield name.removeprefix("_orig_mod.")

@@ -1,26 +1,32 @@
-"""The patch in the slot of a layer: the attention that is there, and the image prompts."""
+"""The patch in the slot of a UNet's layer: the attention that is there, and the image prompts.
+
+A slot is a key of the host's `patches_replace["attn2"]`.
+"""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import comfy.ldm.modules.attention as host_attention
+import comfy.patcher_extension
 import torch
 from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
 from torch import Tensor
 
-from ....ip_models.attention.attend import add_image_attention
-from ....ip_models.attention.stack import ActivePrompts, PromptStack
-from ....ip_models.errors import WrongBatch
-from ..protocols import AttentionPatch, TransformerOptions
-from .call import calls, rows
+from .....ip_models.attention.attend import add_image_attention
+from .....ip_models.attention.stack import ActivePrompts, PromptStack
+from .....ip_models.errors import WrongBatch
+from .....ip_models.unet.address import LayerAddress
+from ...protocols import AttentionPatch, Model, TransformerOptions
+from ..call import calls, rows
 
-SLOTS = "ipadapter_slots"
+_ON_CLONE = comfy.patcher_extension.CallbacksMP.ON_CLONE
+_SLOTS = "ipadapter_slots"
 _HEARD = "ipadapter_heard"
 # Kernels that do not know `low_precision_attention`, as of 0.33.
 _QUANTISED_KERNELS = ("attention_comfy_kitchen_int8", "attention3_sage")
@@ -124,10 +130,10 @@ class LayerPatch:
 
     def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
         # A patch set later for all layers of the block has no slot that the host would look at.
-        below = self.below or extra.get(SLOTS, _NO_SLOTS).get(self.slot[:2])
+        below = self.below or extra.get(_SLOTS, _NO_SLOTS).get(self.slot[:2])
         if below is not None:
             # Ours may sit further down too, under another pack's; the outermost one adds them.
-            hidden = {key: extra.pop(key) for key in (calls.KEY, SLOTS) if key in extra}
+            hidden = {key: extra.pop(key) for key in (calls.KEY, _SLOTS) if key in extra}
             try:
                 return below(q, k, v, extra)
             finally:
@@ -168,19 +174,59 @@ class LayerPatch:
         return dataclasses.replace(self.copied(), below=copy.deepcopy(self.below, memo))
 
 
-def with_slots(options: TransformerOptions, stack: PromptStack) -> TransformerOptions:
+def hook(model: Model, slots: Iterable[Hashable]) -> None:
+    """Put a patch into each slot of a MODEL of one's own, around what is there."""
+    taken = _slots(model)
+    for slot in cast("Iterable[LayerAddress]", slots):
+        below = taken.get(tuple(slot), taken.get(slot[:2]))
+        if not isinstance(below, LayerPatch):
+            model.set_model_attn2_replace(LayerPatch(tuple(slot), below), *slot)
+    model.remove_callbacks_with_key(_ON_CLONE, calls.KEY)
+    model.add_callback_with_key(_ON_CLONE, calls.KEY, _copy_patches)
+
+
+def unhook(model: Model) -> None:
+    """Take them off a MODEL of one's own; other packs' patches stay where they were."""
+    slots = _slots(model)
+    for key, patch in list(slots.items()):
+        if isinstance(patch, LayerPatch) and not patch.callbacks:
+            below = patch.below
+            inherited = below is not None and slots.get(key[:2]) is below
+            if below is None or (len(key) == 3 and inherited):
+                del slots[key]
+            else:
+                slots[key] = below
+    if not any(isinstance(patch, LayerPatch) for patch in slots.values()):
+        model.remove_callbacks_with_key(_ON_CLONE, calls.KEY)
+
+
+def hook_call(options: TransformerOptions, slots: Iterable[Hashable]) -> TransformerOptions:
     """Options of a call in which the image prompts have the slot of each of their layers.
 
     Another node may have set, wrapped or dropped a slot after they were applied. Each slot is then
     taken again around what stands there now.
     """
     replaced = options.get("patches_replace", {})
-    slots = replaced.get("attn2", {})
-    lost = [slot for slot in stack.slots if not isinstance(slots.get(slot), LayerPatch)]
+    taken = replaced.get("attn2", {})
+    lost = [slot for slot in slots if not isinstance(taken.get(slot), LayerPatch)]
     if lost:
-        slots = {**slots, **{slot: _retaken(slot, slots) for slot in lost}}
-        options = {**options, "patches_replace": {**replaced, "attn2": slots}}
-    return {**options, SLOTS: slots}
+        taken = {**taken, **{slot: _retaken(slot, taken) for slot in lost}}
+        options = {**options, "patches_replace": {**replaced, "attn2": taken}}
+    return {**options, _SLOTS: taken}
+
+
+def _slots(model: Model) -> dict[Slot, AttentionPatch]:
+    """The MODEL's own table of attn2 patches; `clone` has copied it."""
+    options = model.model_options["transformer_options"]
+    return options.get("patches_replace", {}).get("attn2", {})
+
+
+def _copy_patches(original: Model, clone: Model) -> None:
+    """Callback of the host's `clone`: see `LayerPatch.callbacks`."""
+    slots = _slots(clone)
+    for key, patch in slots.items():
+        if isinstance(patch, LayerPatch):
+            slots[key] = patch.copied()
 
 
 @torch.compiler.disable  # pyright: ignore[reportUntypedFunctionDecorator]
@@ -191,8 +237,8 @@ def _not_compiled(
     return patch._attend(q, k, v, extra)
 
 
-def _retaken(slot: Slot, slots: Mapping[Slot, AttentionPatch]) -> LayerPatch:
-    return LayerPatch(slot, slots.get(slot), retaken=True)
+def _retaken(slot: Hashable, taken: Mapping[Hashable, AttentionPatch]) -> LayerPatch:
+    return LayerPatch(tuple(cast("LayerAddress", slot)), taken.get(slot), retaken=True)
 
 
 def _unquantised_attention() -> Callable[..., Tensor]:

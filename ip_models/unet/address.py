@@ -62,6 +62,11 @@ class Transformer(NamedTuple):
     level: int
     number: int
 
+    @property
+    def block(self) -> str:
+        """Name of its block in diffusers' scale, e.g. "up.block_1"."""
+        return self.stage if self.stage == "mid" else f"{self.stage}.block_{self.level}"
+
 
 def transformers(addresses: Iterable[LayerAddress]) -> dict[Transformer, list[LayerAddress]]:
     """The transformers of a model with their layers, in the order in which they run.
@@ -77,3 +82,27 @@ def transformers(addresses: Iterable[LayerAddress]) -> dict[Transformer, list[La
         name = Transformer(_STAGES[address.block], number // 3, number % 3)
         found.setdefault(name, []).append(address)
     return found
+
+
+_PATHS = {"down": "down_blocks.{}", "mid": "mid_block", "up": "up_blocks.{}"}
+
+
+def processor_names(addresses: Iterable[LayerAddress]) -> list[str]:
+    """diffusers' name of every attention, self and cross, in the order of adapter files.
+
+    Args:
+        addresses: all cross-attention layers of a model.
+    """
+    known = list(addresses)
+    paths: dict[LayerAddress, str] = {}
+    for transformer, layers in transformers(known).items():
+        block = _PATHS[transformer.stage].format(transformer.level)
+        for address in layers:
+            paths[address] = (
+                f"{block}.attentions.{transformer.number}.transformer_blocks.{address.layer}"
+            )
+    return [
+        f"{paths[address]}.attn{half}.processor"
+        for address in checkpoint_order(known)
+        for half in (1, 2)
+    ]

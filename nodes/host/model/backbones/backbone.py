@@ -1,0 +1,78 @@
+"""What the rest of the pack needs to know of a kind of diffusion model."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+import torch
+from torch import Tensor
+
+from .....ip_models.layer import Layer
+from .....ip_models.weights.vocabulary import Vocabulary
+from ...protocols import Model, TransformerOptions
+
+
+@dataclass(frozen=True)
+class TextProjection:
+    """The model's own projection of text, on whatever device it is called.
+
+    Attributes:
+        linear: the module, which stays where the host keeps it.
+        patched: the host's mark of the MODEL's weights, None where they are the file's.
+        weight, bias: as they are while this MODEL runs.
+    """
+
+    linear: object
+    patched: UUID | None
+    weight: Tensor = field(compare=False)
+    bias: Tensor | None = field(compare=False)
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """(..., text encoder) -> (..., context)."""
+        bias = None if self.bias is None else self.bias.to(tokens)
+        return torch.nn.functional.linear(tokens, self.weight.to(tokens), bias)
+
+
+class Backbone(Protocol):
+    """A kind of diffusion model.
+
+    Attributes:
+        vocabulary: what users call its blocks, and its presets.
+    """
+
+    vocabulary: Vocabulary
+
+    def layers(self, model: Model) -> tuple[Layer, ...]:
+        """The layers that can take image prompts, in the order of adapter files.
+
+        None if the MODEL is of another kind.
+
+        Raises:
+            WrongBase: it is of this kind, and something is in the way of its layers.
+        """
+        ...
+
+    def text_projection(self, model: Model) -> TextProjection | None:
+        """The projection of a MODEL with a text encoder of another width, None for all others."""
+        ...
+
+    def hook(self, model: Model, slots: Iterable[Hashable]) -> None:
+        """Patch layers of a MODEL of one's own, so that they add what the table of a call says."""
+        ...
+
+    def unhook(self, model: Model) -> None:
+        """Take these patches off again; other packs' patches stay where they were."""
+        ...
+
+    def hook_call(
+        self, options: TransformerOptions, slots: Iterable[Hashable]
+    ) -> TransformerOptions:
+        """Options of a call with the patches in place, whatever came after them; a new dict."""
+        ...
+
+    def processor_names(self, layers: Sequence[Layer]) -> list[str]:
+        """diffusers' name of every attention, self and cross, in the order of adapter files."""
+        ...
