@@ -209,7 +209,7 @@ def _taken(whole_blocks: bool, chained: bool = False) -> Callable[[Any], Any]:
         model = model.clone()
         options = model.model_options["transformer_options"]
         for layer in attention_layers(model):
-            place = layer.address[:2] if whole_blocks else layer.address
+            place = layer.slot[:2] if whole_blocks else layer.slot
             slots = options.get("patches_replace", {}).get("attn2", {})
             below = slots.get(tuple(place)) if chained else None
             model.set_model_attn2_replace(_around(below) if chained else _foreign, *place)
@@ -301,10 +301,10 @@ def _added(scene: Scene) -> Company:
         model = model.clone()
         for layer in attention_layers(model):
             slots = model.model_options["transformer_options"].get("patches_replace", {})
-            if tuple(layer.address) not in slots.get("attn2", {}):
-                model.set_model_attn2_replace(Stack(), *layer.address)
+            if tuple(layer.slot) not in slots.get("attn2", {}):
+                model.set_model_attn2_replace(Stack(), *layer.slot)
             slots = model.model_options["transformer_options"]["patches_replace"]
-            slots["attn2"][tuple(layer.address)].add(term, sigma_start=1e9, sigma_end=0.0)
+            slots["attn2"][tuple(layer.slot)].add(term, sigma_start=1e9, sigma_end=0.0)
         return model
 
     return Company(patch, ways=WAYS)

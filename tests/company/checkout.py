@@ -33,7 +33,7 @@ class Checkout:
             return importlib.import_module(f"{self.name}.{name}".rstrip("."))
         except ModuleNotFoundError as error:
             raise NotImported(f"needs {error.name}") from None
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's start
             place = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
             inside = self.folder in place.parents
             where = place.relative_to(self.folder) if inside else place.name

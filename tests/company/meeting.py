@@ -94,6 +94,8 @@ def _sample(scene: Scene, company: Company, model: Any, way: Way) -> Tensor:
 def _right(scene: Scene, company: Company, way: Way, order: str) -> Tensor:
     """The picture of the independent oracle; a slot patch where the order is to count."""
     with torch.inference_mode():
+        if company.right is not None:
+            return company.right(way).clone()
         if company.on_top and order == AFTER:
             assert not (way.masked or way.each), "the oracle of slots knows the whole picture only"
             model = oracle(scene.model, scene.reference)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from company.scene import PIXELS, Box, Company, Scene, Way
 from kit.models.companions import plain_attention
-from pack.ip_models.layer_address import checkpoint_order, parse_address
+from pack.ip_models.unet.address import checkpoint_order, parse_address
 from torch import Tensor
 from torch.nn.functional import interpolate
 

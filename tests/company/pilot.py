@@ -1,4 +1,4 @@
-"""The list of pilots: for each node of another pack, how to call it and why what is right is right."""
+"""The list of pilots: how each node of another pack is called, and why what is right is right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every pack is met with: a tiny UNet, a reference of ours, two prompts, the host's KSampler."""
+"""What every pack is met with: a tiny UNet, a reference, two prompts, the host's KSampler."""
 
 from __future__ import annotations
 
@@ -143,6 +143,7 @@ class Company:
         in_batch: whether its tiles are the pictures of a batch, all cut from one picture.
         frames: the numbers of the pictures of the present call, if it works in windows.
         on_top: whether it works on what the layer gives below it, so that the order counts.
+        right: the right picture, where the oracle is not the one to say.
         ways: what can be asked of it.
         rounding: how far from the right picture is right.
         may_refuse: whether a sentence of ours is as right as the picture.
@@ -156,6 +157,7 @@ class Company:
     in_batch: bool = False
     frames: Callable[[], Sequence[int]] | None = None
     on_top: bool = False
+    right: Callable[[Way], Tensor] | None = None
     ways: tuple[Way, ...] = WAYS
     rounding: float = 1e-5
     may_refuse: bool = False

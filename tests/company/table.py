@@ -56,11 +56,11 @@ class Entry:
         for outcome in sorted(mine, key=lambda o: _WORST.index(o["verdict"])):
             key = (outcome["verdict"], outcome["words"])
             groups.setdefault(key, []).append(outcome["way"])
-        words = [
-            verdict + (f" ({'; '.join(ways)})" if len(groups) > 1 else "") + (text and f": {text}")
-            for (verdict, text), ways in groups.items()
-        ]
-        return f"{max(distances):.1g}" if distances else "", ". ".join(words)
+        words = []
+        for (verdict, text), ways in groups.items():
+            which = f" ({'; '.join(ways)})" if len(groups) > 1 else ""
+            words.append(f"{verdict}{which}" + (f": {text.rstrip('.')}" if text else ""))
+        return f"{max(distances):.0e}" if distances else "", ". ".join(words)
 
 
 def plain(entries: list[Entry]) -> str:

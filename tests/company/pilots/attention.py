@@ -126,15 +126,16 @@ def instant_id(pack: Checkout, scene: Scene) -> Company:
     """Identity tokens are one more attention added to that of the text."""
     module = pack.module("InstantID")
     maps, *_ = _maps(scene, 16)
-    sizes = {"cross_attention_dim": 64, "output_cross_attention_dim": 2048}
-    kind = module.InstantID
     torch.manual_seed(9)
-    blank = kind.init_proj.__get__(
-        type(
-            "Sizes", (), {**sizes, "clip_embeddings_dim": 512, "clip_extra_context_tokens": 16}
-        )()
-    )()
-    loaded = kind({"image_proj": blank.state_dict(), "ip_adapter": maps}, **sizes, clip_embeddings_dim=512)
+    sizes = {"dim": 64, "depth": 4, "dim_head": 64, "heads": 20, "num_queries": 16}
+    blank = module.Resampler(**sizes, embedding_dim=512, output_dim=2048, ff_mult=4)
+    loaded = module.InstantID(
+        {"image_proj": blank.state_dict(), "ip_adapter": maps},
+        cross_attention_dim=64,
+        output_cross_attention_dim=2048,
+        clip_embeddings_dim=512,
+        clip_extra_context_tokens=16,
+    )
 
     def patch(model: Any) -> Any:
         return pack.call(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import comfy.model_patcher
@@ -119,30 +121,55 @@ def ic_light_of_kijai(pack: Checkout, scene: Scene) -> Company:
     raise NotImported("its start works now: write this pilot")
 
 
-@pilot("ComfyUI-GGUF", "Unet Loader (GGUF)")
-def gguf(pack: Checkout, scene: Scene) -> Company:
-    """The same UNet in packed weights, in the pack's own class of MODEL."""
-    import gguf as writer
-
-    ops, nodes = pack.module("ops"), pack.module("nodes")
-    kinds = writer.GGMLQuantizationType
+def _unet(scene: Scene, state: dict[str, Any], operations: Any = None) -> Any:
+    """The scene's UNet with other weights, and what they are computed with."""
     config = dict(scene.model.model.model_config.unet_config)
     supported = comfy.supported_models.SD15(dict(config))
     supported.unet_config = config
     supported.set_inference_dtype(torch.float32, torch.float32)
-    supported.custom_operations = ops.GGMLOps
+    supported.custom_operations = operations
     base = supported.get_model({}, "", device="cpu")
-    state = {}
-    for key, value in scene.model.model.diffusion_model.state_dict().items():
-        packed = value.ndim == 2 and value.shape[1] % 32 == 0 and "attn" in key
-        if packed:
-            data = torch.from_numpy(writer.quants.quantize(value.numpy(), kinds.Q8_0))
-        else:
-            data = value
-        kind = kinds.Q8_0 if packed else kinds.F32
-        state[key] = ops.GGMLTensor(data, tensor_type=kind, tensor_shape=value.shape)
     base.diffusion_model.load_state_dict(state, strict=False)
     base.diffusion_model.eval().dtype = torch.float32
-    plain = comfy.model_patcher.ModelPatcher(base, tiny.CPU, tiny.CPU)
-    scene.twin.model = nodes.GGUFModelPatcher.clone(plain)
+    return comfy.model_patcher.ModelPatcher(base, tiny.CPU, tiny.CPU)
+
+
+def _packed(pack: Checkout, scene: Scene) -> tuple[Any, Any]:
+    """The scene's UNet in packed weights, in the pack's class of MODEL, and the same unpacked."""
+    import gguf
+
+    ops, nodes = pack.module("ops"), pack.module("nodes")
+    unpack = pack.module("dequant").dequantize_tensor
+    kinds = gguf.GGMLQuantizationType
+    state, plain = {}, {}
+    for key, value in scene.model.model.diffusion_model.state_dict().items():
+        data, kind = value, kinds.F32
+        if value.ndim == 2 and value.shape[1] % 32 == 0 and "attn" in key:
+            kind = kinds.Q8_0
+            data = torch.from_numpy(gguf.quants.quantize(value.numpy(), kind))
+        state[key] = ops.GGMLTensor(data, tensor_type=kind, tensor_shape=value.shape)
+        plain[key] = torch.Tensor(unpack(state[key], torch.float32))
+    packed = _unet(scene, state, ops.GGMLOps)
+    return nodes.GGUFModelPatcher.clone(packed), _unet(scene, plain)
+
+
+@pilot("ComfyUI-GGUF", "Unet Loader (GGUF)")
+def gguf_unet(pack: Checkout, scene: Scene) -> Company:
+    """The layers are the same, whatever their weights are packed in."""
+    scene.twin.model, _ = _packed(pack, scene)
     return Company()
+
+
+@pilot("ComfyUI-GGUF", "Unet Loader (GGUF), FaceID with its LoRA")
+def gguf_face(pack: Checkout, scene: Scene) -> Company:
+    """The LoRA is added to packed weights as to the same weights unpacked."""
+    tensors = tiny.adapter_tensors(scene.twin, "FaceID") | tiny.lora_tensors(scene.twin)
+    with tempfile.TemporaryDirectory() as folder:
+        adapter = tiny.load_tensors(Path(folder), tensors, "face")
+    scene.reference = companions.Reference(adapter, tiny.random_faces(2))  # type: ignore[arg-type]
+    scene.twin.model, unpacked = _packed(pack, scene)
+
+    def right(way: Way) -> Tensor:
+        return scene.sample(scene.mine(unpacked, way), way)
+
+    return Company(right=right)

@@ -20,8 +20,6 @@ from company.scene import PIXELS, Box, Company, Scene, Vae, Way
 from torch import Tensor
 
 
-
-
 def _tiled(method: str, together: int) -> Callable[[Checkout, Scene], Company]:
     def fly(pack: Checkout, scene: Scene) -> Company:
         """The tiles of a call come one after the other, each with all rows of the call."""
@@ -77,7 +75,8 @@ def _shift(whole: Tensor, box: Any, tiles: Tensor) -> tuple[int, int]:
     raise AssertionError("the tile is nowhere in the picture")
 
 
-for _method, _together in (("MultiDiffusion", 2), ("Mixture of Diffusers", 1), ("SpotDiffusion", 2)):
+_METHODS = {"MultiDiffusion": 2, "Mixture of Diffusers": 1, "SpotDiffusion": 2}
+for _method, _together in _METHODS.items():
     _node = f"Tiled Diffusion, {_method}, {_together} at once"
     pilot("ComfyUI-TiledDiffusion", _node, size=(2, 16, 40))(_tiled(_method, _together))
 
@@ -157,9 +156,10 @@ class _WatchedVae(Vae):
             assert frame.f_back is not None
             frame = frame.f_back
         known = frame.f_locals
+        regions = known.get("batch_crop_regions") or [known["crop_region"]]
         self.boxes = [
             Box(top // PIXELS, left // PIXELS, (bottom - top) // PIXELS, (right - left) // PIXELS)
-            for left, top, right, bottom in known.get("batch_crop_regions") or [known["crop_region"]]
+            for left, top, right, bottom in regions
         ]
         return super().encode(pixels)
 
