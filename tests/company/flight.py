@@ -22,7 +22,7 @@ def chosen(packs: Path | None, only: str = "") -> list[Pilot]:
 def fly(packs: Path | None, name: str) -> list[dict[str, Any]]:
     """What comes of one pilot: outcomes, or why its pack cannot be used."""
     (pilot,) = (pilot for pilot in PILOTS if pilot.name == name)
-    folder = (packs or Path()) / pilot.folder
+    folder = (packs or Path()) / pilot.folder  # no pack at all is this folder
     if not folder.is_dir():
         return [{"words": "is not in the folder"}]
     scene = Scene(pilot.family, pilot.size)

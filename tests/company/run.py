@@ -79,13 +79,15 @@ def _fly(options: argparse.Namespace) -> int:
 
 
 def _all(options: argparse.Namespace, folder: Path, version: str) -> int:
-    from company import table
-    from company.flight import chosen
+    from company import flight, table
 
     entries: list[table.Entry] = []
-    for number, pilot in enumerate(chosen(options.packs, options.only)):
+    for number, pilot in enumerate(flight.chosen(options.packs, options.only)):
         print(f"  {pilot.name} ...", flush=True)
-        rows = _in_a_process(options, folder / str(number), pilot.name)
+        if options.packs:
+            rows = _in_a_process(options, folder / str(number), pilot.name)
+        else:
+            rows = flight.fly(None, pilot.name)
         entries.append(table.Entry.of(pilot, options.packs, version, rows))
     print(table.plain(entries))
     if options.markdown:
@@ -96,9 +98,8 @@ def _all(options: argparse.Namespace, folder: Path, version: str) -> int:
 def _in_a_process(options: argparse.Namespace, folder: Path, name: str) -> list[dict[str, Any]]:
     folder.mkdir()
     out, said = folder / "outcomes.json", folder / "said.txt"
-    command = [sys.executable, __file__, "--pilot", name, "--out", str(out)]
-    if options.packs:
-        command += ["--packs", str(options.packs.resolve())]
+    command = [sys.executable, __file__, "--packs", str(options.packs.resolve())]
+    command += ["--pilot", name, "--out", str(out)]
     variables = os.environ | {"TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
     with said.open("w") as log:
         try:
