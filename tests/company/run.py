@@ -62,10 +62,15 @@ def _prepare_host(host: Path, folder: Path) -> str:
     logging.disable(logging.WARNING)
     import asyncio
 
-    import server
+    import utils  # noqa: F401 - the host's, which older hosts hide by another of that name
+    import server  # isort: skip
 
     # Packs put their routes on it when they are imported; it serves nobody.
     server.PromptServer(asyncio.new_event_loop())
+    sys.path.append(str(host / "comfy"))  # as the host does before it imports packs
+    import torch
+
+    torch.set_grad_enabled(False)
     return str(comfyui_version.__version__)
 
 

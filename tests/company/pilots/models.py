@@ -9,11 +9,13 @@ from typing import Any
 
 import comfy.model_patcher
 import comfy.supported_models
+import folder_paths
 import torch
-from company.checkout import Checkout, NotImported
+from company.checkout import Checkout
 from company.pilot import pilot
 from company.scene import Company, Scene, Way
 from kit.models import companions, tiny
+from safetensors.torch import save_file
 from torch import Tensor
 
 
@@ -116,9 +118,30 @@ def ic_light(pack: Checkout, scene: Scene) -> Company:
 
 @pilot("ComfyUI-IC-Light-kijai", "Load And Apply IC-Light")
 def ic_light_of_kijai(pack: Checkout, scene: Scene) -> Company:
-    """As the other IC-Light; it wants a folder of the host on the path of modules."""
-    pack.nodes()
-    raise NotImported("its start works now: write this pilot")
+    """As the other IC-Light; the picture comes with the prompts."""
+    light = companions.rebuilt(companions.relative_of(scene.model, distance=0.05), channels=8)
+    state = light.model.diffusion_model.state_dict()
+    folder = Path(folder_paths.get_folder_paths("unet")[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    offsets = {key: 0.1 * value for key, value in state.items()}
+    save_file(offsets, folder / "light.safetensors")
+    pixels = torch.randn(1, 4, *scene.size[1:], generator=torch.Generator().manual_seed(6))
+
+    def patch(model: Any) -> Any:
+        return pack.call("LoadAndApplyICLightUnet", model=model, model_path="light.safetensors")[0]
+
+    def sample(model: Any, way: Way) -> Tensor:
+        positive, negative, _ = pack.call(
+            "ICLightConditioning",
+            positive=scene.positive,
+            negative=scene.negative,
+            vae=None,
+            foreground={"samples": pixels},
+            multiplier=0.18,
+        )
+        return scene.sample(model, way, positive=positive, negative=negative)
+
+    return Company(patch, sample)
 
 
 def _unet(scene: Scene, state: dict[str, Any], operations: Any = None) -> Any:
