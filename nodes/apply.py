@@ -173,9 +173,9 @@ class BindToConditioning(Node):
         face_lora_strength: float = 1.0,
         first_picture: int = 0,
     ) -> io.NodeOutput:
-        if negative is None and cls.hidden is not None:
-            require_unused(cls.hidden.prompt, cls.hidden.unique_id, output=2)
-        binding = binding_of(cls.hidden.unique_id, adapter.name, embeds)
+        if negative is None:
+            require_unused(cls.hidden, output=2)
+        binding = binding_of(cls.hidden, adapter.name, embeds)
         settings = Settings(
             scale=scale,
             start_percent=start_percent,

@@ -14,7 +14,7 @@ from ..ip_models.attention.call import BatchMode
 from ..ip_models.attention.keyvalue import KvScaling
 from ..ip_models.attention.masks import MaskRule, require_mask
 from ..ip_models.errors import BadInput
-from ..ip_models.inputs import listed, require, switch, text, whole, within
+from ..ip_models.inputs import listed, require, shown, switch, text, whole, within
 from ..ip_models.pictures.fit import require_images
 from ..ip_models.references.features import Features, Regions
 from ..ip_models.weights.gains import Weights as LayerWeights
@@ -171,6 +171,9 @@ def percent_input(name: str, default: float, what: str) -> io.Float.Input:
     )
 
 
+_MOST_DIGITS = 4  # of the number in the name of an input
+
+
 def by_number(inputs: object, prefix: str) -> dict[int, Any]:
     """What is connected to an Autogrow, by the number in the name of the input, in order.
 
@@ -183,8 +186,8 @@ def by_number(inputs: object, prefix: str) -> dict[int, Any]:
     numbers: dict[int, Any] = {}
     for name, value in (inputs or {}).items():
         number = str(name).removeprefix(prefix)
-        if not number.isdecimal():
-            found = f"{prefix} has an input called {str(name)[:40]!r}"
+        if not number.isdecimal() or len(number) > _MOST_DIGITS:
+            found = f"{prefix} has an input called {shown(name)}"
             raise BadInput(found, needed, f"Call it {prefix}0")
         if value is not None:
             numbers[int(number)] = value

@@ -114,17 +114,15 @@ class IPAdapter(nn.Module):
         if self.spec.through_text_projection:
             tokens = _projected(tokens, hid_proj)
         joined = tokens.flatten(0, 1)[None]
-        cond = references * tokens.shape[1]
+        own = references * tokens.shape[1]  # what comes after them is without a reference
         layers: list[tuple[Tensor, Tensor]] = []
         for maps in self.ip_adapter.values():
             on_layer()
             layers.append((maps.to_k_ip(joined), maps.to_v_ip(joined)))  # pyright: ignore
-        key_values = KeyValues.pack(
-            [(key[:, :cond], value[:, :cond]) for key, value in layers],
-            [(key[:, cond:], value[:, cond:]) for key, value in layers],
-        )
-        on_cpu = (rows.to("cpu") for rows in (key_values.cond, key_values.uncond))
-        return KeyValues(*on_cpu, key_values.widths)
+        return KeyValues.pack(
+            [(key[:, :own], value[:, :own]) for key, value in layers],
+            [(key[:, own:], value[:, own:]) for key, value in layers],
+        ).on_cpu()
 
 
 def _projected(tokens: Tensor, hid_proj: Callable[[Tensor], Tensor] | None) -> Tensor:

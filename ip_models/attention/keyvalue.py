@@ -89,11 +89,12 @@ class KeyValues(Shared):
         Args:
             uncond: of one reference or of all, with as many tokens or a part of them.
         """
-        buffers = (
-            torch.cat([half.flatten(1) for pair in pairs for half in pair], dim=1)
-            for pairs in (cond, uncond)
-        )
-        return KeyValues(*buffers, [key.shape[-1] for key, _ in cond])
+        widths = [key.shape[-1] for key, _ in cond]
+        return KeyValues(_joined(cond), _joined(uncond), widths)
+
+    def on_cpu(self) -> KeyValues:
+        """The same in main memory, where they stay between runs."""
+        return KeyValues(self.cond.to("cpu"), self.uncond.to("cpu"), self.widths)
 
     @property
     def references(self) -> int:
@@ -156,14 +157,14 @@ class KeyValues(Shared):
         """
 
         def scaled(place: int) -> KeyValues:
-            halves = (
+            cond, uncond = (
                 [
                     _scale(key, value, factor, scaling)[place]
                     for (key, value), factor in zip(self.pairs(buffer), factors, strict=True)
                 ]
                 for buffer in (self.cond, self.uncond)
             )
-            return KeyValues.pack(*halves)
+            return KeyValues.pack(cond, uncond)
 
         now = scaled(0)
         return KeyValues(now.cond, now.uncond, now.widths, scaled(1) if changing else None)
@@ -258,6 +259,10 @@ class KeyValues(Shared):
             self._uploaded.clear()
         if self.slope is not None:
             self.slope.release()
+
+
+def _joined(pairs: Sequence[Pair]) -> Tensor:
+    return torch.cat([half.flatten(1) for pair in pairs for half in pair], dim=1)
 
 
 def _scale(key: Tensor, value: Tensor, factor: float, scaling: KvScaling) -> tuple[Pair, Pair]:

@@ -78,11 +78,29 @@ class ActivePrompts(Shared):
         return known
 
 
+@dataclass(eq=False)
+class LastCall:
+    """What was worked out last, for the next call or layer that is the same.
+
+    Attributes:
+        of, own: what it was worked out from: values, and objects that have to be the same ones.
+    """
+
+    active: ActivePrompts | None = None
+    of: object = None
+    own: tuple[object, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class PromptStack(Shared):
-    """All image prompts of a MODEL, in the order in which they were applied."""
+    """All image prompts of a MODEL, in the order in which they were applied.
+
+    Attributes:
+        last: see `LastCall`.
+    """
 
     prompts: tuple[ImagePrompt, ...] = ()
+    last: LastCall = field(default_factory=LastCall)
 
     def add(self, *prompts: ImagePrompt) -> PromptStack:
         """A new stack with more prompts."""
@@ -124,22 +142,19 @@ class PromptStack(Shared):
             )
         )
 
-    def at(
-        self,
-        call: Call,
-        places: list[int] | None = None,
-        previous: ActivePrompts | None = None,
-    ) -> ActivePrompts:
+    def at(self, call: Call, places: list[int] | None = None) -> ActivePrompts:
         """What is active in one call, whose noise level may be None unless `needs_sigma`.
 
         Args:
             places: see `ActivePrompts`.
-            previous: of the call before, whose tables serve again where nothing has changed.
         """
         resolved = tuple(filter(None, (prompt.at(call) for prompt in self.prompts)))
+        active = ActivePrompts(resolved, call, places)
+        previous = self.last.active
         if previous is not None and previous.prompts == resolved:
-            return ActivePrompts(resolved, call, places, previous.tables)
-        return ActivePrompts(resolved, call, places)
+            active = dataclasses.replace(active, tables=previous.tables)
+        self.last.active, self.last.own = active, ()
+        return active
 
     def models(self) -> list[object]:
         """Models that the host has to load beside the MODEL."""
@@ -151,6 +166,7 @@ class PromptStack(Shared):
             prompt.allow(most_bytes // len(self.prompts))
 
     def cleanup(self) -> None:
-        """Called by the host after each sampling run."""
+        """Called after each sampling run."""
+        self.last.active = None
         for prompt in self.prompts:
             prompt.release()

@@ -14,7 +14,7 @@ import comfy.model_management
 import comfyui_version
 import torch
 from bench import counts as counting
-from bench import faces, reapply
+from bench import faces, overhead, reapply
 from bench import full_size as real
 from bench import memory as keeping
 from bench.bed import tiny_bed
@@ -111,6 +111,12 @@ def second_apply(parties: Sequence[Contender], folder: Path) -> list[Check]:
     print(table(["", *reapply.HEADER, ""], rows))
     print(f"\n{reapply.LEGEND}")
     return kept
+
+
+def layers(folder: Path) -> None:
+    """What Python does in each layer; a time, so nothing is promised of it."""
+    _title("The pack's own Python in each layer (tiny real UNet)")
+    print(table(overhead.HEADER, [overhead.row(folder)]))
 
 
 def face_engines(folder: Path) -> None:

@@ -148,6 +148,7 @@ def things() -> dict[str, Any]:
         "tuple": (),
         "dict": {},
         "dict of other names": {"first": 1, "embeds": 2, "embeds0x": 3, "mask-1": 4},
+        "dict of a long name": {"embeds" + "9" * 5000: 1},
         "dict of numbers": {0: 1, 1: None},
         "latent without samples": {"samples": 3},
         "latent of another rank": {"samples": torch.zeros(4, 8)},

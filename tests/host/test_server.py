@@ -273,7 +273,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     ),
     "factor that is not a number": (
         weighted("IPABlockWeights", preset="style transfer precise", boost=float("nan")),
-        ["BadInput", "boost is nan"],
+        ["BadInput", "boost is 'nan'"],
     ),
     "negative of Bind that is not there": (
         binding_without_negative(),

@@ -15,12 +15,16 @@ from ..protocols import Conditioning, NodesById
 from .call.conditions import BINDINGS
 
 
-def binding_of(node_id: object, adapter_name: str, embeds: Features | Regions) -> str:
+def binding_of(hidden: object, adapter_name: str, embeds: Features | Regions) -> str:
     """What a Bind node marks its conditionings with.
 
     It says what the node is and what it was given, so that a conditioning that was saved, copied or
     made in another session means the same references, and no others.
+
+    Args:
+        hidden: what the host tells a node of itself, None where another node calls it.
     """
+    node_id = getattr(hidden, "unique_id", None)
     if node_id is None:  # called by another node, perhaps twice for the same references
         return uuid4().hex
     return f"{node_id} {adapter_name} {digest(*tensors_of(embeds)).hex()}"
@@ -42,16 +46,19 @@ def mark(conditioning: object, binding: str, name: str = "conditioning") -> Cond
     ]
 
 
-def require_unused(prompt: NodesById | None, node_id: object, output: int) -> None:
+def require_unused(hidden: object, output: int) -> None:
     """Refuse that an output is used whose input is not connected.
 
     Args:
-        prompt: all nodes of the prompt by id, as the host hands them to a node; None if unknown.
+        hidden: what the host tells a node of itself and of all nodes of the prompt by id; None
+            where another node calls it.
 
     Raises:
         BadInput: another node is linked to it.
     """
-    for node in (prompt or {}).values():
+    prompt: NodesById = getattr(hidden, "prompt", None) or {}
+    node_id = getattr(hidden, "unique_id", None)
+    for node in prompt.values():
         for name, value in node.get("inputs", {}).items():
             if isinstance(value, list) and [str(part) for part in value] == [
                 str(node_id),

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from typing import Any, cast
 
 import comfy.ldm.modules.attention as host_attention
@@ -30,6 +31,12 @@ _SLOTS = "ipadapter_slots"
 _HEARD = "ipadapter_heard"
 # Kernels that do not know `low_precision_attention`, as of 0.33.
 _QUANTISED_KERNELS = ("attention_comfy_kitchen_int8", "attention3_sage")
+# What looks at Python's frames at present, None if nothing does; older torch does not tell.
+# `is_compiling` is false in a frame that was looked at and left to Python, and true of its callees.
+_compiler = cast(
+    "Callable[[], object | None]",
+    getattr(import_module("torch._C._dynamo.eval_frame"), "get_eval_frame_callback", lambda: True),
+)
 _NO_SLOTS: Mapping[Slot, AttentionPatch] = {}
 Slot = tuple[str | int, ...]  # block and number, and mostly the layer
 AddedCallback = tuple[Callable[..., Tensor], Mapping[str, Any]]
@@ -58,11 +65,13 @@ class LayerPatch:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
         """Cross-attention of the layer before its output projection."""
-        if torch.compiler.is_dynamo_compiling():
+        # Held off from torch.compile, by a wrapper that costs as much as all the rest of a layer.
+        if _compiler() is not None:
             return _not_compiled(self, q, k, v, extra)
-        return self._attend(q, k, v, extra)
+        return self.attend(q, k, v, extra)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
+        """The same, run by Python."""
         active = extra.get(calls.KEY)
         if self.retaken and active is not None and self.below is not None:
             heard = extra[_HEARD] = list[Slot]()
@@ -229,12 +238,7 @@ def _copy_patches(original: Model, clone: Model) -> None:
             slots[key] = patch.copied()
 
 
-@torch.compiler.disable  # pyright: ignore[reportUntypedFunctionDecorator]
-def _not_compiled(
-    patch: LayerPatch, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions
-) -> Tensor:
-    """Run by Python, for compiled models; the wrapper costs as much as all the rest of a layer."""
-    return patch._attend(q, k, v, extra)
+_not_compiled = cast("Callable[..., Tensor]", torch.compiler.disable(LayerPatch.attend))
 
 
 def _retaken(slot: Hashable, taken: Mapping[Hashable, AttentionPatch]) -> LayerPatch:

@@ -35,7 +35,7 @@ def of_layer(
     """
     call = active.call
     for announced in _announced(options):
-        chunks = _chunks(call.chunks, active.places, announced)
+        chunks = _chunks(call.chunks, active.places or [], announced)
         if chunks is not None and len(chunks) * len(call.frames) == rows:
             return active.with_chunks(chunks)
     if active.uniform:  # every row is the same one
