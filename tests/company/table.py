@@ -11,6 +11,7 @@ from company.meeting import CRASH, REFUSED, RIGHT, SILENT, THEIRS, WRONG
 from company.pilot import Pilot
 
 HEAD = ("pack", "commit", "node", "order", "distance", "verdict")
+LONG = 120  # letters of a cell in README
 _OURS = (SILENT, WRONG, CRASH)
 _WORST = (*_OURS, REFUSED, THEIRS, RIGHT)
 
@@ -75,6 +76,18 @@ def plain(entries: list[Entry]) -> str:
 
 
 def markdown(entries: list[Entry]) -> str:
-    """For README."""
-    rows = [HEAD, ("---",) * len(HEAD), *(row for entry in entries for row in entry.rows())]
-    return "".join("| " + " | ".join(c.replace("|", "/") for c in row) + " |\n" for row in rows)
+    """For README: orders with the same verdict in one row, and only the beginning of long words."""
+    rows = [HEAD, ("---",) * len(HEAD), *(row for entry in entries for row in _joined(entry))]
+    return "".join("| " + " | ".join(_short(cell) for cell in row) + " |\n" for row in rows)
+
+
+def _joined(entry: Entry) -> list[tuple[str, ...]]:
+    rows = entry.rows()
+    if len(rows) == 1 or rows[0][5] != rows[1][5]:
+        return rows
+    distance = max((row[4] for row in rows), key=lambda text: float(text or 0))
+    return [(*rows[0][:3], "either order", distance, rows[0][5])]
+
+
+def _short(cell: str) -> str:
+    return (cell if len(cell) <= LONG else cell[: LONG - 3].rstrip() + "...").replace("|", "/")

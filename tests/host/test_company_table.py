@@ -52,6 +52,15 @@ def test_a_refusal_is_no_fault_and_a_pack_that_is_missing_neither() -> None:
     assert len(markdown([missing]).splitlines()) == 3
 
 
+def test_readme_needs_one_row_where_the_order_makes_no_difference() -> None:
+    words = "a long sentence " * 20
+    both = [outcome(order, "w", REFUSED, words=words) for order in (AFTER, BEFORE)]
+    last = markdown([entry(*both)]).splitlines()[-1]
+    assert "| either order |" in last and len(last) < 250
+    both[0] = outcome(AFTER, "w", RIGHT, distance=1e-6)
+    assert len(markdown([entry(*both)]).splitlines()) == 4
+
+
 def test_names_of_pilots_are_their_own() -> None:
     assert len({pilot.name for pilot in PILOTS}) == len(PILOTS)
 
