@@ -141,3 +141,28 @@ def detailer(pack: Checkout, scene: Scene) -> Company:
         )[0]
 
     return Company(sample=sample, sampler_only=True, boxes=lambda: [box], rounding=1e-3)
+
+
+@pilot("ComfyUI-Easy-Use", "its samplers")
+def easy_use(pack: Checkout, scene: Scene) -> Company:
+    """What all of its sampler nodes call; the whole pack writes into its folder when it starts."""
+    pack.bare()
+    sampler = pack.module("py.libs.sampler").easySampler()
+
+    def sample(model: Any, way: Way) -> Tensor:
+        torch.manual_seed(0)
+        out = sampler.common_ksampler(
+            model,
+            1,
+            2,
+            way.cfg,
+            "euler",
+            "normal",
+            scene.positive,
+            scene.negative,
+            scene.latent,
+            preview_latent=False,
+        )
+        return out["samples"]
+
+    return Company(sample=sample, sampler_only=True)
