@@ -186,11 +186,13 @@ def ip_adapter_plus(pack: Checkout, scene: Scene) -> Company:
     features = tiny.random_features(1, seed=30)
 
     def patch(model: Any) -> Any:
+        # Read while nodes run, as its loader reads them: such tensors are of another kind to torch.
+        read = checkpoints.nest({key: value.clone() for key, value in tensors.items()})
         return pack.call(
             "IPAdapterEmbeds",
             model=model,
             ipadapter={
-                "ipadapter": {"model": checkpoints.nest(tensors)},
+                "ipadapter": {"model": read},
                 "clipvision": {"model": object()},
             },
             pos_embed=features.pooled[:, None],
