@@ -97,6 +97,14 @@ class Guider(Protocol):
     model_patcher: Model
 
 
+class ModelExecutor(Protocol):
+    """What a wrapper of a model's method calls to go on; the model is a `BaseModel` of the host."""
+
+    class_obj: Any
+
+    def __call__(self, *args: object, **kwargs: object) -> Tensor: ...
+
+
 class GuiderExecutor(Protocol):
     """What a wrapper of a guider's method calls to go on."""
 

@@ -10,7 +10,7 @@ import copy
 import logging
 import pickle
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from pack.nodes.apply import BindToConditioning
 from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
-from pack.nodes.host.model.backbones import unet_patch
+from pack.nodes.host.model.backbones import unet, unet_patch
 from pack.nodes.host.model.backbones.layers import attention_layers
 from pack.nodes.host.model.bind import mark
 from torch import Tensor
@@ -185,6 +185,69 @@ def test_a_text_of_more_rows_is_refused(applied: Any, cfg: float) -> None:
 
     with pytest.raises(WrongBatch, match="layer input 1 0 a text of . rows for . rows of the pict"):
         sample(guided(applied), cfg=cfg)
+
+
+def guided_inside(layer: Any, x: Tensor, context: Tensor, **options: Any) -> Tensor:
+    """A forward that knows what the further rows of the text are for, as ComfyUI-NAG's does."""
+    q, more = layer.to_q(x), len(context) - len(x)
+    k, v = layer.to_k(context), layer.to_v(context)
+    out = optimized_attention(q, k[: len(q)], v[: len(q)], layer.heads)
+    away = optimized_attention(q[-more:], k[-more:], v[-more:], layer.heads)
+    return layer.to_out(torch.cat([out[:-more], 1.5 * out[-more:] - 0.5 * away]))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_layer_with_a_forward_of_its_own_keeps_it(
+    adapter: LoadedAdapter, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The right picture: the same forward, which adds the image attention by itself."""
+    network = twin().model.model.diffusion_model
+    layers = {name: module for name, module in network.named_modules() if name.endswith(".attn2")}
+    kept = network.forward
+
+    def run(model: Any, forward: Callable[..., Tensor]) -> Tensor:
+        def exchanged(x: Tensor, t: Tensor, context: Tensor, *rest: Any, **named: Any) -> Tensor:
+            text_of_more = torch.cat([context, text(9)[0][0]])
+            with monkeypatch.context() as patch:
+                for layer in layers.values():
+                    patch.setattr(layer, "forward", partial(forward, layer), raising=False)
+                return kept(x, t, text_of_more, *rest, **named)
+
+        with monkeypatch.context() as patch:
+            if whole:
+                patch.setattr(network, "forward", exchanged)
+                return sample(model)
+            for layer in layers.values():
+                patch.setattr(layer, "forward", partial(forward, layer))
+            model = model.clone()
+            model.set_model_unet_function_wrapper(
+                lambda call, given: call(
+                    given["input"],
+                    given["timestep"],
+                    **given["c"]
+                    | {"c_crossattn": torch.cat([given["c"]["c_crossattn"], text(9)[0][0]])},
+                )
+            )
+            return sample(model)
+
+    keys = adapter.key_values(FEATURES)
+    pairs = keys.pairs(torch.cat([keys.uncond, keys.cond]))  # the negative prompt comes first
+    place = {unet._inside(one.slot): i for i, one in enumerate(attention_layers(twin().model))}
+    assert place.keys() == layers.keys()
+
+    def with_images(layer: Any, x: Tensor, context: Tensor, **options: Any) -> Tensor:
+        name = next(name for name, module in layers.items() if module is layer)
+        key, value = pairs[place[name]]
+        image = optimized_attention(layer.to_q(x), key, value, layer.heads)
+        out = guided_inside(layer, x, context, **options)
+        return out + image @ layer.to_out[0].weight.T
+
+    wanted = run(twin().model, with_images)
+    plain = run(twin().model, guided_inside)
+    got = run(apply(twin().model, adapter, FEATURES, Settings()), guided_inside)
+    assert tiny.relative(got, wanted) < ROUNDING
+    assert tiny.relative(wanted, plain) > EFFECT
+    assert not any(layer._forward_pre_hooks for layer in layers.values())
 
 
 def test_a_batch_that_does_not_divide_is_refused(applied: Any) -> None:

@@ -9,9 +9,10 @@ from typing import cast
 import comfy.model_management
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from ....ip_models.attention.stack import PromptStack
-from ..protocols import CondLists, GuiderExecutor, ModelOptions, TransformerOptions
+from ..protocols import CondLists, GuiderExecutor, ModelExecutor, ModelOptions, TransformerOptions
 from .backbones.backbone import Backbone
 from .call.calls import KEY, RUN, STEP, Run, Step, active_prompts
 from .call.conditions import Conditions
@@ -69,14 +70,14 @@ def describe(
     if isinstance(stack, PromptStack):
         run = options.get(RUN)
         conditions = run.conditions if isinstance(run, Run) else Conditions(None)
-        options = _hooked(options, stack)
+        options = dict(_backbone(options).hook_call(options, stack.slots))
         options[STEP] = Step(conditions.chunks(conds, tuple(x.shape[2:])), StepLatent(x))
         model_options = {**model_options, "transformer_options": options}
     return executor(model, conds, x, timestep, model_options)
 
 
 def resolve(
-    executor: Callable[..., Tensor],
+    executor: ModelExecutor,
     x: Tensor,
     t: Tensor,
     c_concat: object = None,
@@ -93,9 +94,10 @@ def resolve(
     stack = options.get(KEY)
     if isinstance(stack, PromptStack):
         _measure(options, stack, x.device)
-        options = _hooked(options, stack)
         options[KEY] = active_prompts(stack, options, t, len(x), x)
-        with _separate_graphs():
+        network = cast("Module", executor.class_obj.diffusion_model)
+        calling = _backbone(options).calling(network, options, stack.slots)
+        with _separate_graphs(), calling as options:
             return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
@@ -116,9 +118,8 @@ def _separate_graphs() -> Generator[None]:
         torch.set_autocast_cache_enabled(before)
 
 
-def _hooked(options: TransformerOptions, stack: PromptStack) -> TransformerOptions:
-    backbone = cast("Backbone", options[BACKBONE])
-    return dict(backbone.hook_call(options, stack.slots))
+def _backbone(options: TransformerOptions) -> Backbone:
+    return cast("Backbone", options[BACKBONE])
 
 
 def _measure(options: TransformerOptions, stack: PromptStack, device: torch.device) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -71,6 +72,12 @@ class Backbone(Protocol):
         self, options: TransformerOptions, slots: Iterable[Hashable]
     ) -> TransformerOptions:
         """Options of a call with the patches in place, whatever came after them; a new dict."""
+        ...
+
+    def calling(
+        self, network: torch.nn.Module, options: TransformerOptions, slots: Iterable[Hashable]
+    ) -> AbstractContextManager[TransformerOptions]:
+        """The same for the time of a call of the network, in which it may need more than that."""
         ...
 
     def processor_names(self, layers: Sequence[Layer]) -> list[str]:

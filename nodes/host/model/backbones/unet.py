@@ -6,7 +6,8 @@ only where these are missing: any other branch or pack may have wrapped or repla
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 import torch
@@ -21,6 +22,7 @@ from ...protocols import Model, TransformerOptions
 from . import unet_patch
 from .backbone import TextProjection
 from .own import own_object, own_weight
+from .unet_modules import added_in_modules, runs_otherwise
 
 _NETWORK = "diffusion_model"
 _TEXT = f"{_NETWORK}.encoder_hid_proj"
@@ -83,6 +85,20 @@ class Unet:
         """See `Backbone.hook_call`."""
         return unet_patch.hook_call(options, slots)
 
+    @contextmanager
+    def calling(
+        self, network: torch.nn.Module, options: TransformerOptions, slots: Iterable[Hashable]
+    ) -> Generator[TransformerOptions]:
+        """See `Backbone.calling`."""
+        addresses = [cast("LayerAddress", slot) for slot in slots]
+        options = self.hook_call(options, addresses)
+        if not runs_otherwise(network, [_inside(address) for address in addresses[:1]]):
+            yield options
+            return
+        paths = {tuple(address): _inside(address) for address in addresses}
+        with added_in_modules(network, options, paths) as freed:
+            yield freed
+
     def processor_names(self, layers: Sequence[Layer]) -> list[str]:
         """See `Backbone.processor_names`."""
         return processor_names(cast("LayerAddress", layer.slot) for layer in layers)
@@ -100,9 +116,14 @@ def _config(model: Model) -> Mapping[str, Any] | None:
 
 
 def _path(address: LayerAddress) -> str:
+    return f"{_NETWORK}.{_inside(address)}"
+
+
+def _inside(address: LayerAddress) -> str:
+    """Name of a layer's module in the network."""
     block, number, layer = address
     place = "middle_block" if block == "middle" else f"{block}_blocks.{number}"
-    return f"{_NETWORK}.{place}.1.transformer_blocks.{layer}.attn2"
+    return f"{place}.1.transformer_blocks.{layer}.attn2"
 
 
 def _require_open(model: Model, path: str) -> None:

@@ -84,15 +84,20 @@ class LayerPatch:
         for callback, options in self.callbacks:
             if _in_sigma_range(options, extra):
                 text = text + callback(text, q, k, v, extra, **options).to(text.dtype)
-        return text if active is None else self._with_images(text, q, active, extra)
+        return text if active is None else self.with_images(text, q, active, extra)
 
-    def _with_images(
+    def with_images(
         self,
         text: Tensor,
         q: Tensor,
         active: PromptStack | ActivePrompts,
         extra: TransformerOptions,
     ) -> Tensor:
+        """What a layer has worked out, plus the image attention of its query.
+
+        Args:
+            extra: the layer's options.
+        """
         if isinstance(active, PromptStack):  # the model was called around the host's wrappers
             active = calls.active_in_layer(active, extra, q.shape[0])
         told = extra.get(_HEARD)
@@ -222,6 +227,21 @@ def hook_call(options: TransformerOptions, slots: Iterable[Hashable]) -> Transfo
         taken = {**taken, **{slot: _retaken(slot, taken) for slot in lost}}
         options = {**options, "patches_replace": {**replaced, "attn2": taken}}
     return {**options, _SLOTS: taken}
+
+
+def free_slots(
+    options: TransformerOptions, slots: Iterable[Slot]
+) -> tuple[TransformerOptions, list[LayerPatch]]:
+    """Options without those of these slots that hold nothing but ours, and what was in them."""
+    replaced = options["patches_replace"]
+    taken = dict(replaced["attn2"])
+    free = [
+        taken.pop(slot)
+        for slot in slots
+        if isinstance(patch := taken.get(slot), LayerPatch)
+        and not (patch.below or patch.callbacks or taken.get(slot[:2]))
+    ]
+    return {**options, "patches_replace": {**replaced, "attn2": taken}}, free
 
 
 def _slots(model: Model) -> dict[Slot, AttentionPatch]:

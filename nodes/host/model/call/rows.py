@@ -62,8 +62,7 @@ def other_keys(layer: str, rows: int, keys: int) -> WrongBatch:
     return WrongBatch(
         f"another node gives {layer} a text of {keys} rows for {rows} rows of the picture",
         "this layer can only pair as many",
-        "Take out the node that guides inside the attention (NAG for one; that of "
-        "sd-perturbed-attention does it in a way that works), or the references",
+        "Take out the node that adds rows to the text, or the references",
     )
 
 

@@ -1,0 +1,90 @@
+"""Image prompts of a UNet whose layers another pack runs by a forward of its own.
+
+The host does not run the forward of a layer whose slot is taken. Guidance inside the attention
+(ComfyUI-NAG) exchanges that forward for one that knows what the further rows of the text are for.
+There the slots are left free, and the image prompts are added to what goes into the layer's output
+projection, where text and image are added up in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
+
+from torch import Tensor
+from torch.nn import Module
+
+from .....ip_models.attention.stack import ActivePrompts
+from ...protocols import TransformerOptions
+from ..call import calls
+from .unet_patch import LayerPatch, free_slots
+
+_FORWARD = "forward"
+
+
+def runs_otherwise(network: Module, paths: Iterable[str]) -> bool:
+    """Whether the network, or the first of these layers, has been given another forward.
+
+    A compiled network has one too, and is left as it is.
+    """
+    if hasattr(network, "_orig_mod"):
+        return False
+    first = next(iter(paths), None)
+    layer = None if first is None else _module(network, first)
+    return any(one is not None and _FORWARD in vars(one) for one in (network, layer))
+
+
+@contextmanager
+def added_in_modules(
+    network: Module, options: TransformerOptions, paths: dict[tuple[Any, ...], str]
+) -> Generator[TransformerOptions]:
+    """While this lasts, image prompts are added in the modules of layers whose slots nobody needs.
+
+    Args:
+        options: of the call, with the slots taken.
+        paths: name of the module of each slot.
+
+    Yields:
+        Options in which these slots are free.
+    """
+    options, free = free_slots(options, paths)
+    with ExitStack() as hooks:
+        for patch in free:
+            layer = _module(network, paths[patch.slot])
+            for handle in _hooks(patch, layer) if layer is not None else ():
+                hooks.callback(handle.remove)
+        yield options
+
+
+def _module(network: Module, path: str) -> Module | None:
+    found: object = network
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return cast("Module | None", found)
+
+
+def _hooks(patch: LayerPatch, layer: Module) -> Iterable[Any]:
+    """Handles of hooks that take the query and the options of a layer and add to its output."""
+    seen: dict[str, Any] = {}
+
+    def begin(_: Module, args: object, named: dict[str, Any]) -> None:
+        seen["options"] = named.get("transformer_options") or {}
+
+    def query(_: Module, args: object, q: Tensor) -> None:
+        seen["q"] = q
+
+    def add(_: Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        options, q = seen.pop("options", {}), seen.pop("q", None)
+        active = options.get(calls.KEY)
+        if q is None or not isinstance(active, ActivePrompts):
+            return None
+        extra = {**options, "n_heads": layer.heads, "attn_precision": layer.attn_precision}
+        return (patch.with_images(args[0], q, active, extra), *args[1:])
+
+    parts = cast("Any", layer)
+    return (
+        layer.register_forward_pre_hook(begin, with_kwargs=True),
+        parts.to_q.register_forward_hook(query),
+        parts.to_out.register_forward_pre_hook(add),
+    )
