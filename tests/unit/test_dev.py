@@ -369,6 +369,16 @@ class TestCommands:
         script = str(dev.ROOT / "demo" / "run.py")
         assert commands == [["python", script, *options]]
 
+    def test_company_takes_a_folder_of_whoever_calls_it(
+        self, commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "other packs").mkdir()
+        monkeypatch.chdir(tmp_path)
+        dev.main(["company", "--packs", "other packs", "--only", "ppm"])
+        script = str(dev.ROOT / "tests" / "company" / "run.py")
+        packs = str(tmp_path / "other packs")
+        assert commands == [["python", script, "--packs", packs, "--only", "ppm"]]
+
     def test_misspelt_option_stops_before_anything_is_installed(
         self, commands: list[list[str]]
     ) -> None:

@@ -1,0 +1,1 @@
+"""Pilots by what their packs do: rows, tiles, attention, caches, whole models."""
