@@ -145,7 +145,7 @@ def part_inputs() -> list[io.Input]:
             min=0,
             max=MOST_PICTURES,
             optional=True,
-            force_input=True,  # few need it: no box for the others
+            advanced=True,  # few need it
             tooltip="For one per picture over a part of a batch, as Latent From Batch gives it: "
             "the number of its first picture, counted from 0. Not needed where the sampler adds "
             "ComfyUI's own noise: by that the place of the part is known.",

@@ -174,7 +174,7 @@ def test_the_main_node_has_at_most_eight_widgets_and_every_input_a_tooltip() -> 
     widgets = [
         one
         for one in schema.inputs
-        if hasattr(one, "default") and not getattr(one, "force_input", False)
+        if hasattr(one, "default") and not getattr(one, "advanced", False)
     ]
     assert len(widgets) <= 8
     assert all(one.tooltip for one in schema.inputs)
