@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from company import behaviours  # noqa: F401 - enters its pilots
+from company.behaviours import rows, slots  # noqa: F401 - enters its pilots
 from company.checkout import Checkout, NotImported
 from company.meeting import meet
 from company.pilot import PILOTS, Pilot

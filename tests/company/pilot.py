@@ -9,6 +9,7 @@ from company.checkout import Checkout
 from company.scene import Company, Scene
 
 Fly = Callable[[Checkout, Scene], Company]
+Make = Callable[[Scene], Company]
 
 
 @dataclass(frozen=True)
@@ -46,5 +47,18 @@ def pilot(
     def enter(fly: Fly) -> Fly:
         PILOTS.append(Pilot(folder, node, fly, family, size))
         return fly
+
+    return enter
+
+
+def behaviour(name: str, size: tuple[int, int, int] = (2, 8, 12)) -> Callable[[Make], Make]:
+    """Enter what a pack does without the pack."""
+
+    def enter(make: Make) -> Make:
+        def fly(_: Checkout, scene: Scene) -> Company:
+            return make(scene)
+
+        pilot("", name, size=size)(fly)
+        return make
 
     return enter

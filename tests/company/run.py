@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,7 @@ def main(arguments: list[str]) -> int:
     if not (host / "main.py").is_file():
         print("There is no ComfyUI: set $COMFYUI_PATH to the folder with its main.py.")
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder goes
     with tempfile.TemporaryDirectory(prefix="company-") as folder:
         version = _prepare_host(host, Path(folder))
         if options.pilot is not None:
@@ -127,4 +129,7 @@ def _in_a_process(options: argparse.Namespace, folder: Path, name: str) -> list[
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
