@@ -166,7 +166,7 @@ class PromptStack(Shared):
             prompt.allow(most_bytes // len(self.prompts))
 
     def cleanup(self) -> None:
-        """Called after each sampling run."""
+        """Drop what was made for a run; called after it."""
         self.last.active = None
         for prompt in self.prompts:
             prompt.release()

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple, cast
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import comfy.model_management
 import comfy.model_patcher
@@ -81,6 +81,7 @@ class LoadedAdapter:
             offload_device=comfy.model_management.unet_offload_device(),
         )
         self._projected: DeviceCache[KeyValues] = DeviceCache(_MOST_BYTES)
+        self._digests: WeakKeyDictionary[Features, bytes] = WeakKeyDictionary()
         self.file: tuple[str, int, int] | None = None
         self._version: bool | None = None
         self._shared: LoadedAdapter | None = None
@@ -116,9 +117,14 @@ class LoadedAdapter:
             WrongEncoder: the features are not what the adapter was trained on.
         """
         options = self._relevant(options)
-        rows = inputs(features, self.spec, self.name, ANY_ENCODER)
-        key = (digest(*rows), options)
-        return self._projected.get(key, lambda: self._project(rows, options))
+        numbers = self._digests.get(features)
+        if numbers is None:
+            numbers = self._digests[features] = digest(*self._inputs(features))
+        key = (numbers, options)
+        return self._projected.get(key, lambda: self._project(self._inputs(features), options))
+
+    def _inputs(self, features: Features) -> tuple[Tensor, ...]:
+        return inputs(features, self.spec, self.name, ANY_ENCODER)
 
     def _relevant(self, options: ProjectionOptions) -> ProjectionOptions:
         """Only what this adapter depends on."""

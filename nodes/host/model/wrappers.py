@@ -36,7 +36,7 @@ def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
     stack = options.get(KEY)
     if isinstance(stack, PromptStack):
         sampling = guider.model_patcher.get_model_object("model_sampling")
-        options[KEY] = stack.under(sampling.percent_to_sigma)
+        options[KEY] = of_run = stack.under(sampling.percent_to_sigma)
         sigmas = cast("Tensor | None", args[3] if len(args) > 3 else kwargs.get("sigmas"))
         levels = tuple(sigmas.tolist()) if stack.needs_sigma and sigmas is not None else ()
         conditions = Conditions(guider)
@@ -47,7 +47,7 @@ def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
         try:
             return executor(*args, **kwargs)
         finally:
-            stack.cleanup()
+            of_run.cleanup()
     return executor(*args, **kwargs)
 
 

@@ -126,7 +126,7 @@ def _more_text(scene: Scene) -> Company:
             for layer in layers:
                 del layer.forward
 
-    return Company(sample=sample, sampler_only=True, ways=WAYS, may_refuse=True)
+    return Company(sample=sample, sampler_only=True, ways=WAYS)
 
 
 # Tiles
@@ -155,7 +155,7 @@ def _tiles(together: int) -> Make:
             model.set_model_unet_function_wrapper(wrapper)
             return model
 
-        return Company(patch, boxes=lambda: now, ways=WAYS, may_refuse=True)
+        return Company(patch, boxes=lambda: now, ways=WAYS)
 
     return make
 
