@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import comfy.context_windows
+import comfy.model_management
 import comfy.sample
 import pytest
 import torch
@@ -531,6 +532,23 @@ def test_every_reference_of_a_video_is_uploaded_once_in_a_run(
     assert sorted(stored) == sorted(2 * [*range(FRAMES), FRAMES])  # two runs; uncond is one row
     monkeypatch.undo()
     assert tiny.relative(sample(model, FRAMES), whole) < ROUNDING
+
+
+def test_what_may_be_held_is_a_part_of_the_hosts_free_memory(
+    adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 8 * 2**30
+
+    def plenty(device: Any = None, torch_free_too: bool = False) -> Any:
+        return (free, free) if torch_free_too else free
+
+    monkeypatch.setattr(comfy.model_management, "get_free_memory", plenty)
+    one = apply(twin().model, adapter, tiny.random_features(1, seed=91), Settings())
+    two = apply(one, adapter, tiny.random_features(1, seed=92), Settings())
+    for model, count in ((one, 1), (two, 2)):
+        sample(model)
+        bounds = {prompt.keys._most_bytes for prompt in patches.prompts_of(model).prompts}
+        assert bounds == {free // 4 // count}
 
 
 def test_apply_clones_the_model_once(
