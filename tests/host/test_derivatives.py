@@ -319,7 +319,7 @@ def test_the_browser_is_told_the_same_of_a_checkpoint(home: Path, variant: Varia
     name = write_checkpoint(home, variant)
     base = read_base(str(home / "checkpoints" / name))
     layers = attention_layers(model_of(variant))
-    assert base is not None and list(base.layers) == layers
+    assert base is not None and base.layers == layers
     said = problems(Combination(checkpoint=name, kind="standard", adapter="auto"))
     assert len(said) == 1
     if variant.family is None:

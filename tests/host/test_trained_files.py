@@ -232,7 +232,8 @@ def test_an_adapter_by_processors_gives_the_same_keys_and_values(
     crops = kind == "FaceID plus"
     given = tiny.random_faces(1, crops=crops) if face else tiny.random_features(1)
     one, other = mine.key_values(given), published.key_values(given)
-    assert torch.equal(one.packed, other.packed) and one.widths == other.widths
+    assert torch.equal(one.cond, other.cond) and torch.equal(one.uncond, other.uncond)
+    assert one.widths == other.widths
     assert same(mine.lora, published.lora) and bool(mine.lora) is face
 
 
