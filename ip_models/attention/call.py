@@ -48,9 +48,9 @@ class Call:
 
     Attributes:
         chunks: in the order of the batch.
-        frames: place in the whole run of each picture of a chunk.
-        total: number of pictures in the whole run.
-        first: place of the run's first picture in the batch that the run is a part of.
+        frames: place in the whole batch of each picture of a chunk.
+        total: number of pictures in the whole batch.
+        within: place of each picture in the run, where that is a part of a batch.
         sigma: noise level, None if it was not read.
         step, steps: place in the sampler's schedule and its length.
     """
@@ -61,4 +61,4 @@ class Call:
     sigma: float | None = None
     step: int = 0
     steps: int = 1
-    first: int = 0
+    within: tuple[int, ...] = ()

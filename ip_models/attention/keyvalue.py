@@ -224,14 +224,19 @@ class KeyValues(Shared):
                 held.update(zip(missing, together.split(lengths), strict=True))
                 total = self.cond.shape[1]
                 if missing == list(sources) and set(lengths) == {total}:
+                    self._drop_beyond(held)
                     return together.view(-1, total)
             nothing = self.cond.new_zeros(1, device=device, dtype=dtype)
             rows = {source: self._full(held[source]) for source in needed}
             rows[NO_REFERENCE] = nothing.expand(self.cond.shape[1])
             gathered = torch.stack([rows[source] for source in sources])
-            if sum(row.nbytes for row in held.values()) > self._most_bytes:
-                held.clear()
+            self._drop_beyond(held)
             return gathered
+
+    def _drop_beyond(self, held: dict[int, Tensor]) -> None:
+        """All rows, once they are too many; windows come in an order that repeats."""
+        if sum(row.nbytes for row in held.values()) > self._most_bytes:
+            held.clear()
 
     def _stored(self, source: int) -> Tensor:
         count = self.references
@@ -246,11 +251,12 @@ class KeyValues(Shared):
         return torch.cat([half.flatten().repeat(repeats) for pair in pairs for half in pair])
 
     def allow(self, most_bytes: int) -> None:
-        """What may be held on a device while a run goes on."""
-        self._most_bytes = most_bytes
-        self._moved.allow(most_bytes)
+        """What may be held on a device while a run goes on, in rows and in what is made of them."""
         if self.slope is not None:
+            most_bytes //= 2
             self.slope.allow(most_bytes)
+        self._most_bytes = most_bytes // 2
+        self._moved.allow(most_bytes // 2)
 
     def release(self) -> None:
         """Drop the copies made for the last run."""

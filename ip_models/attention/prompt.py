@@ -154,7 +154,9 @@ class ImagePrompt(Shared):
 
     def _places(self, call: Call) -> tuple[int, ...]:
         """The place of each picture of a chunk in the whole batch."""
-        return tuple((self.first or call.first) + frame for frame in call.frames)
+        if not self.first:
+            return call.frames
+        return tuple(self.first + place for place in call.within or call.frames)
 
     def allow(self, most_bytes: int) -> None:
         """What may be held on a device while a run goes on."""

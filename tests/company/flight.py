@@ -16,7 +16,13 @@ from company.scene import Scene
 
 def chosen(packs: Path | None, only: str = "") -> list[Pilot]:
     """The pilots of the packs in a folder, or those that need none."""
-    return [p for p in PILOTS if bool(p.folder) is (packs is not None) and only in p.name]
+    return [
+        pilot
+        for pilot in PILOTS
+        if bool(pilot.folder) is (packs is not None)
+        and only.lower() in pilot.name.lower()
+        and (packs is None or (packs / pilot.folder).is_dir())
+    ]
 
 
 def fly(packs: Path | None, name: str) -> list[dict[str, Any]]:

@@ -56,6 +56,7 @@ def _outcome(
     scene: Scene, company: Company, way: Way, order: str, pictures: tuple[Tensor, Tensor]
 ) -> Outcome:
     """What our picture is beside the right one and the one without us."""
+
     def put(model: Any) -> Any:
         if order == BEFORE:
             return scene.mine(company.patch(model), way)

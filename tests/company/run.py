@@ -89,7 +89,12 @@ def _all(options: argparse.Namespace, folder: Path, version: str) -> int:
     from company import flight, table
 
     entries: list[table.Entry] = []
-    for number, pilot in enumerate(flight.chosen(options.packs, options.only)):
+    pilots = flight.chosen(options.packs, options.only)
+    if not pilots:
+        where = f"{options.packs} holds none of the packs" if options.packs else "No behaviour"
+        print(f"{where} with {options.only!r} in its name. README's table lists them.")
+        return 2
+    for number, pilot in enumerate(pilots):
         print(f"  {pilot.name} ...", flush=True)
         if options.packs:
             rows = _in_a_process(options, folder / str(number), pilot.name)

@@ -251,6 +251,60 @@ def test_a_layer_with_a_forward_of_its_own_keeps_it(
     assert not any(layer._forward_pre_hooks for layer in layers.values())
 
 
+def test_a_forward_of_some_layers_is_kept_too(
+    adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = twin().model.model.diffusion_model
+    layers = [one for name, one in network.named_modules() if name.endswith(".attn2")]
+    runs: list[int] = []
+
+    def twice(layer: Any, x: Tensor, **options: Any) -> Tensor:
+        runs.append(1)
+        return 2 * type(layer).forward(layer, x, **options)
+
+    model = apply(twin().model, adapter, FEATURES, Settings())
+    usual = sample(model)
+    for layer in layers[-3:]:
+        monkeypatch.setattr(layer, "forward", partial(twice, layer))
+    changed = sample(model)
+    assert len(runs) == 2 * 3
+    assert tiny.relative(changed, usual) > EFFECT
+    assert tiny.relative(changed, sample(twin().model)) > EFFECT
+    # By an independent patch that does the same with the slots of these layers.
+    monkeypatch.undo()
+    doubled = model.clone()
+    names = [name for name, _ in network.named_modules() if name.endswith(".attn2")][-3:]
+    for layer in attention_layers(twin().model):
+        if unet._inside(layer.slot) in names:
+            out = network.get_submodule(unet._inside(layer.slot)).to_out[0]
+            offset = torch.linalg.lstsq(out.weight, out.bias[:, None]).solution[:, 0]
+            below = model.model_options["transformer_options"]["patches_replace"]["attn2"]
+            ours = below[tuple(layer.slot)]
+            doubled.set_model_attn2_replace(
+                lambda q, k, v, extra, ours=ours, offset=offset: 2 * ours(q, k, v, extra) + offset,
+                *layer.slot,
+            )
+    assert tiny.relative(sample(doubled), changed) < ROUNDING
+
+
+def test_a_forward_that_shows_no_query_is_refused(
+    applied: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = twin().model.model.diffusion_model
+
+    def own(layer: Any, x: Tensor, context: Tensor, **options: Any) -> Tensor:
+        q = torch.nn.functional.linear(x, layer.to_q.weight)
+        k, v = layer.to_k(context), layer.to_v(context)
+        return layer.to_out(optimized_attention(q, k, v, layer.heads))
+
+    layer = network.get_submodule("middle_block.1.transformer_blocks.0.attn2")
+    monkeypatch.setattr(layer, "forward", partial(own, layer))
+    with pytest.raises(WrongBatch, match="runs layer middle 0 0 by a forward of its own"):
+        sample(applied)
+    monkeypatch.undo()
+    assert not layer._forward_pre_hooks and not layer.to_out._forward_pre_hooks
+
+
 def test_a_batch_that_does_not_divide_is_refused(applied: Any) -> None:
     def wrapper(call: Any, given: dict[str, Any]) -> Tensor:
         named = {k: v for k, v in given["c"].items() if k != "c_crossattn"}
@@ -313,7 +367,10 @@ def test_slots_copied_from_another_model_bring_no_references_along(
 
 
 class Around:
-    """A patch that keeps what stood in the slot and calls it, whole or for a share of the rows."""
+    """A patch that keeps what stood in the slot and calls it, whole or for a share of the rows.
+
+    It hands on options of its own, as deep a copy as can be.
+    """
 
     def __init__(self, below: Any, shares: int) -> None:
         self.below, self.shares = below, shares
@@ -321,7 +378,7 @@ class Around:
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra: dict[str, Any]) -> Tensor:
         parts = zip(*(t.chunk(self.shares) for t in (q, k, v)), strict=True)
         below = self.below or foreign
-        return 2 * torch.cat([below(*part, dict(extra)) for part in parts])
+        return 2 * torch.cat([below(*part, copy.deepcopy(extra)) for part in parts])
 
 
 def around(model: Any, shares: int) -> Any:
@@ -366,6 +423,28 @@ def test_every_layer_hears_every_reference_once(
     applied: Any, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert heard(WRAPPED[how](applied), monkeypatch) == [1] * 16
+
+
+@pytest.mark.parametrize("cfg", [1.0, 4.0])
+def test_a_patch_that_calls_ours_for_some_rows_leaves_none_out(applied: Any, cfg: float) -> None:
+    def half(model: Any) -> Any:
+        patched = model.clone()
+        options = model.model_options["transformer_options"]
+        slots = options.get("patches_replace", {}).get("attn2", {})
+        for layer in attention_layers(twin().model):
+            below = slots.get(tuple(layer.slot))
+
+            def patch(q: Tensor, k: Tensor, v: Tensor, extra: Any, below: Any = below) -> Tensor:
+                out = optimized_attention(q, k, v, extra["n_heads"])
+                if below is not None:
+                    below(q[:1], k[:1], v[:1], extra)
+                return out
+
+            patched.set_model_attn2_replace(patch, *layer.slot)
+        return patched
+
+    wanted = sample(applied, batch=2, cfg=cfg)
+    assert tiny.relative(sample(half(applied), batch=2, cfg=cfg), wanted) < ROUNDING
 
 
 def test_a_patch_that_calls_ours_works_on_text_and_references(applied: Any) -> None:
@@ -548,7 +627,7 @@ def test_what_may_be_held_is_a_part_of_the_hosts_free_memory(
     for model, count in ((one, 1), (two, 2)):
         sample(model)
         bounds = {prompt.keys._most_bytes for prompt in patches.prompts_of(model).prompts}
-        assert bounds == {free // 4 // count}
+        assert bounds == {free // 4 // count // 2}  # for the rows; as much for what is made of them
 
 
 def test_apply_clones_the_model_once(

@@ -95,6 +95,9 @@ def test_packs_that_are_not_there_are_said_to_be_missing(tmp_path: Path) -> None
     packs = tmp_path / "packs"
     packs.mkdir()
     done = call("--packs", packs, "--only", "deepcache", "--markdown", written)
-    assert done.returncode == 0, done.stderr
-    assert "is not in the folder" in written.read_text("utf-8")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["packs", "table.md"]
+    assert done.returncode == 2, done.stderr
+    assert f"{packs} holds none of the packs with 'deepcache' in its name" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["packs"]
+    nothing = call("--only", "no such word")
+    assert nothing.returncode == 2
+    assert "No behaviour with 'no such word' in its name" in nothing.stdout

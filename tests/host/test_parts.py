@@ -582,6 +582,29 @@ def test_a_part_of_a_batch_has_its_references(
     assert tiny.relative(ours, ksampler(twin().model, part(whole_batch(), first, length))) > EFFECT
 
 
+@pytest.mark.parametrize("places", [[2, 4], [0, 2], [3, 1], [4, 0], [1, 1, 3]], ids=str)
+def test_pictures_from_anywhere_in_a_batch_have_their_references(
+    adapter: LoadedAdapter, places: list[int]
+) -> None:
+    """As Latent Batch joins what Latent From Batch has taken."""
+    model = apply(twin().model, adapter, SEVERAL, Settings(batch=BatchMode.LOOP))
+    latent = whole_batch(len(places)) | {"batch_index": places}
+    assert tiny.relative(ksampler(model, latent), ksampler(model, whole_batch())[places]) < ROUNDING
+    spread = apply(twin().model, adapter, SEVERAL, Settings(batch=BatchMode.SPREAD))
+    with pytest.raises(UnknownPlace, match=f"this run has {len(places)} pictures of a larger"):
+        ksampler(spread, latent)
+
+
+def test_noise_of_two_origins_is_refused_where_pictures_differ(adapter: LoadedAdapter) -> None:
+    model = apply(twin().model, adapter, SEVERAL, Settings(batch=BatchMode.LOOP))
+    latent = whole_batch(2)
+    mixed = comfy.sample.prepare_noise(latent["samples"], 5)
+    mixed[1] = noise(1, 16, 16)[0]
+    arguments = (2, 4.0, "euler", "normal", YES, NO, latent["samples"])
+    with pytest.raises(UnknownPlace, match="1 of the 2 pictures of this run have no noise of its"):
+        comfy.sample.sample(model, mixed, *arguments, disable_pbar=True, seed=5)
+
+
 def test_a_batch_in_parts_of_other_nodes(adapter: LoadedAdapter) -> None:
     """Rebatch Latents, and the sampler that takes its noise from a node."""
     model = apply(twin().model, adapter, SEVERAL, Settings(batch=BatchMode.LOOP))
@@ -664,7 +687,7 @@ def test_what_needs_the_number_of_all_pictures_is_refused_for_a_part(
 ) -> None:
     model = apply(twin().model, adapter, SEVERAL, settings)
     assert torch.isfinite(ksampler(model, part(whole_batch(), 0, 2))).all()
-    with pytest.raises(UnknownPlace, match="from number 3 on of a larger batch, 2 of them"):
+    with pytest.raises(UnknownPlace, match="2 pictures of a larger batch, from number 3 on"):
         ksampler(model, part(whole_batch(), 2, 2))
 
 

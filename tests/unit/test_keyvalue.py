@@ -217,14 +217,30 @@ def test_every_row_is_uploaded_once_however_many_windows_there_are(
     assert sum(moved) == 21 * frames.cond[0].nbytes
 
 
-def test_what_is_held_on_a_device_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_held_on_a_device_is_bounded() -> None:
+    """Besides what was made last; by windows that share a row, and by those that share none."""
     frames = KeyValues.pack(layers(20), without(1))
     row = frames.cond[0].nbytes
-    frames.allow(4 * row)
+    frames.allow(8 * row)
+    for windows in ([(i, 20) for i in range(20)], [(i, i + 1) for i in range(0, 20, 2)]):
+        for window in windows:
+            frames.on(tuple(Row(i) for i in window), CPU, SINGLE)
+        assert sum(held.nbytes for held in frames._moved._held.values()) <= (4 + 2) * row
+        assert len(frames._uploaded[CPU, SINGLE]) <= 4
+        frames.release()
+
+
+def test_what_grows_shares_the_bound_with_its_slope() -> None:
+    grown = packed(20).weighted([1, 1, 1], KvScaling.K_V, changing=True)
+    assert grown.slope is not None
+    row = grown.cond[0].nbytes
+    grown.allow(16 * row)
     for i in range(20):
-        frames.on((Row(i), Row(20)), CPU, SINGLE)
-    assert sum(held.nbytes for held in frames._moved._held.values()) <= 6 * row
-    assert len(frames._uploaded[CPU, SINGLE]) <= 5
+        grown.on((Row(i, 0.5), Row(20 + i, 0.9)), CPU, SINGLE)
+    stores = [grown._moved._held, grown.slope._moved._held]
+    held = sum(one.nbytes for store in stores for one in store.values())
+    kept = [keys._uploaded[CPU, SINGLE] for keys in (grown, grown.slope)]
+    assert held + row * sum(map(len, kept)) <= (16 + 2 * 2) * row
 
 
 def test_a_schedule_over_steps_moves_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from ...protocols import Model, TransformerOptions
 from . import unet_patch
 from .backbone import TextProjection
 from .own import own_object, own_weight
-from .unet_modules import added_in_modules, runs_otherwise
+from .unet_modules import added_in_modules, run_otherwise
 
 _NETWORK = "diffusion_model"
 _TEXT = f"{_NETWORK}.encoder_hid_proj"
@@ -92,11 +92,12 @@ class Unet:
         """See `Backbone.calling`."""
         addresses = [cast("LayerAddress", slot) for slot in slots]
         options = self.hook_call(options, addresses)
-        if not runs_otherwise(network, [_inside(address) for address in addresses[:1]]):
+        paths = {tuple(address): _inside(address) for address in addresses}
+        others = run_otherwise(network, paths)
+        if not others:
             yield options
             return
-        paths = {tuple(address): _inside(address) for address in addresses}
-        with added_in_modules(network, options, paths) as freed:
+        with added_in_modules(network, options, others) as freed:
             yield freed
 
     def processor_names(self, layers: Sequence[Layer]) -> list[str]:

@@ -8,7 +8,7 @@ projection, where text and image are added up in any case.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
@@ -17,27 +17,32 @@ from torch.nn import Module
 
 from .....ip_models.attention.stack import ActivePrompts
 from ...protocols import TransformerOptions
-from ..call import calls
+from ..call import calls, rows
 from .unet_patch import LayerPatch, free_slots
 
 _FORWARD = "forward"
+Slot = tuple[Any, ...]  # a slot
 
 
-def runs_otherwise(network: Module, paths: Iterable[str]) -> bool:
-    """Whether the network, or the first of these layers, has been given another forward.
+def run_otherwise(network: Module, paths: Mapping[Slot, str]) -> dict[Slot, str]:
+    """Those of these layers that have been given another forward, or may get one in the call.
 
     A compiled network has one too, and is left as it is.
     """
     if hasattr(network, "_orig_mod"):
-        return False
-    first = next(iter(paths), None)
-    layer = None if first is None else _module(network, first)
-    return any(one is not None and _FORWARD in vars(one) for one in (network, layer))
+        return {}
+    if _FORWARD in vars(network):
+        return dict(paths)
+    return {
+        slot: path
+        for slot, path in paths.items()
+        if _FORWARD in vars(_module(network, path) or network)
+    }
 
 
 @contextmanager
 def added_in_modules(
-    network: Module, options: TransformerOptions, paths: dict[tuple[Any, ...], str]
+    network: Module, options: TransformerOptions, paths: Mapping[Slot, str]
 ) -> Generator[TransformerOptions]:
     """While this lasts, image prompts are added in the modules of layers whose slots nobody needs.
 
@@ -75,16 +80,22 @@ def _hooks(patch: LayerPatch, layer: Module) -> Iterable[Any]:
         seen["q"] = q
 
     def add(_: Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        options, q = seen.pop("options", {}), seen.pop("q", None)
+        options, q = seen.get("options", {}), seen.pop("q", None)
         active = options.get(calls.KEY)
-        if q is None or not isinstance(active, ActivePrompts):
+        if not isinstance(active, ActivePrompts):
             return None
+        if q is None or q.shape != args[0].shape:
+            raise rows.no_query(patch.name)
         extra = {**options, "n_heads": layer.heads, "attn_precision": layer.attn_precision}
         return (patch.with_images(args[0], q, active, extra), *args[1:])
+
+    def end(*_: object) -> None:
+        seen.clear()
 
     parts = cast("Any", layer)
     return (
         layer.register_forward_pre_hook(begin, with_kwargs=True),
         parts.to_q.register_forward_hook(query),
         parts.to_out.register_forward_pre_hook(add),
+        layer.register_forward_hook(end),
     )

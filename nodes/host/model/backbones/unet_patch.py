@@ -20,6 +20,7 @@ from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
 from torch import Tensor
 
 from .....ip_models.attention.attend import add_image_attention
+from .....ip_models.attention.shared import Shared
 from .....ip_models.attention.stack import ActivePrompts, PromptStack
 from .....ip_models.errors import WrongBatch
 from .....ip_models.unet.address import LayerAddress
@@ -40,6 +41,13 @@ _compiler = cast(
 _NO_SLOTS: Mapping[Slot, AttentionPatch] = {}
 Slot = tuple[str | int, ...]  # block and number, and mostly the layer
 AddedCallback = tuple[Callable[..., Tensor], Mapping[str, Any]]
+
+
+class _Heard(Shared):
+    """Whose image prompts were added below a patch that was put around; one for all copies."""
+
+    def __init__(self) -> None:
+        self.slots: list[Slot] = []
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +82,10 @@ class LayerPatch:
         """The same, run by Python."""
         active = extra.get(calls.KEY)
         if self.retaken and active is not None and self.below is not None:
-            heard = extra[_HEARD] = list[Slot]()
+            heard = extra[_HEARD] = _Heard()
             text = self.below(q, k, v, extra)
             extra.pop(_HEARD, None)
-            if heard:  # ours is called below: what stands around it is meant for both
+            if heard.slots:  # ours is called below: what stands around it is meant for both
                 return text
         else:
             text = self._text(q, k, v, extra)
@@ -103,13 +111,13 @@ class LayerPatch:
         told = extra.get(_HEARD)
         if q.shape[0] != active.batch or extra.get("cond_or_uncond") != active.places:
             try:
-                active = rows.of_layer(active, q.shape[0], extra, self._name)
+                active = rows.of_layer(active, q.shape[0], extra, self.name, told is None)
             except WrongBatch:
                 if told is None:
                     raise
                 return text  # a part of the batch; the patch around adds them to all of it
         if told is not None:
-            told.append(self.slot)
+            told.slots.append(self.slot)
         entries = active.table(q.device, q.dtype).get(self.slot)
         if entries is None:
             return text
@@ -132,14 +140,15 @@ class LayerPatch:
         self.callbacks.append((callback, options))
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """What to call the layer in messages."""
         return "layer " + " ".join(str(part) for part in self.slot)
 
     def _grid(self, q: Tensor, extra: TransformerOptions) -> tuple[int, int]:
         """Height and width of the grid that the queries of this layer stand on."""
         height, width = (extra.get("activations_shape") or (0, 0))[-2:]
         if height * width != q.shape[1]:
-            raise rows.no_grid(self._name, q.shape[1], (int(height), int(width)))
+            raise rows.no_grid(self.name, q.shape[1], (int(height), int(width)))
         return int(height), int(width)
 
     def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
@@ -153,7 +162,7 @@ class LayerPatch:
             finally:
                 extra.update(hidden)
         if k.shape[0] != q.shape[0]:
-            raise rows.other_keys(self._name, q.shape[0], k.shape[0])
+            raise rows.other_keys(self.name, q.shape[0], k.shape[0])
         return optimized_attention(
             q,
             k,

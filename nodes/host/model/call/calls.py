@@ -76,14 +76,15 @@ def active_prompts(
     )
     chunks = _chunks_of_call(options)
     pictures, tiles = _pictures(options, rows, len(chunks))
-    frames, total = _frames(options, pictures, latents.run)
-    chunks = place(stack, chunks * tiles, frames, latents, options)
+    within, total = _frames(options, pictures)
+    frames, total = _in_batch(within, total, latents.run)
+    chunks = place(stack, chunks * tiles, within, latents, options)
     sigma, step, steps = None, 0, 1
     if stack.needs_sigma and sigmas is not None:
         sigma = float(sigmas.max())
         step, steps = _step(sigma, options)
     places = list(options["cond_or_uncond"]) if "cond_or_uncond" in options else None
-    call = Call(chunks, frames, total, sigma, step, steps, latents.run.first)
+    call = Call(chunks, frames, total, sigma, step, steps, within)
     return stack.at(call, places)
 
 
@@ -96,12 +97,14 @@ def active_in_layer(stack: PromptStack, options: TransformerOptions, rows: int) 
     places, known, sigmas = call_places(options), _known_pictures(options), options.get("sigmas")
     rows = len(places) * known[0] if known else rows
     # The host makes these anew for each call; another caller may write into them.
-    own = (sigmas, options.get(STEP), options.get("uuids"))
+    window = options.get("context_window")
+    own = (sigmas, options.get(STEP), options.get("uuids"), window)
+    shown = tuple((options.get("ad_params") or {}).get("sub_idxs") or ())
     sure, last = isinstance(options.get(RUN), Run) or not stack.needs_sigma, stack.last
-    if sure and last.active and last.of == (places, rows) and all(map(is_, last.own, own)):
+    if sure and last.active and last.of == (places, rows, shown) and all(map(is_, last.own, own)):
         return last.active
     active = active_prompts(stack, options, sigmas, rows)
-    last.of, last.own = (places, rows), own
+    last.of, last.own = (places, rows, shown), own
     return active
 
 
@@ -157,7 +160,14 @@ def _known_pictures(options: TransformerOptions) -> list[int]:
     return [pictures for pictures in known if pictures]
 
 
-def _frames(options: TransformerOptions, count: int, run: RunPart) -> tuple[tuple[int, ...], int]:
+def _in_batch(within: tuple[int, ...], total: int, run: RunPart) -> tuple[tuple[int, ...], int]:
+    """The same places in the batch that the run is a part of, or of the pictures it is tiles of."""
+    if not run.pictures or max(within) >= len(run.pictures):
+        return within, total
+    return tuple(run.pictures[place] for place in within), max(run.pictures) + 1
+
+
+def _frames(options: TransformerOptions, count: int) -> tuple[tuple[int, ...], int]:
     """Places in the run of the pictures of a chunk, and how many the run has."""
     window = options.get("context_window")
     if window is not None and getattr(window, "dim", 0) == 0:
@@ -172,8 +182,6 @@ def _frames(options: TransformerOptions, count: int, run: RunPart) -> tuple[tupl
     places = motion.get("sub_idxs")
     if places is not None and len(places) == count:
         return tuple(int(place) for place in places), int(motion.get("full_length") or count)
-    if len(run.pictures) == count:  # tiles of several pictures, which one run samples together
-        return run.pictures, max(run.pictures) + 1
     return tuple(range(count)), count
 
 

@@ -15,7 +15,7 @@ _ADVICE = "Take out the node that changes the batch of this layer, or the refere
 
 
 def of_layer(
-    active: ActivePrompts, rows: int, options: TransformerOptions, layer: str
+    active: ActivePrompts, rows: int, options: TransformerOptions, layer: str, whole: bool = True
 ) -> ActivePrompts:
     """The image prompts for the rows of one layer.
 
@@ -29,6 +29,7 @@ def of_layer(
         rows: of the layer's query.
         options: of the layer.
         layer: its name, for the message.
+        whole: whether the rows are all there are, not a part that a patch around ours hands on.
 
     Raises:
         WrongBatch: the rows are not those of the call, and nothing explains them.
@@ -38,12 +39,17 @@ def of_layer(
         chunks = _chunks(call.chunks, active.places or [], announced)
         if chunks is not None and len(chunks) * len(call.frames) == rows:
             return active.with_chunks(chunks)
-    if active.uniform:  # every row is the same one
+    if whole and active.uniform:  # every row is the same one
         return active.with_chunks(call.chunks[:1])
+    count = len(active.places or [0])
+    tiles = len(call.chunks) // count
+    if tiles > 1:
+        why = f" in {tiles} tiles), and regions of prompts inside tiles cannot be told apart"
+    else:
+        why = "), and its options do not say which are the positive ones"
     raise WrongBatch(
         f"the query of {layer} has {rows} rows",
-        f"the call has {active.batch} ({len(call.chunks)} conditionings of {len(call.frames)} "
-        "pictures), and its options do not say which are the positive ones",
+        f"the call has {active.batch} ({count} conditionings of {len(call.frames)} pictures{why}",
         _ADVICE,
     )
 
@@ -54,6 +60,16 @@ def no_grid(layer: str, queries: int, grid: tuple[int, int]) -> WrongBatch:
         f"the query of {layer} is {queries} long and its grid {grid[1]} x {grid[0]}",
         "a mask needs the grid that the queries stand on",
         "Take out the node that merges or drops queries, or the mask",
+    )
+
+
+def no_query(layer: str) -> WrongBatch:
+    """What to say where another pack works out a layer in a way that shows no query of it."""
+    return WrongBatch(
+        f"another node runs {layer} by a forward of its own, which does not ask its to_q for the "
+        "query of what goes into its to_out",
+        "the references attend by that query",
+        "Take out that node, or the references",
     )
 
 

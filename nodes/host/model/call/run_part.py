@@ -31,14 +31,13 @@ class RunPart:
     Attributes:
         size: height and width of the latents, None if they are no pictures.
         crop: the part of the picture, None for all of it.
-        pictures: the picture of each latent where they are tiles, empty where each is its own.
-        first: place of the run's first picture in the batch it is a part of.
+        pictures: the picture of each latent where they are tiles, or its place in the batch that
+            the run is a part of; empty where each is its own.
     """
 
     size: tuple[int, int] | None = None
     crop: Crop | None = None
     pictures: tuple[int, ...] = ()
-    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,37 +74,70 @@ def run_part(stack: PromptStack, noise: object, seed: object) -> RunPart:
         crop = _crop_of_run(name, tiles, size, stack) if name else None
         pictures = tiles.pictures if len(tiles.pictures) == len(noise) else ()
         part = RunPart(size, crop, pictures)
+    places = tuple(range(len(noise)))
     if stack.needs_pictures and not part.pictures:
-        part = RunPart(size, part.crop, first=first_picture(noise, seed))
+        places = places_in_batch(noise, seed) or places
+        part = RunPart(size, part.crop, () if places == tuple(range(len(noise))) else places)
     for prompt in stack.prompts:
-        if prompt.needs_total and (prompt.first or part.first):
-            raise _unknown_total(prompt.first or part.first, len(noise))
+        first = prompt.first or places[0]
+        if prompt.needs_total and (first or len(places) <= max(places)):
+            raise _unknown_total(first, len(noise))
     return part
 
 
 def _unknown_total(first: int, count: int) -> UnknownPlace:
     return UnknownPlace(
-        f"this run has the pictures from number {first + 1} on of a larger batch, {count} of them",
+        f"this run has {count} pictures of a larger batch, from number {first + 1} on",
         "one per picture, spread, and a Schedule over frames need to know how many the batch has",
         "Set batch_mode to last repeats or loop, or sample the whole batch in one run",
     )
 
 
-def first_picture(noise: Tensor, seed: object) -> int:
-    """Which picture of a batch a run begins with: the one whose noise it has.
+def places_in_batch(noise: Tensor, seed: object) -> tuple[int, ...]:
+    """Which pictures of a batch a run has: those whose noise it has; empty if that says nothing.
 
     The host gives a part of a batch the noise that its pictures have in the whole batch, and keeps
-    for itself which they are. Noise of another origin says nothing: then it is the first one.
+    for itself which they are.
+
+    Raises:
+        UnknownPlace: some have noise of this seed and others have not.
     """
     if not isinstance(seed, int) or not bool(noise.any()):
-        return 0
+        return ()
     wanted = noise.detach().cpu()
-    generator = torch.Generator().manual_seed(seed)
-    draws = _draws(wanted, generator)
-    for place, drawn in draws:
-        if _same(drawn, wanted[0]):
-            return place if place == 0 or _goes_on(wanted, draws) else 0
-    return 0
+    count = len(wanted)
+    if all(torch.equal(one, wanted[0]) for one in wanted[1:]):  # one noise for all of them
+        wanted = wanted[:1]
+    whole = torch.randn(noise.shape, generator=torch.Generator().manual_seed(seed))
+    if torch.equal(whole.to(noise.dtype), noise.detach().cpu()):
+        return tuple(range(count))
+    places = _found(wanted, seed)
+    if not places:
+        return ()
+    if None in places:
+        raise UnknownPlace(
+            f"{places.count(None)} of the {count} pictures of this run have no noise of its seed",
+            "a reference, mask or weight for each picture needs to know which pictures these are",
+            "Use noise of one origin, or set batch_mode to all references in every picture",
+        )
+    known = [place for place in places if place is not None]
+    return tuple(known) if len(known) == count else tuple(range(known[0], known[0] + count))
+
+
+def _found(wanted: Tensor, seed: int) -> list[int | None]:
+    """The place of each noise in the order in which the host draws it; empty if none is there."""
+    places: list[int | None] = [None] * len(wanted)
+    begins: dict[float, list[int]] = {}
+    for i, one in enumerate(wanted):
+        begins.setdefault(float(one.flatten()[0]), []).append(i)
+    left = len(wanted)
+    for place, drawn in _draws(wanted, torch.Generator().manual_seed(seed)):
+        for i in begins.get(float(drawn.flatten()[0]), ()):
+            if places[i] is None and _same(drawn, wanted[i]):
+                places[i], left = place, left - 1
+        if not left:
+            break
+    return places if left < len(wanted) else []
 
 
 def _draws(noise: Tensor, generator: torch.Generator) -> Iterator[tuple[int, Tensor]]:
@@ -119,13 +151,6 @@ def _same(drawn: Tensor, noise: Tensor) -> bool:
     """Whether it is the same noise, but for the end, which a whole batch has drawn otherwise."""
     most = max(1, drawn.numel() - _CHUNK)
     return torch.equal(drawn.flatten()[:most], noise.flatten()[:most])
-
-
-def _goes_on(noise: Tensor, draws: Iterator[tuple[int, Tensor]]) -> bool:
-    """Whether the other pictures follow, or all have the noise of the first one."""
-    if all(torch.equal(one, noise[0]) for one in noise[1:]):
-        return True
-    return all(_same(drawn, one) for one, (_, drawn) in zip(noise[1:], draws, strict=False))
 
 
 def _crop_of_run(
@@ -181,8 +206,8 @@ class _Reader:
 def _read(reader: _Reader, frame: FrameType) -> _Tiles:
     try:
         return reader.read(frame.f_locals)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        return _Tiles()  # another version of the pack
+    except Exception:  # noqa: BLE001 - another version of the pack may hold anything
+        return _Tiles()
 
 
 def _tiled_ksampler(values: Values) -> _Tiles:
