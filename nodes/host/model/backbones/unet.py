@@ -90,10 +90,9 @@ class Unet:
         self, network: torch.nn.Module, options: TransformerOptions, slots: Iterable[Hashable]
     ) -> Generator[TransformerOptions]:
         """See `Backbone.calling`."""
-        addresses = [cast("LayerAddress", slot) for slot in slots]
+        addresses = cast("Iterable[LayerAddress]", slots)
         options = self.hook_call(options, addresses)
-        paths = {tuple(address): _inside(address) for address in addresses}
-        others = run_otherwise(network, paths)
+        others = run_otherwise(network, addresses, _inside)
         if not others:
             yield options
             return
@@ -120,7 +119,7 @@ def _path(address: LayerAddress) -> str:
     return f"{_NETWORK}.{_inside(address)}"
 
 
-def _inside(address: LayerAddress) -> str:
+def _inside(address: tuple[Any, ...]) -> str:
     """Name of a layer's module in the network."""
     block, number, layer = address
     place = "middle_block" if block == "middle" else f"{block}_blocks.{number}"

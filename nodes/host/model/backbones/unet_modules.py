@@ -8,9 +8,10 @@ projection, where text and image are added up in any case.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from torch import Tensor
 from torch.nn import Module
@@ -20,24 +21,39 @@ from ...protocols import TransformerOptions
 from ..call import calls, rows
 from .unet_patch import LayerPatch, free_slots
 
-_FORWARD = "forward"
-Slot = tuple[Any, ...]  # a slot
+_FORWARD, _LAYER = "forward", "attn2"
+Slot = tuple[Any, ...]
+# The transformer block of each layer.
+_blocks: WeakKeyDictionary[Module, dict[Slot, Module]] = WeakKeyDictionary()
 
 
-def run_otherwise(network: Module, paths: Mapping[Slot, str]) -> dict[Slot, str]:
+def run_otherwise(
+    network: Module, slots: Iterable[Slot], path_of: Callable[[Slot], str]
+) -> dict[Slot, str]:
     """Those of these layers that have been given another forward, or may get one in the call.
 
     A compiled network has one too, and is left as it is.
+
+    Args:
+        path_of: name of the module of a slot in the network.
+
+    Returns:
+        The names of their modules.
     """
-    if hasattr(network, "_orig_mod"):
+    own = vars(network) if isinstance(network, Module) else {}
+    if not own or "_orig_mod" in own["_modules"]:  # an engine, or compiled
         return {}
-    if _FORWARD in vars(network):
-        return dict(paths)
-    return {
-        slot: path
-        for slot, path in paths.items()
-        if _FORWARD in vars(_module(network, path) or network)
-    }
+    everywhere = _FORWARD in own
+    blocks = _blocks.setdefault(network, {})
+    found: dict[Slot, str] = {}
+    for slot in slots:
+        block = blocks.get(slot)
+        if block is None:  # looked for once, as this is done in every call
+            block = blocks[slot] = _module(network, path_of(slot).rpartition(".")[0]) or network
+        layer = block._modules.get(_LAYER)
+        if everywhere or (layer is not None and _FORWARD in vars(layer)):
+            found[slot] = path_of(slot)
+    return found
 
 
 @contextmanager
