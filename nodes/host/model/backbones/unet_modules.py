@@ -21,14 +21,14 @@ from ...protocols import TransformerOptions
 from ..call import calls, rows
 from .unet_patch import LayerPatch, free_slots
 
-_FORWARD, _LAYER = "forward", "attn2"
+_FORWARD, _LAYER, _CHILDREN = "forward", "attn2", "_modules"
 Slot = tuple[Any, ...]
 # The transformer block of each layer.
 _blocks: WeakKeyDictionary[Module, dict[Slot, Module]] = WeakKeyDictionary()
 
 
 def run_otherwise(
-    network: Module, slots: Iterable[Slot], path_of: Callable[[Slot], str]
+    network: object, slots: Iterable[Slot], path_of: Callable[[Slot], str]
 ) -> dict[Slot, str]:
     """Those of these layers that have been given another forward, or may get one in the call.
 
@@ -40,8 +40,10 @@ def run_otherwise(
     Returns:
         The names of their modules.
     """
-    own = vars(network) if isinstance(network, Module) else {}
-    if not own or "_orig_mod" in own["_modules"]:  # an engine, or compiled
+    if not isinstance(network, Module):  # an engine
+        return {}
+    own = vars(network)
+    if "_orig_mod" in own[_CHILDREN]:
         return {}
     everywhere = _FORWARD in own
     blocks = _blocks.setdefault(network, {})
@@ -50,7 +52,7 @@ def run_otherwise(
         block = blocks.get(slot)
         if block is None:  # looked for once, as this is done in every call
             block = blocks[slot] = _module(network, path_of(slot).rpartition(".")[0]) or network
-        layer = block._modules.get(_LAYER)
+        layer = vars(block)[_CHILDREN].get(_LAYER)
         if everywhere or (layer is not None and _FORWARD in vars(layer)):
             found[slot] = path_of(slot)
     return found
