@@ -54,7 +54,6 @@ class Cover:
         planes: tuple[int, ...],
         weights: Tensor | None,
     ) -> None:
-        self.needs_grid = mask is not None
         self._mask, self._crops, self._planes, self._weights = mask, crops, planes, weights
         self._on_grid: dict[tuple[int, int] | None, Tensor] = {}
 
