@@ -101,18 +101,23 @@ class Scene:
         settings = Settings(self.reference.scale, mask=mask, batch=batch)
         return apply(model, self.reference.adapter, self.reference.features, settings)
 
-    def sample(self, model: Any, way: Way, **other: Any) -> Tensor:
-        """A run of the host's KSampler."""
-        options: dict[str, Any] = {
+    def inputs(self, way: Way) -> dict[str, Any]:
+        """Inputs of a KSampler, and of nodes that are called like one."""
+        return {
+            "seed": 1,
             "steps": 2,
+            "cfg": way.cfg,
             "sampler_name": "euler",
             "scheduler": "normal",
             "positive": self.positive,
             "negative": self.negative,
-            "latent": self.latent,
         }
+
+    def sample(self, model: Any, way: Way, **other: Any) -> Tensor:
+        """A run of the host's KSampler."""
+        options = self.inputs(way) | {"latent": self.latent}
         torch.manual_seed(0)
-        (out,) = nodes.common_ksampler(model, seed=1, cfg=way.cfg, **options | other)
+        (out,) = nodes.common_ksampler(model, **options | other)
         return out["samples"]
 
 

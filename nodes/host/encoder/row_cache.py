@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -124,13 +123,6 @@ def known_rows(clip_vision: Any, size: int) -> KnownRows | None:
 def forget() -> None:
     """Drop the rows of all encoders."""
     _caches.clear()
-
-
-def digest(picture: Tensor) -> bytes:
-    """Of the pixels of one prepared picture, with its shape."""
-    made = blake2b(str(tuple(picture.shape)).encode(), digest_size=32)
-    made.update(picture.contiguous().numpy())  # pyright: ignore[reportArgumentType]
-    return made.digest()
 
 
 def _bytes_of(rows: Rows) -> int:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ....ip_models.pictures.batches import EncodeOptions, Squares
 from ....ip_models.pictures.tiles import Rows, TileMerge, merge_tiles
+from ....ip_models.references.digest import digest
 from ..progress import Progress
-from .row_cache import KnownRows, digest
+from .row_cache import KnownRows
 
 
 class Runner:

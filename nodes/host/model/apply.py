@@ -89,16 +89,15 @@ def apply(
     prompts: list[ImagePrompt] = []
     for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
         gains = _gains(settings, layers, region, i, len(regions))
-        heard = any(gain.factor for gain in gains)
-        if heard and region.features.count:  # without a face the MODEL stays as it is
+        places: Places = {
+            layer.slot: LayerPlace(n, *gains[n])
+            for n, layer in enumerate(layers)
+            if gains[n].factor != 0
+        }
+        if places and region.features.count:  # without a face the MODEL stays as it is
             key_values = _key_values(adapter, region.features, options)
             if settings.batch is not BatchMode.ALL:
                 key_values = key_values.apart(region.features.pictures)
-            places = {
-                layer.slot: LayerPlace(n, *gains[n])
-                for n, layer in enumerate(layers)
-                if gains[n].factor != 0
-            }
             key_values, places = _scaled(key_values, places, gains, settings)
             prompts.append(_prompt(settings, key_values, places, window, mask))
     if not prompts:

@@ -70,7 +70,7 @@ def describe(
     if isinstance(stack, PromptStack):
         run = options.get(RUN)
         conditions = run.conditions if isinstance(run, Run) else Conditions(None)
-        options = dict(_backbone(options).hook_call(options, stack.slots))
+        options = _backbone(options).hook_call(options, stack.slots)
         options[STEP] = Step(conditions.chunks(conds, tuple(x.shape[2:])), StepLatent(x))
         model_options = {**model_options, "transformer_options": options}
     return executor(model, conds, x, timestep, model_options)
