@@ -114,9 +114,7 @@ class RegionMask(Shared):
             self._on_grid.clear()
             self._sized = None
 
-    def _rows(
-        self, grid: Grid, crops: tuple[Crop | None, ...], planes: tuple[int, ...]
-    ) -> Tensor:
+    def _rows(self, grid: Grid, crops: tuple[Crop | None, ...], planes: tuple[int, ...]) -> Tensor:
         inside = [_inside(crop) for crop in crops]
         if len(set(inside)) == 1 and len(set(planes)) == 1:
             inside, planes = inside[:1], planes[:1]
