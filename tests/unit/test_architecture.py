@@ -19,9 +19,9 @@ ROOM_FILES = 12  # nodes/ too; __init__.py defines nothing and does not count
 FLOORS = (
     ("__init__.py",),
     ("nodes/extension.py",),
-    ("nodes",),
+    ("nodes", "nodes/plus"),
     ("nodes/sockets.py", "nodes/host/routes.py", "nodes/host/pictures"),
-    ("nodes/host/doctor",),
+    ("nodes/host/doctor", "nodes/plus/objects"),
     ("nodes/host/model",),
     ("nodes/host/model/backbones", "nodes/host/embeds", "nodes/host/face"),
     ("nodes/host/model/call",),
