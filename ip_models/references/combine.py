@@ -135,6 +135,7 @@ def _combine_faces(
         crops=_combine_images(crops, weights, method) if crops else None,
         source=parts[0].source,
         warnings=parts[0].warnings,
+        prepared=parts[0].prepared,
     )
 
 

@@ -103,6 +103,15 @@ def _halves(weights: AdapterWeights) -> dict[str, dict[str, Any]]:
     return {_PARTS[0]: weights.projection, _PARTS[1]: weights.layers | weights.lora}
 
 
+def no_pipeline() -> BadInput:
+    """What to say to a node that takes form A only."""
+    return BadInput(
+        "ipadapter is the adapter alone",
+        "this node needs the image encoder with it",
+        "Connect IPAdapter Unified Loader, or use IPAdapter Advanced with clip_vision",
+    )
+
+
 def is_pipeline(value: object) -> bool:
     """Whether it is form A, as everybody tells the two apart."""
     return isinstance(value, Mapping) and "ipadapter" in value
@@ -189,8 +198,11 @@ def _as_flagged(adapter: LoadedAdapter, flags: Mapping[str, Any]) -> LoadedAdapt
     return adapter
 
 
-def encoder_of(ipadapter: Any, clip_vision: Any = None) -> Any:
+def encoder_of(ipadapter: Any, clip_vision: Any = None, needed: bool = True) -> Any:
     """The image encoder: what is connected, else the pipeline's; None if none is needed.
+
+    Args:
+        needed: there are pictures to encode.
 
     Raises:
         BadInput: the adapter needs one, and there is none.
@@ -200,7 +212,7 @@ def encoder_of(ipadapter: Any, clip_vision: Any = None) -> Any:
     if clip_vision is not None:
         return clip_vision
     spec = adapter_of(ipadapter).spec
-    if not spec.needs_encoder:
+    if not needed or not spec.needs_encoder:
         return None
     raise BadInput(
         "clip_vision is not connected, and ipadapter brings no image encoder",
