@@ -1,0 +1,1 @@
+"""The nodes of ComfyUI_IPAdapter_plus under their own names: old inputs in, our core inside."""
