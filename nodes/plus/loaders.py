@@ -8,12 +8,13 @@ from ..host.files import folders
 from .objects.faces import load_faces
 from .objects.pipeline import AdapterDict, Pipeline
 from .objects.unified import Kept, Wanted, load_all
+from .widgets import OldNode
 
 _PROVIDERS = ["CPU", "CUDA", "ROCM"]
 _PACK = "buffalo_l"
 
 
-class UnifiedLoader:
+class UnifiedLoader(OldNode):
     PRESETS: ClassVar[list[str]] = [
         "LIGHT - SD1.5 only (low strength)",
         "STANDARD (medium strength)",
@@ -79,7 +80,7 @@ class UnifiedLoaderCommunity(UnifiedLoader):
     CATEGORY = "ipadapter/loaders"
 
 
-class ModelLoader:
+class ModelLoader(OldNode):
     RETURN_TYPES = ("IPADAPTER",)
     FUNCTION = "load_ipadapter_model"
     CATEGORY = "ipadapter/loaders"
@@ -92,7 +93,7 @@ class ModelLoader:
         return (AdapterDict(folders.resolve(folders.ADAPTERS, ipadapter_file)),)
 
 
-class FaceModelsLoader:
+class FaceModelsLoader(OldNode):
     RETURN_TYPES = ("INSIGHTFACE",)
     FUNCTION = "load_insightface"
     CATEGORY = "ipadapter/loaders"
@@ -107,7 +108,7 @@ class FaceModelsLoader:
         return (load_faces(provider, model_name),)
 
 
-class FaceModelsLoaderV1:
+class FaceModelsLoaderV1(OldNode):
     RETURN_TYPES = ("INSIGHTFACE",)
     FUNCTION = "load_insight_face"
     CATEGORY = "ipadapter"
@@ -120,7 +121,7 @@ class FaceModelsLoaderV1:
         return (load_faces(provider, _PACK),)
 
 
-NODES: dict[str, type] = {
+NODES: dict[str, type[OldNode]] = {
     "IPAdapterUnifiedLoader": UnifiedLoader,
     "IPAdapterUnifiedLoaderFaceID": UnifiedLoaderFaceID,
     "IPAdapterUnifiedLoaderCommunity": UnifiedLoaderCommunity,
