@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar
 
+from ...ip_models.errors import MissingModel
 from ..host.files import folders
 from .objects.faces import load_faces
 from .objects.pipeline import AdapterDict, Pipeline
 from .objects.unified import Kept, Wanted, load_all
+from .steps.profile import Version
 from .widgets import OldNode
 
 _PROVIDERS = ["CPU", "CUDA", "ROCM"]
@@ -89,8 +92,31 @@ class ModelLoader(OldNode):
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {"required": {"ipadapter_file": (folders.files(folders.ADAPTERS),)}}
 
+    @classmethod
+    def VALIDATE_INPUTS(cls, ipadapter_file: Any = None) -> bool | str:
+        """In place of the host's check, which takes this platform's separator only."""
+        try:
+            return ipadapter_file is None or bool(_path(ipadapter_file))
+        except MissingModel as error:
+            return str(error)
+
+    @classmethod
+    def IS_CHANGED(cls, ipadapter_file: Any = None, **_: Any) -> str:
+        return folders.fingerprint(folders.ADAPTERS, _here(ipadapter_file))
+
     def load_ipadapter_model(self, ipadapter_file: str, **_ignored: Any) -> tuple[AdapterDict]:
-        return (AdapterDict(folders.resolve(folders.ADAPTERS, ipadapter_file)),)
+        return (AdapterDict(_path(ipadapter_file)),)
+
+
+def _path(name: Any) -> str:
+    return folders.resolve(folders.ADAPTERS, _here(name))
+
+
+def _here(name: Any) -> Any:
+    """A name with this platform's separator; workflows of Windows have another."""
+    if not isinstance(name, str) or name in folders.files(folders.ADAPTERS):
+        return name
+    return name.replace("\\", "/").replace("/", os.sep)
 
 
 class FaceModelsLoader(OldNode):
@@ -109,6 +135,7 @@ class FaceModelsLoader(OldNode):
 
 
 class FaceModelsLoaderV1(OldNode):
+    VERSION = Version.ONE
     RETURN_TYPES = ("INSIGHTFACE",)
     FUNCTION = "load_insight_face"
     CATEGORY = "ipadapter"
