@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torchvision.transforms.functional import to_pil_image, to_tensor
 
-from ....ip_models.errors import BadInput
 from ....ip_models.inputs import listed
 from .checks import require_picture
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torchvision.transforms.functional import InterpolationMode, center_crop, gaussian_blur, resize
+from torchvision.transforms.functional import gaussian_blur
+from torchvision.transforms.v2.functional import InterpolationMode, center_crop, resize
 
 from ....ip_models.inputs import whole
 from .checks import require_mask, require_picture
