@@ -77,16 +77,23 @@ class NoFace(IPAdapterError):
         count: of pictures in the batch.
         size: (width, height) of the picture.
         tried: what was tried, e.g. "detection sizes 640 to 128".
-        skipped: photos without a face are left out already, and none is left.
+        skipped: photos without a face are left out already, and none is left; None where photos
+            cannot be left out.
     """
 
     def __init__(
-        self, index: int, count: int, size: tuple[int, int], tried: str, skipped: bool = False
+        self,
+        index: int,
+        count: int,
+        size: tuple[int, int],
+        tried: str,
+        skipped: bool | None = False,
     ) -> None:
+        way_out = f", or set on_no_face to {'pass' if skipped else 'skip or pass'}"
         super().__init__(
             f"no face was found in image {index + 1} of {count}, {size[0]} x {size[1]} pixels "
             f"(tried {tried})",
             "a face with both eyes, nose and mouth in view is needed",
-            f"Use another photo, or set on_no_face to {'pass' if skipped else 'skip or pass'}",
+            f"Use another photo{'' if skipped is None else way_out}",
         )
         self.index = index

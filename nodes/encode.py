@@ -59,7 +59,8 @@ class EncodeImage(Node):
                     default=Fit.CROP_CENTRE.value,
                     optional=True,
                     tooltip="How an image that is not square becomes square: crop keeps the middle "
-                    "or one side, pad adds a border, squash distorts.",
+                    "or one side, pad adds a border, squash distorts. ComfyUI's crop resizes as "
+                    "its CLIP Vision Encode does.",
                 ),
                 io.Combo.Input(
                     "unconditional",

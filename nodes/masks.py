@@ -63,7 +63,8 @@ class PreviewMask(Node):
                     optional=True,
                     advanced=True,
                     tooltip="As on Apply IP-Adapter. area: each cell takes the mean of its part of "
-                    "the mask. diffusers: black and white only, resized as diffusers does.",
+                    "the mask. diffusers: black and white only, resized as diffusers does. "
+                    "bilinear and bicubic: as ComfyUI_IPAdapter_plus does.",
                 ),
             ],
             outputs=[

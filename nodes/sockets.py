@@ -104,7 +104,8 @@ def where_inputs() -> list[io.Input]:
             advanced=True,
             tooltip="How a mask gets to the size of a layer. area: each cell takes the mean of its "
             "part of the mask. diffusers: black and white only, resized as diffusers does, to get "
-            "the same picture as there.",
+            "the same picture as there. bilinear and bicubic: as ComfyUI_IPAdapter_plus does since "
+            "and before March 2024.",
         ),
     ]
 

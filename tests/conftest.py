@@ -42,7 +42,7 @@ if HAS_HOST:
     # Models, input and output of the tests are nobody's own.
     comfy.cli_args.args.base_directory = tempfile.mkdtemp(prefix="host-")
 else:
-    collect_ignore.append("host")
+    collect_ignore += ["host", "plus"]
 if not (HAS_HOST and BROWSER):
     collect_ignore.append("browser")
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from .masks import Crop, RegionMask
+from .masks import Crop, Grid, RegionMask
 
 
 class Attention(Protocol):
@@ -55,21 +55,22 @@ class Cover:
         weights: Tensor | None,
     ) -> None:
         self._mask, self._crops, self._planes, self._weights = mask, crops, planes, weights
-        self._on_grid: dict[tuple[int, int] | None, Tensor] = {}
+        self._on_grid: dict[Grid | None, Tensor] = {}
 
-    def on(self, grid: tuple[int, int] | None, like: Tensor) -> Tensor:
+    def on(self, grid: Grid | None, like: Tensor) -> Tensor:
         """(1 or batch, 1 or queries, 1) for the query grid of a layer."""
         known = self._on_grid.get(grid)
         if known is None:
             known = self._on_grid[grid] = self._made(grid, like)
         return known
 
-    def _made(self, grid: tuple[int, int] | None, like: Tensor) -> Tensor:
+    def _made(self, grid: Grid | None, like: Tensor) -> Tensor:
         weights = self._weights
         if self._mask is None or grid is None:
             assert weights is not None
             return weights
-        mask = self._mask.on(*grid, like, self._crops, self._planes)
+        height, width, latent = grid
+        mask = self._mask.on(height, width, like, self._crops, self._planes, latent)
         return mask if weights is None else mask * weights
 
 
@@ -97,7 +98,7 @@ def add_image_attention(
     q: Tensor,
     heads: int,
     entries: Sequence[LayerEntry],
-    grid: tuple[int, int] | None,
+    grid: Grid | None,
     attention: Attention,
 ) -> Tensor:
     """Text cross-attention plus, for each image prompt, that to its image tokens at its scale.
@@ -105,7 +106,7 @@ def add_image_attention(
     Args:
         text: output of the text cross-attention, (batch, queries, width).
         q: the layer's query, same shape.
-        grid: height and width of the query grid, needed by masks only.
+        grid: that of the queries, needed by masks only.
     """
     out, batch = text, q.shape[0]
     for key, value, shares, factor, cover, join in entries:

@@ -18,6 +18,9 @@ from ..inputs import require_pixels
 from .device_cache import DeviceCache
 from .shared import Shared
 
+Grid = tuple[int, int, tuple[int, int] | None]
+"""Height and width of a layer's queries, and of the model's input for rules that go by it."""
+
 _PIXELS = 8  # of the picture for one of the latent, along each side
 _TOGETHER = 16  # planes resized at a time: bounds what a long video's masks need for a moment
 
@@ -27,6 +30,13 @@ class MaskRule(str, Enum):
 
     AREA = "area"  # the mean over each cell of the layer's true grid, greys kept
     DIFFUSERS = "diffusers"  # black or white, bicubic, on the grid that the mask's shape suggests
+    # Values at points, as they come, on the grid that the picture's shape suggests: the rules of
+    # ComfyUI_IPAdapter_plus since and before March 2024.
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+
+
+_AT_POINTS = (MaskRule.BILINEAR, MaskRule.BICUBIC)
 
 
 class Crop(NamedTuple):
@@ -62,10 +72,10 @@ class RegionMask(Shared):
     def __init__(
         self, mask: Tensor, rule: MaskRule = MaskRule.AREA, name: str = "attn_mask"
     ) -> None:
-        planes = require_mask(mask, name)
+        planes = require_mask(mask, name, clamped=rule not in _AT_POINTS)
         self._rule = rule
-        self._planes = planes if rule is MaskRule.AREA else _binarised(planes)
-        self._on_grid: dict[tuple[int, int, Crop | None], Tensor] = {}
+        self._planes = _binarised(planes) if rule is MaskRule.DIFFUSERS else planes
+        self._on_grid: dict[tuple[int, int, Crop | None, tuple[int, int] | None], Tensor] = {}
         self._sized: tuple[tuple[int, ...], Tensor] | None = None  # for the tiles of one picture
         self._preparing = Lock()
         self._moved: DeviceCache[Tensor] = DeviceCache()
@@ -82,16 +92,19 @@ class RegionMask(Shared):
         like: Tensor,
         crops: tuple[Crop | None, ...] = (None,),
         planes: tuple[int, ...] = (0,),
+        latent: tuple[int, int] | None = None,
     ) -> Tensor:
         """(chunks * pictures, height * width, 1), or (1, height * width, 1) where all agree.
 
         Args:
             crops: for each chunk of the batch what it covers of the picture, None for all of it.
             planes: for each picture of a chunk the number of its mask.
+            latent: height and width of the model's input, for rules that go by its shape.
         """
-        key = (height, width, crops, planes, like.device, like.dtype)
+        grid = height, width, latent if self._rule in _AT_POINTS else None
+        key = (grid, crops, planes, like.device, like.dtype)
         return self._moved.get(
-            key, lambda: self._rows(height, width, crops, planes).to(like.dtype).to(like.device)
+            key, lambda: self._rows(grid, crops, planes).to(like.dtype).to(like.device)
         )
 
     def release(self) -> None:
@@ -101,24 +114,22 @@ class RegionMask(Shared):
             self._on_grid.clear()
             self._sized = None
 
-    def _rows(
-        self, height: int, width: int, crops: tuple[Crop | None, ...], planes: tuple[int, ...]
-    ) -> Tensor:
+    def _rows(self, grid: Grid, crops: tuple[Crop | None, ...], planes: tuple[int, ...]) -> Tensor:
         inside = [_inside(crop) for crop in crops]
         if len(set(inside)) == 1 and len(set(planes)) == 1:
             inside, planes = inside[:1], planes[:1]
         pictures = list(planes)
-        rows = torch.cat([self._prepared(height, width, crop)[pictures] for crop in inside])
+        rows = torch.cat([self._prepared(grid, crop)[pictures] for crop in inside])
         return rows[:, :, None]
 
-    def _prepared(self, height: int, width: int, crop: Crop | None) -> Tensor:
+    def _prepared(self, grid: Grid, crop: Crop | None) -> Tensor:
         """All masks on a grid, (masks, height * width)."""
-        key = (height, width, crop)
-        reduce = _area if self._rule is MaskRule.AREA else _guessed
+        key = (*grid, crop)
         with self._preparing:
             if key not in self._on_grid:
                 some = self._of_picture(crop).split(_TOGETHER)
-                self._on_grid[key] = torch.cat([reduce(p, height, width, crop) for p in some])
+                reduced = [_reduced(_cut(p, crop, self._rule), grid, self._rule) for p in some]
+                self._on_grid[key] = torch.cat(reduced)
             return self._on_grid[key]
 
     def _of_picture(self, crop: Crop | None) -> Tensor:
@@ -134,8 +145,8 @@ class RegionMask(Shared):
         return self._sized[1]
 
 
-def require_mask(mask: Tensor, name: str) -> Tensor:
-    """The planes of a mask, (n, height, width) from 0 to 1.
+def require_mask(mask: Tensor, name: str, clamped: bool = True) -> Tensor:
+    """The planes of a mask, (n, height, width), from 0 to 1 if they are to be clamped.
 
     Raises:
         BadInput: the mask is of another shape, empty, not finite or of another range.
@@ -161,7 +172,8 @@ def require_mask(mask: Tensor, name: str) -> Tensor:
             "Connect another MASK",
         )
     require_pixels(name, planes, "a mask needs numbers from 0 to 1", "Connect another MASK")
-    return planes.detach().to("cpu", torch.float32).clamp(0, 1)
+    planes = planes.detach().to("cpu", torch.float32)
+    return planes.clamp(0, 1) if clamped else planes
 
 
 def _is_picture(shape: tuple[int, ...]) -> bool:
@@ -206,7 +218,7 @@ def _span(start: int, length: int, full: int) -> tuple[int, int]:
 def _resized(planes: Tensor, size: tuple[int, int], rule: MaskRule) -> Tensor:
     if tuple(planes.shape[-2:]) == size:
         return planes
-    mode = "area" if rule is MaskRule.AREA else "nearest-exact"
+    mode = "nearest-exact" if rule is MaskRule.DIFFUSERS else rule.value
     return interpolate(planes[None], size=size, mode=mode)[0]
 
 
@@ -220,25 +232,30 @@ def _cut(planes: Tensor, crop: Crop | None, rule: MaskRule) -> Tensor:
     return planes[:, top : top + height, left : left + width]
 
 
-def _area(planes: Tensor, height: int, width: int, crop: Crop | None) -> Tensor:
-    cut = _cut(planes, crop, MaskRule.AREA)
-    cells = interpolate(cut[None], size=(height, width), mode="area")
-    return cells.flatten(2)[0]
-
-
-def _guessed(planes: Tensor, height: int, width: int, crop: Crop | None) -> Tensor:
-    """What diffusers 0.42 (`IPAdapterMaskProcessor.downsample`) gives to a layer.
-
-    It knows the number of queries only and takes their grid to have the shape of the mask.
-    """
-    cut = _cut(planes, crop, MaskRule.DIFFUSERS)
+def _reduced(planes: Tensor, grid: Grid, rule: MaskRule) -> Tensor:
+    """(masks, height, width) on the grid of a layer, (masks, height * width)."""
+    height, width, latent = grid
+    if rule is MaskRule.AREA:
+        return interpolate(planes[None], size=(height, width), mode="area").flatten(2)[0]
     queries = height * width
-    ratio = cut.shape[2] / cut.shape[1]
+    if rule is MaskRule.DIFFUSERS:
+        # `IPAdapterMaskProcessor.downsample` of diffusers 0.42 knows the number of queries only
+        # and takes their grid to have the shape of the mask.
+        cells = _guessed(planes, queries, planes.shape[2] / planes.shape[1], "bicubic")
+        return pad(cells, (0, queries - cells.shape[1]))  # a negative number of zeros cuts
+    full_height, full_width = latent or (height, width)
+    cells = _guessed(planes, queries, full_width / full_height, rule.value)
+    missing = queries - cells.shape[1]
+    before = missing // 2 if missing >= 0 else -(-missing // 2)
+    return pad(cells, (before, missing - before))
+
+
+def _guessed(planes: Tensor, queries: int, ratio: float, mode: str) -> Tensor:
+    """On the grid of about as many cells that a width of `ratio` heights suggests."""
     rows = max(1, int(math.sqrt(queries / ratio)))
     rows += int(queries % rows != 0)
     columns = max(1, queries // rows)
-    cells = interpolate(cut[None], size=(rows, columns), mode="bicubic").flatten(2)[0]
-    return pad(cells, (0, queries - rows * columns))  # a negative number of zeros cuts
+    return interpolate(planes[None], size=(rows, columns), mode=mode).flatten(2)[0]
 
 
 def _binarised(planes: Tensor) -> Tensor:

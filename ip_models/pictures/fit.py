@@ -1,7 +1,8 @@
 """Pictures as an image encoder wants them: square, RGB, on the 8-bit grid.
 
 Follows the Hugging Face CLIP image processor bit for bit: PIL's bicubic filter on 8-bit values, the
-long side rounded down, the crop's corner rounded down. Transparency is dropped; transformers 5 lays
+long side rounded down, the crop's corner rounded down. One fit follows ComfyUI's own encoding of
+pictures instead. Transparency is dropped; transformers 5 lays
 such pictures over white, earlier versions and ComfyUI drop it too.
 """
 
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ..errors import BadInput
 from ..inputs import require_pixels
@@ -31,6 +33,7 @@ class Fit(str, Enum):
     CROP_RIGHT = "crop right"
     PAD = "pad"
     SQUASH = "squash"
+    COMFYUI = "crop centre (ComfyUI)"  # as the host's CLIP Vision Encode does it
 
 
 # Where the crop sits along an axis, in thousandths of the slack; the middle if not listed.
@@ -86,6 +89,8 @@ def fit_images(images: Tensor, size: int, fit: Fit, pad_colour: tuple[float, ...
 def fit_bytes(images: Tensor, size: int, fit: Fit, pad_colour: tuple[float, ...]) -> Tensor:
     """The same in 8 bits."""
     colour = tuple(round(channel * 255) for channel in pad_colour)
+    if fit is Fit.COMFYUI:
+        return _as_comfyui(_rgb(images.detach().cpu()).float(), size)
     rgb = to_bytes(images)
     squares = [fit_one(Image.fromarray(one.numpy()), size, fit, colour) for one in rgb]
     return torch.from_numpy(numpy.stack([numpy.asarray(square) for square in squares]))
@@ -131,6 +136,22 @@ def with_long_side(image: Image.Image, size: int) -> Image.Image:
     """The picture with a long side of `size`."""
     width, height = (max(round(side * size / max(image.size)), 1) for side in image.size)
     return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _as_comfyui(images: Tensor, size: int) -> Tensor:
+    """What `clip_preprocess` of ComfyUI 0.33 gives to an encoder, before it is normalised.
+
+    It resizes in floating point, rounds the long side to the nearest pixel, and makes 8 bits of
+    the result.
+    """
+    pixels = images.movedim(-1, 1)
+    if tuple(pixels.shape[2:]) != (size, size):
+        scale = size / min(pixels.shape[2:])
+        sides = [round(scale * side) for side in pixels.shape[2:]]
+        pixels = interpolate(pixels, size=sides, mode="bicubic", antialias=True)
+        top, left = ((side - size) // 2 for side in pixels.shape[2:])
+        pixels = pixels[:, :, top : top + size, left : left + size]
+    return pixels.mul(255).clamp(0, 255).round().to(torch.uint8).movedim(1, -1)
 
 
 def _padded(image: Image.Image, colour: tuple[int, ...], size: int) -> Image.Image:
@@ -187,7 +208,7 @@ def resize_mask(mask: Tensor, images: Tensor) -> Tensor:
         raise BadInput(
             "mask holds values that are not finite", "0 to 1 is needed", "Connect another MASK"
         )
-    resized = torch.nn.functional.interpolate(
+    resized = interpolate(
         planes[:, None].float(), size=images.shape[1:3], mode="bilinear"
     )
     return resized.round(decimals=5)[:, 0]  # enlarged white stays white

@@ -46,6 +46,11 @@ _FORMULAE: dict[Combine, Callable[[Tensor], Tensor]] = {
 }
 
 
+def mix(rows: Tensor, method: Combine) -> Tensor:
+    """Bare rows, (n, ...), as `combine` mixes them."""
+    return _FORMULAE[method](rows)
+
+
 def combine(
     inputs: Sequence[Features | Regions], weights: Sequence[float], method: Combine
 ) -> Features | Regions:
@@ -135,6 +140,7 @@ def _combine_faces(
         crops=_combine_images(crops, weights, method) if crops else None,
         source=parts[0].source,
         warnings=parts[0].warnings,
+        prepared=parts[0].prepared,
     )
 
 

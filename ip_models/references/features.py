@@ -74,12 +74,15 @@ class FaceFeatures:
         source: what to call the face pack and its recogniser in messages.
         warnings: by the name of a published recogniser, why an adapter trained with it may not
             know these faces.
+        prepared: identity and crops are read as they are: the identity is normalised already if it
+            is to be, and the crops' own negative rows count for Kolors too.
     """
 
     identity: Tensor
     crops: ImageFeatures | None
     source: str
     warnings: Mapping[str, str] = field(default_factory=dict[str, str])
+    prepared: bool = False
 
     @property
     def count(self) -> int:
@@ -138,7 +141,9 @@ def inputs(features: Features, spec: AdapterSpec, adapter: str, hint: str) -> tu
     if not spec.needs_encoder:
         return (identity,)
     crops = select(_picture(features, spec, adapter), spec, adapter, hint)
-    if spec.family is Family.KOLORS:  # trained with nothing at all where no face is given
+    prepared = isinstance(features, FaceFeatures) and features.prepared
+    if spec.family is Family.KOLORS and not prepared:
+        # Trained with nothing at all where no face is given.
         crops = torch.stack((crops[0], torch.zeros_like(crops[0])))
     return identity, crops
 
@@ -159,7 +164,7 @@ def _identity(features: FaceFeatures, spec: AdapterSpec, adapter: str) -> Tensor
             f"{adapter} needs {IDENTITY_WIDTH} values for each face",
             "Load a face pack with an ArcFace recogniser, e.g. buffalo_l",
         )
-    if spec.identity is Identity.NORMED:
+    if spec.identity is Identity.NORMED and not features.prepared:
         rows = torch.nn.functional.normalize(rows, dim=-1)
     if spec.kind is Kind.PORTRAIT_UNNORMED:
         rows = rows.unsqueeze(1)  # a sequence of one token, for the resampler

@@ -1,1 +1,1 @@
-"""The nodes of ComfyUI_IPAdapter_plus under their own names: old inputs in, our core inside."""
+"""The nodes of ComfyUI_IPAdapter_plus under their own names, over this pack's core."""

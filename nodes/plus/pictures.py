@@ -8,11 +8,12 @@ from torch import Tensor
 
 from .pixels.noise import KINDS, make_noise
 from .pixels.prepare import CROPS, INTERPOLATIONS, OLD_INTERPOLATIONS, prepare, prepare_face
+from .widgets import OldNode
 
 _SHARPENING = ("FLOAT", {"default": 0.0, "min": 0, "max": 1, "step": 0.05})
 
 
-class Noise:
+class Noise(OldNode):
     """IPAdapter Noise."""
 
     RETURN_TYPES = ("IMAGE",)
@@ -41,7 +42,7 @@ class Noise:
         return (make_noise(type, strength, blur, image_optional),)
 
 
-class PrepareForEncoder:
+class PrepareForEncoder(OldNode):
     """Prep Image For ClipVision."""
 
     RETURN_TYPES = ("IMAGE",)
@@ -71,7 +72,7 @@ class PrepareForEncoder:
         return (prepare(image, method, crop_position, sharpening),)
 
 
-class PrepareForFaces:
+class PrepareForFaces(OldNode):
     """Version 1's Prepare Image For InsightFace."""
 
     RETURN_TYPES = ("IMAGE",)
@@ -100,7 +101,7 @@ class PrepareForFaces:
         return (prepare_face(image, crop_position, sharpening, pad_around),)
 
 
-NODES: dict[str, type] = {
+NODES: dict[str, type[OldNode]] = {
     "IPAdapterNoise": Noise,
     "PrepImageForClipVision": PrepareForEncoder,
     "PrepImageForInsightFace": PrepareForFaces,

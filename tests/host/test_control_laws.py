@@ -231,19 +231,19 @@ class Seen:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.grids: set[tuple[int, int]] = set()
         self.prepared: list[tuple[int, int]] = []
-        original, prepare = RegionMask.on, masks._area
+        original, prepare = RegionMask.on, masks._reduced
 
         def on(mask: RegionMask, height: int, width: int, like: Tensor, *rest: Any) -> Tensor:
             assert height * width == like.shape[1]
             self.grids.add((height, width))
             return original(mask, height, width, like, *rest)
 
-        def area(planes: Tensor, height: int, width: int, *rest: Any) -> Tensor:
-            self.prepared.append((height, width))
-            return prepare(planes, height, width, *rest)
+        def reduced(planes: Tensor, grid: masks.Grid, *rest: Any) -> Tensor:
+            self.prepared.append(grid[:2])
+            return prepare(planes, grid, *rest)
 
         monkeypatch.setattr(RegionMask, "on", on)
-        monkeypatch.setattr(masks, "_area", area)
+        monkeypatch.setattr(masks, "_reduced", reduced)
 
 
 def levels(height: int, width: int) -> set[tuple[int, int]]:

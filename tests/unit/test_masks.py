@@ -332,12 +332,13 @@ def test_a_crop_by_the_rule_of_diffusers_takes_its_share_of_any_mask() -> None:
 
 
 @pytest.mark.parametrize("rule", list(MaskRule))
-def test_values_a_little_beyond_are_black_and_white_and_those_of_another_range_are_refused(
+def test_values_a_little_beyond_are_clamped_or_kept_and_those_of_another_range_are_refused(
     rule: MaskRule,
 ) -> None:
     mask = grey(16, 16) * 1.5 - 0.2
     beyond, within = (RegionMask(m, rule).on(4, 4, LIKE) for m in (mask, mask.clamp(0, 1)))
-    assert mask.min() < 0 and mask.max() > 1 and torch.equal(beyond, within)
+    as_it_comes = rule in (MaskRule.BILINEAR, MaskRule.BICUBIC)
+    assert mask.min() < 0 and mask.max() > 1 and torch.equal(beyond, within) is not as_it_comes
     for wrong in (grey(16, 16) * 255, grey(16, 16) * 1e29, -255 * grey(16, 16)):
         with pytest.raises(BadInput, match="holds values from .* to .*; .* from 0 to 1"):
             RegionMask(wrong, rule)
@@ -499,3 +500,30 @@ def test_masks_with_a_value_that_is_not_finite_are_refused(value: float, rule: M
     mask[1, 3, 3] = value
     with pytest.raises(BadInput, match="not finite"):
         RegionMask(mask, rule)
+
+
+def at_points(mask: Tensor, queries: int, latent: tuple[int, int], mode: str) -> Tensor:
+    """One mask as ComfyUI_IPAdapter_plus lays it on a layer, from the published description."""
+    rows = int(latent[0] / math.sqrt(latent[0] * latent[1] / queries))
+    rows += int(queries % rows != 0)
+    columns = queries // rows
+    cells = torch.nn.functional.interpolate(mask[None, None], size=(rows, columns), mode=mode)
+    flat = cells.flatten()
+    if len(flat) < queries:
+        missing = queries - len(flat)
+        zeros = torch.zeros(missing)
+        return torch.cat([zeros[: missing // 2], flat, zeros[missing // 2 :]])
+    first = (len(flat) - queries) // 2
+    return flat[first : first + queries]
+
+
+@pytest.mark.parametrize("rule", [MaskRule.BILINEAR, MaskRule.BICUBIC], ids=lambda rule: rule.value)
+@pytest.mark.parametrize("latent", [(64, 64), (65, 64), (48, 100), (13, 95), (96, 8)], ids=str)
+def test_points_of_a_mask_lie_on_the_grid_that_the_picture_suggests(
+    rule: MaskRule, latent: tuple[int, int]
+) -> None:
+    mask = seeded(61, 83) * 1.5 - 0.25
+    grid = tuple(-(-side // 2) for side in latent)
+    laid = RegionMask(mask, rule).on(*grid, LIKE, latent=latent).flatten()
+    assert torch.allclose(laid, at_points(mask, len(laid), latent, rule.value), atol=1e-6)
+    assert laid.min() < 0  # nothing is clamped

@@ -26,7 +26,7 @@ from torch import Tensor
 
 SHAPES = [(30, 50), (50, 30), (40, 40), (1, 1), (1, 97), (97, 1), (200, 31)]
 RED, BLUE, GREEN = [255, 0, 0], [0, 0, 255], [0, 255, 0]
-SHARED = [Framing(fit.value) for fit in Fit]
+SHARED = [Framing(fit.value) for fit in Fit if fit is not Fit.COMFYUI]
 
 
 def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> Tensor:

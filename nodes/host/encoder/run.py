@@ -105,6 +105,18 @@ def run(encoder: Any, squares: Tensor) -> Rows:
     return _single(pooled) if pooled.ndim == 2 else None, _single(hidden)
 
 
+def run_normalised(encoder: Any, pixels: Tensor) -> Rows:
+    """One run over pixels that are normalised already, (n, 3, size, size).
+
+    The host's own encoding rounds pixels to 8 bits, so that it cannot take these.
+    """
+    comfy.model_management.load_model_gpu(encoder.patcher)
+    pixels = pixels.to(encoder.load_device)
+    out = encoder.model(pixel_values=pixels, intermediate_output=-2)
+    device = comfy.model_management.intermediate_device()
+    return _single(out[2]).to(device), _single(out[1]).to(device)
+
+
 def _single(feature: Tensor) -> Tensor:
     """At least single precision: projecting once in it costs nothing."""
     return feature if feature.dtype == torch.float64 else feature.float()

@@ -21,6 +21,7 @@ from ....ip_models.adapter.projections import VERSION_1, Structure
 from ....ip_models.adapter.published import shortcut
 from ....ip_models.adapter.recognise import read_spec
 from ....ip_models.adapter.spec import AdapterSpec, Family, Kind, require_supported
+from ....ip_models.adapter.state_dict import AdapterWeights
 from ....ip_models.attention.device_cache import DeviceCache
 from ....ip_models.attention.keyvalue import KeyValues
 from ....ip_models.errors import IPAdapterError
@@ -191,14 +192,25 @@ def _load(path: str) -> LoadedAdapter:
     require_supported(read_file_spec(path), name)
     progress.step()
     weights = adapter_file.read_weights(path)
-    spec = read_spec(weights, name)
     progress.step()
+    adapter = of_weights(weights, name)
+    progress.step()
+    if weights.ignored:
+        log.info("%s: %d tensors were not needed", name, len(weights.ignored))
+    log.info("%s: %s", name, adapter.spec.describe())
+    return adapter
+
+
+def of_weights(weights: AdapterWeights, name: str) -> LoadedAdapter:
+    """An adapter of tensors that are in memory.
+
+    Raises:
+        BrokenFile, UnknownAdapter, UnsupportedAdapter: they cannot be used.
+    """
+    spec = read_spec(weights, name)
+    require_supported(spec, name)
     offload = comfy.model_management.unet_offload_device()
     module = IPAdapter(spec, weights, comfy.ops.manual_cast, offload).eval()
     adapter = LoadedAdapter(name, spec, module, cast("dict[str, Tensor]", weights.lora))
     module.load(weights, assign=adapter.is_dynamic())
-    progress.step()
-    if weights.ignored:
-        log.info("%s: %d tensors were not needed", name, len(weights.ignored))
-    log.info("%s: %s", name, spec.describe())
     return adapter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -50,6 +50,7 @@ class Settings:
         face_structure: for FaceID plus v2, how much the face's looks count beside its identity.
         face_lora: strength of the LoRA inside a FaceID file, for the whole run and all prompts.
         first_picture: place in its batch of the first picture of a run over a part of it.
+        text_scale: for Kolors, of the image tokens behind the MODEL's projection of text.
     """
 
     scale: float = 1.0
@@ -64,6 +65,7 @@ class Settings:
     face_structure: float = 1.0
     face_lora: float = 1.0
     first_picture: int = 0
+    text_scale: float = 1.0
 
 
 def apply(
@@ -85,7 +87,10 @@ def apply(
     search.require_base(adapter.name, adapter.spec, layers)
     window = _window(model, settings)
     structure = Structure(adapter.shortcut, settings.face_structure)
-    options = ProjectionOptions(structure, text_projection(model))
+    text = text_projection(model)
+    if text is not None:
+        text = replace(text, scale=settings.text_scale)
+    options = ProjectionOptions(structure, text)
     prompts: list[ImagePrompt] = []
     for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
         gains = _gains(settings, layers, region, i, len(regions))
@@ -96,9 +101,10 @@ def apply(
         }
         if places and region.features.count:  # without a face the MODEL stays as it is
             key_values = _key_values(adapter, region.features, options)
+            each = key_values.tokens // region.features.count
             if settings.batch is not BatchMode.ALL:
                 key_values = key_values.apart(region.features.pictures)
-            key_values, places = _scaled(key_values, places, gains, settings)
+            key_values, places = _scaled(key_values, places, gains, settings, each)
             prompts.append(_prompt(settings, key_values, places, window, mask))
     if not prompts:
         return model.clone()
@@ -174,14 +180,14 @@ def _key_values(
 
 
 def _scaled(
-    key_values: KeyValues, places: Places, gains: list[Gain], settings: Settings
+    key_values: KeyValues, places: Places, gains: list[Gain], settings: Settings, tokens_each: int
 ) -> tuple[KeyValues, Places]:
     """Scale and block weights: of what the attention gives, or built into the keys as well."""
     if settings.scaling is KvScaling.V_ONLY:
         return key_values, places
     changing = bool(settings.weights.steps or settings.weights.frames)
     factors = [gain.factor for gain in gains]
-    key_values = key_values.weighted(factors, settings.scaling, changing)
+    key_values = key_values.weighted(factors, settings.scaling, changing, tokens_each)
     return key_values, {slot: place._replace(factor=1.0) for slot, place in places.items()}
 
 
@@ -203,7 +209,8 @@ def _check_sockets(adapter: object, embeds: object, settings: Settings) -> None:
 
 def _check_numbers(settings: Settings) -> None:
     start, end = settings.start_percent, settings.end_percent
-    numbers = (settings.scale, start, end, settings.face_structure, settings.face_lora)
+    factors = (settings.face_structure, settings.face_lora, settings.text_scale)
+    numbers = (settings.scale, start, end, *factors)
     if not all(math.isfinite(number) for number in numbers):
         raise BadInput(
             f"scale is {settings.scale}, start_percent {start}, end_percent {end}, face_structure "

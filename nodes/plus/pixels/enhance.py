@@ -61,14 +61,14 @@ def merged_pooled(rows: Tensor, tiles: int) -> Tensor:
 
 
 def mixed(whole: Tensor, merged: Tensor, ratio: float) -> Tensor:
-    """Rows of whole pictures and of their tiles: blended, or one after the other for one picture."""
+    """Rows of pictures and of their tiles: blended, or one after the other for one picture."""
     if whole.shape[0] > 1:
         return whole * ratio + merged * (1 - ratio)
     return torch.cat([whole * ratio, merged])
 
 
 def _shrunk(planes: Tensor, tiles: int) -> Tensor:
-    """(n * tiles * tiles, channels, side, side) laid out and averaged to (n, channels, side, side)."""
+    """(n * tiles * tiles, channels, side, side) laid out, averaged to (n, channels, side, side)."""
     channels, side = planes.shape[1:3]
     laid = planes.unflatten(0, (-1, tiles, tiles)).permute(0, 3, 1, 4, 2, 5)
     return adaptive_avg_pool2d(laid.reshape(-1, channels, tiles * side, tiles * side), side)

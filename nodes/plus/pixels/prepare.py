@@ -46,9 +46,7 @@ def prepare(image: Tensor, interpolation: str, crop_position: str, sharpening: f
     return sharpened(planes, sharpening).movedim(1, -1)
 
 
-def prepare_face(
-    image: Tensor, crop_position: str, sharpening: float, pad_around: bool
-) -> Tensor:
+def prepare_face(image: Tensor, crop_position: str, sharpening: float, pad_around: bool) -> Tensor:
     """A square of 640 pixels of each picture.
 
     With `pad_around` there is a border of 30 pixels in it, which holds 255 as version 1's does:

@@ -24,17 +24,20 @@ class TextProjection:
         linear: the module, which stays where the host keeps it.
         patched: the host's mark of the MODEL's weights, None where they are the file's.
         weight, bias: as they are while this MODEL runs.
+        scale: of what it gives to image tokens.
     """
 
     linear: object
     patched: UUID | None
     weight: Tensor = field(compare=False)
     bias: Tensor | None = field(compare=False)
+    scale: float = 1.0
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """(..., text encoder) -> (..., context)."""
         bias = None if self.bias is None else self.bias.to(tokens)
-        return torch.nn.functional.linear(tokens, self.weight.to(tokens), bias)
+        projected = torch.nn.functional.linear(tokens, self.weight.to(tokens), bias)
+        return projected if self.scale == 1 else projected * self.scale
 
 
 class Backbone(Protocol):

@@ -20,6 +20,7 @@ from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
 from torch import Tensor
 
 from .....ip_models.attention.attend import add_image_attention
+from .....ip_models.attention.masks import Grid
 from .....ip_models.attention.shared import Shared
 from .....ip_models.attention.stack import ActivePrompts, PromptStack
 from .....ip_models.errors import WrongBatch
@@ -144,12 +145,13 @@ class LayerPatch:
         """What to call the layer in messages."""
         return "layer " + " ".join(str(part) for part in self.slot)
 
-    def _grid(self, q: Tensor, extra: TransformerOptions) -> tuple[int, int]:
-        """Height and width of the grid that the queries of this layer stand on."""
+    def _grid(self, q: Tensor, extra: TransformerOptions) -> Grid:
+        """The grid that the queries of this layer stand on."""
         height, width = (extra.get("activations_shape") or (0, 0))[-2:]
         if height * width != q.shape[1]:
             raise rows.no_grid(self.name, q.shape[1], (int(height), int(width)))
-        return int(height), int(width)
+        latent = extra.get("original_shape")
+        return int(height), int(width), None if latent is None else tuple(latent[-2:])
 
     def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
         # A patch set later for all layers of the block has no slot that the host would look at.
