@@ -38,8 +38,10 @@ def make_noise(kind: str, strength: float, blur: int, image: Tensor | None) -> T
     listed("type", kind, KINDS)
     within("strength", strength, 0, 1)
     whole("blur", blur, 0, _MOST_BLUR)
-    picture = torch.zeros(1, _SIDE, _SIDE, 3) if image is None else _small(image, newer).movedim(1, -1)
-    generator = Generator(picture.device).manual_seed(int(picture.sum().item()) % _SEEDS)
+    picture = (
+        torch.zeros(1, _SIDE, _SIDE, 3) if image is None else _small(image, newer).movedim(1, -1)
+    )
+    generator = Generator().manual_seed(int(picture.sum().item()) % _SEEDS)
     noise = _mixed(picture, kind, strength, generator).clamp(0, 1)
     if blur == 0:
         return noise
@@ -50,12 +52,12 @@ def noisy_negative(image: Tensor, noise: float) -> Tensor:
     """What version 1 encodes as the negative reference for a noise above 0.
 
     The centre squares at 224 pixels, shuffled and turned around; the less noise, the more grain.
-    Values may leave 0..1; the encoder's own preparation cuts them.
+    Values outside 0..1 are cut here as ComfyUI cuts them on the way to an encoder of that size.
     """
+    within("noise", noise, 0, 1)
     generator = Generator().manual_seed(0)
-    planes = _small(image, older).cpu()
-    moved = _shuffled(planes, noise * _TOGETHER, generator, older).movedim(1, -1)
-    return moved + _normal(moved, generator) * (0.25 * (1 - noise) + 0.05)
+    moved = _shuffled(_small(image, older), noise * _TOGETHER, generator, older).movedim(1, -1)
+    return (moved + _normal(moved, generator) * (0.25 * (1 - noise) + 0.05)).clamp(0, 1)
 
 
 def _mixed(picture: Tensor, kind: str, strength: float, generator: Generator) -> Tensor:
@@ -81,15 +83,14 @@ def _normal(like: Tensor, generator: Generator) -> Tensor:
 
 
 def _small(image: Tensor, functions: ModuleType) -> Tensor:
-    planes = require_picture(image).movedim(-1, 1)
+    # Random numbers of a GPU would be other ones.
+    planes = require_picture(image).cpu().movedim(-1, 1)
     square = functions.center_crop(planes, [min(planes.shape[-2:])] * 2)
     bicubic = functions.InterpolationMode.BICUBIC
     return functions.resize(square, [_SIDE, _SIDE], bicubic, antialias=True)
 
 
-def _shuffled(
-    planes: Tensor, sigma: float, generator: Generator, functions: ModuleType
-) -> Tensor:
+def _shuffled(planes: Tensor, sigma: float, generator: Generator, functions: ModuleType) -> Tensor:
     """Each point taken from elsewhere, then the whole turned around."""
     height, width = planes.shape[-2:]
     fields = [
