@@ -10,7 +10,7 @@ from .pixels.noise import KINDS, make_noise
 from .pixels.prepare import CROPS, INTERPOLATIONS, OLD_INTERPOLATIONS, prepare, prepare_face
 from .widgets import OldNode
 
-_SHARPENING = ("FLOAT", {"default": 0.0, "min": 0, "max": 1, "step": 0.05})
+_SHARPENING = {"default": 0.0, "min": 0, "max": 1, "step": 0.05}
 
 
 class Noise(OldNode):
@@ -56,7 +56,7 @@ class PrepareForEncoder(OldNode):
                 "image": ("IMAGE",),
                 "interpolation": (list(INTERPOLATIONS),),
                 "crop_position": ([*CROPS, "pad"],),
-                "sharpening": _SHARPENING,
+                "sharpening": ("FLOAT", dict(_SHARPENING)),
             },
         }
 
@@ -85,7 +85,7 @@ class PrepareForFaces(OldNode):
             "required": {
                 "image": ("IMAGE",),
                 "crop_position": (["center", *CROPS[:-1]],),
-                "sharpening": _SHARPENING,
+                "sharpening": ("FLOAT", dict(_SHARPENING)),
                 "pad_around": ("BOOLEAN", {"default": True}),
             },
         }

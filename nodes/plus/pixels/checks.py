@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ....ip_models.errors import BadInput
 
+_MOST_PIXELS = 2**28
 _ACTION = "Check the node that makes it"
 
 
@@ -43,6 +44,20 @@ def require_mask(mask: object) -> Tensor:
         )
     _require_values("the mask", mask)
     return mask if mask.ndim == 3 else mask[None]
+
+
+def require_room(height: int, width: int) -> None:
+    """Refuse a picture on the way that takes gigabytes, as a line of pixels makes.
+
+    Raises:
+        BadInput: it would.
+    """
+    if height * width > _MOST_PIXELS:
+        raise BadInput(
+            f"the image is so long that {width} x {height} pixels would be made of it",
+            f"no more than {_MOST_PIXELS:,} pixels are made",
+            "Crop the picture first",
+        )
 
 
 def _require_values(name: str, values: Tensor) -> None:

@@ -9,7 +9,10 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ....ip_models.errors import BadInput
+from ....ip_models.inputs import whole
 from .checks import require_picture
+
+_MOST = 16
 
 
 def split(images: Tensor, tiles: int) -> Tensor:
@@ -20,7 +23,8 @@ def split(images: Tensor, tiles: int) -> Tensor:
     Raises:
         BadInput: no pictures, or one that has fewer pixels than tiles.
     """
-    count, height, width, channels = require_picture(images).shape
+    images, tiles = require_picture(images), whole("enhance_tiles", tiles, 1, _MOST)
+    count, height, width, channels = images.shape
     down, across = height // tiles, width // tiles
     if min(down, across) == 0:
         raise BadInput(

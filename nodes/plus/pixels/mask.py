@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torchvision.transforms.functional import InterpolationMode, center_crop, resize
+from torchvision.transforms.v2.functional import InterpolationMode, center_crop, resize
 
 from ....ip_models.errors import BadInput
 from .checks import require_mask

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torchvision.transforms.functional import to_pil_image, to_tensor
 
-from ....ip_models.inputs import listed
-from .checks import require_picture
+from ....ip_models.inputs import listed, switch, within
+from .checks import require_picture, require_room
 
 INTERPOLATIONS = ("LANCZOS", "BICUBIC", "HAMMING", "BILINEAR", "BOX", "NEAREST")
 CROPS = ("top", "bottom", "left", "right", "center")
@@ -56,6 +56,7 @@ def prepare_face(image: Tensor, crop_position: str, sharpening: float, pad_aroun
         BadInput: no pictures, or a word that is not known.
     """
     listed("crop_position", crop_position, CROPS)
+    switch("pad_around", pad_around)
     planes = _square(require_picture(image).movedim(-1, 1), crop_position)
     side = _FACE_INSIDE if pad_around else _FACE
     planes = sharpened(resized(planes, (side, side), "LANCZOS"), sharpening)
@@ -78,7 +79,7 @@ def sharpened(planes: Tensor, amount: float) -> Tensor:
     The formula is that of AMD FidelityFX CAS (MIT), each channel by itself and with its corners.
     What lies beyond the border is black here, so the border gets brighter than it should.
     """
-    if amount <= 0:
+    if within("sharpening", amount, 0, 1) == 0:
         return planes
     height, width = planes.shape[-2:]
     padded = pad(planes, (1, 1, 1, 1))
@@ -106,4 +107,5 @@ def _square(planes: Tensor, crop_position: str) -> Tensor:
 def _barred(planes: Tensor) -> Tensor:
     height, width = planes.shape[-2:]
     bar, across = abs(height - width) // 2, height > width
+    require_room(max(height, width), max(height, width))
     return pad(planes, (bar, bar, 0, 0) if across else (0, 0, bar, bar))

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torchvision.transforms.functional import InterpolationMode, center_crop, gaussian_blur, resize
+from torchvision.transforms.functional import gaussian_blur
+from torchvision.transforms.v2.functional import InterpolationMode, center_crop, resize
 
-from ....ip_models.inputs import whole
-from .checks import require_mask, require_picture
+from ....ip_models.inputs import whole, within
+from .checks import require_mask, require_picture, require_room
 from .prepare import resized, sharpened
 
 # Not the encoder's 224: it divides the sides of latents more often.
@@ -19,7 +20,7 @@ _TILE = 256
 _SQUARE = (0.75, 1.33)  # height by width of what counts as nearly a square
 _MOST = 4  # tiles in a row
 _MASKED_TILE = 224
-_MASKED_MOST = 12
+_MASKED_MOST, _MOST_BLUR = 12, 74
 
 
 class Tile(NamedTuple):
@@ -59,6 +60,7 @@ def cut(image: Tensor, mask: Tensor | None, sharpening: float) -> list[Tile]:
         height, width = _TILE, int(_TILE * width / height)
     else:
         height, width = int(_TILE * height / width), _TILE
+    require_room(height, width)
     planes, masks = resized(planes, (width, height), "LANCZOS"), _stretched(masks, (height, width))
     height, width = min(height, _MOST * _TILE), min(width, _MOST * _TILE)
     planes, masks = center_crop(planes, [height, width]), center_crop(masks, [height, width])
@@ -119,8 +121,10 @@ def masked_tiles(
     Raises:
         BadInput: no pictures, or no such number of tiles.
     """
-    whole("short_side_tiles", short_side_tiles, 1, _MASKED_MOST)
-    return _grid_of(require_picture(image)[:1], int(short_side_tiles), tile_weight, int(blur))
+    count = whole("short_side_tiles", short_side_tiles, 1, _MASKED_MOST)
+    weight = within("tile_weight", tile_weight, 0, 1)
+    blur = whole("tile_blur", blur, 0, _MOST_BLUR)
+    return _grid_of(require_picture(image)[:1], count, weight, blur)
 
 
 def _grid_of(image: Tensor, count: int, weight: float, blur: int) -> tuple[Tensor, Tensor]:
@@ -128,6 +132,7 @@ def _grid_of(image: Tensor, count: int, weight: float, blur: int) -> tuple[Tenso
     height, width = planes.shape[-2:]
     short = _MASKED_TILE * count
     size = (height * short // width, short) if width < height else (short, width * short // height)
+    require_room(*size)
     planes = interpolate(planes, size=size, mode="bicubic")
     rows, columns = (_grid(side) for side in size)
     single = 1 in (len(rows.starts), len(columns.starts))
