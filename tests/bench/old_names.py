@@ -9,7 +9,8 @@ from bench.contenders import How
 from pack.ip_models.adapter.spec import Feature
 from pack.ip_models.references.features import ImageFeatures
 from pack.nodes.plus.apply_others import NODES
-from pack.nodes.plus.objects.pipeline import AdapterDict, adapter_of
+from pack.nodes.plus.objects.adapter_dict import AdapterDict
+from pack.nodes.plus.objects.pipeline import adapter_of
 from torch import nn
 
 

@@ -63,7 +63,8 @@ def one_thread() -> Iterator[None]:
 
 def contenders(incumbent: Path | None) -> list[Contender]:
     """Ours first, by its own names and by old ones; only ours makes promises."""
-    return [Ours(), OldNames(), *([Incumbent(incumbent.expanduser().resolve())] if incumbent else [])]
+    theirs = [Incumbent(incumbent.expanduser().resolve())] if incumbent else []
+    return [Ours(), OldNames(), *theirs]
 
 
 def counts(parties: Sequence[Contender], folder: Path) -> list[Check]:
