@@ -105,7 +105,7 @@ class _Detector:
     """What is set on a detector."""
 
     def __init__(self) -> None:
-        self.input_size = (SIZE, SIZE)
+        self.input_size: tuple[int, int] = (SIZE, SIZE)
 
 
 class Faces:

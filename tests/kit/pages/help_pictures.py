@@ -424,8 +424,15 @@ def doctor() -> str:
 def _both(own: str, old: str, beside: tuple[str, ...], nodes: tuple[str, str]) -> str:
     """Either sort goes in, both come out."""
     parts = [node(10, 26, own, 100, "#d6e4f7"), node(10, 86, old, 100, "#f7e3cb")]
-    parts += [text(60, 18, nodes[0], 12, GREY, "middle"), text(60, 78, nodes[1], 12, GREY, "middle")]
-    parts += [arrow(112, 41, 138, 62), arrow(112, 101, 138, 78), box(142, 54, 36, 32, "#fff", GREEN)]
+    parts += [
+        text(60, 18, nodes[0], 12, GREY, "middle"),
+        text(60, 78, nodes[1], 12, GREY, "middle"),
+    ]
+    parts += [
+        arrow(112, 41, 138, 62),
+        arrow(112, 101, 138, 78),
+        box(142, 54, 36, 32, "#fff", GREEN),
+    ]
     parts.append(text(160, 75, "⇄", 16, GREEN, "middle"))
     for i, (name, fill) in enumerate(
         ((own, "#d6e4f7"), (old, "#f7e3cb"), *((name, "#fff") for name in beside))
