@@ -367,7 +367,7 @@ def photo() -> numpy.ndarray[Any, Any]:
     """Two faces at 640: RGB."""
     image = numpy.zeros((640, 640, 3), numpy.uint8)
     face_packs.paint(image, 16, 10, 10)
-    face_packs.paint(image, 8, 60, 30)
+    face_packs.paint(image, 32, 15, 8)  # blue, so that the order of the colours counts
     return image
 
 
