@@ -162,7 +162,12 @@ def _original_cut(image: Tensor, seen: Tensor | None, amount: float) -> tuple[An
 def _masked() -> Iterator[Case]:
     settings = [((60, 50), 1, 0.6, 0), ((60, 50), 2, 0.6, 0), ((60, 50), 3, 1.0, 0)]
     settings += [((30, 41), 1, 0.3, 0), ((30, 41), 2, 0.3, 0), ((20, 67), 1, 0.6, 0)]
-    settings += [((64, 64), 2, 0.6, 0), ((45, 50), 2, 0.0, 3), ((1, 1), 1, 0.6, 0)]
+    settings += [
+        ((32, 40), 1, 0.6, 0),
+        ((64, 64), 2, 0.6, 0),
+        ((45, 50), 2, 0.0, 3),
+        ((1, 1), 1, 0.6, 0),
+    ]
     for (size, *values), output in product(settings, (0, 1)):
         image = picture(*size, count=2)
         yield Case(
