@@ -464,6 +464,30 @@ def test_what_is_loaded_is_used_again(models: Path, vit_h: Any) -> None:
     assert newer["file"] == path and newer["model"] is not form_b, "the file is another one"
 
 
+def test_a_new_or_replaced_file_is_noticed(models: Path) -> None:
+    seen = [loaders.UnifiedLoader.IS_CHANGED(preset="FACEID")]
+    for name in ("a.safetensors", "b.safetensors", "b.safetensors"):
+        put(models, "sd1", "plus", name)
+        folders.forget(folders.ADAPTERS)
+        seen.append(loaders.UnifiedLoader.IS_CHANGED(preset="FACEID"))
+    assert len(set(seen)) == 4
+    one = loaders.ModelLoader.IS_CHANGED(ipadapter_file="b.safetensors")
+    put(models, "sd1", "standard", "b.safetensors")
+    assert loaders.ModelLoader.IS_CHANGED(ipadapter_file="b.safetensors") != one
+    assert loaders.ModelLoader.IS_CHANGED(ipadapter_file=None) is not None
+
+
+def test_names_of_windows_are_found(models: Path) -> None:
+    path = put(models, "sd1", "plus", "XL/a.safetensors")
+    for name in ("XL/a.safetensors", r"XL\a.safetensors"):
+        assert loaders.ModelLoader.VALIDATE_INPUTS(ipadapter_file=name) is True
+        (held,) = loaders.ModelLoader().load_ipadapter_model(name)
+        assert adapter_of(held).file[0] == path  # pyright: ignore[reportOptionalSubscript]
+    assert loaders.ModelLoader.VALIDATE_INPUTS() is True
+    said = loaders.ModelLoader.VALIDATE_INPUTS(ipadapter_file="../../secret.bin")
+    assert "is not in" in str(said)
+
+
 def test_parts_of_another_pack_are_taken_over(models: Path, vit_h: Any) -> None:
     path = put(models, "sd1", "plus", "ip-adapter-plus_sd15.safetensors")
     foreign = {"image_proj": {}, "ip_adapter": {}} | checkpoints.nest(

@@ -44,7 +44,7 @@ def load_faces(provider: str = "CPU", pack: str = "buffalo_l") -> Any:
     if find_spec("insightface") is not None and root is not None:
         try:
             return _insightface(provider, pack, root)
-        except ImportError as error:
+        except Exception as error:  # noqa: BLE001 (it raises whatever its parts raise)
             log.warning("insightface cannot be used (%s): this pack reads the faces", error)
     return Faces(load_engine(found, EngineChoice.AUTO))
 
