@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from comfy_api.latest import ComfyExtension, io
 
 from . import apply, doctor, embeds, encode, faces, load, masks, prepare, stored, weights
 from .host import routes
 from .host.files import folders
+from .plus import register as old_names
+
+_PACK = Path(__file__).parents[1].name
 
 
 class IPAdapterExtension(ComfyExtension):
     async def on_load(self) -> None:
         folders.register()
         routes.register()
+        old_names.register(_PACK)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         readers = (load, prepare, encode, faces, embeds, stored)

@@ -146,7 +146,11 @@ class KeyValues(Shared):
         return KeyValues.pack([(split(key), split(value)) for key, value in cond], uncond)
 
     def weighted(
-        self, factors: Sequence[float], scaling: KvScaling, changing: bool = False
+        self,
+        factors: Sequence[float],
+        scaling: KvScaling,
+        changing: bool = False,
+        tokens_each: int = 0,
     ) -> KeyValues:
         """The same with a factor for each layer built in.
 
@@ -154,12 +158,13 @@ class KeyValues(Shared):
             scaling: what the factors are multiplied with, not the values alone: the output of the
                 attention takes such a factor as well.
             changing: whether calls will come with weights other than 1.
+            tokens_each: of one reference, whose values have a mean of their own; 0 for all.
         """
 
         def scaled(place: int) -> KeyValues:
             cond, uncond = (
                 [
-                    _scale(key, value, factor, scaling)[place]
+                    _scale(key, value, factor, scaling, tokens_each)[place]
                     for (key, value), factor in zip(self.pairs(buffer), factors, strict=True)
                 ]
                 for buffer in (self.cond, self.uncond)
@@ -271,12 +276,15 @@ def _joined(pairs: Sequence[Pair]) -> Tensor:
     return torch.cat([half.flatten(1) for pair in pairs for half in pair], dim=1)
 
 
-def _scale(key: Tensor, value: Tensor, factor: float, scaling: KvScaling) -> tuple[Pair, Pair]:
+def _scale(
+    key: Tensor, value: Tensor, factor: float, scaling: KvScaling, tokens_each: int
+) -> tuple[Pair, Pair]:
     """Key and value at a weight of 1, and by how much they grow with the weight."""
     if scaling is not KvScaling.K_V:
         factor = factor * key.shape[-1] / _FULL_WIDTH
     both = (key * factor, value * factor)
     if scaling is not KvScaling.K_MEAN_V_PENALTY:
         return both, both
-    mean = value.mean(dim=1, keepdim=True)
-    return (both[0], value - mean + factor * mean), (both[0], (factor * mean).expand_as(value))
+    each = value.unflatten(1, (-1, tokens_each or value.shape[1]))
+    mean = each.mean(dim=2, keepdim=True).expand_as(each).flatten(1, 2)
+    return (both[0], value - mean + factor * mean), (both[0], factor * mean)

@@ -46,6 +46,11 @@ _FORMULAE: dict[Combine, Callable[[Tensor], Tensor]] = {
 }
 
 
+def mix(rows: Tensor, method: Combine) -> Tensor:
+    """Bare rows, (n, ...), as `combine` mixes them."""
+    return _FORMULAE[method](rows)
+
+
 def combine(
     inputs: Sequence[Features | Regions], weights: Sequence[float], method: Combine
 ) -> Features | Regions:

@@ -15,17 +15,11 @@ from .steps.weight_types import (
     STYLE_PRECISE,
 )
 from .widgets import (
-    LINKS,
     Inputs,
     OldNode,
-    batch_size,
-    combine,
     model,
-    number,
-    scaling,
     sockets,
     weight,
-    weight_type,
     window,
 )
 
@@ -198,125 +192,3 @@ class IPAdapter(OldNode):
         tools, profile = tools_of(ipadapter), self.profile
         heard = read(tools, image, Looks(), wanted, profile)
         return put_on(model, tools.adapter, heard, wanted, profile), heard.crops
-
-
-class Advanced(Apply):
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Inputs]:
-        return {
-            "required": {
-                **model(),
-                **weight(5),
-                **weight_type(),
-                **combine(),
-                **window(),
-                **scaling(),
-            },
-            "optional": sockets(*LINKS),
-        }
-
-
-class Batch(Apply):
-    PER_PICTURE = True
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Inputs]:
-        return {
-            "required": {
-                **model(),
-                **weight(5),
-                **weight_type(),
-                **window(),
-                **scaling(),
-                **batch_size(),
-            },
-            "optional": sockets(*LINKS),
-        }
-
-
-class FaceID(Apply):
-    CATEGORY = "ipadapter/faceid"
-    RETURN_TYPES = ("MODEL", "IMAGE")
-    RETURN_NAMES = ("MODEL", "face_image")
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Inputs]:
-        return _face_inputs({})
-
-
-class FaceIDBatch(FaceID):
-    PER_PICTURE = True
-
-
-class FaceIDKolors(FaceID):
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Inputs]:
-        return _face_inputs({"weight_kolors": number(1.0, -1, 5.0)})
-
-
-def _face_inputs(more: Inputs) -> dict[str, Inputs]:
-    return {
-        "required": {
-            **model(),
-            **weight(3),
-            "weight_faceidv2": number(1.0, -1, 5.0),
-            **more,
-            **weight_type(),
-            **combine(),
-            **window(),
-            **scaling(),
-        },
-        "optional": sockets(*LINKS, "insightface"),
-    }
-
-
-class StyleComposition(Apply):
-    CATEGORY = "ipadapter/style_composition"
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Inputs]:
-        return _two_pictures(combine("average"))
-
-
-class StyleCompositionBatch(StyleComposition):
-    PER_PICTURE = True
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Inputs]:
-        return _two_pictures({})
-
-
-def _two_pictures(mix: Inputs) -> dict[str, Inputs]:
-    return {
-        "required": {
-            **model("image_style"),
-            "image_composition": ("IMAGE",),
-            **weight(5, "weight_style"),
-            **weight(5, "weight_composition"),
-            "expand_style": ("BOOLEAN", {"default": False}),
-            **mix,
-            **window(),
-            **scaling(),
-        },
-        "optional": sockets(*LINKS),
-    }
-
-
-class MadScientist(Apply):
-    CATEGORY = "ipadapter/dev"
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Inputs]:
-        return {
-            "required": {
-                **model(),
-                **weight(5),
-                "weight_faceidv2": number(1.0, -1, 5.0),
-                **weight_type(),
-                **combine(),
-                **window(),
-                **scaling(),
-                "layer_weights": ("STRING", {"default": "", "multiline": True}),
-            },
-            "optional": sockets(*LINKS, "insightface"),
-        }

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...ip_models.attention.keyvalue import KvScaling
@@ -18,7 +17,7 @@ from .apply import tools_of
 from .pixels import noise as noises
 from .pixels import tiles
 from .steps.profile import Profile, Version
-from .steps.references import Looks, encode_rows, raw_features
+from .steps.references import Looks, encode_rows, only, raw_features
 from .steps.run import Heard, Tools, Wanted, put_on, read
 from .widgets import Inputs, OldNode, number, sockets, weight, whole, window
 
@@ -110,9 +109,14 @@ class ApplyOne(OldNode):
             return put_on(model, tools.adapter, heard, wanted, profile), attn_mask, image
         require("image", image, Tensor, "an IMAGE")
         if short_side_tiles > 0:
-            parts = tiles.masked_tiles(image, short_side_tiles, tile_weight)
-            patched = _tiled(model, tools, parts, noise or 0.0, wanted, profile)
-            return patched, torch.cat([mask for _, mask in parts]), image
+            image, masks = tiles.masked_tiles(image, short_side_tiles, tile_weight, tile_blur)
+            heard = _read(tools, image, noise or 0.0, wanted, profile)
+            patched = model.clone()
+            for i, mask in enumerate(masks.split(1)):
+                each = heard._replace(features=only(heard.features, i))
+                tiled = replace(wanted, mask=mask)
+                patched = put_on(patched, tools.adapter, each, tiled, profile)
+            return patched, masks, image
         heard = _read(tools, image, noise or 0.0, wanted, profile)
         return put_on(model, tools.adapter, heard, wanted, profile), attn_mask, image
 
@@ -130,22 +134,6 @@ def _read(tools: Tools, image: Tensor, noise: float, wanted: Wanted, profile: Pr
         return heard
     crops = encode_rows(tools.clip_vision, seen, profile, looks)
     return heard._replace(features=replace(heard.features, crops=crops))
-
-
-def _tiled(
-    model: Any,
-    tools: Tools,
-    parts: list[tuple[Tensor, Tensor]],
-    noise: float,
-    wanted: Wanted,
-    profile: Profile,
-) -> Any:
-    patched = model.clone()
-    for tile, mask in parts:
-        each = replace(wanted, mask=mask)
-        heard = _read(tools, tile, noise, each, profile)
-        patched = put_on(patched, tools.adapter, heard, each, profile)
-    return patched
 
 
 def _encoded(tools: Tools, embeds: Any, profile: Profile) -> Heard:

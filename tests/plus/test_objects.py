@@ -280,7 +280,7 @@ def test_the_lora_of_a_file_is_where_others_look_for_it(tmp_path: Path) -> None:
 def test_a_file_that_was_replaced_is_said_so(tmp_path: Path) -> None:
     held = AdapterDict(write(tmp_path))
     write(tmp_path, "standard")
-    with pytest.raises(BrokenFile, match="another file"):
+    with pytest.raises(BrokenFile, match="not the file that was loaded"):
         held["image_proj"]["latents"]
     assert "latents" in held["image_proj"]
 

@@ -101,9 +101,10 @@ def apply(
         }
         if places and region.features.count:  # without a face the MODEL stays as it is
             key_values = _key_values(adapter, region.features, options)
+            each = key_values.tokens // region.features.count
             if settings.batch is not BatchMode.ALL:
                 key_values = key_values.apart(region.features.pictures)
-            key_values, places = _scaled(key_values, places, gains, settings)
+            key_values, places = _scaled(key_values, places, gains, settings, each)
             prompts.append(_prompt(settings, key_values, places, window, mask))
     if not prompts:
         return model.clone()
@@ -179,14 +180,14 @@ def _key_values(
 
 
 def _scaled(
-    key_values: KeyValues, places: Places, gains: list[Gain], settings: Settings
+    key_values: KeyValues, places: Places, gains: list[Gain], settings: Settings, tokens_each: int
 ) -> tuple[KeyValues, Places]:
     """Scale and block weights: of what the attention gives, or built into the keys as well."""
     if settings.scaling is KvScaling.V_ONLY:
         return key_values, places
     changing = bool(settings.weights.steps or settings.weights.frames)
     factors = [gain.factor for gain in gains]
-    key_values = key_values.weighted(factors, settings.scaling, changing)
+    key_values = key_values.weighted(factors, settings.scaling, changing, tokens_each)
     return key_values, {slot: place._replace(factor=1.0) for slot, place in places.items()}
 
 

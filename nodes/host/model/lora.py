@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import comfy.lora
+import comfy.sd
+import comfy.utils
 from torch import Tensor
 
 from ....ip_models.adapter.lora import renamed, require_fit
@@ -69,6 +71,16 @@ def add_lora(
     _add(model, patches, strength)
     added = AddedLora(source, strength, tuple(patches.values()), before, model.patches_uuid)
     model.model_options["transformer_options"][KEY] = (*_added(model), added)
+
+
+def read_lora(path: str) -> Mapping[str, Tensor]:
+    """The tensors of a LoRA file, for `with_lora`."""
+    return comfy.utils.load_torch_file(path, safe_load=True)
+
+
+def with_lora(model: Model, tensors: Mapping[str, Tensor], strength: float) -> Model:
+    """A clone of a MODEL with a LoRA that is a file of its own, as the host puts it on."""
+    return comfy.sd.load_lora_for_models(model, None, tensors, strength, 0)[0]
 
 
 def remove_lora(model: Model) -> None:

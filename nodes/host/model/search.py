@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+import comfy.model_base
+
 from ....ip_models.adapter.published import (
     ADAPTER_ADDRESSES,
     ENCODER_ADDRESSES,
@@ -22,6 +24,7 @@ from ....ip_models.errors import IPAdapterError, MissingModel, WrongBase
 from ....ip_models.layer import Layer
 from ..encoder.load import read_encoder
 from ..files import folders
+from ..protocols import Model
 from .adapter import read_file_spec
 
 Content = TypeVar("Content")
@@ -33,8 +36,15 @@ def shape_of(layers: Sequence[Layer]) -> Layers:
     return Layers(layers[0].context, widths, layers[0].projected)
 
 
-def find_adapter(layers: Sequence[Layer], choice: Choice) -> str:
+def find_adapter(
+    layers: Sequence[Layer],
+    choice: Choice,
+    otherwise: str = "choose a renamed file as adapter_file",
+) -> str:
     """Name of the adapter file that fits a MODEL and a choice best.
+
+    Args:
+        otherwise: what else to do where there is none, besides getting the published one.
 
     Raises:
         MissingModel: none does; the message lists each file and why it does not fit.
@@ -53,7 +63,7 @@ def find_adapter(layers: Sequence[Layer], choice: Choice) -> str:
     base = shape_of(layers)
     action = _get_adapter(base, choice)
     if published_family(base):
-        action += ", or choose a renamed file as adapter_file"
+        action += f", or {otherwise}"
     raise MissingModel(
         f"{folders.where(folders.ADAPTERS)} hold {'; '.join(rejected) or 'no adapter'}",
         f"a {choice.value} adapter for {base_name(base)} is needed",
@@ -184,3 +194,9 @@ def require_base(name: str, spec: AdapterSpec, layers: Sequence[Layer]) -> None:
         found = f"{name} has {spec.layer_widths[i]} wide keys for {layers[i].slot}"
         needed = f"this MODEL has {widths[i]} wide ones"
     raise WrongBase(found, needed, adapter_hint(layers, spec.kind))
+
+
+def is_of_class_sdxl(model: Model) -> bool:
+    """Whether the host builds a MODEL as an SDXL, be it the refiner or Kolors."""
+    base = comfy.model_base
+    return isinstance(model.model, (base.SDXL, base.SDXLRefiner, base.SDXL_instructpix2pix))

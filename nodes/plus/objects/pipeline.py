@@ -51,6 +51,9 @@ class Pipeline(dict[str, dict[str, Any]]):
 class AdapterDict(dict[str, Any]):
     """Form B of a file, whose tensors are read when somebody asks for one.
 
+    Args:
+        version_2: that it is a FaceID plus of version 2 is known, though its path may not say so.
+
     Raises:
         BrokenFile, UnknownAdapter, UnsupportedAdapter: the file cannot be used.
     """
@@ -75,13 +78,20 @@ class _Source:
     def part(self, name: str) -> LazyTensors:
         return LazyTensors(self._shapes[name], lambda: self._take(name), self)
 
+    @property
+    def current(self) -> bool:
+        try:
+            return adapter_file.identity(self.path) == self._identity
+        except (OSError, BrokenFile):  # it is gone, or a part of it
+            return False
+
     def _take(self, name: str) -> Mapping[str, Tensor]:
         """The tensors of one half; the file is read once for both."""
         if name not in self._read:
-            if adapter_file.identity(self.path) != self._identity:
+            if not self.current:
                 raise BrokenFile(
-                    f"{os.path.basename(self.path)} is another file than when it was loaded",
-                    "the file that was loaded is needed",
+                    f"{os.path.basename(self.path)} is not the file that was loaded any more",
+                    "that one is needed, for another pack asks for its tensors",
                     "Queue the prompt again",
                 )
             log.info("%s: read once more, for another pack", os.path.basename(self.path))
@@ -143,6 +153,13 @@ def _own(tensors: Mapping[str, Any]) -> LoadedAdapter | None:
         return None
     source = next(iter(sources.values())).source
     return source.adapter if isinstance(source, _Source) else None
+
+
+def is_current(model: object) -> bool:
+    """Whether a form B is still of the file that is on the disk, as far as anybody can tell."""
+    parts = list(cast("Mapping[str, Any]", model).values()) if isinstance(model, Mapping) else []
+    sources = [part.source for part in parts if isinstance(part, LazyTensors)]
+    return all(source.current for source in sources if isinstance(source, _Source))
 
 
 class _Known(NamedTuple):

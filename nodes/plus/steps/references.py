@@ -11,11 +11,13 @@ from torch import Tensor
 from ....ip_models.adapter.encoders import name_encoder
 from ....ip_models.adapter.spec import AdapterSpec, Feature
 from ....ip_models.errors import BadInput, MissingModel
+from ....ip_models.pictures.fit import fit_images
 from ....ip_models.references.combine import Combine, combine
-from ....ip_models.references.features import Features, ImageFeatures
+from ....ip_models.references.features import FaceFeatures, Features, ImageFeatures
 from ...host.encoder.encode import MOST_BATCH, Reference, encode
 from ...host.encoder.run import run_normalised
-from ..pixels import enhance, mask
+from ..pixels import enhance
+from ..pixels.mask import masked_pixels
 from .profile import Profile
 
 
@@ -106,6 +108,23 @@ def raw_features(
     )
 
 
+def only(features: Features, index: int) -> Features:
+    """One of several references."""
+    if isinstance(features, FaceFeatures):
+        crops = None if features.crops is None else _only(features.crops, index)
+        return replace(features, identity=features.identity[index : index + 1], crops=crops)
+    return _only(features, index)
+
+
+def _only(features: ImageFeatures, index: int) -> ImageFeatures:
+    rows: dict[str, Tensor | None] = {}
+    for feature, name in ((Feature.POOLED, "pooled"), (Feature.PENULTIMATE, "penultimate")):
+        pair = features.pair(feature)
+        both = (None, None) if pair is None else (one[index : index + 1] for one in pair)
+        rows[name], rows[f"negative_{name}"] = both
+    return replace(features, **rows)
+
+
 def to_size(rows: Tensor, count: int) -> Tensor:
     """Cut, or the last one repeated."""
     if len(rows) >= count:
@@ -138,9 +157,16 @@ def _behind(
     shown: Tensor, features: ImageFeatures, clip_vision: Any, images: Tensor, profile: Profile
 ) -> ImageFeatures:
     """The same with the pictures behind a mask."""
-    pixels = mask.masked_pixels(images, shown, clip_vision, profile.fit)
+    size = int(clip_vision.image_size)
+    mean, std = (torch.tensor(numbers)[:, None, None] for numbers in _colours(clip_vision))
+    squares = fit_images(images, size, profile.fit, tuple(clip_vision.image_mean))
+    pixels = masked_pixels((squares.movedim(-1, 1) - mean) / std, shown)
     pooled, hidden = run_normalised(clip_vision, pixels)
     return replace(features, pooled=pooled, penultimate=hidden)
+
+
+def _colours(clip_vision: Any) -> tuple[list[float], list[float]]:
+    return list(clip_vision.image_mean), list(clip_vision.image_std)
 
 
 def _closer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ....ip_models.errors import BadInput
 from ....ip_models.layer import Layer, stacks
@@ -152,13 +152,14 @@ def levels(weight_type: str, knobs: Knobs, layer_weights: str | None = None) -> 
     ]
 
 
-def first_or_all(weight: object, per_picture: bool) -> Weight:
+def first_or_all(weight: Any, per_picture: bool) -> Weight:
     """A weight as it came over the wire: lists count where each picture has its own.
 
     Raises:
         BadInput: it is no number and no list of numbers.
     """
-    values = weight if isinstance(weight, list | tuple) else [weight]
+    listed = isinstance(weight, list | tuple)
+    values: Sequence[Any] = weight if listed else [weight]
     try:
         numbers = [float(value) for value in values]
     except (TypeError, ValueError):
@@ -169,4 +170,4 @@ def first_or_all(weight: object, per_picture: bool) -> Weight:
             "a number, or a list of numbers with one for each picture, is needed",
             "Connect IPAdapter Weights, or enter a number",
         )
-    return numbers if per_picture and isinstance(weight, list | tuple) else numbers[0]
+    return numbers if per_picture and listed else numbers[0]

@@ -148,3 +148,13 @@ def counted_encodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(comfy.clip_vision.ClipVisionModel, "encode_image", counted)
     return counts
+
+
+def clip_state(size: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights and ComfyUI's configuration of a small encoder for another size of pictures."""
+    config = {**CONFIG, "image_size": size}
+    model = CLIPVisionModelWithProjection(CLIPVisionConfig(projection_dim=POOLED, **config)).eval()
+    with torch.no_grad():
+        randomise(model)
+    config |= {"projection_dim": POOLED, "model_type": "clip_vision_model"}
+    return model.state_dict(), config

@@ -1,30 +1,8 @@
-"""Version 2: apply nodes with a closer look, tiles or boosts, from embeds, and from lists."""
+"""Version 2: the inputs of the apply nodes that share one method."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from torch import Tensor
-
-from ...ip_models.errors import WrongEncoder
-from ...ip_models.inputs import require
-from .apply import (
-    Advanced,
-    Apply,
-    Batch,
-    FaceID,
-    FaceIDBatch,
-    FaceIDKolors,
-    IPAdapter,
-    MadScientist,
-    StyleComposition,
-    StyleCompositionBatch,
-    tools_of,
-)
-from .pixels import tiles
-from .steps.references import Looks, raw_features
-from .steps.run import Heard, Wanted, put_on, read
+from .apply import Apply, IPAdapter
 from .widgets import (
     LINKS,
     Inputs,
@@ -42,146 +20,126 @@ from .widgets import (
 )
 
 
-class Embeds(OldNode):
-    RETURN_TYPES = ("MODEL",)
-    FUNCTION = "apply_ipadapter"
-    CATEGORY = "ipadapter/embeds"
-    PER_PICTURE = False
+class Advanced(Apply):
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Inputs]:
+        return {
+            "required": {
+                **model(),
+                **weight(5),
+                **weight_type(),
+                **combine(),
+                **window(),
+                **scaling(),
+            },
+            "optional": sockets(*LINKS),
+        }
 
-    def __init__(self) -> None:
-        self.unfold_batch = self.PER_PICTURE
+
+class Batch(Apply):
+    PER_PICTURE = True
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Inputs]:
         return {
             "required": {
-                **model(None),
-                "pos_embed": ("EMBEDS",),
-                **weight(3),
+                **model(),
+                **weight(5),
                 **weight_type(),
                 **window(),
                 **scaling(),
+                **batch_size(),
             },
-            "optional": sockets("neg_embed", "attn_mask", "clip_vision"),
+            "optional": sockets(*LINKS),
         }
 
-    def apply_ipadapter(
-        self,
-        model: Any,
-        ipadapter: Any,
-        pos_embed: Any,
-        weight: Any,
-        weight_type: str,
-        start_at: float,
-        end_at: float,
-        neg_embed: Any = None,
-        attn_mask: Any = None,
-        clip_vision: Any = None,
-        embeds_scaling: str = "V only",
-        **_ignored: Any,
-    ) -> tuple[Any, Any]:
-        require("pos_embed", pos_embed, Tensor, "IPAdapter Encoder")
-        require("neg_embed", neg_embed, Tensor | None, "IPAdapter Encoder")
-        wanted = Wanted(
-            weight=weight,
-            weight_type=weight_type,
-            start=start_at,
-            end=end_at,
-            mask=attn_mask,
-            scaling=embeds_scaling,
-            per_picture=self.unfold_batch,
-        )
-        tools, profile = tools_of(ipadapter, clip_vision, encodes=False), self.profile
-        adapter = tools.adapter
-        if adapter.spec.needs_face:
-            raise WrongEncoder(
-                "the embeds are of a picture",
-                f"{adapter.name} reads faces",
-                "Use IPAdapter FaceID",
-            )
-        features = raw_features(pos_embed, neg_embed, adapter.spec, tools.clip_vision, profile)
-        return put_on(model, adapter, Heard(features), wanted, profile), None
 
-
-class EmbedsBatch(Embeds):
-    PER_PICTURE = True
-
-
-class Tiled(OldNode):
-    RETURN_TYPES = ("MODEL", "IMAGE", "MASK")
-    RETURN_NAMES = ("MODEL", "tiles", "masks")
-    FUNCTION = "apply_tiled"
-    CATEGORY = "ipadapter/tiled"
-    PER_PICTURE = False
-
-    def __init__(self) -> None:
-        self.unfold_batch = self.PER_PICTURE
+class FaceID(Apply):
+    CATEGORY = "ipadapter/faceid"
+    RETURN_TYPES = ("MODEL", "IMAGE")
+    RETURN_NAMES = ("MODEL", "face_image")
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Inputs]:
-        return _tiled_inputs(combine(), {})
-
-    def apply_tiled(
-        self,
-        model: Any,
-        ipadapter: Any,
-        image: Any,
-        weight: Any,
-        weight_type: str,
-        start_at: float,
-        end_at: float,
-        sharpening: float,
-        combine_embeds: str = "concat",
-        image_negative: Any = None,
-        attn_mask: Any = None,
-        clip_vision: Any = None,
-        embeds_scaling: str = "V only",
-        encode_batch_size: int = 0,
-        **_ignored: Any,
-    ) -> tuple[Any, Tensor, Tensor]:
-        require("image", image, Tensor, "an IMAGE")
-        tools, profile = tools_of(ipadapter, clip_vision), self.profile
-        looks = Looks(image_negative, combine_embeds, encode_batch_size)
-        parts = tiles.cut(image, attn_mask, sharpening)
-        patched = model.clone()
-        for tile, mask in parts:
-            wanted = Wanted(
-                weight=weight,
-                weight_type=weight_type,
-                start=start_at,
-                end=end_at,
-                mask=mask,
-                scaling=embeds_scaling,
-                per_picture=self.unfold_batch,
-            )
-            heard = read(tools, tile, looks, wanted, profile)
-            patched = put_on(patched, tools.adapter, heard, wanted, profile)
-        pictures, masks = zip(*parts, strict=True)
-        return patched, torch.cat(pictures), torch.cat(masks)
+        return _face_inputs({})
 
 
-class TiledBatch(Tiled):
+class FaceIDBatch(FaceID):
     PER_PICTURE = True
 
+
+class FaceIDKolors(FaceID):
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Inputs]:
-        return _tiled_inputs({}, batch_size())
+        return _face_inputs({"weight_kolors": number(1.0, -1, 5.0)})
 
 
-def _tiled_inputs(mix: Inputs, more: Inputs) -> dict[str, Inputs]:
+def _face_inputs(more: Inputs) -> dict[str, Inputs]:
     return {
         "required": {
             **model(),
             **weight(3),
+            "weight_faceidv2": number(1.0, -1, 5.0),
+            **more,
             **weight_type(),
+            **combine(),
+            **window(),
+            **scaling(),
+        },
+        "optional": sockets(*LINKS, "insightface"),
+    }
+
+
+class StyleComposition(Apply):
+    CATEGORY = "ipadapter/style_composition"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Inputs]:
+        return _two_pictures(combine("average"))
+
+
+class StyleCompositionBatch(StyleComposition):
+    PER_PICTURE = True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Inputs]:
+        return _two_pictures({})
+
+
+def _two_pictures(mix: Inputs) -> dict[str, Inputs]:
+    return {
+        "required": {
+            **model("image_style"),
+            "image_composition": ("IMAGE",),
+            **weight(5, "weight_style"),
+            **weight(5, "weight_composition"),
+            "expand_style": ("BOOLEAN", {"default": False}),
             **mix,
             **window(),
-            "sharpening": number(0.0, 0.0, 1.0),
             **scaling(),
-            **more,
         },
         "optional": sockets(*LINKS),
     }
+
+
+class MadScientist(Apply):
+    CATEGORY = "ipadapter/dev"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Inputs]:
+        return {
+            "required": {
+                **model(),
+                **weight(5),
+                "weight_faceidv2": number(1.0, -1, 5.0),
+                **weight_type(),
+                **combine(),
+                **window(),
+                **scaling(),
+                "layer_weights": ("STRING", {"default": "", "multiline": True}),
+            },
+            "optional": sockets(*LINKS, "insightface"),
+        }
 
 
 class Enhancer(Apply):
@@ -274,10 +232,6 @@ NODES: dict[str, type[OldNode]] = {
     "IPAdapterFaceID": FaceID,
     "IPAdapterFaceIDKolors": FaceIDKolors,
     "IPAAdapterFaceIDBatch": FaceIDBatch,
-    "IPAdapterTiled": Tiled,
-    "IPAdapterTiledBatch": TiledBatch,
-    "IPAdapterEmbeds": Embeds,
-    "IPAdapterEmbedsBatch": EmbedsBatch,
     "IPAdapterStyleComposition": StyleComposition,
     "IPAdapterStyleCompositionBatch": StyleCompositionBatch,
     "IPAdapterMS": MadScientist,
@@ -296,10 +250,6 @@ TITLES: dict[str, str] = {
     "IPAdapterFaceID": "IPAdapter FaceID",
     "IPAdapterFaceIDKolors": "IPAdapter FaceID Kolors",
     "IPAAdapterFaceIDBatch": "IPAdapter FaceID Batch",
-    "IPAdapterTiled": "IPAdapter Tiled",
-    "IPAdapterTiledBatch": "IPAdapter Tiled Batch",
-    "IPAdapterEmbeds": "IPAdapter Embeds",
-    "IPAdapterEmbedsBatch": "IPAdapter Embeds Batch",
     "IPAdapterStyleComposition": "IPAdapter Style & Composition SDXL",
     "IPAdapterStyleCompositionBatch": "IPAdapter Style & Composition Batch SDXL",
     "IPAdapterMS": "IPAdapter Mad Scientist",

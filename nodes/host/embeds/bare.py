@@ -1,0 +1,104 @@
+"""Files with one bare tensor: saved in the output directory, loaded from the input directory."""
+
+from __future__ import annotations
+
+import os
+
+import folder_paths
+import torch
+from torch import Tensor
+
+from ....ip_models.errors import BadInput, MissingModel
+from ....ip_models.inputs import one_line
+from ..files.checkpoint import identity, read_list
+from ..files.header import ANOTHER, broken
+
+ENDING = ".ipadpt"
+
+
+def names() -> list[str]:
+    """All such files below the input directory, with the separator of this platform."""
+    home = folder_paths.get_input_directory()
+    found = [
+        os.path.relpath(os.path.join(folder, file), home)
+        for folder, _, files in os.walk(home)
+        for file in files
+        if file.endswith(ENDING)
+    ]
+    return sorted(found)
+
+
+def find(name: object) -> str:
+    """Path of a file by the name a combo shows; workflows of Windows have its separator.
+
+    A name that ends in [input], [output] or [temp] is in that directory.
+
+    Raises:
+        MissingModel: there is no such file.
+        BadInput: the name leads out of the directory.
+    """
+    text = name if isinstance(name, str) else ""
+    for written in (text, text.replace("\\", "/")):
+        bare, home = folder_paths.annotated_filepath(written)
+        home = os.path.abspath(home or folder_paths.get_input_directory())
+        path = os.path.abspath(os.path.join(home, bare))
+        _require_inside("embeds", path, home, name)
+        if os.path.isfile(path):
+            return path
+    raise MissingModel(
+        f"{one_line(name)} is not in {folder_paths.get_input_directory()}",
+        "embeds that were saved are needed there",
+        f"Copy the {ENDING} file into it and press R",
+    )
+
+
+def fingerprint(name: object) -> str:
+    """Changes when the file is replaced; "" for what is missing."""
+    try:
+        return str(identity(find(name)))
+    except (MissingModel, BadInput, OSError):
+        return ""
+
+
+def read(path: str) -> Tensor:
+    """The tensor of a file.
+
+    Raises:
+        BrokenFile: the file is not whole, holds code, or something else than one tensor.
+    """
+    content = read_list(path)
+    if isinstance(content, Tensor):
+        return content.detach()
+    raise broken(path, f"holds a {type(content).__name__} and not one tensor", ANOTHER)
+
+
+def write(rows: Tensor, prefix: object) -> str:
+    """Save a tensor under the next free number and return the path.
+
+    Raises:
+        BadInput: the prefix leads out of the output directory.
+    """
+    home = os.path.abspath(folder_paths.get_output_directory())
+    text = str(prefix)
+    _require_inside("filename_prefix", os.path.abspath(os.path.join(home, text)), home, prefix)
+    folder, name, counter, _, _ = folder_paths.get_save_image_path(text, home)
+    path = os.path.join(folder, f"{name}_{counter:05}{ENDING}")
+    while os.path.exists(path):  # older hosts count pictures only
+        counter += 1
+        path = os.path.join(folder, f"{name}_{counter:05}{ENDING}")
+    # Of its own memory: a view would take the whole tensor that it is a part of along.
+    torch.save(rows.detach().cpu().clone(), path)
+    return path
+
+
+def _require_inside(name: str, path: str, home: str, value: object) -> None:
+    try:
+        inside = os.path.commonpath((path, home)) == home
+    except ValueError:  # another drive
+        inside = False
+    if not inside:
+        raise BadInput(
+            f"{name} is {one_line(value)}, which leads out of {home}",
+            "a place inside it is needed",
+            "Type a name like embeds/reference",
+        )

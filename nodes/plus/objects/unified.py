@@ -1,0 +1,196 @@
+"""Everything a preset needs for a MODEL: found, loaded once and handed on as a pipeline."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+from torch import Tensor
+
+from ....ip_models.adapter.published import Choice, family_of
+from ....ip_models.adapter.spec import AdapterSpec, Family
+from ....ip_models.errors import BrokenFile, MissingModel, WrongBase
+from ....ip_models.layer import Layer
+from ...host.encoder.load import load_encoder, read_encoder
+from ...host.files import folders
+from ...host.model import search
+from ...host.model.adapter import LoadedAdapter
+from ...host.model.backbones.layers import attention_layers
+from ...host.model.lora import add_lora, read_lora, with_lora
+from . import file_rules
+from .faces import load_faces
+from .file_rules import Preset
+from .pipeline import VERSION_2, AdapterDict, Pipeline, adapter_of, is_current
+
+log = logging.getLogger("ipadapter")
+
+LORAS = "loras"
+_OTHERWISE = "load a renamed file with IPAdapter Model Loader"
+
+
+class Wanted(NamedTuple):
+    """What a unified loader is asked for.
+
+    Attributes:
+        strength: of the LoRA that FaceID adapters come with.
+        provider: what insightface runs on.
+    """
+
+    preset: str
+    strength: float
+    provider: str
+
+
+class LoraFile(NamedTuple):
+    """A LoRA that was read."""
+
+    path: str
+    tensors: Mapping[str, Tensor]
+
+
+class Kept(NamedTuple):
+    """What a unified loader has loaded, to be used again."""
+
+    pipeline: Pipeline
+    lora: LoraFile | None = None
+
+
+class _File(NamedTuple):
+    """An adapter's file; by its content if no name was one of the preset's."""
+
+    path: str
+    by_content: bool
+
+
+def load_all(model: Any, wanted: Wanted, given: Any, kept: Kept) -> tuple[Any, Pipeline, Kept]:
+    """The MODEL, with its LoRA if there is one, the pipeline, and what to keep for the next time.
+
+    Args:
+        given: a pipeline whose parts are taken over where they are the ones that are needed.
+
+    Raises:
+        WrongBase: nothing of this kind is for the MODEL.
+        MissingModel: a file that is needed is not there.
+        BrokenFile, UnknownAdapter, UnsupportedAdapter: a file cannot be used.
+    """
+    preset = file_rules.preset_of(wanted.preset)
+    layers = attention_layers(model)
+    family = _family(model, layers)
+    file = _adapter_file(preset, family, layers)
+    adapter = _adapter(preset, file, [kept.pipeline, given])
+    loaded = adapter_of(adapter["model"])
+    encoder = _encoder(_encoder_file(preset, loaded.spec, file), [kept.pipeline, given])
+    faces = _faces(wanted.provider, [kept.pipeline, given]) if preset.faces else None
+    lora = kept.lora
+    if preset.loras and wanted.strength > 0:
+        model, lora = _with_lora(model, loaded, preset, family, wanted.strength, lora)
+    pipeline = Pipeline(encoder, adapter, faces or kept.pipeline["insightface"])
+    # Handed out as a copy, for other packs write into what they get.
+    return model, Pipeline(*(dict(part) for part in pipeline.values())), Kept(pipeline, lora)
+
+
+def _family(model: Any, layers: tuple[Layer, ...]) -> Family | None:
+    """For which of the two families names are looked for; None if it is of neither."""
+    family = family_of(search.shape_of(layers))
+    if search.is_of_class_sdxl(model):
+        return Family.SDXL if family in (Family.SDXL, Family.KOLORS) else None
+    return Family.SD1 if family is Family.SD1 else None
+
+
+def _adapter_file(preset: Preset, family: Family | None, layers: tuple[Layer, ...]) -> _File:
+    name = file_rules.find_adapter(preset, family, folders.files(folders.ADAPTERS))
+    by_content = name is None
+    if name is None:
+        if file_rules.is_for_kolors(preset) and not layers[0].projected:
+            raise WrongBase(
+                "this MODEL is not Kolors",
+                "the preset Kolors is for its UNet",
+                "Load Kolors, or choose another preset",
+            )
+        name = search.find_adapter(layers, preset.choice, _OTHERWISE)
+        log.info("%s was chosen by what is in it, its name is not one of the preset's", name)
+    return _File(folders.resolve(folders.ADAPTERS, name), by_content)
+
+
+def _encoder_file(preset: Preset, spec: AdapterSpec, file: _File) -> str | None:
+    """The encoder by name; by what the adapter needs if there is none, or the adapter is odd."""
+    name = file_rules.find_encoder(preset, folders.files(folders.ENCODERS))
+    if name is not None:
+        path = folders.resolve(folders.ENCODERS, name)
+        if not file.by_content or _fits(path, spec):
+            return path
+    if not spec.needs_encoder:
+        return None
+    return folders.resolve(folders.ENCODERS, search.find_encoder(spec))
+
+
+def _fits(path: str, spec: AdapterSpec) -> bool:
+    try:
+        return read_encoder(path).fits(spec)
+    except BrokenFile:
+        return False
+
+
+def _adapter(preset: Preset, file: _File, sources: list[Any]) -> dict[str, Any]:
+    version_2 = file.by_content and preset.choice is Choice.FACEID_PLUS_V2
+    for held in _loaded("ipadapter", "file", file.path, sources):
+        model = held["model"]
+        if is_current(model) and (VERSION_2 in model or not version_2):
+            return held
+    return {"file": file.path, "model": AdapterDict(file.path, version_2)}
+
+
+def _encoder(path: str | None, sources: list[Any]) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    for held in _loaded("clipvision", "file", path, sources):
+        return held
+    return {"file": path, "model": load_encoder(path)}
+
+
+def _faces(provider: str, sources: list[Any]) -> dict[str, Any]:
+    for held in _loaded("insightface", "provider", provider, sources):
+        return held
+    return {"provider": provider, "model": load_faces(provider)}
+
+
+def _loaded(part: str, key: str, value: str, sources: list[Any]) -> list[dict[str, Any]]:
+    """This part of the pipelines that have loaded just it; other packs may leave parts out."""
+    parts: list[Any] = [one.get(part) for one in sources if isinstance(one, dict)]
+    return [
+        cast("dict[str, Any]", held)
+        for held in parts
+        if isinstance(held, dict) and held.get(key) == value and held.get("model") is not None
+    ]
+
+
+def _with_lora(
+    model: Any,
+    adapter: LoadedAdapter,
+    preset: Preset,
+    family: Family | None,
+    strength: float,
+    kept: LoraFile | None,
+) -> tuple[Any, LoraFile | None]:
+    """A clone of the MODEL with the LoRA file, or with the LoRA inside the adapter."""
+    name = file_rules.find_lora(preset, family, folders.files(LORAS))
+    if name is not None:
+        path = folders.resolve(LORAS, name)
+        lora = kept if kept and kept.path == path else LoraFile(path, read_lora(path))
+        return with_lora(model, lora.tensors, strength), lora
+    if not adapter.lora:
+        raise MissingModel(
+            f"{folders.where(LORAS)} hold no LoRA for {adapter.name}, and there is none in it",
+            f"one called like {_example(preset, family)} is needed",
+            "Put it there, or set lora_strength to 0",
+        )
+    log.info("the LoRA inside %s is applied at %g: no file of it is there", adapter.name, strength)
+    model = model.clone()
+    add_lora(model, adapter.lora, strength, adapter.name, adapter.file)
+    return model, kept
+
+
+def _example(preset: Preset, family: Family | None) -> str:
+    name = preset.loras.get(family or Family.SD1) or next(iter(preset.loras.values()))
+    return f"ip-adapter-{name.replace('?plus', '-plus').replace('?', '_')}.safetensors"
