@@ -9,6 +9,7 @@ from comfy_api.latest import ComfyExtension, io
 from . import apply, doctor, embeds, encode, faces, load, masks, prepare, stored, weights
 from .host import routes
 from .host.files import folders
+from .plus import cross
 from .plus import register as old_names
 
 _PACK = Path(__file__).parents[1].name
@@ -22,5 +23,5 @@ class IPAdapterExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         readers = (load, prepare, encode, faces, embeds, stored)
-        modules = (*readers, weights, masks, apply, doctor)
+        modules = (*readers, weights, masks, apply, doctor, cross)
         return [node for module in modules for node in module.NODES]

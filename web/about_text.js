@@ -17,6 +17,8 @@ export const REPORTING = new Set([
   "IPASchedule",
   "IPAPreviewMask",
   "IPADoctor",
+  "IPAConvertAdapter",
+  "IPAConvertEmbeds",
 ]);
 
 /**

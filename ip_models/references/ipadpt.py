@@ -200,7 +200,7 @@ def _bare(rows: Tensor, name: str) -> Entry:
     if rows.ndim == 2:
         feature = Feature.IDENTITY if rows.shape[-1] == IDENTITY_WIDTH else Feature.POOLED
         return Entry(feature, _single(rows), None)
-    if rows.ndim == 3 and _is_sequence(rows.shape[1]):
+    if rows.ndim == 3 and is_sequence(rows.shape[1]):
         return Entry(Feature.PENULTIMATE, _single(rows), None)
     raise BrokenFile(
         f"{name} holds one tensor of shape {tuple(rows.shape)}, which may be positive rows or "
@@ -211,7 +211,7 @@ def _bare(rows: Tensor, name: str) -> Entry:
     )
 
 
-def _is_sequence(length: int) -> bool:
+def is_sequence(length: int) -> bool:
     """Patches of a square, with or without the class beside them."""
     return any(
         math.isqrt(n) ** 2 == n and math.isqrt(n) >= _LEAST_GRID for n in (length, length - 1)

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 from ...ip_models.errors import MissingModel
 from ..host.files import folders
+from .objects.adapter_dict import AdapterDict
 from .objects.faces import load_faces
-from .objects.pipeline import AdapterDict, Pipeline
+from .objects.pipeline import Pipeline
 from .objects.unified import Kept, Wanted, load_all
 from .steps.profile import Version
 from .widgets import OldNode

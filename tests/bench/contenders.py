@@ -29,9 +29,14 @@ class How:
 
 
 class Contender(Protocol):
-    """A pack that can load an adapter file and apply it to a MODEL."""
+    """A pack that can load an adapter file and apply it to a MODEL.
+
+    Attributes:
+        hears_middle: whether the middle block hears the reference.
+    """
 
     name: str
+    hears_middle: bool
 
     def load(self, path: Path) -> Any:
         """What its loader node gives."""
@@ -50,6 +55,7 @@ class Ours:
     """This pack, entered where its nodes enter it."""
 
     name = "ours"
+    hears_middle = True
 
     def load(self, path: Path) -> LoadedAdapter:
         return load(str(path))

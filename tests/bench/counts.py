@@ -17,6 +17,7 @@ from kit.models import checkpoints, tiny
 # The first step also moves keys and values, so a step is the difference of two runs.
 _FEW, _MANY = 2, 3
 _KERNELS_PER_LAYER = 2
+_MIDDLE = {"sd1": 1, "sdxl": 10}  # layers of the middle block
 HEADER = ["case", "layers", "kernels", "products", "syncs", "+kernels", "+syncs", "once"]
 LEGEND = (
     "layers: cross-attention layers in which the reference is used, of those there are\n"
@@ -53,6 +54,7 @@ class Cost:
         once: for each run besides its steps.
         layers: cross-attention layers of the UNet.
         image_attentions: those of each call of the UNet, over all adapters.
+        silent: layers that are not to hear a reference.
     """
 
     case: Case
@@ -60,6 +62,7 @@ class Cost:
     once: Counts
     layers: int
     image_attentions: int
+    silent: int = 0
 
     def row(self) -> list[str]:
         """Cells under `HEADER`."""
@@ -76,7 +79,7 @@ class Cost:
     def checks(self) -> list[Check]:
         """The promises for this case."""
         name, adapters = self.case.name, len(self.case.kinds)
-        expected = 0 if self.case.closed else self.layers * adapters
+        expected = 0 if self.case.closed else (self.layers - self.silent) * adapters
         read = 1 if self.case.how.windowed else 0
         kernels = _KERNELS_PER_LAYER * expected + read
         return [
@@ -120,7 +123,9 @@ def cost(contender: Contender, case: Case, folder: Path) -> Cost:
     plain_step, plain_once = _plain_profile(case.family, case.batch)
     step, once = profile(bed, patched(contender, case, folder), case.batch)
     extra = (step - plain_step) / plain_step.calls
-    return Cost(case, extra, once - plain_once, len(bed.widths), round(extra.attention))
+    silent = 0 if contender.hears_middle else _MIDDLE[case.family]
+    attentions = round(extra.attention)
+    return Cost(case, extra, once - plain_once, len(bed.widths), attentions, silent)
 
 
 def patched(contender: Contender, case: Case, folder: Path) -> Any:

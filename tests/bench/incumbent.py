@@ -11,7 +11,7 @@ from typing import Any
 import comfy.cli_args
 import torch
 from bench.contenders import How
-from pack.ip_models.adapter.spec import Feature
+from bench.old_names import applied
 from pack.ip_models.references.features import ImageFeatures
 from torch import nn
 
@@ -22,6 +22,7 @@ class Incumbent:
     """Its model loader and its node "IPAdapter Embeds", fed with the same features."""
 
     name = "incumbent"
+    hears_middle = False
 
     def __init__(self, folder: Path) -> None:
         spec = importlib.util.spec_from_file_location(
@@ -39,22 +40,8 @@ class Incumbent:
         return self._load(str(path))
 
     def apply(self, model: Any, adapter: dict[str, Any], features: ImageFeatures, how: How) -> Any:
-        plus = "latents" in adapter["image_proj"]
-        pair = features.pair(Feature.PENULTIMATE if plus else Feature.POOLED)
-        assert pair is not None
         _announce(model.model_dtype())
-        patched = self._node.apply_ipadapter(
-            model,
-            adapter,
-            pos_embed=pair[0],
-            neg_embed=pair[1],
-            weight=how.scale,
-            weight_type="linear",
-            start_at=how.start,
-            end_at=how.end,
-            attn_mask=how.mask,
-        )
-        return patched[0]
+        return applied(self._node, model, adapter, features, how)
 
     def module(self, model: Any, adapter: dict[str, Any]) -> nn.Module:
         slots = model.model_options["transformer_options"]["patches_replace"]["attn2"]

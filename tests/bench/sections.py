@@ -21,6 +21,7 @@ from bench.bed import tiny_bed
 from bench.contenders import Contender, How, Ours
 from bench.counts import Case
 from bench.incumbent import Incumbent
+from bench.old_names import OldNames
 from bench.report import Check, number, table, verdict
 from kit.models import tiny
 from kit.unet import parse_blocks
@@ -61,8 +62,9 @@ def one_thread() -> Iterator[None]:
 
 
 def contenders(incumbent: Path | None) -> list[Contender]:
-    """Ours first; only ours makes promises."""
-    return [Ours(), *([Incumbent(incumbent.expanduser().resolve())] if incumbent else [])]
+    """Ours first, by its own names and by old ones; only ours makes promises."""
+    theirs = [Incumbent(incumbent.expanduser().resolve())] if incumbent else []
+    return [Ours(), OldNames(), *theirs]
 
 
 def counts(parties: Sequence[Contender], folder: Path) -> list[Check]:
@@ -126,7 +128,7 @@ def face_engines(folder: Path) -> None:
 
 
 def _promised(party: Contender, checks: list[Check]) -> list[Check]:
-    return checks if isinstance(party, Ours) else []
+    return checks if isinstance(party, Ours | OldNames) else []
 
 
 def agreement(parties: Sequence[Contender], folder: Path) -> list[Check]:
@@ -134,7 +136,7 @@ def agreement(parties: Sequence[Contender], folder: Path) -> list[Check]:
 
     The incumbent registers the middle block under a name the host has not used since 2023-06.
     """
-    ours, incumbent = Ours(), parties[1]
+    ours, incumbent = Ours(), parties[-1]
     checks: list[Check] = []
     for family in FAMILIES:
         bed, features = tiny_bed(family), tiny.random_features(1)

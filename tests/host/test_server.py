@@ -79,6 +79,8 @@ def test_all_nodes_are_there_with_their_words(client: Client) -> None:
         "IPABindToConditioning",
         "IPARemove",
         "IPADoctor",
+        "IPAConvertAdapter",
+        "IPAConvertEmbeds",
     }
     assert ours <= info.keys()
     for name in ours:

@@ -1,4 +1,7 @@
-"""ComfyUI_IPAdapter_plus itself, where `$IPADAPTER_PLUS` is the path of its checkout."""
+"""ComfyUI_IPAdapter_plus itself, where `$IPADAPTER_PLUS` is the path of its checkout.
+
+Version 1 of it, commit 6a411dc, is where `$IPADAPTER_PLUS_V1` points to.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +17,27 @@ from typing import Any
 import pytest
 
 _PACKAGE = "the_original_ipadapter_plus"
+_VERSION_1 = "the_original_ipadapter_plus_version_1"
 
 
 @cache
-def _package() -> ModuleType | None:
-    folder = Path(os.environ.get("IPADAPTER_PLUS", "/nowhere")).expanduser()
+def _package(name: str, variable: str) -> ModuleType | None:
+    folder = Path(os.environ.get(variable, "/nowhere")).expanduser()
     if not (folder / "IPAdapterPlus.py").is_file():
         return None
     spec = importlib.util.spec_from_file_location(
-        _PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
     assert spec is not None and spec.loader is not None
     package = importlib.util.module_from_spec(spec)
-    sys.modules[_PACKAGE] = package
+    sys.modules[name] = package
     spec.loader.exec_module(package)
     return package
 
 
 def original_nodes() -> dict[str, Any]:
     """Its classes by their ids; a test without a checkout is left out."""
-    package = _package()
+    package = _package(_PACKAGE, "IPADAPTER_PLUS")
     if package is None:
         pytest.skip("IPADAPTER_PLUS is not the path of a checkout of ComfyUI_IPAdapter_plus")
     return package.NODE_CLASS_MAPPINGS
@@ -43,6 +47,13 @@ def original_module(name: str) -> Any:
     """A module of it."""
     original_nodes()
     return importlib.import_module(f"{_PACKAGE}.{name}")
+
+
+def version_1() -> Any:
+    """The one module with all that version 1 is; a test without a checkout is left out."""
+    if _package(_VERSION_1, "IPADAPTER_PLUS_V1") is None:
+        pytest.skip("IPADAPTER_PLUS_V1 is not the path of a checkout of version 1")
+    return importlib.import_module(f"{_VERSION_1}.IPAdapterPlus")
 
 
 def schema(cls: Any) -> dict[str, Any]:

@@ -27,10 +27,10 @@ from pack.nodes.host.face.engine import EngineChoice, load_engine
 from pack.nodes.host.files import checkpoint
 from pack.nodes.host.model.adapter import LoadedAdapter, load
 from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.plus.objects.adapter_dict import AdapterDict
 from pack.nodes.plus.objects.faces import Faces, load_faces
 from pack.nodes.plus.objects.lazy import LazyTensors
 from pack.nodes.plus.objects.pipeline import (
-    AdapterDict,
     Pipeline,
     adapter_of,
     encoder_of,

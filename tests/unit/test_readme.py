@@ -136,7 +136,7 @@ def test_every_kind_the_doctor_recommends_is_in_the_table_of_models() -> None:
 
 
 def test_every_node_is_in_the_table_of_nodes() -> None:
-    sources = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "nodes").glob("*.py")))
+    sources = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "nodes").rglob("*.py")))
     ids = re.findall(r'node_id="(\w+)"', sources)
     assert len(ids) > 15
     assert {row[1].strip("`") for row in rows(section("Nodes"))[1:]} == set(ids)

@@ -21,6 +21,7 @@ from ....ip_models.faces.align import norm_crop
 from ....ip_models.faces.detect import Face
 from ....ip_models.pictures.fit import Picture
 from ...host.face import packs
+from ...host.face.encode import engine_of
 from ...host.face.engine import EngineChoice, FaceEngine, load_engine
 
 log = logging.getLogger("ipadapter")
@@ -104,7 +105,7 @@ class _Detector:
     """What is set on a detector."""
 
     def __init__(self) -> None:
-        self.input_size = (SIZE, SIZE)
+        self.input_size: tuple[int, int] = (SIZE, SIZE)
 
 
 class Faces:
@@ -169,3 +170,14 @@ class Faces:
         """Whether the host can drop the weights at any time; asked by its output cache."""
         ask: Any = getattr(self.engine, "is_dynamic", None)
         return bool(ask()) if ask is not None else False
+
+
+def as_insightface(face_models: Any) -> Any:
+    """Face models of this pack or of another as INSIGHTFACE.
+
+    Raises:
+        BadInput: there is no detector and recogniser of insightface in it.
+    """
+    if hasattr(face_models, "det_model") and hasattr(face_models, "get"):
+        return face_models
+    return Faces(engine_of(face_models))

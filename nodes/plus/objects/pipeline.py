@@ -1,8 +1,7 @@
-"""The dicts of the IPADAPTER socket: one of a file, and one of all that belongs together.
+"""Form A of the IPADAPTER socket, and what is in either form, whoever made it.
 
-Form B, of a file: `{"image_proj": tensors, "ip_adapter": tensors}` and flags that the path of the
-file tells. Form A, the pipeline: `{"clipvision": {"file", "model"}, "ipadapter": {"file", "model"},
-"insightface": {"provider", "model"}}` where the adapter's model is form B.
+Form A, the pipeline: `{"clipvision": {"file", "model"}, "ipadapter": {"file", "model"},
+"insightface": {"provider", "model"}}` where the adapter's model is form B, see `adapter_dict`.
 """
 
 from __future__ import annotations
@@ -17,18 +16,15 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from ....ip_models.adapter.layout_parts import flatten
 from ....ip_models.adapter.spec import Family, Kind
-from ....ip_models.adapter.state_dict import AdapterWeights, canonical
-from ....ip_models.errors import BadInput, BrokenFile
+from ....ip_models.adapter.state_dict import canonical
+from ....ip_models.errors import BadInput
 from ....ip_models.inputs import no_link
-from ...host.files import adapter_file
-from ...host.model.adapter import LoadedAdapter, load, of_weights
-from .lazy import LazyTensors, marks
+from ...host.model.adapter import LoadedAdapter, of_weights
+from .adapter_dict import UNNORMED, VERSION_2, form_b, own_adapter
+from .lazy import marks
 
 log = logging.getLogger("ipadapter")
 
-VERSION_2, UNNORMED = "faceidplusv2", "portraitunnorm"
-_PATH_WORDS = {VERSION_2: "plusv2", UNNORMED: "unnorm"}
-_PARTS = ("image_proj", "ip_adapter")
 _UNNAMED = "the connected adapter"
 
 
@@ -48,59 +44,20 @@ class Pipeline(dict[str, dict[str, Any]]):
         )
 
 
-class AdapterDict(dict[str, Any]):
-    """Form B of a file, whose tensors are read when somebody asks for one.
-
-    Args:
-        version_2: that it is a FaceID plus of version 2 is known, though its path may not say so.
-
-    Raises:
-        BrokenFile, UnknownAdapter, UnsupportedAdapter: the file cannot be used.
-    """
-
-    def __init__(self, path: str, version_2: bool = False) -> None:
-        source = _Source(path, load(path))
-        super().__init__({part: source.part(part) for part in _PARTS})
-        for flag, word in _PATH_WORDS.items():
-            if word in path.lower() or (version_2 and flag == VERSION_2):
-                self[flag] = True
-
-
-class _Source:
-    """The file of both parts, and the adapter that is loaded from it."""
-
-    def __init__(self, path: str, adapter: LoadedAdapter) -> None:
-        self.path, self.adapter = path, adapter
-        self._identity = adapter_file.identity(path)
-        self._shapes = _halves(adapter_file.read_shapes(path))
-        self._read: dict[str, Mapping[str, Any]] = {}
-
-    def part(self, name: str) -> LazyTensors:
-        return LazyTensors(self._shapes[name], lambda: self._take(name), self)
-
-    @property
-    def current(self) -> bool:
-        try:
-            return adapter_file.identity(self.path) == self._identity
-        except (OSError, BrokenFile):  # it is gone, or a part of it
-            return False
-
-    def _take(self, name: str) -> Mapping[str, Tensor]:
-        """The tensors of one half; the file is read once for both."""
-        if name not in self._read:
-            if not self.current:
-                raise BrokenFile(
-                    f"{os.path.basename(self.path)} is not the file that was loaded any more",
-                    "that one is needed, for another pack asks for its tensors",
-                    "Queue the prompt again",
-                )
-            log.info("%s: read once more, for another pack", os.path.basename(self.path))
-            self._read |= _halves(adapter_file.read_weights(self.path))
-        return self._read.pop(name)
-
-
-def _halves(weights: AdapterWeights) -> dict[str, dict[str, Any]]:
-    return {_PARTS[0]: weights.projection, _PARTS[1]: weights.layers | weights.lora}
+def joined(ipadapter: Any, clip_vision: Any = None, insightface: Any = None) -> Pipeline:
+    """Form A of an adapter in any form, with what is connected in place of its own parts."""
+    made = Pipeline()
+    if is_pipeline(ipadapter):
+        for part in made:
+            held = ipadapter.get(part)
+            made[part] |= held if isinstance(held, Mapping) else {}
+    else:
+        own = isinstance(ipadapter, LoadedAdapter)
+        made["ipadapter"]["model"] = form_b(ipadapter) if own else ipadapter
+    for part, model in (("clipvision", clip_vision), ("insightface", insightface)):
+        if model is not None:
+            made[part] = dict.fromkeys(made[part]) | {"model": model}
+    return made
 
 
 def no_pipeline() -> BadInput:
@@ -139,27 +96,8 @@ def adapter_of(ipadapter: Any) -> LoadedAdapter:
     if not isinstance(ipadapter, Mapping):
         raise no_link("ipadapter", ipadapter, "IPAdapter Unified Loader or IPAdapter Model Loader")
     tensors = cast("Mapping[str, Any]", ipadapter)
-    adapter = _own(tensors) or _foreign(tensors, os.path.basename(str(name or _UNNAMED)))
+    adapter = own_adapter(tensors) or _foreign(tensors, os.path.basename(str(name or _UNNAMED)))
     return _as_flagged(adapter, tensors)
-
-
-def _own(tensors: Mapping[str, Any]) -> LoadedAdapter | None:
-    """What a dict of this pack was made with, as long as nobody wrote into its tensors."""
-    parts = [tensors.get(part) for part in _PARTS]
-    sources = {id(part.source): part for part in parts if isinstance(part, LazyTensors)}
-    if len(sources) != 1 or not all(
-        isinstance(part, LazyTensors) and not part.changed for part in parts
-    ):
-        return None
-    source = next(iter(sources.values())).source
-    return source.adapter if isinstance(source, _Source) else None
-
-
-def is_current(model: object) -> bool:
-    """Whether a form B is still of the file that is on the disk, as far as anybody can tell."""
-    parts = list(cast("Mapping[str, Any]", model).values()) if isinstance(model, Mapping) else []
-    sources = [part.source for part in parts if isinstance(part, LazyTensors)]
-    return all(source.current for source in sources if isinstance(source, _Source))
 
 
 class _Known(NamedTuple):

@@ -19,9 +19,10 @@ from ...host.model.adapter import LoadedAdapter
 from ...host.model.backbones.layers import attention_layers
 from ...host.model.lora import add_lora, read_lora, with_lora
 from . import file_rules
+from .adapter_dict import VERSION_2, AdapterDict, is_current
 from .faces import load_faces
 from .file_rules import Preset
-from .pipeline import VERSION_2, AdapterDict, Pipeline, adapter_of, is_current
+from .pipeline import Pipeline, adapter_of
 
 log = logging.getLogger("ipadapter")
 

@@ -421,6 +421,36 @@ def doctor() -> str:
     return sheet(126, *parts)
 
 
+def _both(own: str, old: str, beside: tuple[str, ...], nodes: tuple[str, str]) -> str:
+    """Either sort goes in, both come out."""
+    parts = [node(10, 26, own, 100, "#d6e4f7"), node(10, 86, old, 100, "#f7e3cb")]
+    parts += [
+        text(60, 18, nodes[0], 12, GREY, "middle"),
+        text(60, 78, nodes[1], 12, GREY, "middle"),
+    ]
+    parts += [
+        arrow(112, 41, 138, 62),
+        arrow(112, 101, 138, 78),
+        box(142, 54, 36, 32, "#fff", GREEN),
+    ]
+    parts.append(text(160, 75, "⇄", 16, GREEN, "middle"))
+    for i, (name, fill) in enumerate(
+        ((own, "#d6e4f7"), (old, "#f7e3cb"), *((name, "#fff") for name in beside))
+    ):
+        y = 10 + i * 36
+        parts += [arrow(180, 70, 206, y + 15), node(210, y, name, 100, fill)]
+    return sheet(156, *parts)
+
+
+def convert_adapter() -> str:
+    nodes = ("IPALoadAdapter", "IPAdapterUnifiedLoader")
+    return _both("IP_ADAPTER", "IPADAPTER", ("clip_vision", "face_models"), nodes)
+
+
+def convert_embeds() -> str:
+    return _both("IPA_EMBEDS", "EMBEDS", ("EMBEDS",), ("IPAEncodeImage", "IPAdapterEncoder"))
+
+
 DRAWN: dict[str, Callable[[], str]] = {
     "IPALoadAdapter": load_adapter,
     "IPALoadForModel": load_for_model,
@@ -441,6 +471,8 @@ DRAWN: dict[str, Callable[[], str]] = {
     "IPABindToConditioning": bind,
     "IPARemove": remove,
     "IPADoctor": doctor,
+    "IPAConvertAdapter": convert_adapter,
+    "IPAConvertEmbeds": convert_embeds,
 }
 
 
