@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypedDict, cast, overload
 from uuid import UUID
 
+import node_helpers
 from torch import Tensor
 from torch.nn import Module
 
@@ -177,3 +178,9 @@ def require_latent(value: object) -> None:
         "samples of shape (batch, channels, height, width) are needed",
         "Connect Empty Latent Image or VAE Encode, or nothing",
     )
+
+
+def masked(conditioning: Any, mask: Tensor, strength: float) -> Any:
+    """A CONDITIONING that holds for a part of the picture, as the host's own node sets it."""
+    values = {"mask": mask, "set_area_to_bounds": False, "mask_strength": strength}
+    return node_helpers.conditioning_set_values(conditioning, values)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from .objects.pipeline import adapter_of, encoder_of, faces_of, is_pipeline, no_pipeline
+from .params import FIELDS, require_params
 from .steps.references import Looks
 from .steps.run import Heard, Tools, Wanted, put_on, read
 from .steps.weight_types import (
@@ -136,14 +137,14 @@ def tools_of(
 
 def _listed(params: Any, wanted: Wanted) -> list[tuple[Any, Wanted]]:
     """Each picture of an IPADAPTER_PARAMS with its own settings; entries without one are left."""
-    fields = ("image", "weight", "weight_type", "start_at", "end_at", "attn_mask")
-    rows = zip(*(params[name] for name in fields), strict=True)
+    lists = require_params(params)
+    rows = zip(*(lists[name] for name in FIELDS), strict=True)
     return [
         (
             image,
             replace(wanted, weight=w, weight_type=kind, start=start, end=end, mask=mask),
         )
-        for image, w, kind, start, end, mask in rows
+        for image, mask, w, kind, start, end in rows
         if image is not None
     ]
 

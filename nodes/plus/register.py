@@ -10,13 +10,13 @@ import logging
 
 from ..host.node_table import enter, owner_of
 from ..host.settings import OFF, old_nodes
-from . import apply_kinds, apply_others, embeds, loaders, pictures, version1
+from . import apply_kinds, apply_others, embeds, loaders, params, pictures, version1, weights
 from .steps.profile import Version
 from .widgets import OldNode
 
 log = logging.getLogger("ipadapter")
 
-_MODULES = (apply_kinds, apply_others, embeds, loaders, pictures, version1)
+_MODULES = (apply_kinds, apply_others, embeds, loaders, params, pictures, weights, version1)
 NODES: dict[str, type[OldNode]] = {
     name: one for module in _MODULES for name, one in module.NODES.items()
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 from unittest.mock import patch
@@ -99,9 +99,11 @@ def _prepared_faces() -> Iterator[Case]:
     ]
     settings += [(tall, "top", 0.0, False), (tall, "center", 0.6, True), (wide, "left", 1.0, False)]
     for values in settings:
-        yield _node(
+        case = _node(
             name, "prep_image", *values, original=lambda: version_1().NODE_CLASS_MAPPINGS[name]
         )
+        # Its border holds 255, which is white for whoever cuts it; ours is white already.
+        yield replace(case, theirs=lambda theirs=case.theirs: theirs().clamp(max=1))
 
 
 def _noise() -> Iterator[Case]:
@@ -162,7 +164,12 @@ def _original_cut(image: Tensor, seen: Tensor | None, amount: float) -> tuple[An
 def _masked() -> Iterator[Case]:
     settings = [((60, 50), 1, 0.6, 0), ((60, 50), 2, 0.6, 0), ((60, 50), 3, 1.0, 0)]
     settings += [((30, 41), 1, 0.3, 0), ((30, 41), 2, 0.3, 0), ((20, 67), 1, 0.6, 0)]
-    settings += [((64, 64), 2, 0.6, 0), ((45, 50), 2, 0.0, 3), ((1, 1), 1, 0.6, 0)]
+    settings += [
+        ((32, 40), 1, 0.6, 0),
+        ((64, 64), 2, 0.6, 0),
+        ((45, 50), 2, 0.0, 3),
+        ((1, 1), 1, 0.6, 0),
+    ]
     for (size, *values), output in product(settings, (0, 1)):
         image = picture(*size, count=2)
         yield Case(

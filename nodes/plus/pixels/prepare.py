@@ -20,7 +20,7 @@ OLD_INTERPOLATIONS = {
     "nearest-exact": "NEAREST",
 }
 _SIDE = 224
-_FACE, _FACE_INSIDE, _WHITE = 640, 580, 255.0
+_FACE, _FACE_INSIDE, _WHITE = 640, 580, 1.0
 # Where the square lies in what is left over of (height, width): at the start, in the middle, at
 # the end.
 _CORNERS = {"top": (0, 1), "bottom": (2, 1), "left": (1, 0), "right": (1, 2), "center": (1, 1)}
@@ -49,8 +49,8 @@ def prepare(image: Tensor, interpolation: str, crop_position: str, sharpening: f
 def prepare_face(image: Tensor, crop_position: str, sharpening: float, pad_around: bool) -> Tensor:
     """A square of 640 pixels of each picture.
 
-    With `pad_around` there is a border of 30 pixels in it, which holds 255 as version 1's does:
-    white for whoever cuts to 0..1.
+    With `pad_around` there is a white border of 30 pixels in it. (Version 1 filled it with 255
+    where white is 1, which comes to the same for whoever cuts to 0..1.)
 
     Raises:
         BadInput: no pictures, or a word that is not known.
