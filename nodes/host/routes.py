@@ -20,8 +20,12 @@ from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
 
 
-def register() -> None:
-    """Add GET /ipadapter/about?file=NAME and others; nothing where there is no server."""
+def register(moving: Callable[[Question], object]) -> None:
+    """Add GET /ipadapter/about?file=NAME and others; nothing where there is no server.
+
+    Args:
+        moving: answers what the editor asks before it turns old nodes into new ones.
+    """
     # The host has imported its server before it loads packs; importing it ourselves would start
     # half a server where there is none.
     server = getattr(sys.modules.get("server"), "PromptServer", None)
@@ -30,6 +34,7 @@ def register() -> None:
         instance.routes.get("/ipadapter/about")(_about)
         instance.routes.post("/ipadapter/weights")(_answering(_drawn_weights))
         instance.routes.post("/ipadapter/schedule")(_answering(drawn_schedule))
+        instance.routes.post("/ipadapter/moving")(_answering(moving))
         instance.routes.get("/ipadapter/doctor")(_doctor)
         instance.routes.get("/ipadapter/check")(_check)
 
