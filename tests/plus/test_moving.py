@@ -491,7 +491,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_files_are_found_by_name_and_by_the_checkpoint(models: Path) -> None:
     for family, file in (
         ("sd1", "ip-adapter_sd15.safetensors"),
-        ("sdxl", "sdxl_vit-h.safetensors"),
+        ("sdxl", "ip-adapter_sdxl_vit-h.safetensors"),
     ):
         tensors = tiny.adapter_tensors(twins(family), "standard")
         checkpoints.write(models / folders.ADAPTERS / file, tensors, "flat")
@@ -512,7 +512,7 @@ def test_files_are_found_by_name_and_by_the_checkpoint(models: Path) -> None:
     assert first["file"] == "ip-adapter_sd15.safetensors"
     assert (first["encoder"], first["base"]) == (encoder_name, "SD1.5")
     assert (first["face"], first["feature"], first["kind"]) == (False, "pooled", "standard")
-    assert (second["file"], second["base"]) == ("sdxl_vit-h.safetensors", "SDXL")
+    assert (second["file"], second["base"]) == ("ip-adapter_sdxl_vit-h.safetensors", "SDXL")
     assert [one["why"] for one in (*unknown, nothing)] == ["noBase"] * 3
     assert missing["why"] == "said" and "plus" in missing["said"]
     known, other, number = answer["adapters"]
