@@ -60,7 +60,8 @@ INTO_SUBGRAPH = """([ids, names]) => {
   return graph.convertToSubgraph(chosen).node.id;
 }"""
 SAID = """() => [...document.querySelectorAll(".p-toast-detail")].at(-1).textContent"""
-STEPS = """() => window.app.extensionManager.workflow.activeWorkflow.changeTracker.undoQueue.length"""
+STEPS = """() =>
+  window.app.extensionManager.workflow.activeWorkflow.changeTracker.undoQueue.length"""
 
 
 def built(comfy: ComfyPage) -> dict[str, Any]:
@@ -113,6 +114,7 @@ def test_a_list_of_weights_keeps_the_node(comfy: ComfyPage, inside: bool) -> Non
 
 def test_one_undo_takes_it_back_after_late_measuring(comfy: ComfyPage) -> None:
     built(comfy)
+    comfy.page.wait_for_timeout(1_000)  # the host measures the old nodes late, too
     comfy.capture()
     before, steps = types(comfy.saved()), comfy.page.evaluate(STEPS)
     after = types(turn(comfy))
