@@ -107,7 +107,7 @@ def named_files(graph: Graph) -> dict[str, list[str]]:
 def _values(graph: Graph) -> Iterator[tuple[str, list[Any]]]:
     if "nodes" not in graph:
         for node in graph.values():
-            yield node["class_type"], list(node["inputs"].values())
+            yield node["class_type"], list(node.get("inputs", {}).values())
         return
     for part in graphs(graph).values():
         for node in part["nodes"]:
@@ -134,6 +134,9 @@ class Cast:
 
     def __init__(self, known: Mapping[str, Any], prompt: Prompt) -> None:
         self.known = known
+        for node in prompt.values():
+            # One public file was published without its pictures.
+            node.setdefault("inputs", {"image": "person.png"})
         texts = [v for node in prompt.values() for v in node["inputs"].values()]
         files = [v for v in texts if isinstance(v, str) and MODEL_FILE.search(v)]
         faces = any("FaceID" in (node["class_type"] or "") for node in prompt.values())
