@@ -19,6 +19,7 @@ from typing import Any
 import comfy.clip_vision
 import torch
 from company.checkout import Checkout, NotImported
+from company.meeting import EFFECT
 from company.oracle import heard
 from company.pilot import pilot
 from company.pilots import attention
@@ -68,8 +69,11 @@ def as_original(pack: Checkout, scene: Scene, call: Call) -> Company:
     company = Company(with_table(NODES))
 
     def right(way: Way) -> Tensor:
+        changed = with_table(theirs)(scene.model)
+        effect = tiny.relative(scene.sample(changed, way), scene.sample(scene.model, way))
+        assert effect > EFFECT, "what the pack applies should be seen"
         with heard(scene, company, way):
-            return scene.sample(with_table(theirs)(scene.model), way)
+            return scene.sample(changed, way)
 
     return Company(with_table(NODES), right=right)
 
