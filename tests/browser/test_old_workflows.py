@@ -97,7 +97,9 @@ def version_2() -> Graph:
     checkpoint, encoder, photo = loaders(draft)
     owner = {"cnr_id": "comfyui_ipadapter_plus", "ver": "2.0.0", "aux_id": "cubiq/x"}
     file = draft.add(
-        "IPAdapterModelLoader", ["ip_adapter_plus_sd15\\ip_adapter.bin"], ("IPADAPTER",),
+        "IPAdapterModelLoader",
+        ["ip_adapter_plus_sd15\\ip_adapter.bin"],
+        ("IPADAPTER",),
         properties=owner,
     )
     prepared = draft.add(
@@ -139,8 +141,14 @@ def version_2() -> Graph:
     draft.add(
         "IPAdapterWeights",
         ["1.0, 0.0", "ease_in_out", 16, 0, 9999, 1, 2, "shift batches"],
-        ("weights:FLOAT", "weights_invert:FLOAT", "total_frames:INT", "image_1:IMAGE",
-         "image_2:IMAGE", "weights_strategy:WEIGHTS_STRATEGY"),
+        (
+            "weights:FLOAT",
+            "weights_invert:FLOAT",
+            "total_frames:INT",
+            "image_1:IMAGE",
+            "image_2:IMAGE",
+            "weights_strategy:WEIGHTS_STRATEGY",
+        ),
         image=("IMAGE", (photo, 0)),
     )
     return draft.graph()

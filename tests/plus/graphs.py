@@ -32,7 +32,8 @@ MISSING = """() => {
   const seen = [];
   const look = (graph) => {
     for (const node of graph._nodes) {
-      if (!window.LiteGraph.registered_node_types[node.type] && !node.subgraph) seen.push(node.type);
+      const known = window.LiteGraph.registered_node_types[node.type];
+      if (!known && !node.subgraph) seen.push(node.type);
       if (node.subgraph) look(node.subgraph);
     }
   };
@@ -79,10 +80,13 @@ def _node_faults(old: Graph, new: Graph | None) -> list[str]:
     for node in (before, after):
         for name in OWNERS:
             (node.get("properties") or {}).pop(name, None)
-        for slot in (*(node.get("inputs") or []), *(node.get("outputs") or [])):
+        for slot in node.get("inputs") or []:
+            # Early editors wrote a widget's choices as its type.
+            if "widget" in slot or slot.get("link") is None:
+                slot["type"] = "any"
+        for slot in node.get("outputs") or []:
             # An unlinked output is saved as null or as an empty list.
-            if "links" in slot:
-                slot["links"] = slot["links"] or None
+            slot["links"] = slot.get("links") or None
     found = node_lost(before, after)
     kept = before.get("properties") or {}
     lost = {k: v for k, v in kept.items() if (after.get("properties") or {}).get(k) != v}
@@ -120,7 +124,7 @@ class Cast:
 
     SIZE, STEPS = 256, 2
     STAND_INS: Mapping[str, tuple[str, int, dict[str, Any]]] = {
-        "IMAGE": ("LoadImage", 0, {"image": "person.png"}),
+        "IMAGE": ("RepeatImageBatch", 0, {"image": ["LoadImage", 0], "amount": 2}),
         "MASK": ("SolidMask", 0, {"value": 0.5, "width": 64, "height": 64}),
         "INT": ("PrimitiveInt", 0, {"value": 16}),
         "FLOAT": ("PrimitiveFloat", 0, {"value": 0.5}),
@@ -237,6 +241,9 @@ class Cast:
             return None
         class_type, output, values = loaders[wanted]
         made[class_type] = {"class_type": class_type, "inputs": dict(values)}
+        if class_type == "RepeatImageBatch":
+            # Two pictures, because some nodes go from one to the next.
+            made["LoadImage"] = {"class_type": "LoadImage", "inputs": {"image": "person.png"}}
         return [class_type, output]
 
 

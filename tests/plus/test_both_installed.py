@@ -50,7 +50,8 @@ class IPAdapterAdvanced(Shown):
     NAMES = ("weight_type",)
 
 
-NODE_CLASS_MAPPINGS = {one.__name__: one for one in (IPAdapter, IPAdapterEncoder, IPAdapterAdvanced)}
+EVERY = (IPAdapter, IPAdapterEncoder, IPAdapterAdvanced)
+NODE_CLASS_MAPPINGS = {one.__name__: one for one in EVERY}
 NODE_DISPLAY_NAME_MAPPINGS = {name: f"A stranger's {name}" for name in NODE_CLASS_MAPPINGS}
 '''
 TAKEN = {"IPAdapter", "IPAdapterEncoder", "IPAdapterAdvanced"}
@@ -87,7 +88,10 @@ def test_names_that_another_pack_has_stay_its_own(
         assert {known[name]["python_module"] for name in rest} == {OURS}
         assert known["IPAApply"]["python_module"] == OURS
         # What our rules would make of such a prompt, were the names ours.
-        old = {"IPAdapter": ("model_name", "dtype"), "IPAdapterEncoder": ("image_1", "ipadapter_plus")}
+        old = {
+            "IPAdapter": ("model_name", "dtype"),
+            "IPAdapterEncoder": ("image_1", "ipadapter_plus"),
+        }
         assert {name: shown(client, name, names) for name, names in old.items()} == {
             name: " ".join([name, *sorted(names)]) for name, names in old.items()
         }
@@ -120,16 +124,14 @@ def alone(theirs: Path) -> dict[str, Any]:
 def test_for_users_of_the_original_nothing_changes(tmp_path: Path, first: str) -> None:
     assert PLUS is not None
     module = f"custom_nodes.{PLUS.name}"
-    nodes = {
-        name: node for name, node in alone(PLUS).items() if node["python_module"] == module
-    }
+    nodes = {name: node for name, node in alone(PLUS).items() if node["python_module"] == module}
     assert len(nodes) == 37
     with both(PLUS, first, tmp_path) as client:
         known = client.get("/object_info")
     assert {name: known[name] for name in nodes} == nodes
     mine = {name for name, node in known.items() if node["python_module"] == OURS}
     old = {name for name in mine if not name.startswith("IPA") or name.startswith("IPAdapter")}
-    assert VERSION_1 <= old
+    assert old >= VERSION_1
     assert {name for name in old - VERSION_1 if not name.endswith(("V1", "V2"))} <= {
         "IPAdapterCLIPVisionEncode"
     }
