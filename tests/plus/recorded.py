@@ -145,9 +145,9 @@ def silent(prompt: Prompt) -> Prompt:
     prompt = copy.deepcopy(prompt)
     for number, node in prompt.items():
         given = node["inputs"].get("model")
-        if node["class_type"].startswith(("IPAdapter", "IPAA")) and given is not None:
-            if node["class_type"] not in LOADERS:
-                relink(prompt, [number, 0], given)
+        applies = node["class_type"].startswith(("IPAdapter", "IPAA")) and given is not None
+        if applies and node["class_type"] not in LOADERS:
+            relink(prompt, [number, 0], given)
     return prompt
 
 
