@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -18,18 +17,20 @@ from .doctor.compatibility import Combination, problems
 from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
+from .server import running
 
 
-def register() -> None:
-    """Add GET /ipadapter/about?file=NAME and others; nothing where there is no server."""
-    # The host has imported its server before it loads packs; importing it ourselves would start
-    # half a server where there is none.
-    server = getattr(sys.modules.get("server"), "PromptServer", None)
-    instance = getattr(server, "instance", None)
-    if instance is not None:
+def register(moving: Callable[[Question], object]) -> None:
+    """Add GET /ipadapter/about?file=NAME and others; nothing where there is no server.
+
+    Args:
+        moving: answers what the editor asks before it turns old nodes into new ones.
+    """
+    if (instance := running()) is not None:
         instance.routes.get("/ipadapter/about")(_about)
         instance.routes.post("/ipadapter/weights")(_answering(_drawn_weights))
         instance.routes.post("/ipadapter/schedule")(_answering(drawn_schedule))
+        instance.routes.post("/ipadapter/moving")(_answering(moving))
         instance.routes.get("/ipadapter/doctor")(_doctor)
         instance.routes.get("/ipadapter/check")(_check)
 
