@@ -54,6 +54,7 @@ PRESETS = {
     ],
 }
 IMAGE_CACHE, IMAGE_SAVE, REGIONS = "ETN_LoadImageCache", "ETN_SaveImageCache", "ETN_AttentionMask"
+SAVERS = (IMAGE_SAVE, "SaveImage")
 SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustomAdvanced", "SamplerCustom")
 LOADERS = ("IPAdapterUnifiedLoader", "IPAdapterUnifiedLoaderFaceID")
 
@@ -152,7 +153,8 @@ def silent(prompt: Prompt) -> Prompt:
 
 
 def latent(client: Client, prompt: Prompt) -> Tensor:
-    """What the sampler of a prompt gives, on a real server."""
+    """What the sampler of a prompt gives, on a real server; the picture is not decoded."""
+    prompt = {n: node for n, node in prompt.items() if node["class_type"] not in SAVERS}
     (sampler,) = (n for n, node in prompt.items() if node["class_type"] in SAMPLERS)
     inputs = {"samples": [sampler, 0], "filename_prefix": "fingerprint"}
     entry = client.run(prompt | {"latent": {"class_type": "SaveLatent", "inputs": inputs}})
