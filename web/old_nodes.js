@@ -1,5 +1,5 @@
 // @ts-check
-/** Nodes of ComfyUI_IPAdapter_plus: graphs of early versions, the setting, and a mark for its choice. */
+/** Nodes of ComfyUI_IPAdapter_plus: graphs of early versions, the setting, and its mark. */
 
 // @ts-ignore: served by the host
 import { api } from "../../scripts/api.js";
@@ -24,13 +24,13 @@ async function fetchTable() {
   }
 }
 
-function isCorrected() {
-  return (table?.forced || app.extensionManager?.setting?.get(SETTING)) === CORRECTED;
+/** @param {string} chosen in the settings */
+function isCorrected(chosen) {
+  return (table?.forced || chosen) === CORRECTED;
 }
 
 /**
- * Show on an old node that its picture is not the one it always made; the editor asks each time it
- * draws, on the canvas as in Nodes 2.0.
+ * Show on an old node that its picture is not the one it always made.
  * @param {any} node
  * @param {boolean} corrected
  */
@@ -50,9 +50,13 @@ function badge() {
   return Object.assign(new LGraphBadge({ text: CORRECTED }), { [MARK]: true });
 }
 
-function markAll() {
+/**
+ * The editor calls this before it stores what was chosen.
+ * @param {string} chosen
+ */
+function markAll(chosen) {
   const root = app.rootGraph ?? app.graph;
-  const corrected = isCorrected();
+  const corrected = isCorrected(chosen);
   for (const graph of [root, ...(root?.subgraphs?.values() ?? [])]) {
     for (const node of graph?.nodes ?? []) mark(node, corrected);
   }
@@ -85,6 +89,6 @@ app.registerExtension({
   },
   /** @param {any} node */
   nodeCreated(node) {
-    mark(node, isCorrected());
+    mark(node, isCorrected(app.extensionManager?.setting?.get(SETTING)));
   },
 });
