@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from comfy_page import ComfyPage, Graph
+from kit.server.live import Client
 
 FILE = "tiny.safetensors"
 # id: type, links of its inputs as "node:output", widget values, and kinds of its outputs.
@@ -269,7 +271,7 @@ def as_shipped(comfy: ComfyPage) -> Iterator[ComfyPage]:
     comfy.page.evaluate(SETTING, "as shipped")
 
 
-def test_the_setting_marks_old_nodes(as_shipped: ComfyPage) -> None:
+def test_the_setting_marks_old_nodes(as_shipped: ComfyPage, editor_server: Client) -> None:
     comfy = as_shipped
     comfy.add("IPAdapterAdvanced")
     comfy.add("KSampler")
@@ -280,6 +282,8 @@ def test_the_setting_marks_old_nodes(as_shipped: ComfyPage) -> None:
     assert comfy.page.evaluate(BADGES) == [1, 0]
     if comfy.vue:
         marks.wait_for()
+    kept = editor_server.base / "user" / "default" / "comfy.settings.json"
+    assert json.loads(kept.read_text("utf-8"))["IPAdapter.OldNodes"] == "corrected"
     comfy.add("IPAdapterApply")
     assert comfy.page.evaluate(BADGES) == [1, 0, 1]
     comfy.page.evaluate(SETTING, "as shipped")
