@@ -11,6 +11,7 @@ from .host import routes
 from .host.files import folders
 from .plus import cross
 from .plus import register as old_names
+from .plus.steps import moving
 
 _PACK = Path(__file__).parents[1].name
 
@@ -18,7 +19,7 @@ _PACK = Path(__file__).parents[1].name
 class IPAdapterExtension(ComfyExtension):
     async def on_load(self) -> None:
         folders.register()
-        routes.register()
+        routes.register(moving.answers)
         old_names.register(_PACK)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

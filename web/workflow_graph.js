@@ -39,11 +39,12 @@ export function combinations(graph) {
 }
 
 /**
+ * All nodes, those of subgraphs once for each use.
  * @param {any} graph
  * @param {any[]} path
  * @returns {Iterable<Place>}
  */
-function* places(graph, path) {
+export function* places(graph, path) {
   for (const node of graph?.nodes ?? graph?._nodes ?? []) {
     yield { node, path };
     const inside = node.subgraph;
@@ -150,15 +151,23 @@ function base(start) {
 }
 
 /**
+ * The checkpoint or UNet that arrives at an input.
+ * @param {Place} place
+ * @param {string} name
+ */
+export function baseOf(place, name) {
+  return base(origin(place, name));
+}
+
+/**
  * The node whose output arrives at an input, through reroutes, bypassed nodes and subgraphs.
  * @param {Place} place
  * @param {string} name
- * @param {number} [hops]
  * @returns {Place | undefined}
  */
-function origin(place, name, hops = 0) {
+export function origin(place, name) {
   const index = inputs(place).findIndex((input) => input.name === name);
-  return originOf(place, index, hops);
+  return originOf(place, index, 0);
 }
 
 /**

@@ -20,12 +20,17 @@ from .model.backbones.layers import VOCABULARY
 from .server import running
 
 
-def register() -> None:
-    """Add GET /ipadapter/about?file=NAME and others; nothing where there is no server."""
+def register(moving: Callable[[Question], object]) -> None:
+    """Add GET /ipadapter/about?file=NAME and others; nothing where there is no server.
+
+    Args:
+        moving: answers what the editor asks before it turns old nodes into new ones.
+    """
     if (instance := running()) is not None:
         instance.routes.get("/ipadapter/about")(_about)
         instance.routes.post("/ipadapter/weights")(_answering(_drawn_weights))
         instance.routes.post("/ipadapter/schedule")(_answering(drawn_schedule))
+        instance.routes.post("/ipadapter/moving")(_answering(moving))
         instance.routes.get("/ipadapter/doctor")(_doctor)
         instance.routes.get("/ipadapter/check")(_check)
 

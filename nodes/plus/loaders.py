@@ -46,6 +46,10 @@ class UnifiedLoader(OldNode):
     def _more(cls) -> dict[str, Any]:
         return {}
 
+    @classmethod
+    def IS_CHANGED(cls, **_: Any) -> str:
+        return folders.fingerprint(folders.ADAPTERS) + folders.fingerprint(folders.ENCODERS)
+
     def load_models(
         self,
         model: Any,

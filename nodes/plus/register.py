@@ -41,7 +41,8 @@ def register(pack: str) -> None:
     foreign = [name for name in NODES if owner_of(name) is not None]
     for name, node in {**NODES, **_of_fork()}.items():
         if owner_of(name) is None:
-            enter(name, node, TITLES.get(name) or TITLES[name.removesuffix(FORK)], pack)
+            title = TITLES.get(name) or f"{TITLES[name.removesuffix(FORK)]} {FORK}"
+            enter(name, node, title, pack)
     if foreign:
         log.info(
             "%d of the %d names of ComfyUI_IPAdapter_plus are that pack's own, the rest is here",

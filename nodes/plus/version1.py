@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...ip_models.attention.keyvalue import KvScaling
 from ...ip_models.errors import BadInput
-from ...ip_models.inputs import require
+from ...ip_models.inputs import listed, require
 from ..host.files import folders
 from .apply import tools_of
 from .loaders import ModelLoader, path_of
@@ -88,13 +88,14 @@ class ApplyOne(OldNode):
         unfold_batch: bool = False,
         insightface: Any = None,
         faceid_v2: bool = False,
-        weight_v2: float = 1.0,
+        weight_v2: float = False,  # as scripts that leave it out have it: the looks count nothing
         clip_vision_mask: Any = None,
         short_side_tiles: int = 0,
         tile_weight: float = 0.0,
         tile_blur: int = 0,
         **_ignored: Any,
     ) -> tuple[Any, Any, Any]:
+        listed("weight_type", weight_type, list(_SCALING))
         tools = tools_of(ipadapter, clip_vision, insightface, encodes=embeds is None)
         profile = self.profile
         tools = tools._replace(adapter=tools.adapter.as_version(bool(faceid_v2)))
@@ -103,7 +104,7 @@ class ApplyOne(OldNode):
             start=start_at,
             end=end_at,
             mask=attn_mask,
-            scaling=_scaling_of(weight_type).value,
+            scaling=_SCALING[weight_type].value,
             per_picture=bool(unfold_batch),
             structure=float(weight_v2),
         )
@@ -149,16 +150,6 @@ def _encoded(tools: Tools, embeds: Any, profile: Profile) -> Heard:
         )
     positive, negative = embeds
     return Heard(raw_features(positive, negative, tools.adapter.spec, tools.clip_vision, profile))
-
-
-def _scaling_of(weight_type: str) -> KvScaling:
-    if weight_type in _SCALING:
-        return _SCALING[weight_type]
-    raise BadInput(
-        f"weight_type is {str(weight_type)[:60]}",
-        f"the types of version 1 are {', '.join(_SCALING)}",
-        "Choose one",
-    )
 
 
 class ApplyFaceID(ApplyOne):

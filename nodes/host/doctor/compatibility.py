@@ -71,7 +71,7 @@ def problems(given: Combination) -> list[str]:
     Where an adapter file cannot be read, its loader says so.
     """
     said: list[str] = []
-    base = _base(given)
+    base = base_of(given)
     if given.kind:
         _check_search(given, base, said)
     else:
@@ -145,7 +145,8 @@ def _encoder_name(encoder: str) -> str:
     return "an image encoder" if widths is None else widths.name
 
 
-def _base(given: Combination) -> Base | None:
+def base_of(given: Combination) -> Base | None:
+    """The base model, None where its file is not known, not there or not readable."""
     for folder, name in (("checkpoints", given.checkpoint), ("diffusion_models", given.unet)):
         path = folder_paths.get_full_path(folder, name) if name else None
         if path is not None:

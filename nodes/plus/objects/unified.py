@@ -57,11 +57,16 @@ class Kept(NamedTuple):
     lora: LoraFile | None = None
 
 
-class _File(NamedTuple):
+class File(NamedTuple):
     """An adapter's file; by its content if no name was one of the preset's."""
 
-    path: str
+    name: str
     by_content: bool
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return folders.resolve(folders.ADAPTERS, self.name)
 
 
 def load_all(model: Any, wanted: Wanted, given: Any, kept: Kept) -> tuple[Any, Pipeline, Kept]:
@@ -78,10 +83,10 @@ def load_all(model: Any, wanted: Wanted, given: Any, kept: Kept) -> tuple[Any, P
     preset = file_rules.preset_of(wanted.preset)
     layers = attention_layers(model)
     family = _family(model, layers)
-    file = _adapter_file(preset, family, layers)
+    file = adapter_file(preset, family, layers)
     adapter = _adapter(preset, file, [kept.pipeline, given])
     loaded = adapter_of(adapter["model"])
-    encoder = _encoder(_encoder_file(preset, loaded.spec, file), [kept.pipeline, given])
+    encoder = _encoder(encoder_file(preset, loaded.spec, file), [kept.pipeline, given])
     faces = _faces(wanted.provider, [kept.pipeline, given]) if preset.faces else None
     lora = kept.lora
     if preset.loras and wanted.strength > 0:
@@ -93,13 +98,24 @@ def load_all(model: Any, wanted: Wanted, given: Any, kept: Kept) -> tuple[Any, P
 
 def _family(model: Any, layers: tuple[Layer, ...]) -> Family | None:
     """For which of the two families names are looked for; None if it is of neither."""
+    family = family_by_name(layers)
+    return family if search.is_of_class_sdxl(model) is (family is Family.SDXL) else None
+
+
+def family_by_name(layers: tuple[Layer, ...]) -> Family | None:
+    """The family in whose names to look for files of a model with these layers."""
     family = family_of(search.shape_of(layers))
-    if search.is_of_class_sdxl(model):
-        return Family.SDXL if family in (Family.SDXL, Family.KOLORS) else None
-    return Family.SD1 if family is Family.SD1 else None
+    if family is Family.KOLORS:
+        return Family.SDXL
+    return family if family in (Family.SD1, Family.SDXL) else None
 
 
-def _adapter_file(preset: Preset, family: Family | None, layers: tuple[Layer, ...]) -> _File:
+def adapter_file(preset: Preset, family: Family | None, layers: tuple[Layer, ...]) -> File:
+    """The adapter by name, else by what is in the files.
+
+    Raises:
+        WrongBase, MissingModel: there is none for such a model.
+    """
     name = file_rules.find_adapter(preset, family, folders.files(folders.ADAPTERS))
     by_content = name is None
     if name is None:
@@ -111,40 +127,42 @@ def _adapter_file(preset: Preset, family: Family | None, layers: tuple[Layer, ..
             )
         name = search.find_adapter(layers, preset.choice, _OTHERWISE)
         log.info("%s was chosen by what is in it, its name is not one of the preset's", name)
-    return _File(folders.resolve(folders.ADAPTERS, name), by_content)
+    return File(name, by_content)
 
 
-def _encoder_file(preset: Preset, spec: AdapterSpec, file: _File) -> str | None:
-    """The encoder by name; by what the adapter needs if there is none, or the adapter is odd."""
+def encoder_file(preset: Preset, spec: AdapterSpec, file: File) -> str | None:
+    """The encoder by name; by what the adapter needs if there is none, or the adapter is odd.
+
+    Raises:
+        MissingModel: there is none.
+    """
     name = file_rules.find_encoder(preset, folders.files(folders.ENCODERS))
-    if name is not None:
-        path = folders.resolve(folders.ENCODERS, name)
-        if not file.by_content or _fits(path, spec):
-            return path
-    if not spec.needs_encoder:
-        return None
-    return folders.resolve(folders.ENCODERS, search.find_encoder(spec))
+    if name is not None and (not file.by_content or _fits(name, spec)):
+        return name
+    return search.find_encoder(spec) if spec.needs_encoder else None
 
 
-def _fits(path: str, spec: AdapterSpec) -> bool:
+def _fits(name: str, spec: AdapterSpec) -> bool:
     try:
-        return read_encoder(path).fits(spec)
+        return read_encoder(folders.resolve(folders.ENCODERS, name)).fits(spec)
     except BrokenFile:
         return False
 
 
-def _adapter(preset: Preset, file: _File, sources: list[Any]) -> dict[str, Any]:
+def _adapter(preset: Preset, file: File, sources: list[Any]) -> dict[str, Any]:
     version_2 = file.by_content and preset.choice is Choice.FACEID_PLUS_V2
-    for held in _loaded("ipadapter", "file", file.path, sources):
+    path = file.path
+    for held in _loaded("ipadapter", "file", path, sources):
         model = held["model"]
         if is_current(model) and (VERSION_2 in model or not version_2):
             return held
-    return {"file": file.path, "model": AdapterDict(file.path, version_2)}
+    return {"file": path, "model": AdapterDict(path, version_2)}
 
 
-def _encoder(path: str | None, sources: list[Any]) -> dict[str, Any] | None:
-    if path is None:
+def _encoder(name: str | None, sources: list[Any]) -> dict[str, Any] | None:
+    if name is None:
         return None
+    path = folders.resolve(folders.ENCODERS, name)
     for held in _loaded("clipvision", "file", path, sources):
         return held
     return {"file": path, "model": load_encoder(path)}

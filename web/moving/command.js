@@ -1,0 +1,196 @@
+// @ts-check
+/** The command that turns nodes of ComfyUI_IPAdapter_plus into those of this pack. */
+
+// @ts-ignore: served by the host
+import { api } from "../../../scripts/api.js";
+// @ts-ignore: served by the host
+import { app } from "../../../scripts/app.js";
+import { carryOut } from "./carry_out.js";
+import { describe } from "./describe.js";
+import { kindOf } from "./kinds.js";
+import { remember } from "../node_widgets.js";
+import { plan } from "./plan.js";
+import { leftLines, text } from "./texts.js";
+
+const ALL = "IPAdapter.TurnOldNodes";
+const SELECTED = "IPAdapter.TurnSelectedNodes";
+const LONGEST_WAIT = 30_000;
+const SHOWN = 6_000; // milliseconds
+const QUIET = 400; // milliseconds without a change of a node's size
+const LONGEST_MEASURING = 2_000;
+const LOOK = 50;
+
+function language() {
+  return app.extensionManager?.setting?.get?.("Comfy.Locale") ?? "en";
+}
+
+/** @param {string} key @param {string | number} [what] */
+function say(key, what) {
+  return text(language(), key, what);
+}
+
+/** @param {any} node */
+function isOld(node) {
+  return kindOf(node.comfyClass ?? node.type ?? "") !== "";
+}
+
+/**
+ * @param {Set<any>} [chosen] nodes of the graph that is shown; without, all of all graphs
+ */
+async function turn(chosen) {
+  try {
+    const root = app.rootGraph ?? app.graph;
+    const described = describe(root);
+    const profiles = await askServer(described.questions);
+    const ids = chosen && new Set([...chosen].map(({ id }) => `${id}`));
+    const shown = app.canvas.graph;
+    const planned = described.graphs
+      .filter(({ graph }) => !chosen || graph === shown)
+      .map(({ graph, nodes }) => ({ graph, nodes, plan: plan(nodes, profiles, ids) }));
+    if (planned.some((one) => one.plan.removed.length > 0)) await carryOutAll(planned);
+    report(planned.map((one) => one.plan));
+  } catch (error) {
+    console.error(error);
+    tell("error", [say("failed", /** @type {Error} */ (error).message)]);
+  }
+}
+
+/**
+ * Tell each loader what the server says of it.
+ * @param {import("./describe.js").Question[]} questions
+ * @returns {Promise<Record<string, import("./plan.js").Profile>>}
+ */
+async function askServer(questions) {
+  const files = questions.filter(({ name }) => name !== undefined);
+  const loaders = questions.filter(({ preset }) => preset !== undefined);
+  const reply = await api.fetchApi("/ipadapter/moving", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({
+      adapters: files.map(({ name }) => name),
+      loaders: loaders.map(({ preset, bases }) => ({ preset, ...oneBase(bases) })),
+    }),
+    signal: AbortSignal.timeout(LONGEST_WAIT),
+  });
+  if (!reply.ok) throw new Error(`${reply.status}`);
+  const answer = await reply.json();
+  for (const [place, { node }] of files.entries()) node.about = answer.adapters[place];
+  for (const [place, { node }] of loaders.entries()) node.about = answer.loaders[place];
+  return answer.profiles;
+}
+
+/**
+ * What all uses of a subgraph have in common, nothing if they differ.
+ * @param {any[]} bases
+ */
+function oneBase(bases) {
+  return new Set(bases.map((one) => JSON.stringify(one))).size === 1 ? bases[0] : {};
+}
+
+/**
+ * One step of undo for all graphs. If something goes wrong on the way, the graph is as it was.
+ * @param {{ graph: any, nodes: any[], plan: import("./plan.js").Plan }[]} planned
+ */
+async function carryOutAll(planned) {
+  const { LiteGraph } = /** @type {any} */ (globalThis);
+  const shown = app.canvas.graph;
+  remember();
+  const before = JSON.parse(JSON.stringify((app.rootGraph ?? app.graph).serialize()));
+  shown.beforeChange();
+  try {
+    for (const { graph, nodes, plan: one } of planned) {
+      if (one.removed.length > 0) carryOut(graph, nodes, one, (type) => LiteGraph.createNode(type));
+    }
+  } catch (error) {
+    await app.loadGraphData(before, false, true, app.extensionManager.workflow.activeWorkflow);
+    throw error;
+  } finally {
+    shown.afterChange();
+    remember();
+    app.canvas.setDirty(true, true);
+  }
+  await sizesInTheSameStep(shown);
+}
+
+/**
+ * The host measures new nodes, and texts in them, later. That is no step of undo of its own: the
+ * first undo would seem to do nothing.
+ * @param {any} graph that is shown
+ */
+async function sizesInTheSameStep(graph) {
+  const tracker = app.extensionManager.workflow.activeWorkflow?.changeTracker;
+  await untilMeasured(graph);
+  if (!tracker?.activeState) return;
+  if (tracker !== app.extensionManager.workflow.activeWorkflow?.changeTracker) return;
+  tracker.activeState = JSON.parse(JSON.stringify((app.rootGraph ?? app.graph).serialize()));
+}
+
+/** @param {any} graph */
+async function untilMeasured(graph) {
+  const sizes = () =>
+    JSON.stringify(graph.nodes.map((/** @type {any} */ { pos, size }) => [...pos, ...size]));
+  const end = performance.now() + LONGEST_MEASURING;
+  let known = sizes();
+  let since = performance.now();
+  while (performance.now() < Math.min(end, since + QUIET)) {
+    await new Promise((resolve) => setTimeout(resolve, LOOK));
+    if (sizes() === known) continue;
+    known = sizes();
+    since = performance.now();
+  }
+}
+
+/** @param {import("./plan.js").Plan[]} plans */
+function report(plans) {
+  const turned = plans.reduce((sum, { removed }) => sum + removed.length, 0);
+  const left = leftLines(language(), plans.flatMap((one) => one.left));
+  if (turned === 0 && left.length === 0) return tell("info", [say("none")]);
+  const lines = turned > 0 ? [say("turned", turned)] : [];
+  if (left.length === 0) return tell("success", lines);
+  return tell("warn", [...lines, say("left"), ...left.map((line) => `• ${line}`)]);
+}
+
+/**
+ * One message; what has to be read stays until it is closed.
+ * @param {string} severity
+ * @param {string[]} lines
+ */
+function tell(severity, lines) {
+  const short = lines.length === 1 && severity !== "error";
+  app.extensionManager.toast.add({
+    severity,
+    summary: say("title"),
+    detail: lines.join("\n"),
+    ...(short ? { life: SHOWN } : {}),
+  });
+}
+
+/** The nodes that are chosen, with the one that was clicked. @param {any} [clicked] */
+function chosenWith(clicked) {
+  const chosen = new Set(Object.values(app.canvas.selected_nodes ?? {}).filter(isOld));
+  return clicked && !chosen.has(clicked) ? new Set([clicked]) : chosen;
+}
+
+app.registerExtension({
+  name: "ipadapter.moving",
+  commands: [
+    { id: ALL, icon: "pi pi-sync", label: text("en", "graph"), function: () => turn() },
+    {
+      id: SELECTED,
+      icon: "pi pi-sync",
+      label: text("en", "nodes"),
+      function: () => turn(chosenWith()),
+    },
+  ],
+  /** @param {any} node */
+  getNodeMenuItems(node) {
+    if (!isOld(node)) return [];
+    return [{ content: say("nodes"), callback: () => turn(chosenWith(node)) }];
+  },
+  getCanvasMenuItems() {
+    const root = app.rootGraph ?? app.graph;
+    const all = [root, ...(root?.subgraphs?.values() ?? [])].flatMap((graph) => graph?.nodes ?? []);
+    if (!all.some(isOld)) return [];
+    return [{ content: say("graph"), callback: () => turn() }];
+  },
+});
