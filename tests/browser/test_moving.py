@@ -415,3 +415,43 @@ def test_the_canvas_offers_it_where_there_are_old_nodes(
     assert comfy.page.evaluate(offered)
     assert "1 turned" in editor.turn()
     assert "no nodes of ComfyUI_IPAdapter_plus" in editor.turn()
+
+
+def rerouted() -> Nodes:
+    nodes = {**ADVANCED, "reroute": node("Reroute", (300, 250))}
+    nodes["reroute"]["links"] = {"": ["loader", 0]}
+    links = {**ADVANCED["apply"]["links"], "ipadapter": ["reroute", 0]}
+    nodes["apply"] = {**ADVANCED["apply"], "links": links}
+    return sampled(nodes, "apply:0")
+
+
+def test_a_reroute_of_the_adapter_goes_with_it(comfy: ComfyPage, with_files: Client) -> None:
+    editor = Editor(comfy, rerouted())
+    prompt = comfy.prompt()
+    assert "2 turned" in editor.turn()
+    assert "Reroute" not in [one["type"] for one in editor.nodes()]
+    after = comfy.prompt()
+    editor.undo()
+    assert comfy.prompt() == prompt
+    same_pixels(with_files, editor.ids["save"], prompt, after)
+
+
+def test_what_is_set_outside_the_subgraph_is_not_lost(comfy: ComfyPage, with_files: Client) -> None:
+    editor = Editor(comfy, sampled(ADVANCED, "apply:0"))
+    host = comfy.page.evaluate(TO_SUBGRAPH, [editor.ids["apply"]])
+    comfy.settle()
+    promote = """(id) => {
+      const host = window.app.rootGraph.getNodeById(id);
+      const node = host.subgraph.nodes.find((one) => one.type === "IPAdapterAdvanced");
+      const slot = host.subgraph.addInput("weight", "FLOAT");
+      slot.connect(node.inputs.find((one) => one.name === "weight"), node);
+      host.widgets.find((one) => one.name === "weight").value = 0.45;
+    }"""
+    comfy.page.evaluate(promote, host)
+    comfy.capture()
+    comfy.page.wait_for_timeout(150)
+    prompt = comfy.prompt()
+    assert "my style: weight is set outside" in editor.turn()
+    assert comfy.prompt() == prompt
+    (old,) = [one for one in prompt.values() if one["class_type"] == "IPAdapterAdvanced"]
+    assert old["inputs"]["weight"] == 0.45
