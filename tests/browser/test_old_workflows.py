@@ -279,6 +279,7 @@ def with_a_group_node() -> Graph:
 DRAFTS = {
     "version 2": version_2(),
     "version 1": version_1(),
+    "encoder of version 1": encoder_of_version_1(),
     "subgraph": in_a_subgraph(),
 }
 

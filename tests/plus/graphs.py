@@ -209,11 +209,17 @@ class Cast:
 
         for number, node in prompt.items():
             if is_old(node["class_type"]) and keep(number):
-                outputs = self.known[node["class_type"]]["output"]
-                for place in range(len(outputs)):
+                for place in range(self._outputs(node)):
                     shown = {"source": [number, place]}
                     made[f"show {number} {place}"] = {"class_type": "PreviewAny", "inputs": shown}
         return self.fitted(made)
+
+    def _outputs(self, node: Mapping[str, Any]) -> int:
+        """How many there are; a node of a later name has those of that node."""
+        kind = node["class_type"]
+        form = "image_1" if kind == "IPAdapterEncoder" else "model_name"
+        later = RENAMED.get(kind, kind) if form in node["inputs"] else kind
+        return len(self.known[later]["output"])
 
     def _stand_in(self, made: Prompt, kind: str, name: str) -> list[Any] | None:
         inputs = self.known[kind]["input"]
