@@ -88,7 +88,7 @@ class ApplyOne(OldNode):
         unfold_batch: bool = False,
         insightface: Any = None,
         faceid_v2: bool = False,
-        weight_v2: float = 1.0,
+        weight_v2: float = False,  # as scripts that leave it out have it: the looks count nothing
         clip_vision_mask: Any = None,
         short_side_tiles: int = 0,
         tile_weight: float = 0.0,

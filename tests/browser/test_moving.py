@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 from comfy_page import ComfyPage
+from kit.models import tiny
+from kit.models.sparse_files import write_sparse
 from kit.server.live import Client
+from kit.server.tiny_nodes import RANDOM_WEIGHTS
 from kit.server.tiny_nodes.adapter import write_tiny_adapter
+from playwright.sync_api import expect
 
+Nodes = dict[str, dict[str, Any]]
+ENCODER = "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors"
 TURN = """() => window.app.extensionManager.command.execute("IPAdapter.TurnOldNodes")"""
 BUILD = """(nodes) => {
   const { graph } = window.app;
@@ -38,59 +44,359 @@ BUILD = """(nodes) => {
 
 @pytest.fixture(scope="module")
 def with_files(editor_server: Client) -> Client:
-    folder = Path(editor_server.base) / "models"
-    write_tiny_adapter(folder / "ipadapter" / "ip-adapter_sd15.safetensors")
+    models = Path(editor_server.base) / "models"
+    write_tiny_adapter(models / "ipadapter" / "ip-adapter_sd15.safetensors")
+    for folder in ("clip_vision", "checkpoints"):
+        (models / folder).mkdir(exist_ok=True)
+    (models / "clip_vision" / ENCODER).write_bytes(b"")
+    state = tiny.twins("sd1").model.model.diffusion_model.state_dict()
+    shapes = {f"model.diffusion_model.{key}": tuple(value.shape) for key, value in state.items()}
+    write_sparse(models / "checkpoints" / "small.safetensors", shapes)
     return editor_server
 
 
-def advanced(**more: Any) -> dict[str, Any]:
+def node(kind: str, pos: tuple[int, int], values: Any = None, **more: Any) -> dict[str, Any]:
+    """A node; what is given by name and is no property of it is a link to "name:output"."""
+    own = {key: more.pop(key) for key in ("title", "color", "mode") if key in more}
+    ends = {key: end.split(":") for key, end in more.items()}
+    links = {key: [name, int(slot)] for key, (name, slot) in ends.items()}
+    return {"type": kind, "pos": pos, "values": values or {}, "links": links, **own}
+
+
+MODELS = {
+    "checkpoint": node("IPADemoCheckpoint", (0, 0), {"ckpt_name": RANDOM_WEIGHTS}),
+    "encoder": node("IPADemoCLIPVision", (0, 450), {"clip_name": RANDOM_WEIGHTS}),
+    "photo": node("LoadImage", (0, 620), {"image": "reference.jpg"}),
+    "loader": node("IPAdapterModelLoader", (0, 150), {"ipadapter_file": "tiny.safetensors"}),
+}
+ADVANCED = {
+    **MODELS,
+    "apply": node(
+        "IPAdapterAdvanced",
+        (500, 100),
+        {"weight": 0.7, "weight_type": "ease in"},
+        title="my style",
+        color="#223",
+        model="checkpoint:0",
+        ipadapter="loader:0",
+        image="photo:0",
+        clip_vision="encoder:0",
+    ),
+}
+
+
+def sampled(nodes: Nodes, model: str) -> Nodes:
+    """The nodes and those that make a picture with a MODEL of theirs."""
     return {
-        "checkpoint": {"type": "CheckpointLoaderSimple", "pos": [0, 0]},
-        "encoder": {"type": "CLIPVisionLoader", "pos": [0, 400]},
-        "photo": {"type": "LoadImage", "pos": [0, 600]},
-        "loader": {
-            "type": "IPAdapterModelLoader",
-            "pos": [0, 200],
-            "values": {"ipadapter_file": "tiny.safetensors"},
-        },
-        "apply": {
-            "type": "IPAdapterAdvanced",
-            "pos": [500, 100],
-            "title": "my style",
-            "color": "#223",
-            "values": {"weight": 0.7, "weight_type": "ease in"},
-            "links": {
-                "model": ["checkpoint", 0],
-                "ipadapter": ["loader", 0],
-                "image": ["photo", 0],
-                "clip_vision": ["encoder", 0],
-            },
-            **more,
-        },
-        "sampler": {
-            "type": "KSampler",
-            "pos": [1000, 100],
-            "links": {"model": ["apply", 0]},
-        },
+        **nodes,
+        "text": node("CLIPTextEncode", (900, 500), {"text": "a cat"}, clip="checkpoint:1"),
+        "latent": node("EmptyLatentImage", (900, 800), {"width": 128, "height": 128}),
+        "sampler": node(
+            "KSampler",
+            (1300, 100),
+            {"seed": 1, "steps": 2, "cfg": 5.0},
+            model=model,
+            positive="text:0",
+            negative="text:0",
+            latent_image="latent:0",
+        ),
+        "decode": node("VAEDecode", (1700, 100), samples="sampler:0", vae="checkpoint:2"),
+        "save": node("SaveImage", (1700, 300), {"filename_prefix": "moved"}, images="decode:0"),
     }
 
 
-def test_a_graph_is_turned(comfy: ComfyPage, with_files: Client) -> None:
-    ids = comfy.page.evaluate(BUILD, advanced())
-    comfy.capture()
-    comfy.page.evaluate(TURN)
-    comfy.settle()
-    comfy.page.wait_for_timeout(500)
-    comfy.page.screenshot(path="/tmp/moved.png")
+class Editor:
+    """A graph in the editor, and the command."""
+
+    def __init__(self, comfy: ComfyPage, nodes: Nodes) -> None:
+        self.comfy = comfy
+        self.ids: dict[str, str] = comfy.page.evaluate(BUILD, nodes)
+        comfy.settle()
+        comfy.capture()
+        comfy.page.wait_for_timeout(100)
+        self.before = comfy.saved()
+
+    def turn(self) -> str:
+        """Run the command; what it says."""
+        self.comfy.page.evaluate(TURN)
+        return self.said()
+
+    def said(self) -> str:
+        message = self.comfy.shown(".p-toast-message").last
+        expect(message).to_be_visible()
+        text = message.inner_text()
+        self.comfy.page.evaluate("() => window.app.extensionManager.toast.removeAll?.()")
+        self.comfy.settle()
+        self.comfy.page.wait_for_timeout(150)
+        return text
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return self.comfy.saved()["nodes"]
+
+    def one(self, kind: str) -> dict[str, Any]:
+        (found,) = [one for one in self.nodes() if one["type"] == kind]
+        return found
+
+    def kinds(self) -> list[str]:
+        return sorted(one["type"] for one in self.nodes() if one["type"].startswith("IPA"))
+
+    def undo(self) -> None:
+        self.press("Control+z")
+
+    def press(self, keys: str) -> None:
+        self.comfy.press(keys)
+        self.comfy.page.wait_for_timeout(400)
+
+
+def without_links(graph: dict[str, Any]) -> dict[Any, Any]:
+    return {one["id"]: (one["type"], one["pos"], one.get("title")) for one in graph["nodes"]}
+
+
+def covered(nodes: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Pairs of nodes that lie over each other."""
+
+    def box(one: dict[str, Any]) -> tuple[float, float, float, float]:
+        (x, y), (width, height) = one["pos"], one["size"]
+        return x, y - 30, x + width, y + height
+
+    found: list[tuple[str, str]] = []
+    for place, one in enumerate(nodes):
+        for other in nodes[:place]:
+            a, b = box(one), box(other)
+            if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]:
+                found.append((one["type"], other["type"]))
+    return found
+
+
+def test_a_graph_is_turned_and_one_undo_takes_it_back(comfy: ComfyPage, with_files: Client) -> None:
+    editor = Editor(comfy, sampled(ADVANCED, "apply:0"))
+    prompt = comfy.prompt()
+    assert "2 turned" in editor.turn()
+    assert editor.kinds() == [
+        *("IPAApply", "IPABlockWeights", "IPABlockWeights"),
+        *("IPADemoCLIPVision", "IPADemoCheckpoint", "IPAEncodeImage", "IPALoadAdapter"),
+    ]
+    applied = editor.one("IPAApply")
+    assert (applied["title"], applied["color"], applied["pos"]) == ("my style", "#223", [500, 100])
+    assert covered(editor.nodes()) == []
+    others, now = without_links(editor.before), without_links(comfy.saved())
+    stay = [
+        one for one in others if others[one][0] not in ("IPAdapterAdvanced", "IPAdapterModelLoader")
+    ]
+    assert {one: now[one] for one in stay} == {one: others[one] for one in stay}
+    turned, after = comfy.saved(), comfy.prompt()
+    for link in turned["links"]:
+        assert {link[1], link[3]} <= {one["id"] for one in turned["nodes"]}
+    pixels = [with_files.picture(one, editor.ids["save"]) for one in (prompt, after)]
+    assert pixels[0] == pixels[1]
+    editor.undo()
+    assert comfy.saved()["links"] == editor.before["links"]
+    assert without_links(comfy.saved()) == others
+    assert comfy.prompt() == prompt
+    editor.press("Control+y")
+    assert without_links(comfy.saved()) == without_links(turned)
+    assert comfy.prompt() == after
+
+
+def test_a_loader_for_a_model_becomes_ours(comfy: ComfyPage, with_files: Client) -> None:
+    nodes = {
+        "checkpoint": node("CheckpointLoaderSimple", (0, 0), {"ckpt_name": "small.safetensors"}),
+        "photo": MODELS["photo"],
+        "loader": node(
+            "IPAdapterUnifiedLoader",
+            (350, 0),
+            {"preset": "STANDARD (medium strength)"},
+            model="checkpoint:0",
+        ),
+        "apply": node(
+            "IPAdapter", (700, 0), model="loader:0", ipadapter="loader:1", image="photo:0"
+        ),
+        "sampler": node("KSampler", (1100, 0), model="apply:0"),
+    }
+    editor = Editor(comfy, nodes)
+    assert "2 turned" in editor.turn()
+    assert editor.one("IPALoadForModel")["widgets_values"] == [
+        *("standard", "ip-adapter_sd15.safetensors", ENCODER)
+    ]
+    prompt = comfy.prompt()
+    (applied,) = [one for one in prompt.values() if one["class_type"] == "IPAApply"]
+    assert applied["inputs"]["model"] == [editor.ids["checkpoint"], 0]
+    (encode,) = [one for one in prompt.values() if one["class_type"] == "IPAEncodeImage"]
+    loader = str(editor.one("IPALoadForModel")["id"])
+    assert encode["inputs"]["clip_vision"] == [loader, 1]
+    assert prompt[editor.ids["sampler"]]["inputs"]["model"][0] == str(editor.one("IPAApply")["id"])
+
+
+def test_what_stays_is_named_with_the_reason(comfy: ComfyPage, with_files: Client) -> None:
+    face = node(
+        "IPAdapterFaceID",
+        (500, 600),
+        title="her face",
+        model="apply:0",
+        image="photo:0",
+        ipadapter="loader:0",
+    )
+    editor = Editor(comfy, {**ADVANCED, "face": face})
+    text = editor.turn()
+    assert "2 turned" in text and "her face: faces are found" in text
+    convert = editor.one("IPAConvertAdapter")
+    (old,) = [one for one in editor.nodes() if one["type"] == "IPAdapterFaceID"]
+    links = {link[0]: link for link in comfy.saved()["links"]}
+    linked = {slot["name"]: links[slot["link"]] for slot in old["inputs"] if slot["link"]}
+    assert linked["ipadapter"][1] == convert["id"]
+    assert linked["model"][1] == editor.one("IPAApply")["id"]
+    assert editor.comfy.shown(".p-toast-message").count() <= 1
+
+
+def test_a_chain_of_embeds(comfy: ComfyPage, with_files: Client) -> None:
+    rows = {
+        f"rows{i}": node(
+            "IPAdapterEncoder",
+            (500, 300 * i),
+            {"weight": 1.0 - i / 4},
+            ipadapter="loader:0",
+            image="photo:0",
+            clip_vision="encoder:0",
+        )
+        for i in range(3)
+    }
+    nodes = {
+        **MODELS,
+        **rows,
+        "mix": node(
+            "IPAdapterCombineEmbeds",
+            (900, 0),
+            {"method": "average"},
+            **{f"embed{i + 1}": f"rows{i}:0" for i in range(3)},
+        ),
+        "apply": node(
+            "IPAdapterEmbeds",
+            (1300, 0),
+            model="checkpoint:0",
+            ipadapter="loader:0",
+            pos_embed="mix:0",
+            neg_embed="rows0:1",
+        ),
+    }
+    editor = Editor(comfy, {**sampled(nodes, "apply:0")})
+    prompt = comfy.prompt()
+    assert "6 turned" in editor.turn()
+    after = comfy.prompt()
+    merged = [one["inputs"] for one in after.values() if one["class_type"] == "IPAMergeEmbeds"]
+    assert sorted(one["weights"] for one in merged) == ["", "0.5", "0.75"]
+    (mix,) = [one for one in merged if one["method"] == "average"]
+    assert len([name for name in mix if name.startswith("embeds")]) == 3
+    pixels = [with_files.picture(one, editor.ids["save"]) for one in (prompt, after)]
+    assert pixels[0] == pixels[1]
+    editor.undo()
+    assert comfy.prompt() == prompt
+
+
+def test_fractions_are_kept_when_the_graph_is_saved(comfy: ComfyPage, with_files: Client) -> None:
+    boosted = {**ADVANCED["apply"], "type": "IPAdapterPreciseStyleTransfer"}
+    boosted["values"] = {"weight": 0.7, "style_boost": 1.0}
+    editor = Editor(comfy, {**ADVANCED, "apply": boosted})
+    editor.turn()
     saved = comfy.saved()
-    for node in saved["nodes"]:
-        print(node["id"], node["type"], node["title"] if "title" in node else "", node["pos"], node["size"], node.get("widgets_values"), [(i["name"], i["link"]) for i in node["inputs"]])
-    print(saved["links"])
-    print(comfy.prompt())
-    comfy.press("Control+z")
-    comfy.page.wait_for_timeout(500)
-    print(ids, [(n["id"], n["type"]) for n in comfy.saved()["nodes"]])
-    comfy.press("Control+y")
-    comfy.page.wait_for_timeout(500)
-    print(ids, [(n["id"], n["type"]) for n in comfy.saved()["nodes"]])
-    assert 0
+    comfy.clear()
+    comfy.load(saved)
+    weights = editor.one("IPABlockWeights")
+    assert weights["widgets_values"] == ["style transfer precise", "", 1, 1 / 0.7]
+    prompt = comfy.prompt()[str(weights["id"])]
+    assert prompt["inputs"]["boost"] == 1 / 0.7
+
+
+def test_a_bypassed_node_stays_bypassed_and_in_its_group(
+    comfy: ComfyPage, with_files: Client
+) -> None:
+    nodes = {**ADVANCED, "apply": {**ADVANCED["apply"], "mode": 4}}
+    editor = Editor(comfy, nodes)
+    grouped = """(id) => {
+      const { graph } = window.app;
+      const group = new window.LiteGraph.LGraphGroup("style");
+      group.pos = [480, 20];
+      group.size = [700, 900];
+      graph.add(group);
+    }"""
+    comfy.page.evaluate(grouped)
+    comfy.capture()
+    comfy.page.wait_for_timeout(100)
+    editor.turn()
+    saved = comfy.saved()
+    ours = [
+        one
+        for one in saved["nodes"]
+        if one["type"] in ("IPAApply", "IPAEncodeImage", "IPABlockWeights")
+    ]
+    assert {one["mode"] for one in ours} == {4}
+    (group,) = saved["groups"]
+    x, y, width, height = group["bounding"]
+    for one in ours:
+        assert x <= one["pos"][0] and one["pos"][0] + one["size"][0] <= x + width, one["type"]
+        assert y <= one["pos"][1] - 30 and one["pos"][1] + one["size"][1] <= y + height
+    assert editor.one("IPALoadAdapter")["mode"] == 0
+
+
+TO_SUBGRAPH = """(ids) => {
+  const { canvas } = window.app;
+  const { graph } = canvas;
+  const { node } = graph.convertToSubgraph(new Set(ids.map((id) => graph.getNodeById(id))));
+  return String(node.id);
+}"""
+
+
+@pytest.mark.parametrize("inside", [("apply",), ("apply", "loader")])
+def test_inside_a_subgraph(comfy: ComfyPage, with_files: Client, inside: tuple[str, ...]) -> None:
+    editor = Editor(comfy, sampled(ADVANCED, "apply:0"))
+    comfy.page.evaluate(TO_SUBGRAPH, [editor.ids[name] for name in inside])
+    comfy.settle()
+    comfy.capture()
+    comfy.page.wait_for_timeout(150)
+    prompt = comfy.prompt()
+    before = comfy.saved()
+    text = editor.turn()
+    (held,) = comfy.saved()["definitions"]["subgraphs"]
+    kinds = [one["type"] for one in held["nodes"]]
+    assert "IPAApply" in kinds and "IPAdapterAdvanced" not in kinds
+    assert ("IPAConvertAdapter" in kinds) is ("loader" not in inside)
+    assert "2 turned" in text if "loader" in inside else "1 turned" in text
+    (saved,) = before["definitions"]["subgraphs"]
+    for side in ("inputs", "outputs"):
+        assert [one["name"] for one in held[side]] == [one["name"] for one in saved[side]]
+    after = comfy.prompt()
+    pixels = [with_files.picture(one, editor.ids["save"]) for one in (prompt, after)]
+    assert pixels[0] == pixels[1]
+    editor.undo()
+    assert comfy.prompt() == prompt
+    editor.press("Control+y")
+    assert comfy.prompt() == after
+
+
+def test_one_node_by_its_menu(comfy: ComfyPage, with_files: Client) -> None:
+    second = {**ADVANCED["apply"], "pos": (500, 600), "title": "other"}
+    editor = Editor(comfy, {**ADVANCED, "second": second})
+    choose = """(id) => {
+      const node = window.app.graph.getNodeById(id);
+      const items = window.app.collectNodeMenuItems(node);
+      return items.find((one) => one?.content === "Turn into IP-Adapter nodes").callback();
+    }"""
+    comfy.page.evaluate(choose, editor.ids["apply"])
+    assert "1 turned" in editor.said()
+    kinds = editor.kinds()
+    assert kinds.count("IPAdapterAdvanced") == kinds.count("IPAApply") == 1
+    assert kinds.count("IPAConvertAdapter") == kinds.count("IPAdapterModelLoader") == 1
+    plain = """(id) => window.app.collectNodeMenuItems(window.app.graph.getNodeById(id))
+      .some((one) => one?.content?.startsWith?.("Turn into"))"""
+    assert not comfy.page.evaluate(plain, editor.ids["photo"])
+
+
+def test_the_canvas_offers_it_where_there_are_old_nodes(
+    comfy: ComfyPage, with_files: Client
+) -> None:
+    offered = """() => window.app.collectCanvasMenuItems(window.app.canvas)
+      .some((one) => one?.content === "Turn into IP-Adapter nodes")"""
+    assert not comfy.page.evaluate(offered)
+    editor = Editor(comfy, MODELS)
+    assert comfy.page.evaluate(offered)
+    assert "1 turned" in editor.turn()
+    assert "no nodes of ComfyUI_IPAdapter_plus" in editor.turn()

@@ -16,7 +16,7 @@ const SCALES = new Set(["weight", "weight_style", "weight_composition"]);
 const ONE_EACH = "one per picture, last repeats";
 const LARGEST_BATCH = 256;
 /** Nodes that give a single number, never a list. */
-const NUMBERS = /^(Primitive(Float|Int)|subgraph)$/;
+const NUMBERS = /^(Primitive(Float|Int|Node)|subgraph)$/;
 
 /**
  * @param {Neutral} node

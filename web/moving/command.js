@@ -16,6 +16,9 @@ const ALL = "IPAdapter.TurnOldNodes";
 const SELECTED = "IPAdapter.TurnSelectedNodes";
 const LONGEST_WAIT = 30_000;
 const SHOWN = 6_000; // milliseconds
+const QUIET = 400; // milliseconds without a change of a node's size
+const LONGEST_MEASURING = 2_000;
+const LOOK = 50;
 
 function language() {
   return app.extensionManager?.setting?.get?.("Comfy.Locale") ?? "en";
@@ -106,6 +109,35 @@ async function carryOutAll(planned) {
     remember();
     app.canvas.setDirty(true, true);
   }
+  await sizesInTheSameStep(shown);
+}
+
+/**
+ * The host measures new nodes, and texts in them, later. That is no step of undo of its own: the
+ * first undo would seem to do nothing.
+ * @param {any} graph that is shown
+ */
+async function sizesInTheSameStep(graph) {
+  const tracker = app.extensionManager.workflow.activeWorkflow?.changeTracker;
+  await untilMeasured(graph);
+  if (!tracker?.activeState) return;
+  if (tracker !== app.extensionManager.workflow.activeWorkflow?.changeTracker) return;
+  tracker.activeState = JSON.parse(JSON.stringify((app.rootGraph ?? app.graph).serialize()));
+}
+
+/** @param {any} graph */
+async function untilMeasured(graph) {
+  const sizes = () =>
+    JSON.stringify(graph.nodes.map((/** @type {any} */ { pos, size }) => [...pos, ...size]));
+  const end = performance.now() + LONGEST_MEASURING;
+  let known = sizes();
+  let since = performance.now();
+  while (performance.now() < Math.min(end, since + QUIET)) {
+    await new Promise((resolve) => setTimeout(resolve, LOOK));
+    if (sizes() === known) continue;
+    known = sizes();
+    since = performance.now();
+  }
 }
 
 /** @param {import("./plan.js").Plan[]} plans */
@@ -159,6 +191,6 @@ app.registerExtension({
     const root = app.rootGraph ?? app.graph;
     const all = [root, ...(root?.subgraphs?.values() ?? [])].flatMap((graph) => graph?.nodes ?? []);
     if (!all.some(isOld)) return [];
-    return [{ content: say("nodes"), callback: () => turn() }];
+    return [{ content: say("graph"), callback: () => turn() }];
   },
 });

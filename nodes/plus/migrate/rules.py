@@ -63,7 +63,13 @@ ASKED = {
     "IPAdapterLaksjdjf": "model_name",
 }
 # Under these names, in small letters, graphs name the pack that their nodes came from.
-PACKS = ["comfyui_ipadapter_plus", "cubiq/comfyui_ipadapter_plus"]
+PACKS = [
+    "comfyui_ipadapter_plus",
+    "cubiq/comfyui_ipadapter_plus",
+    "comfyui_ipadapter_plus_v2",
+    "chflame163/comfyui_ipadapter_plus_v2",
+    "laksjdjf/ipadapter-comfyui",
+]
 OWN_PACK = "ip-adapter-nodes"  # as the registry has it
 FORK = "V2"  # ComfyUI_IPAdapter_plus_V2 has the same nodes under names that end so
 
