@@ -11,6 +11,7 @@ from typing import Any
 
 from kit.server import named_models
 from kit.server.live import Prompt
+from pack.nodes.plus.migrate.rules import TEXTS
 from plus.recorded import PRESETS
 from test_saved_workflows import graphs, links, node_lost
 
@@ -20,6 +21,7 @@ OURS = re.compile(r"(IPAdapter|IPAAdapter|PrepImageFor|InsightFaceLoader)\w*$")
 OWNERS = ("cnr_id", "aux_id", "ver")
 # Nodes that are another node now, as the editor or the server takes them.
 RENAMED = {"IPAdapterEncoder": "IPAdapterEncoderV1", "IPAdapter": "IPAdapterLaksjdjf"}
+EARLY = {old: new for texts in TEXTS.values() for old, new in texts.items()}
 FOLDERS = {
     "IPAdapterModelLoader": "ipadapter",
     "CLIPVisionLoader": "clip_vision",
@@ -77,6 +79,9 @@ def _node_faults(old: Graph, new: Graph | None) -> list[str]:
     before, after = copy.deepcopy(old), copy.deepcopy(new)
     if after["type"] == RENAMED.get(before["type"]):
         before["type"] = after["type"]
+    if isinstance(before.get("widgets_values"), list):
+        # Texts of early versions are what they are called now.
+        before["widgets_values"] = [EARLY.get(str(v), v) for v in before["widgets_values"]]
     for node in (before, after):
         for name in OWNERS:
             (node.get("properties") or {}).pop(name, None)
