@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import importlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -16,8 +17,7 @@ from pack.nodes.plus.migrate import rules
 from pack.nodes.plus.migrate.prompts import repair
 from pack.nodes.plus.migrate.served import table
 
-import nodes as host
-
+host: Any = importlib.import_module("nodes")  # not the pack's folder of that name
 Prompt = dict[str, Any]
 KINDS = ("MODEL", "IPADAPTER", "IMAGE", "CLIP_VISION", "INSIGHTFACE", "EMBEDS", "MASK")
 ADAPTER = "ip-adapter_sd15.safetensors"
