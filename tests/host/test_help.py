@@ -198,7 +198,7 @@ def test_no_key_is_written_twice(path: Path) -> None:
     json.loads(path.read_text("utf-8"), object_pairs_hook=unique)
 
 
-FILES = ("main", "nodeDefs", "settings")
+FILES = ("commands", "main", "nodeDefs", "settings")
 
 
 def test_languages_and_categories_are_all_there() -> None:
