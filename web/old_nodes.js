@@ -1,5 +1,5 @@
 // @ts-check
-/** Nodes of ComfyUI_IPAdapter_plus: graphs of early versions, the setting, and a mark for its choice. */
+/** Nodes of ComfyUI_IPAdapter_plus: graphs of early versions, the setting, and its mark. */
 
 // @ts-ignore: served by the host
 import { api } from "../../scripts/api.js";
@@ -9,7 +9,6 @@ import { renew } from "./old_graphs.js";
 
 const SETTING = "IPAdapter.OldNodes";
 const CORRECTED = "corrected";
-const MARK = "ipadapterMark";
 
 /** The server's table, null until it has answered. @type {import("./old_graphs.js").Table | null} */
 let table = null;
@@ -24,39 +23,20 @@ async function fetchTable() {
   }
 }
 
-function isCorrected() {
-  return (table?.forced || app.extensionManager?.setting?.get(SETTING)) === CORRECTED;
-}
+/** @type {Map<string, any>} */
+const badges = new Map();
 
 /**
- * Show on an old node that its picture is not the one it always made; the editor asks each time it
- * draws, on the canvas as in Nodes 2.0.
- * @param {any} node
- * @param {boolean} corrected
+ * Says on an old node that its picture is not the one it always made; else empty, and not drawn.
+ * The editor asks each time it draws, on the canvas as in Nodes 2.0, and there when the setting
+ * changes.
  */
-function mark(node, corrected) {
-  if (!Object.hasOwn(table?.widgets ?? {}, node.comfyClass) || !Array.isArray(node.badges)) return;
-  const marked = node.badges.some((/** @type {any} */ badge) => badge[MARK]);
-  if (marked === corrected) return;
-  const old = node.badges;
-  const rest = old.filter((/** @type {any} */ badge) => !badge[MARK]);
-  node.badges = corrected ? [...rest, badge()] : rest;
-  const change = { nodeId: node.id, property: "badges", oldValue: old, newValue: node.badges };
-  node.graph?.trigger?.("node:property:changed", change);
-}
-
 function badge() {
+  const chosen = app.extensionManager?.setting?.get(SETTING);
+  const text = (table?.forced || chosen) === CORRECTED ? CORRECTED : "";
   const { LGraphBadge } = /** @type {any} */ (globalThis);
-  return Object.assign(new LGraphBadge({ text: CORRECTED }), { [MARK]: true });
-}
-
-function markAll() {
-  const root = app.rootGraph ?? app.graph;
-  const corrected = isCorrected();
-  for (const graph of [root, ...(root?.subgraphs?.values() ?? [])]) {
-    for (const node of graph?.nodes ?? []) mark(node, corrected);
-  }
-  app.canvas?.setDirty(true, true);
+  if (!badges.has(text)) badges.set(text, new LGraphBadge({ text }));
+  return badges.get(text);
 }
 
 app.registerExtension({
@@ -72,7 +52,7 @@ app.registerExtension({
       type: "combo",
       options: ["as shipped", CORRECTED, "off"],
       defaultValue: "as shipped",
-      onChange: markAll,
+      onChange: () => app.canvas?.setDirty(true, true),
     },
   ],
   init: fetchTable,
@@ -85,6 +65,6 @@ app.registerExtension({
   },
   /** @param {any} node */
   nodeCreated(node) {
-    mark(node, isCorrected());
+    if (Object.hasOwn(table?.widgets ?? {}, node.comfyClass)) node.badges?.push(badge);
   },
 });

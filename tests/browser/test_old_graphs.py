@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from comfy_page import ComfyPage, Graph
+from kit.server.live import Client
 
 FILE = "tiny.safetensors"
 # id: type, links of its inputs as "node:output", widget values, and kinds of its outputs.
@@ -99,7 +104,7 @@ def saved_then() -> Graph:
     }
 
 
-def check_nodes(nodes: list[Graph], missing: set[int] = frozenset()) -> None:
+def check_nodes(nodes: list[Graph]) -> None:
     by_id = {node["id"]: node for node in nodes}
     for number, (name, values) in NOW.items():
         node = by_id[number]
@@ -131,3 +136,158 @@ def test_saved_again_and_opened_it_is_the_same(comfy: ComfyPage) -> None:
     comfy.load(first)
     second = comfy.saved()
     assert second["nodes"] == first["nodes"] and second["links"] == first["links"]
+
+
+def in_subgraph() -> Graph:
+    """All but the first three nodes inside a subgraph that has three inputs and one output."""
+    graph = saved_then()
+    name = "5c1ee7a0-0000-4000-8000-000000000001"
+    inner = [node for node in graph["nodes"] if node["id"] > 3]
+    outer = [node for node in graph["nodes"] if node["id"] <= 3]
+    ports = {(1, 0): 0, (2, 0): 1, (3, 0): 2}
+    kinds = ["MODEL", "CLIP_VISION", "IMAGE"]
+    links: list[Graph] = []
+    ids: list[list[int]] = [[], [], []]
+    for number, origin, output, target, slot, type_ in graph["links"]:
+        port = ports.get((origin, output))
+        if port is not None:
+            ids[port].append(number)
+            origin, output = -10, port
+        ends = {"origin_id": origin, "origin_slot": output, "target_id": target}
+        links.append({"id": number, **ends, "target_slot": slot, "type": type_})
+    last = graph["last_link_id"] + 1
+    ends = {"origin_id": 10, "origin_slot": 0, "target_id": -20, "target_slot": 0}
+    links.append({"id": last, **ends, "type": "MODEL"})
+    inner[-2]["outputs"][0]["links"] = [last]
+    box = {"bounding": [0, 0, 120, 60]}
+    definition = {
+        "id": name,
+        "version": 1,
+        "state": {"lastGroupId": 0, "lastNodeId": 11, "lastLinkId": last, "lastRerouteId": 0},
+        "revision": 0,
+        "config": {},
+        "name": "Old",
+        "inputNode": {"id": -10, **box},
+        "outputNode": {"id": -20, **box},
+        "inputs": [
+            {"id": f"in-{place}", "name": kinds[place], "type": kinds[place], "linkIds": ids[place]}
+            for place in range(3)
+        ],
+        "outputs": [{"id": "out-0", "name": "MODEL", "type": "MODEL", "linkIds": [last]}],
+        "widgets": [],
+        "nodes": inner,
+        "groups": [],
+        "links": links,
+        "extra": {},
+    }
+    for place, node in enumerate(outer):
+        node["outputs"] = [{"name": kinds[place], "type": kinds[place], "links": [place + 1]}]
+    box_node = {
+        **copy.deepcopy(outer[0]),
+        "id": 12,
+        "type": name,
+        "inputs": [{"name": each, "type": each, "link": i + 1} for i, each in enumerate(kinds)],
+        "outputs": [{"name": "MODEL", "type": "MODEL", "links": []}],
+        "properties": {},
+        "widgets_values": [],
+    }
+    return {
+        **graph,
+        "last_node_id": 12,
+        "nodes": [*outer, box_node],
+        "links": [[i + 1, i + 1, 0, 12, i, each] for i, each in enumerate(kinds)],
+        "definitions": {"subgraphs": [definition]},
+    }
+
+
+def test_inside_a_subgraph_too(comfy: ComfyPage) -> None:
+    graph = in_subgraph()
+    comfy.load(graph)
+    saved = comfy.saved()["definitions"]["subgraphs"][0]
+    check_nodes(saved["nodes"])
+    assert len(saved["links"]) == len(graph["definitions"]["subgraphs"][0]["links"])
+    assert comfy.prompt()["12:7"]["inputs"]["image_1"] == ["12:4", 0]
+
+
+def in_group() -> Graph:
+    """Two nodes in a group as editors saved it before there were subgraphs."""
+    graph = saved_then()
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    inside = [nodes[4], nodes[7]]
+    for place, node in enumerate(inside):
+        node["index"] = place
+        for slot in node["inputs"]:
+            slot["link"] = None
+        del node["id"]
+    links = [[0, 0, 1, 1, 7, "IMAGE"]]
+    node = {
+        **copy.deepcopy(nodes[2]),
+        "id": 20,
+        "type": "workflow>old",
+        "inputs": [
+            {"name": "image", "type": "IMAGE", "link": 1},
+            {"name": "IPAdapterEncoder clip_vision", "type": "CLIP_VISION", "link": 2},
+        ],
+        "outputs": [{"name": "EMBEDS", "type": "EMBEDS", "links": []}],
+        "properties": {"Node name for S&R": "workflow>old"},
+        "widgets_values": ["lanczos", "top", 0.1, False, 0.3],
+    }
+    outer = [nodes[2], nodes[3]]
+    for place, each in enumerate(outer):
+        each["outputs"][0]["links"] = [2 - place]
+    return {
+        **graph,
+        "last_node_id": 20,
+        "last_link_id": 2,
+        "nodes": [*outer, node],
+        "links": [[1, 3, 0, 20, 0, "IMAGE"], [2, 2, 0, 20, 1, "CLIP_VISION"]],
+        "extra": {"groupNodes": {"old": {"nodes": inside, "links": links, "external": []}}},
+    }
+
+
+def test_inside_a_group_of_early_editors_too(comfy: ComfyPage) -> None:
+    # The editor reads groups before any pack is asked, so that what it makes of their links and of
+    # numbers behind a choice is its own matter; with the host's nodes too.
+    comfy.load(in_group())
+    sent = comfy.prompt()
+    kinds = {node["class_type"]: node["inputs"] for node in sent.values()}
+    prepared = kinds["PrepImageForClipVision"]
+    assert (prepared["interpolation"], prepared["crop_position"]) == ("LANCZOS", "top")
+    encoder = kinds["IPAdapterEncoderV1"]
+    assert (encoder["ipadapter_plus"], encoder["noise"], encoder["weight_1"]) == (False, 0.3, 1)
+
+
+SETTING = """async (value) => {
+  await window.app.extensionManager.setting.set("IPAdapter.OldNodes", value);
+}"""
+BADGES = """() => window.app.graph.nodes.map((node) => node.badges
+  .map((badge) => typeof badge === "function" ? badge() : badge)
+  .filter((badge) => badge.text === "corrected").length)"""
+
+
+@pytest.fixture
+def as_shipped(comfy: ComfyPage) -> Iterator[ComfyPage]:
+    yield comfy
+    comfy.page.evaluate(SETTING, "as shipped")
+
+
+def test_the_setting_marks_old_nodes(as_shipped: ComfyPage, editor_server: Client) -> None:
+    comfy = as_shipped
+    comfy.add("IPAdapterAdvanced")
+    comfy.add("KSampler")
+    marks = comfy.shown("[data-node-id]").get_by_text("corrected", exact=True)
+    assert comfy.page.evaluate(BADGES) == [0, 0]
+    comfy.page.evaluate(SETTING, "corrected")
+    comfy.settle()
+    assert comfy.page.evaluate(BADGES) == [1, 0]
+    if comfy.vue:
+        marks.wait_for()
+    kept = editor_server.base / "user" / "default" / "comfy.settings.json"
+    assert json.loads(kept.read_text("utf-8"))["IPAdapter.OldNodes"] == "corrected"
+    comfy.add("IPAdapterApply")
+    assert comfy.page.evaluate(BADGES) == [1, 0, 1]
+    comfy.page.evaluate(SETTING, "as shipped")
+    comfy.settle()
+    assert comfy.page.evaluate(BADGES) == [0, 0, 0]
+    if comfy.vue:
+        assert marks.count() == 0

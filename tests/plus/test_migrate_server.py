@@ -109,3 +109,17 @@ def test_the_editor_gets_the_table(client: Client) -> None:
     table = client.get("/ipadapter/old_nodes")
     assert table["widgets"]["IPAdapterEncoderV1"][0]["name"] == "ipadapter_plus"
     assert table["forced"] == ""
+
+
+def test_the_setting_is_told_in_all_languages(client: Client) -> None:
+    told = client.get("/i18n")
+    english = told["en"]["settings"]["IPAdapter_OldNodes"]
+    assert english["options"].keys() == {"as shipped", "corrected", "off"}
+    for language in ("zh", "ru"):
+        words = told[language]["settings"]["IPAdapter_OldNodes"]
+        assert (
+            words.keys() == english.keys() and words["options"].keys() == english["options"].keys()
+        )
+        assert words["name"] != english["name"] and words["tooltip"] != english["tooltip"]
+        categories = told[language]["settingsCategories"]
+        assert categories.keys() >= told["en"]["settingsCategories"].keys() & {"Old nodes"}
