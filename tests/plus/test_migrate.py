@@ -248,6 +248,7 @@ def test_a_node_of_another_pack_is_left_alone(monkeypatch: pytest.MonkeyPatch) -
     assert repaired(prompt) == prompt
     assert repaired(other)["old"]["class_type"] == "IPAdapter", "its new name is not ours"
     served = table(register.is_ours)
+    assert served["outputs"] == {"InsightFaceLoader": {"CLIP_VISION": "INSIGHTFACE"}}
     assert "IPAdapterEncoder" not in served["widgets"] and served["renames"] == []
 
 
