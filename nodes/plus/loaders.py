@@ -101,7 +101,7 @@ class ModelLoader(OldNode):
     def VALIDATE_INPUTS(cls, ipadapter_file: Any = None) -> bool | str:
         """In place of the host's check, which takes this platform's separator only."""
         try:
-            return ipadapter_file is None or bool(_path(ipadapter_file))
+            return ipadapter_file is None or bool(path_of(ipadapter_file))
         except MissingModel as error:
             return str(error)
 
@@ -110,10 +110,15 @@ class ModelLoader(OldNode):
         return folders.fingerprint(folders.ADAPTERS, _here(ipadapter_file))
 
     def load_ipadapter_model(self, ipadapter_file: str, **_ignored: Any) -> tuple[AdapterDict]:
-        return (AdapterDict(_path(ipadapter_file)),)
+        return (AdapterDict(path_of(ipadapter_file)),)
 
 
-def _path(name: Any) -> str:
+def path_of(name: Any) -> str:
+    """The file of an adapter that a workflow names.
+
+    Raises:
+        MissingModel: there is none of this name.
+    """
     return folders.resolve(folders.ADAPTERS, _here(name))
 
 

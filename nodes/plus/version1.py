@@ -13,7 +13,10 @@ from torch import Tensor
 from ...ip_models.attention.keyvalue import KvScaling
 from ...ip_models.errors import BadInput
 from ...ip_models.inputs import listed, require
+from ..host.files import folders
 from .apply import tools_of
+from .loaders import ModelLoader, path_of
+from .objects.adapter_dict import AdapterDict
 from .pixels import noise as noises
 from .pixels import tiles
 from .steps.profile import Profile, Version
@@ -85,7 +88,7 @@ class ApplyOne(OldNode):
         unfold_batch: bool = False,
         insightface: Any = None,
         faceid_v2: bool = False,
-        weight_v2: float = 1.0,
+        weight_v2: float = False,  # as scripts that leave it out have it: the looks count nothing
         clip_vision_mask: Any = None,
         short_side_tiles: int = 0,
         tile_weight: float = 0.0,
@@ -198,15 +201,58 @@ class TilesMasked(ApplyOne):
         }
 
 
+class Laksjdjf(OldNode):
+    VERSION = Version.ONE
+    RETURN_TYPES = ("MODEL", "CLIP_VISION_OUTPUT")
+    FUNCTION = "adapter"
+    CATEGORY = "ipadapter"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                **_links("model", "image", "clip_vision"),
+                **weight(3),
+                "model_name": (folders.files(folders.ADAPTERS),),
+                "dtype": (["fp16", "fp32"],),
+            },
+            "optional": {"mask": ("MASK",)},
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, model_name: Any = None) -> bool | str:
+        """In place of the host's check, which takes this platform's separator only."""
+        return ModelLoader.VALIDATE_INPUTS(model_name)
+
+    def adapter(
+        self,
+        model: Any,
+        image: Any,
+        clip_vision: Any,
+        weight: Any,
+        model_name: str,
+        dtype: str = "fp16",
+        mask: Any = None,
+        **_ignored: Any,
+    ) -> tuple[Any, Any]:
+        tools = tools_of(AdapterDict(path_of(model_name)), clip_vision)
+        wanted, profile = Wanted(weight=weight, mask=mask), self.profile
+        heard = read(tools, image, Looks(), wanted, profile)
+        patched = put_on(model, tools.adapter, heard, wanted, profile)
+        return patched, clip_vision.encode_image(image)
+
+
 NODES: dict[str, type[OldNode]] = {
     "IPAdapterApply": ApplyOne,
     "IPAdapterApplyFaceID": ApplyFaceID,
     "IPAdapterApplyEncoded": ApplyEncoded,
     "IPAdapterTilesMasked": TilesMasked,
+    "IPAdapterLaksjdjf": Laksjdjf,
 }
 TITLES: dict[str, str] = {
     "IPAdapterApply": "Apply IPAdapter",
     "IPAdapterApplyFaceID": "Apply IPAdapter FaceID",
     "IPAdapterApplyEncoded": "Apply IPAdapter from Encoded",
     "IPAdapterTilesMasked": "IPAdapter Masked Tiles (experimental)",
+    "IPAdapterLaksjdjf": "IPAdapter (laksjdjf)",
 }

@@ -41,6 +41,14 @@ BUILD = """(nodes) => {
   return Object.fromEntries(Object.entries(made).map(([name, node]) => [name, String(node.id)]));
 }"""
 
+TYPES_NOW = """(() => {
+  const root = window.app.rootGraph ?? window.app.graph;
+  const graphs = [root, ...(root.subgraphs?.values() ?? [])];
+  return JSON.stringify(graphs.map((one) => one.nodes.map(({ type }) => type)));
+})()"""
+NOTE = f"() => {{ window.typesBefore = {TYPES_NOW}; }}"
+CHANGED = f"() => window.typesBefore !== {TYPES_NOW}"
+
 
 @pytest.fixture(scope="module")
 def with_files(editor_server: Client) -> Client:
@@ -144,8 +152,12 @@ class Editor:
         self.press("Control+z")
 
     def press(self, keys: str) -> None:
+        """Keys after which there are other nodes than before."""
+        self.comfy.page.evaluate(NOTE)
         self.comfy.press(keys)
-        self.comfy.page.wait_for_timeout(400)
+        self.comfy.page.wait_for_function(CHANGED)
+        self.comfy.settle()
+        self.comfy.page.wait_for_timeout(200)
 
 
 def without_links(graph: dict[str, Any]) -> dict[Any, Any]:
@@ -168,6 +180,12 @@ def covered(nodes: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return found
 
 
+def same_pixels(client: Client, save: str, *prompts: dict[str, Any]) -> None:
+    """Runs them; last in a test, for what nodes show after a run is a change of its own."""
+    before, after = (client.picture(one, save) for one in prompts)
+    assert before == after
+
+
 def test_a_graph_is_turned_and_one_undo_takes_it_back(comfy: ComfyPage, with_files: Client) -> None:
     editor = Editor(comfy, sampled(ADVANCED, "apply:0"))
     prompt = comfy.prompt()
@@ -187,8 +205,6 @@ def test_a_graph_is_turned_and_one_undo_takes_it_back(comfy: ComfyPage, with_fil
     turned, after = comfy.saved(), comfy.prompt()
     for link in turned["links"]:
         assert {link[1], link[3]} <= {one["id"] for one in turned["nodes"]}
-    pixels = [with_files.picture(one, editor.ids["save"]) for one in (prompt, after)]
-    assert pixels[0] == pixels[1]
     editor.undo()
     assert comfy.saved()["links"] == editor.before["links"]
     assert without_links(comfy.saved()) == others
@@ -196,6 +212,7 @@ def test_a_graph_is_turned_and_one_undo_takes_it_back(comfy: ComfyPage, with_fil
     editor.press("Control+y")
     assert without_links(comfy.saved()) == without_links(turned)
     assert comfy.prompt() == after
+    same_pixels(with_files, editor.ids["save"], prompt, after)
 
 
 def test_a_loader_for_a_model_becomes_ours(comfy: ComfyPage, with_files: Client) -> None:
@@ -286,10 +303,9 @@ def test_a_chain_of_embeds(comfy: ComfyPage, with_files: Client) -> None:
     assert sorted(one["weights"] for one in merged) == ["", "0.5", "0.75"]
     (mix,) = [one for one in merged if one["method"] == "average"]
     assert len([name for name in mix if name.startswith("embeds")]) == 3
-    pixels = [with_files.picture(one, editor.ids["save"]) for one in (prompt, after)]
-    assert pixels[0] == pixels[1]
     editor.undo()
     assert comfy.prompt() == prompt
+    same_pixels(with_files, editor.ids["save"], prompt, after)
 
 
 def test_fractions_are_kept_when_the_graph_is_saved(comfy: ComfyPage, with_files: Client) -> None:
@@ -364,12 +380,11 @@ def test_inside_a_subgraph(comfy: ComfyPage, with_files: Client, inside: tuple[s
     for side in ("inputs", "outputs"):
         assert [one["name"] for one in held[side]] == [one["name"] for one in saved[side]]
     after = comfy.prompt()
-    pixels = [with_files.picture(one, editor.ids["save"]) for one in (prompt, after)]
-    assert pixels[0] == pixels[1]
     editor.undo()
     assert comfy.prompt() == prompt
     editor.press("Control+y")
     assert comfy.prompt() == after
+    same_pixels(with_files, editor.ids["save"], prompt, after)
 
 
 def test_one_node_by_its_menu(comfy: ComfyPage, with_files: Client) -> None:
@@ -400,3 +415,43 @@ def test_the_canvas_offers_it_where_there_are_old_nodes(
     assert comfy.page.evaluate(offered)
     assert "1 turned" in editor.turn()
     assert "no nodes of ComfyUI_IPAdapter_plus" in editor.turn()
+
+
+def rerouted() -> Nodes:
+    nodes = {**ADVANCED, "reroute": node("Reroute", (300, 250))}
+    nodes["reroute"]["links"] = {"": ["loader", 0]}
+    links = {**ADVANCED["apply"]["links"], "ipadapter": ["reroute", 0]}
+    nodes["apply"] = {**ADVANCED["apply"], "links": links}
+    return sampled(nodes, "apply:0")
+
+
+def test_a_reroute_of_the_adapter_goes_with_it(comfy: ComfyPage, with_files: Client) -> None:
+    editor = Editor(comfy, rerouted())
+    prompt = comfy.prompt()
+    assert "2 turned" in editor.turn()
+    assert "Reroute" not in [one["type"] for one in editor.nodes()]
+    after = comfy.prompt()
+    editor.undo()
+    assert comfy.prompt() == prompt
+    same_pixels(with_files, editor.ids["save"], prompt, after)
+
+
+def test_what_is_set_outside_the_subgraph_is_not_lost(comfy: ComfyPage, with_files: Client) -> None:
+    editor = Editor(comfy, sampled(ADVANCED, "apply:0"))
+    host = comfy.page.evaluate(TO_SUBGRAPH, [editor.ids["apply"]])
+    comfy.settle()
+    promote = """(id) => {
+      const host = window.app.rootGraph.getNodeById(id);
+      const node = host.subgraph.nodes.find((one) => one.type === "IPAdapterAdvanced");
+      const slot = host.subgraph.addInput("weight", "FLOAT");
+      slot.connect(node.inputs.find((one) => one.name === "weight"), node);
+      host.widgets.find((one) => one.name === "weight").value = 0.45;
+    }"""
+    comfy.page.evaluate(promote, host)
+    comfy.capture()
+    comfy.page.wait_for_timeout(150)
+    prompt = comfy.prompt()
+    assert "my style: weight is set outside" in editor.turn()
+    assert comfy.prompt() == prompt
+    (old,) = [one for one in prompt.values() if one["class_type"] == "IPAdapterAdvanced"]
+    assert old["inputs"]["weight"] == 0.45

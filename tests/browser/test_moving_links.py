@@ -60,8 +60,9 @@ INTO_SUBGRAPH = """([ids, names]) => {
   return graph.convertToSubgraph(chosen).node.id;
 }"""
 SAID = """() => [...document.querySelectorAll(".p-toast-detail")].at(-1).textContent"""
-STEPS = """() =>
-  window.app.extensionManager.workflow.activeWorkflow.changeTracker.undoQueue.length"""
+STEPS = (
+    """() => window.app.extensionManager.workflow.activeWorkflow.changeTracker.undoQueue.length"""
+)
 
 
 def built(comfy: ComfyPage) -> dict[str, Any]:

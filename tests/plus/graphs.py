@@ -11,6 +11,7 @@ from typing import Any
 
 from kit.server import named_models
 from kit.server.live import Prompt
+from pack.nodes.plus.migrate.rules import TEXTS
 from plus.recorded import PRESETS
 from test_saved_workflows import graphs, links, node_lost
 
@@ -20,6 +21,7 @@ OURS = re.compile(r"(IPAdapter|IPAAdapter|PrepImageFor|InsightFaceLoader)\w*$")
 OWNERS = ("cnr_id", "aux_id", "ver")
 # Nodes that are another node now, as the editor or the server takes them.
 RENAMED = {"IPAdapterEncoder": "IPAdapterEncoderV1", "IPAdapter": "IPAdapterLaksjdjf"}
+EARLY = {old: new for texts in TEXTS.values() for old, new in texts.items()}
 FOLDERS = {
     "IPAdapterModelLoader": "ipadapter",
     "CLIPVisionLoader": "clip_vision",
@@ -32,7 +34,8 @@ MISSING = """() => {
   const seen = [];
   const look = (graph) => {
     for (const node of graph._nodes) {
-      if (!window.LiteGraph.registered_node_types[node.type] && !node.subgraph) seen.push(node.type);
+      const known = window.LiteGraph.registered_node_types[node.type];
+      if (!known && !node.subgraph) seen.push(node.type);
       if (node.subgraph) look(node.subgraph);
     }
   };
@@ -76,13 +79,19 @@ def _node_faults(old: Graph, new: Graph | None) -> list[str]:
     before, after = copy.deepcopy(old), copy.deepcopy(new)
     if after["type"] == RENAMED.get(before["type"]):
         before["type"] = after["type"]
+    if isinstance(before.get("widgets_values"), list):
+        # Texts of early versions are what they are called now.
+        before["widgets_values"] = [EARLY.get(str(v), v) for v in before["widgets_values"]]
     for node in (before, after):
         for name in OWNERS:
             (node.get("properties") or {}).pop(name, None)
-        for slot in (*(node.get("inputs") or []), *(node.get("outputs") or [])):
+        for slot in node.get("inputs") or []:
+            # Early editors wrote a widget's choices as its type.
+            if "widget" in slot or slot.get("link") is None:
+                slot["type"] = "any"
+        for slot in node.get("outputs") or []:
             # An unlinked output is saved as null or as an empty list.
-            if "links" in slot:
-                slot["links"] = slot["links"] or None
+            slot["links"] = slot.get("links") or None
     found = node_lost(before, after)
     kept = before.get("properties") or {}
     lost = {k: v for k, v in kept.items() if (after.get("properties") or {}).get(k) != v}
@@ -107,7 +116,7 @@ def named_files(graph: Graph) -> dict[str, list[str]]:
 def _values(graph: Graph) -> Iterator[tuple[str, list[Any]]]:
     if "nodes" not in graph:
         for node in graph.values():
-            yield node["class_type"], list(node["inputs"].values())
+            yield node["class_type"], list(node.get("inputs", {}).values())
         return
     for part in graphs(graph).values():
         for node in part["nodes"]:
@@ -120,7 +129,7 @@ class Cast:
 
     SIZE, STEPS = 256, 2
     STAND_INS: Mapping[str, tuple[str, int, dict[str, Any]]] = {
-        "IMAGE": ("LoadImage", 0, {"image": "person.png"}),
+        "IMAGE": ("RepeatImageBatch", 0, {"image": ["LoadImage", 0], "amount": 2}),
         "MASK": ("SolidMask", 0, {"value": 0.5, "width": 64, "height": 64}),
         "INT": ("PrimitiveInt", 0, {"value": 16}),
         "FLOAT": ("PrimitiveFloat", 0, {"value": 0.5}),
@@ -134,6 +143,9 @@ class Cast:
 
     def __init__(self, known: Mapping[str, Any], prompt: Prompt) -> None:
         self.known = known
+        for node in prompt.values():
+            # One public file was published without its pictures.
+            node.setdefault("inputs", {"image": "person.png"})
         texts = [v for node in prompt.values() for v in node["inputs"].values()]
         files = [v for v in texts if isinstance(v, str) and MODEL_FILE.search(v)]
         faces = any("FaceID" in (node["class_type"] or "") for node in prompt.values())
@@ -202,11 +214,17 @@ class Cast:
 
         for number, node in prompt.items():
             if is_old(node["class_type"]) and keep(number):
-                outputs = self.known[node["class_type"]]["output"]
-                for place in range(len(outputs)):
+                for place in range(self._outputs(node)):
                     shown = {"source": [number, place]}
                     made[f"show {number} {place}"] = {"class_type": "PreviewAny", "inputs": shown}
         return self.fitted(made)
+
+    def _outputs(self, node: Mapping[str, Any]) -> int:
+        """How many there are; a node of a later name has those of that node."""
+        kind = node["class_type"]
+        form = "image_1" if kind == "IPAdapterEncoder" else "model_name"
+        later = RENAMED.get(kind, kind) if form in node["inputs"] else kind
+        return len(self.known[later]["output"])
 
     def _stand_in(self, made: Prompt, kind: str, name: str) -> list[Any] | None:
         inputs = self.known[kind]["input"]
@@ -234,6 +252,9 @@ class Cast:
             return None
         class_type, output, values = loaders[wanted]
         made[class_type] = {"class_type": class_type, "inputs": dict(values)}
+        if class_type == "RepeatImageBatch":
+            # Two pictures, because some nodes go from one to the next.
+            made["LoadImage"] = {"class_type": "LoadImage", "inputs": {"image": "person.png"}}
         return [class_type, output]
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import conftest  # noqa: F401 - the pack's alias, and the host on the path
 from kit.server import live
 from kit.server.live import Client, Prompt
-from plus import recorded
 from PIL import Image
+from plus import recorded
 from plus.recorded import FINGERPRINTS, Record
 
 TOOLING = "comfyui-tooling-nodes"
@@ -57,7 +57,9 @@ def completed(prompt: Prompt) -> Prompt:
     return prompt
 
 
-def latents(pack: Path, wanted: list[str], tooling: Path | None) -> Iterator[tuple[str, list[float]]]:
+def latents(
+    pack: Path, wanted: list[str], tooling: Path | None
+) -> Iterator[tuple[str, list[float]]]:
     """Name and fingerprint of each prompt; of one with regions as it is and reduced."""
     with tempfile.TemporaryDirectory() as made:
         base = Path(made)

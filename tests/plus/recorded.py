@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from kit.server import named_models
 from kit.server.live import Client, Prompt, failure
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -54,6 +54,7 @@ PRESETS = {
     ],
 }
 IMAGE_CACHE, IMAGE_SAVE, REGIONS = "ETN_LoadImageCache", "ETN_SaveImageCache", "ETN_AttentionMask"
+SAVERS = (IMAGE_SAVE, "SaveImage")
 SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustomAdvanced", "SamplerCustom")
 LOADERS = ("IPAdapterUnifiedLoader", "IPAdapterUnifiedLoaderFaceID")
 
@@ -98,8 +99,10 @@ def prepare(base: Path) -> None:
     named_models.write(base / "models", wanted)
     named_models.write_faces(base / "models")
     (base / "input").mkdir(exist_ok=True)
-    for image in IMAGES.iterdir():
-        shutil.copy(image, base / "input" / image.name)
+    for path in IMAGES.iterdir():
+        # Hosts read pictures of other modes in other ways.
+        with Image.open(path) as image:
+            image.convert("RGB").save(base / "input" / path.name)
 
 
 def reduced(record: Record) -> Prompt:
@@ -145,14 +148,15 @@ def silent(prompt: Prompt) -> Prompt:
     prompt = copy.deepcopy(prompt)
     for number, node in prompt.items():
         given = node["inputs"].get("model")
-        if node["class_type"].startswith(("IPAdapter", "IPAA")) and given is not None:
-            if node["class_type"] not in LOADERS:
-                relink(prompt, [number, 0], given)
+        applies = node["class_type"].startswith(("IPAdapter", "IPAA")) and given is not None
+        if applies and node["class_type"] not in LOADERS:
+            relink(prompt, [number, 0], given)
     return prompt
 
 
 def latent(client: Client, prompt: Prompt) -> Tensor:
-    """What the sampler of a prompt gives, on a real server."""
+    """What the sampler of a prompt gives, on a real server; the picture is not decoded."""
+    prompt = {n: node for n, node in prompt.items() if node["class_type"] not in SAVERS}
     (sampler,) = (n for n, node in prompt.items() if node["class_type"] in SAMPLERS)
     inputs = {"samples": [sampler, 0], "filename_prefix": "fingerprint"}
     entry = client.run(prompt | {"latent": {"class_type": "SaveLatent", "inputs": inputs}})

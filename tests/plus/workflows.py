@@ -16,6 +16,7 @@ repository: most of these files have no licence. For each file
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import subprocess
 import sys
@@ -25,13 +26,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import conftest  # the pack's alias, and the host on the path
-
-for folder in ("host", "browser", "unit"):
-    sys.path.append(str(conftest.ROOT / "tests" / folder))
-
-import io
-
+import conftest
+import plus.paths  # noqa: F401 - where the other folders of tests are
 import torch
 from comfy_page import ComfyPage, launch
 from kit.server import live, named_models

@@ -16,9 +16,11 @@ const ALL = "IPAdapter.TurnOldNodes";
 const SELECTED = "IPAdapter.TurnSelectedNodes";
 const LONGEST_WAIT = 30_000;
 const SHOWN = 6_000; // milliseconds
-const QUIET = 400; // milliseconds without a change of a node's size
-const LONGEST_MEASURING = 2_000;
-const LOOK = 50;
+const SQUASHED = 120; // milliseconds, with some to spare
+/** How often the sizes of all nodes are looked at until they stay. */
+const PAUSE = 40; // milliseconds
+const ALIKE = 4;
+const MOST_LOOKS = 50;
 
 function language() {
   return app.extensionManager?.setting?.get?.("Comfy.Locale") ?? "en";
@@ -39,12 +41,13 @@ function isOld(node) {
  */
 async function turn(chosen) {
   try {
-    const root = app.rootGraph ?? app.graph;
-    const described = describe(root);
-    const profiles = await askServer(described.questions);
+    // For 50 ms the host counts what follows to the step of undo before.
+    remember();
+    await pause(SQUASHED);
+    const { graphs, profiles } = await describeWithAnswers();
     const ids = chosen && new Set([...chosen].map(({ id }) => `${id}`));
     const shown = app.canvas.graph;
-    const planned = described.graphs
+    const planned = graphs
       .filter(({ graph }) => !chosen || graph === shown)
       .map(({ graph, nodes }) => ({ graph, nodes, plan: plan(nodes, profiles, ids) }));
     if (planned.some((one) => one.plan.removed.length > 0)) await carryOutAll(planned);
@@ -55,28 +58,66 @@ async function turn(chosen) {
   }
 }
 
-/**
- * Tell each loader what the server says of it.
- * @param {import("./describe.js").Question[]} questions
- * @returns {Promise<Record<string, import("./plan.js").Profile>>}
- */
-async function askServer(questions) {
-  const files = questions.filter(({ name }) => name !== undefined);
-  const loaders = questions.filter(({ preset }) => preset !== undefined);
+/** The graphs as they are now, with what the server says of the loaders in them. */
+async function describeWithAnswers() {
+  const root = app.rootGraph ?? app.graph;
+  /** @type {any} */
+  let answer;
+  for (let asked = ""; ; ) {
+    const { graphs, questions } = describe(root);
+    const question = asText(questions);
+    // The graph may have been changed while the server was asked.
+    if (question === asked) return { graphs, profiles: share(questions, answer) };
+    answer = await askServer(question);
+    asked = question;
+  }
+}
+
+/** @param {import("./describe.js").Question[]} questions */
+function asText(questions) {
+  const { files, loaders } = sorted(questions);
+  return JSON.stringify({
+    adapters: files.map(({ name }) => name),
+    loaders: loaders.map(({ preset, bases }) => ({ preset, ...oneBase(bases) })),
+  });
+}
+
+/** @param {import("./describe.js").Question[]} questions */
+function sorted(questions) {
+  return {
+    files: questions.filter(({ name }) => name !== undefined),
+    loaders: questions.filter(({ preset }) => preset !== undefined),
+  };
+}
+
+/** @param {string} body */
+async function askServer(body) {
   const reply = await api.fetchApi("/ipadapter/moving", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({
-      adapters: files.map(({ name }) => name),
-      loaders: loaders.map(({ preset, bases }) => ({ preset, ...oneBase(bases) })),
-    }),
+    body,
     signal: AbortSignal.timeout(LONGEST_WAIT),
   });
   if (!reply.ok) throw new Error(`${reply.status}`);
-  const answer = await reply.json();
+  return reply.json();
+}
+
+/**
+ * Tell each loader what the server says of it.
+ * @param {import("./describe.js").Question[]} questions
+ * @param {any} answer
+ * @returns {Record<string, import("./plan.js").Profile>}
+ */
+function share(questions, answer) {
+  const { files, loaders } = sorted(questions);
   for (const [place, { node }] of files.entries()) node.about = answer.adapters[place];
   for (const [place, { node }] of loaders.entries()) node.about = answer.loaders[place];
   return answer.profiles;
+}
+
+/** @param {number} time */
+function pause(time) {
+  return new Promise((resolve) => setTimeout(resolve, time));
 }
 
 /**
@@ -94,7 +135,6 @@ function oneBase(bases) {
 async function carryOutAll(planned) {
   const { LiteGraph } = /** @type {any} */ (globalThis);
   const shown = app.canvas.graph;
-  remember();
   const before = JSON.parse(JSON.stringify((app.rootGraph ?? app.graph).serialize()));
   shown.beforeChange();
   try {
@@ -105,38 +145,25 @@ async function carryOutAll(planned) {
     await app.loadGraphData(before, false, true, app.extensionManager.workflow.activeWorkflow);
     throw error;
   } finally {
+    await settled(planned.map(({ graph }) => graph));
     shown.afterChange();
     remember();
     app.canvas.setDirty(true, true);
   }
-  await sizesInTheSameStep(shown);
 }
 
 /**
- * The host measures new nodes, and texts in them, later. That is no step of undo of its own: the
- * first undo would seem to do nothing.
- * @param {any} graph that is shown
+ * Nodes find their size after they were added, which belongs to the same step of undo.
+ * @param {any[]} graphs
  */
-async function sizesInTheSameStep(graph) {
-  const tracker = app.extensionManager.workflow.activeWorkflow?.changeTracker;
-  await untilMeasured(graph);
-  if (!tracker?.activeState) return;
-  if (tracker !== app.extensionManager.workflow.activeWorkflow?.changeTracker) return;
-  tracker.activeState = JSON.parse(JSON.stringify((app.rootGraph ?? app.graph).serialize()));
-}
-
-/** @param {any} graph */
-async function untilMeasured(graph) {
-  const sizes = () =>
-    JSON.stringify(graph.nodes.map((/** @type {any} */ { pos, size }) => [...pos, ...size]));
-  const end = performance.now() + LONGEST_MEASURING;
-  let known = sizes();
-  let since = performance.now();
-  while (performance.now() < Math.min(end, since + QUIET)) {
-    await new Promise((resolve) => setTimeout(resolve, LOOK));
-    if (sizes() === known) continue;
-    known = sizes();
-    since = performance.now();
+async function settled(graphs) {
+  let before = "";
+  for (let alike = 0, looks = 0; alike < ALIKE && looks < MOST_LOOKS; looks++) {
+    await pause(PAUSE);
+    const sizes = graphs.flatMap(({ nodes }) => nodes.map(({ size }) => [...size]));
+    const now = JSON.stringify(sizes);
+    alike = now === before ? alike + 1 : 0;
+    before = now;
   }
 }
 
@@ -191,6 +218,6 @@ app.registerExtension({
     const root = app.rootGraph ?? app.graph;
     const all = [root, ...(root?.subgraphs?.values() ?? [])].flatMap((graph) => graph?.nodes ?? []);
     if (!all.some(isOld)) return [];
-    return [{ content: say("graph"), callback: () => turn() }];
+    return [{ content: say("nodes"), callback: () => turn() }];
   },
 });

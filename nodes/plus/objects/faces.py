@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -71,7 +72,7 @@ def _insightface(provider: str, pack: str, root: str) -> Any:
 def _provider(name: str) -> str:
     """The name of an onnxruntime provider that is there."""
     wanted = _PROVIDERS.get(name, name) + _ENDING
-    there: list[str] = import_module("onnxruntime").get_available_providers()
+    there: list[str] = sys.modules["onnxruntime"].get_available_providers()
     if wanted in there:
         return wanted
     log.warning(

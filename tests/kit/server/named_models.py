@@ -68,7 +68,9 @@ def encoder_of(name: str) -> str:
 
 def _adapter(path: Path) -> None:
     kind, sdxl = adapter_kind(path.name), is_sdxl(path.name)
-    hidden, pooled = ENCODERS["ViT-H" if "faceid" in path.name.lower() else encoder_of(path.name)]
+    low = path.name.lower()
+    of_faces = "faceid" in low and "kolors" not in low
+    hidden, pooled = ENCODERS["ViT-H" if of_faces else encoder_of(path.name)]
     text = TEXT_SDXL if sdxl else TEXT
     options: dict[str, int] = {}
     if kind in ("plus", "FaceID portrait unnormed") and sdxl:

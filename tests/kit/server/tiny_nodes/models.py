@@ -132,7 +132,7 @@ def tiny_vae(seed: int = 0) -> comfy.sd.VAE:
 
 
 def tiny_clip_vision(seed: int = 0, name: str = "ViT-H") -> comfy.clip_vision.ClipVisionModel:
-    """A CLIP_VISION with the feature shapes of a large one: ViT-H's are 257 of 1280, 1024 pooled."""
+    """A CLIP_VISION with the shapes of a large one; ViT-H: 257 tokens of 1280, 1024 pooled."""
     with TemporaryDirectory() as folder:
         # ComfyUI 0.17 takes no dict.
         config = Path(folder) / "config.json"

@@ -26,7 +26,8 @@ def install() -> None:
 
     def any_checkpoint(sd: Any, *given: Any, **named: Any) -> Any:
         base = _base(sd)
-        return (*_models(base), None) if base else checkpoint(sd, *given, **named)
+        made = (*_models(base), _vision("ViT-H")) if base else None
+        return made or checkpoint(sd, *given, **named)
 
     def any_encoder(sd: Any, *given: Any, **named: Any) -> Any:
         width = _width(sd)
