@@ -19,7 +19,7 @@ const SHOWN = 6_000; // milliseconds
 const SQUASHED = 120; // milliseconds, with some to spare
 /** How often the sizes of all nodes are looked at until they stay. */
 const PAUSE = 40; // milliseconds
-const ALIKE = 4;
+const ALIKE = 10;
 const MOST_LOOKS = 50;
 
 function language() {
