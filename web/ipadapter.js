@@ -11,6 +11,7 @@ import { REPORTING, aboutLines } from "./about_text.js";
 import { addWeightEditor } from "./layer_weights.js";
 import { addSchedulePicture } from "./schedule_view.js";
 import "./example_inputs.js";
+import "./old_nodes.js";
 
 const KIND = "about";
 const LOADER = "IPALoadAdapter";

@@ -75,7 +75,7 @@ class RegionMask(Shared):
         planes = require_mask(mask, name, clamped=rule not in _AT_POINTS)
         self._rule = rule
         self._planes = _binarised(planes) if rule is MaskRule.DIFFUSERS else planes
-        self._on_grid: dict[tuple[int, int, Crop | None, tuple[int, int] | None], Tensor] = {}
+        self._on_grid: dict[tuple[Grid, Crop | None], Tensor] = {}
         self._sized: tuple[tuple[int, ...], Tensor] | None = None  # for the tiles of one picture
         self._preparing = Lock()
         self._moved: DeviceCache[Tensor] = DeviceCache()
@@ -124,7 +124,7 @@ class RegionMask(Shared):
 
     def _prepared(self, grid: Grid, crop: Crop | None) -> Tensor:
         """All masks on a grid, (masks, height * width)."""
-        key = (*grid, crop)
+        key = grid, crop
         with self._preparing:
             if key not in self._on_grid:
                 some = self._of_picture(crop).split(_TOGETHER)

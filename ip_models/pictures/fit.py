@@ -208,9 +208,7 @@ def resize_mask(mask: Tensor, images: Tensor) -> Tensor:
         raise BadInput(
             "mask holds values that are not finite", "0 to 1 is needed", "Connect another MASK"
         )
-    resized = interpolate(
-        planes[:, None].float(), size=images.shape[1:3], mode="bilinear"
-    )
+    resized = interpolate(planes[:, None].float(), size=images.shape[1:3], mode="bilinear")
     return resized.round(decimals=5)[:, 0]  # enlarged white stays white
 
 

@@ -141,8 +141,7 @@ def inputs(features: Features, spec: AdapterSpec, adapter: str, hint: str) -> tu
     if not spec.needs_encoder:
         return (identity,)
     crops = select(_picture(features, spec, adapter), spec, adapter, hint)
-    prepared = isinstance(features, FaceFeatures) and features.prepared
-    if spec.family is Family.KOLORS and not prepared:
+    if spec.family is Family.KOLORS and not features.prepared:
         # Trained with nothing at all where no face is given.
         crops = torch.stack((crops[0], torch.zeros_like(crops[0])))
     return identity, crops

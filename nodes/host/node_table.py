@@ -7,6 +7,11 @@ from typing import Any
 import nodes as host
 
 
+def names() -> list[str]:
+    """The names of all nodes of the host and of all packs, at present."""
+    return list(host.NODE_CLASS_MAPPINGS)
+
+
 def owner_of(name: str) -> Any:
     """The class that has a name at present, None if it is free."""
     return host.NODE_CLASS_MAPPINGS.get(name)

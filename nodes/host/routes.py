@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -18,6 +17,7 @@ from .doctor.compatibility import Combination, problems
 from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
+from .server import running
 
 
 def register(moving: Callable[[Question], object]) -> None:
@@ -26,11 +26,7 @@ def register(moving: Callable[[Question], object]) -> None:
     Args:
         moving: answers what the editor asks before it turns old nodes into new ones.
     """
-    # The host has imported its server before it loads packs; importing it ourselves would start
-    # half a server where there is none.
-    server = getattr(sys.modules.get("server"), "PromptServer", None)
-    instance = getattr(server, "instance", None)
-    if instance is not None:
+    if (instance := running()) is not None:
         instance.routes.get("/ipadapter/about")(_about)
         instance.routes.post("/ipadapter/weights")(_answering(_drawn_weights))
         instance.routes.post("/ipadapter/schedule")(_answering(drawn_schedule))

@@ -18,8 +18,13 @@ _FILE = "comfy.settings.json"
 
 def old_nodes() -> str:
     """How the nodes of ComfyUI_IPAdapter_plus behave here: `AS_SHIPPED`, `CORRECTED` or `OFF`."""
-    chosen = os.environ.get(_VARIABLE, "").strip().lower() or _settings().get(_OLD_NODES)
+    chosen = forced_old_nodes() or _settings().get(_OLD_NODES)
     return chosen if chosen in (CORRECTED, OFF) else AS_SHIPPED
+
+
+def forced_old_nodes() -> str:
+    """What the environment says of them, whatever the user chose; empty if it says nothing."""
+    return os.environ.get(_VARIABLE, "").strip().lower()
 
 
 def _settings() -> dict[str, Any]:

@@ -79,12 +79,19 @@ class ConvertEmbeds(Node):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="IPAConvertEmbeds",
-            display_name="Convert Embeds",
+            display_name="Convert Embeds (IP-Adapter)",
             category=f"{CATEGORY}/embeds",
             **RESENT,
             description="Lets nodes of this pack and those of ComfyUI_IPAdapter_plus use the same "
             "encoded pictures: connect either sort, both come out.",
-            search_aliases=["EMBEDS", "IPA_EMBEDS", "pos_embed", "neg_embed", "convert embeds"],
+            search_aliases=[
+                "ipadapter",
+                "EMBEDS",
+                "IPA_EMBEDS",
+                "pos_embed",
+                "neg_embed",
+                "convert embeds",
+            ],
             inputs=[
                 io.MultiType.Input(
                     "embeds",

@@ -76,7 +76,7 @@ def _no_pooled(source: str) -> BadInput:
 
 
 def _times(rows: Tensor, weight: float) -> Tensor:
-    return rows.clone() if weight == 1 else rows * weight  # features may be remembered
+    return rows if weight == 1 else rows * weight
 
 
 class EncoderV1(OldNode):

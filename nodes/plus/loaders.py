@@ -46,6 +46,10 @@ class UnifiedLoader(OldNode):
     def _more(cls) -> dict[str, Any]:
         return {}
 
+    @classmethod
+    def IS_CHANGED(cls, **_: Any) -> str:
+        return folders.fingerprint(folders.ADAPTERS) + folders.fingerprint(folders.ENCODERS)
+
     def load_models(
         self,
         model: Any,
@@ -97,7 +101,7 @@ class ModelLoader(OldNode):
     def VALIDATE_INPUTS(cls, ipadapter_file: Any = None) -> bool | str:
         """In place of the host's check, which takes this platform's separator only."""
         try:
-            return ipadapter_file is None or bool(_path(ipadapter_file))
+            return ipadapter_file is None or bool(path_of(ipadapter_file))
         except MissingModel as error:
             return str(error)
 
@@ -106,10 +110,15 @@ class ModelLoader(OldNode):
         return folders.fingerprint(folders.ADAPTERS, _here(ipadapter_file))
 
     def load_ipadapter_model(self, ipadapter_file: str, **_ignored: Any) -> tuple[AdapterDict]:
-        return (AdapterDict(_path(ipadapter_file)),)
+        return (AdapterDict(path_of(ipadapter_file)),)
 
 
-def _path(name: Any) -> str:
+def path_of(name: Any) -> str:
+    """The file of an adapter that a workflow names.
+
+    Raises:
+        MissingModel: there is none of this name.
+    """
     return folders.resolve(folders.ADAPTERS, _here(name))
 
 

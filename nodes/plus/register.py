@@ -9,8 +9,12 @@ from __future__ import annotations
 import logging
 
 from ..host.node_table import enter, owner_of
+from ..host.server import before_validation, serve
 from ..host.settings import OFF, old_nodes
 from . import apply_kinds, apply_others, embeds, loaders, params, pictures, version1, weights
+from .migrate.prompts import repair
+from .migrate.rules import FORK
+from .migrate.served import table
 from .steps.profile import Version
 from .widgets import OldNode
 
@@ -21,7 +25,6 @@ NODES: dict[str, type[OldNode]] = {
     name: one for module in _MODULES for name, one in module.NODES.items()
 }
 TITLES: dict[str, str] = {name: text for module in _MODULES for name, text in module.TITLES.items()}
-_FORK = "V2"  # ComfyUI_IPAdapter_plus_V2 has the same nodes under names that end so
 
 
 def register(pack: str) -> None:
@@ -30,12 +33,16 @@ def register(pack: str) -> None:
     Args:
         pack: name of this pack's folder.
     """
+    # Both ask whose a name is when they are needed: packs that come later may take it.
+    before_validation(lambda sent: repair(sent, is_ours))
+    serve("/ipadapter/old_nodes", lambda: table(is_ours))
     if old_nodes() == OFF:
         return
     foreign = [name for name in NODES if owner_of(name) is not None]
     for name, node in {**NODES, **_of_fork()}.items():
         if owner_of(name) is None:
-            enter(name, node, TITLES.get(name) or TITLES[name.removesuffix(_FORK)], pack)
+            title = TITLES.get(name) or f"{TITLES[name.removesuffix(FORK)]} {FORK}"
+            enter(name, node, title, pack)
     if foreign:
         log.info(
             "%d of the %d names of ComfyUI_IPAdapter_plus are that pack's own, the rest is here",
@@ -53,7 +60,7 @@ def is_ours(name: object) -> bool:
 def _of_fork() -> dict[str, type[OldNode]]:
     """The same for workflows of the fork; hidden from the search, which has each node once."""
     return {
-        name + _FORK: type(name + _FORK, (node,), {"DEPRECATED": True})
+        name + FORK: type(name + FORK, (node,), {"DEPRECATED": True})
         for name, node in NODES.items()
         if node.VERSION is Version.TWO
     }

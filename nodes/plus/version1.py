@@ -12,8 +12,11 @@ from torch import Tensor
 
 from ...ip_models.attention.keyvalue import KvScaling
 from ...ip_models.errors import BadInput
-from ...ip_models.inputs import require
+from ...ip_models.inputs import listed, require
+from ..host.files import folders
 from .apply import tools_of
+from .loaders import ModelLoader, path_of
+from .objects.adapter_dict import AdapterDict
 from .pixels import noise as noises
 from .pixels import tiles
 from .steps.profile import Profile, Version
@@ -85,13 +88,14 @@ class ApplyOne(OldNode):
         unfold_batch: bool = False,
         insightface: Any = None,
         faceid_v2: bool = False,
-        weight_v2: float = 1.0,
+        weight_v2: float = False,  # as scripts that leave it out have it: the looks count nothing
         clip_vision_mask: Any = None,
         short_side_tiles: int = 0,
         tile_weight: float = 0.0,
         tile_blur: int = 0,
         **_ignored: Any,
     ) -> tuple[Any, Any, Any]:
+        listed("weight_type", weight_type, list(_SCALING))
         tools = tools_of(ipadapter, clip_vision, insightface, encodes=embeds is None)
         profile = self.profile
         tools = tools._replace(adapter=tools.adapter.as_version(bool(faceid_v2)))
@@ -100,7 +104,7 @@ class ApplyOne(OldNode):
             start=start_at,
             end=end_at,
             mask=attn_mask,
-            scaling=_scaling_of(weight_type).value,
+            scaling=_SCALING[weight_type].value,
             per_picture=bool(unfold_batch),
             structure=float(weight_v2),
         )
@@ -146,16 +150,6 @@ def _encoded(tools: Tools, embeds: Any, profile: Profile) -> Heard:
         )
     positive, negative = embeds
     return Heard(raw_features(positive, negative, tools.adapter.spec, tools.clip_vision, profile))
-
-
-def _scaling_of(weight_type: str) -> KvScaling:
-    if weight_type in _SCALING:
-        return _SCALING[weight_type]
-    raise BadInput(
-        f"weight_type is {str(weight_type)[:60]}",
-        f"the types of version 1 are {', '.join(_SCALING)}",
-        "Choose one",
-    )
 
 
 class ApplyFaceID(ApplyOne):
@@ -207,15 +201,58 @@ class TilesMasked(ApplyOne):
         }
 
 
+class Laksjdjf(OldNode):
+    VERSION = Version.ONE
+    RETURN_TYPES = ("MODEL", "CLIP_VISION_OUTPUT")
+    FUNCTION = "adapter"
+    CATEGORY = "ipadapter"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                **_links("model", "image", "clip_vision"),
+                **weight(3),
+                "model_name": (folders.files(folders.ADAPTERS),),
+                "dtype": (["fp16", "fp32"],),
+            },
+            "optional": {"mask": ("MASK",)},
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, model_name: Any = None) -> bool | str:
+        """In place of the host's check, which takes this platform's separator only."""
+        return ModelLoader.VALIDATE_INPUTS(model_name)
+
+    def adapter(
+        self,
+        model: Any,
+        image: Any,
+        clip_vision: Any,
+        weight: Any,
+        model_name: str,
+        dtype: str = "fp16",
+        mask: Any = None,
+        **_ignored: Any,
+    ) -> tuple[Any, Any]:
+        tools = tools_of(AdapterDict(path_of(model_name)), clip_vision)
+        wanted, profile = Wanted(weight=weight, mask=mask), self.profile
+        heard = read(tools, image, Looks(), wanted, profile)
+        patched = put_on(model, tools.adapter, heard, wanted, profile)
+        return patched, clip_vision.encode_image(image)
+
+
 NODES: dict[str, type[OldNode]] = {
     "IPAdapterApply": ApplyOne,
     "IPAdapterApplyFaceID": ApplyFaceID,
     "IPAdapterApplyEncoded": ApplyEncoded,
     "IPAdapterTilesMasked": TilesMasked,
+    "IPAdapterLaksjdjf": Laksjdjf,
 }
 TITLES: dict[str, str] = {
     "IPAdapterApply": "Apply IPAdapter",
     "IPAdapterApplyFaceID": "Apply IPAdapter FaceID",
     "IPAdapterApplyEncoded": "Apply IPAdapter from Encoded",
     "IPAdapterTilesMasked": "IPAdapter Masked Tiles (experimental)",
+    "IPAdapterLaksjdjf": "IPAdapter (laksjdjf)",
 }

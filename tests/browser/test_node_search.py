@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from comfy_page import ComfyPage
 from kit.server.live import Client
+from pack.nodes.plus import register
 
 OLD = json.loads((Path(__file__).parent / "incumbent_nodes.json").read_text("utf-8"))
 GENERAL = ("IPAdapter", "ipadapter", "IPADAPTER", "ip adapter", "IP Adapter", "ip-adapter")
 # Seen without scrolling; and what a user looks at.
 SHOWN, FIRST = 8, 5
+SETTING = "IPAdapter.OldNodesInSearch"
 TOGGLE = "() => window.app.extensionManager.command.execute('Workspace.SearchBox.Toggle')"
 CHOOSE = "(which) => window.app.extensionManager.setting.set('Comfy.NodeSearchBoxImpl', which)"
 
@@ -49,6 +51,7 @@ def search(comfy: ComfyPage, editor_server: Client) -> Iterator[Search]:
         info["display_name"]: name
         for name, info in known.items()
         if info["python_module"] == "custom_nodes.ip-adapter-pack"
+        and name.removesuffix("V2") not in register.NODES
     }
     comfy.page.evaluate(CHOOSE, "default" if comfy.vue else "v1 (legacy)")
     comfy.page.evaluate(TOGGLE)
@@ -88,3 +91,16 @@ def test_the_name_of_the_method_finds_all_nodes_the_main_ones_first(search: Sear
         found = search.typed(text)
         assert set(search.ids.values()) <= set(found[: len(search.ids)]), text
         assert "IPAApply" in found[:FIRST], (text, found)
+
+
+def test_old_nodes_stay_out_of_the_search_until_they_are_wanted(search: Search) -> None:
+    setting = (
+        "(shown) => window.app.extensionManager.setting.set(" + json.dumps(SETTING) + ", shown)"
+    )
+    title = register.TITLES["IPAdapterPreciseStyleTransfer"]
+    hidden = search.typed(title)
+    assert title not in hidden and "IPABlockWeights" in hidden
+    search.comfy.page.evaluate(setting, True)
+    assert title in search.typed(title.lower())
+    search.comfy.page.evaluate(setting, False)
+    assert title not in search.typed(title)

@@ -10,7 +10,15 @@ from company.behaviours import rows, slots  # noqa: F401 - enters its pilots
 from company.checkout import Checkout, NotImported
 from company.meeting import meet
 from company.pilot import PILOTS, Pilot
-from company.pilots import attention, caches, models, regions, samplers, tiles  # noqa: F401 - enters its pilots
+from company.pilots import (  # noqa: F401 - enters its pilots
+    attention,
+    caches,
+    callers,
+    models,
+    regions,
+    samplers,
+    tiles,
+)
 from company.scene import Scene
 
 

@@ -43,6 +43,12 @@ def original_nodes() -> dict[str, Any]:
     return package.NODE_CLASS_MAPPINGS
 
 
+def original_titles() -> dict[str, str]:
+    """What its nodes are called in the editor, by their ids."""
+    original_nodes()
+    return sys.modules[_PACKAGE].NODE_DISPLAY_NAME_MAPPINGS
+
+
 def original_module(name: str) -> Any:
     """A module of it."""
     original_nodes()

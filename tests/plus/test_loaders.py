@@ -357,13 +357,16 @@ def vit_h(models: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return put_encoder(models, monkeypatch, f"{H}.safetensors")
 
 
-def put_encoder(models: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
-    shapes = {
-        "vision_model.embeddings.position_embedding.weight": (257, 1280),
-        **{f"vision_model.encoder.layers.{i}.layer_norm1.weight": (1280,) for i in range(32)},
-        "vision_model.post_layernorm.weight": (1280,),
-        "visual_projection.weight": (1024, 1280),
+def put_encoder(models: Path, monkeypatch: pytest.MonkeyPatch, name: str, *sizes: int) -> Any:
+    """The same with layers, width and width of the pooled feature of another one."""
+    layers, width, pooled = sizes or (32, 1280, 1024)
+    shapes: dict[str, tuple[int, ...]] = {
+        "vision_model.embeddings.position_embedding.weight": (257, width),
+        "vision_model.post_layernorm.weight": (width,),
+        "visual_projection.weight": (pooled, width),
     }
+    for i in range(layers):
+        shapes[f"vision_model.encoder.layers.{i}.layer_norm1.weight"] = (width,)
     path = write_sparse(models / folders.ENCODERS / name, shapes)
     encoder = make_pair(models).ours
     monkeypatch.setitem(encoder_load._encoders, checkpoint.identity(str(path)), encoder)  # pyright: ignore
@@ -412,6 +415,22 @@ def test_an_encoder_of_another_name_is_found_by_its_content(
     assert load("sd1", "PLUS (high strength)")[1]["clipvision"]["model"] is encoder
 
 
+def test_an_odd_adapter_gets_the_encoder_it_needs(
+    models: Path, vit_h: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of ViT-bigG stands in for the standard one, so a ViT-H of the right name is wrong."""
+    twin = twins("sd1")
+    tensors = checkpoints.tiny_adapter("standard", twin.widths, twin.context, 1280, 4)
+    checkpoints.write(models / folders.ADAPTERS / "odd.safetensors", tensors, "flat")
+    big = put_encoder(models, monkeypatch, "big.safetensors", 48, 1664, 1280)
+    _, pipeline = load("sd1", "STANDARD (medium strength)")
+    assert pipeline["clipvision"]["model"] is big
+    put(models, "sd1", "standard", "ip-adapter_sd15.safetensors")
+    folders.forget(folders.ADAPTERS)
+    _, pipeline = load("sd1", "STANDARD (medium strength)")
+    assert pipeline["clipvision"]["model"] is vit_h
+
+
 @pytest.mark.parametrize(
     ("preset", "said"),
     [
@@ -449,6 +468,16 @@ def test_a_model_of_neither_family_is_said_so(models: Path) -> None:
         loaders.UnifiedLoader().load_models(other, "PLUS (high strength)")
 
 
+def test_kolors_counts_as_sdxl(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(models, "sdxl", "plus", "plus.safetensors")
+    path = put(models, "sdxl", "plus", "ip_adapter_plus_general.safetensors")
+    encoder = put_encoder(models, monkeypatch, f"{L_336}.safetensors", 24, 1024, 768)
+    model = twins("sdxl").model.clone()
+    model.add_object_patch("diffusion_model.encoder_hid_proj", torch.nn.Linear(4096, 2048))
+    _, pipeline = loaders.UnifiedLoaderCommunity().load_models(model, "Kolors")
+    assert pipeline["ipadapter"]["file"] == path and pipeline["clipvision"]["model"] is encoder
+
+
 def test_what_is_loaded_is_used_again(models: Path, vit_h: Any) -> None:
     path = put(models, "sd1", "plus", "ip-adapter-plus_sd15.safetensors")
     node, other = loaders.UnifiedLoader(), loaders.UnifiedLoader()
@@ -462,6 +491,30 @@ def test_what_is_loaded_is_used_again(models: Path, vit_h: Any) -> None:
     put(models, "sd1", "plus", "ip-adapter-plus_sd15.safetensors")
     newer = load("sd1", "PLUS (high strength)", node)[1]["ipadapter"]
     assert newer["file"] == path and newer["model"] is not form_b, "the file is another one"
+
+
+def test_a_new_or_replaced_file_is_noticed(models: Path) -> None:
+    seen = [loaders.UnifiedLoader.IS_CHANGED(preset="FACEID")]
+    for name in ("a.safetensors", "b.safetensors", "b.safetensors"):
+        put(models, "sd1", "plus", name)
+        folders.forget(folders.ADAPTERS)
+        seen.append(loaders.UnifiedLoader.IS_CHANGED(preset="FACEID"))
+    assert len(set(seen)) == 4
+    one = loaders.ModelLoader.IS_CHANGED(ipadapter_file="b.safetensors")
+    put(models, "sd1", "standard", "b.safetensors")
+    assert loaders.ModelLoader.IS_CHANGED(ipadapter_file="b.safetensors") != one
+    assert loaders.ModelLoader.IS_CHANGED(ipadapter_file=None) is not None
+
+
+def test_names_of_windows_are_found(models: Path) -> None:
+    path = put(models, "sd1", "plus", "XL/a.safetensors")
+    for name in ("XL/a.safetensors", r"XL\a.safetensors"):
+        assert loaders.ModelLoader.VALIDATE_INPUTS(ipadapter_file=name) is True
+        (held,) = loaders.ModelLoader().load_ipadapter_model(name)
+        assert adapter_of(held).file[0] == path  # pyright: ignore[reportOptionalSubscript]
+    assert loaders.ModelLoader.VALIDATE_INPUTS() is True
+    said = loaders.ModelLoader.VALIDATE_INPUTS(ipadapter_file="../../secret.bin")
+    assert "is not in" in str(said)
 
 
 def test_parts_of_another_pack_are_taken_over(models: Path, vit_h: Any) -> None:
@@ -541,9 +594,9 @@ def faceid(model: Any = None, preset: str = "FACEID", **more: Any) -> tuple[Any,
     return node.load_models(model or twins("sd1").model, preset, **more)
 
 
-def put_lora(models: Path, name: str) -> dict[str, Tensor]:
+def put_lora(models: Path, name: str, seed: int = 5) -> dict[str, Tensor]:
     """A LoRA file as the host reads it, for all attention."""
-    generator = torch.Generator().manual_seed(5)
+    generator = torch.Generator().manual_seed(seed)
     model = twins("sd1").model
     shapes = {key: value.shape for key, value in model.model.state_dict().items()}
     tensors: dict[str, Tensor] = {}
@@ -579,6 +632,21 @@ def _photo() -> Any:
     image = numpy.zeros((640, 640, 3), numpy.uint8)
     face_packs.paint(image, 16, 10, 10)
     return image[..., ::-1]
+
+
+def test_each_preset_has_a_lora_of_its_own(models: Path, faces: Path, vit_h: Any) -> None:
+    put(models, "sd1", "FaceID", "ip-adapter-faceid_sd15.safetensors")
+    put(models, "sd1", "FaceID plus", "ip-adapter-faceid-plus_sd15.safetensors")
+    put_lora(models, "ip-adapter-faceid_sd15_lora.safetensors")
+    second = put_lora(models, "ip-adapter-faceid-plus_sd15_lora.safetensors", seed=6)
+    node, model = loaders.UnifiedLoaderFaceID(), twins("sd1").model
+    first, _ = node.load_models(model, "FACEID", 0.5)
+    other, _ = node.load_models(model, "FACEID PLUS - SD1.5 only", 0.5)
+    again, _ = node.load_models(model, "FACEID", 0.5)
+    expected, _ = comfy.sd.load_lora_for_models(model, None, second, 0.5, 0)
+    assert torch.equal(output(other), output(expected))
+    assert torch.equal(output(again), output(first))
+    assert not torch.equal(output(first), output(other))
 
 
 def test_without_a_lora_file_the_one_inside_counts(

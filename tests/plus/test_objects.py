@@ -20,6 +20,8 @@ import pytest
 import torch
 from kit.models import checkpoints, face_packs, tiny
 from kit.models.tiny import Twins
+from kit.plus_original import original_nodes
+from pack.ip_models.adapter.spec import Feature
 from pack.ip_models.errors import BadInput, BrokenFile, IPAdapterError, MissingModel
 from pack.nodes.host.face import packs
 from pack.nodes.host.face.encode import Photos, encode_faces, engine_of
@@ -231,6 +233,31 @@ def test_an_adapter_goes_with_the_dict_it_was_made_of() -> None:
     assert gone() is None
 
 
+@pytest.mark.parametrize("kind", ["standard", "plus", "full face"])
+def test_the_original_s_own_node_takes_our_dict(tmp_path: Path, kind: str) -> None:
+    """It reads keys, loads modules from the halves and iterates over them."""
+    node = original_nodes()["IPAdapterEmbeds"]()
+    whole: dict[str, int] = {"dim": 768, "heads": 12} if kind == "plus" else {}
+    tensors = tiny.adapter_tensors(twins(), kind, **whole)
+    path = str(checkpoints.write(tmp_path / "a.safetensors", tensors, "flat"))
+    plain = {half: dict(part) for half, part in checkpoints.nest(tensors).items()}
+    rows = tiny.random_features(2).pair(
+        Feature.POOLED if kind == "standard" else Feature.PENULTIMATE
+    )
+    assert rows is not None
+    found, expected = (
+        tiny.run_comfy(
+            node.apply_ipadapter(
+                twins().model.clone(), held, rows[0], 1.0, "linear", 0.0, 1.0, neg_embed=rows[1]
+            )[0],
+            tiny.make_call(twins()),
+        )
+        for held in (AdapterDict(path), plain)
+    )
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, tiny.run_comfy(twins().model, tiny.make_call(twins())))
+
+
 def test_our_own_adapter_is_taken_as_it_is(tmp_path: Path) -> None:
     adapter = load(path := write(tmp_path))
     assert adapter_of(adapter) is adapter
@@ -340,7 +367,7 @@ def photo() -> numpy.ndarray[Any, Any]:
     """Two faces at 640: RGB."""
     image = numpy.zeros((640, 640, 3), numpy.uint8)
     face_packs.paint(image, 16, 10, 10)
-    face_packs.paint(image, 8, 60, 30)
+    face_packs.paint(image, 32, 15, 8)  # blue, so that the order of the colours counts
     return image
 
 
@@ -423,6 +450,16 @@ def test_a_provider_that_is_not_there_is_no_error(
     faces = load_faces(provider, "buffalo_l")
     assert len(faces.get(photo()[..., ::-1])) == 2
     assert f"provider {provider} is not in this onnxruntime" in caplog.text
+
+
+def test_an_insightface_that_fails_is_replaced(
+    insightface: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a version that takes no providers, as it once was."""
+    app = pytest.importorskip("insightface.app")
+    monkeypatch.setattr(app, "FaceAnalysis", lambda name, root: None)
+    faces = load_faces("CPU", "buffalo_l")
+    assert type(faces) is Faces and "insightface cannot be used" in caplog.text
 
 
 def test_a_pack_that_is_missing_is_not_downloaded(insightface: Path) -> None:

@@ -1,4 +1,4 @@
-"""Weights for frames, prompts for them and lists of references: as the original's, number by number.
+"""Weights for frames, prompts for them and lists of references: as the original has them.
 
 Recorded by `python -m plus.record_frames`, run in tests/.
 """

@@ -31,6 +31,7 @@ FLOORS = (
         "nodes/host/node_table.py",
         "nodes/host/progress.py",
         "nodes/host/protocols.py",
+        "nodes/host/server.py",
         "nodes/host/settings.py",
     ),
     ("ip_models/references",),

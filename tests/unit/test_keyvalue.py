@@ -253,3 +253,30 @@ def test_a_schedule_over_steps_moves_nothing_anew(monkeypatch: pytest.MonkeyPatc
     assert torch.allclose(value[:1], layers()[0][1] * 0.5)
     assert torch.allclose(key[:1], layers()[0][0] * 0.5)
     assert torch.equal(half[0], value[0]) and not half[1].any()
+
+
+def test_the_mean_of_values_is_that_of_each_reference() -> None:
+    first, second = layers(tokens=3, seed=1), layers(tokens=3, seed=2)
+    joined = [
+        (torch.cat((k, other_k), 1), torch.cat((v, other_v), 1))
+        for (k, v), (other_k, other_v) in zip(first, second, strict=True)
+    ]
+    scaling, factors = KvScaling.K_MEAN_V_PENALTY, [100.0, 50.0, 300.0]
+    together = KeyValues.pack(joined, without(tokens=3)).weighted(
+        factors, scaling, changing=True, tokens_each=3
+    )
+    alone = [
+        KeyValues.pack(one, without(tokens=3)).weighted(factors, scaling, changing=True)
+        for one in (first, second)
+    ]
+    for weight in (1.0, 0.4):
+        rows = (Row(COND, weight),)
+        expected = [
+            torch.cat(halves, 1)
+            for pairs in zip(*(one.on(rows, CPU, SINGLE) for one in alone), strict=True)
+            for halves in zip(*pairs, strict=True)
+        ]
+        found = [half for pair in together.on(rows, CPU, SINGLE) for half in pair]
+        assert all(map(torch.equal, found, expected))
+    plain = KeyValues.pack(joined, without(tokens=3)).weighted(factors, scaling)
+    assert not torch.allclose(plain.cond, together.cond)

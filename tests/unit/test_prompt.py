@@ -162,7 +162,7 @@ def test_masks_follow_the_area_of_each_conditioning_and_the_picture() -> None:
     assert found.crops == (None, crop) and found.planes == (0, 1, 1)
     ((_, entry),) = found.entries(CPU, SINGLE)
     assert entry.cover is not None
-    assert entry.cover.on((4, 4), torch.zeros(1)).shape == (6, 16, 1)
+    assert entry.cover.on((4, 4, None), torch.zeros(1)).shape == (6, 16, 1)
 
 
 def test_the_table_of_a_call_lists_what_each_prompt_adds_to_each_of_its_layers() -> None:
@@ -247,7 +247,7 @@ def test_cleaning_up_drops_the_copies_of_every_prompt() -> None:
 
     def copies() -> list[int]:
         found = stack.at(at(None)).table(CPU, SINGLE)[MIDDLE]
-        grids = [one.cover.on((2, 2), torch.zeros(1)) for one in found if one.cover]
+        grids = [one.cover.on((2, 2, None), torch.zeros(1)) for one in found if one.cover]
         return [tensor.data_ptr() for tensor in [*(one.key for one in found), *grids]]
 
     kept = copies()

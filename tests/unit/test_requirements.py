@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("__init__.py", "nodes/**/*.py", "ip_models/**/*.py")
 HOST_MODULES = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "comfyui_version"}
-HOST_MODULES |= {"execution", "folder_paths", "latent_preview", "node_helpers", "server"}
+HOST_MODULES |= {"execution", "folder_paths", "latent_preview", "node_helpers", "nodes", "server"}
 NO_PACKAGE = HOST_MODULES | set(sys.stdlib_module_names)
 
 

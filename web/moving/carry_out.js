@@ -141,12 +141,14 @@ function connect(ends, from, node, name) {
  * @param {From} from
  * @param {any} node
  * @param {number} slot
+ * @param {any} [point] the last reroute point that the link is to pass
  */
-function link(ends, from, node, slot) {
+function link(ends, from, node, slot, point) {
   const start = ends.at(from);
+  const last = point ?? start.parent;
   const done = start.node
-    ? start.node.connect(start.slot, node, slot, start.parent)
-    : ends.graph.inputNode.slots[start.slot].connect(node.inputs[slot], node, start.parent);
+    ? start.node.connect(start.slot, node, slot, last)
+    : ends.graph.inputNode.slots[start.slot].connect(node.inputs[slot], node, last);
   if (!done) throw new Error(`${node.type} takes no link at ${node.inputs[slot].name}`);
 }
 
@@ -161,15 +163,15 @@ function link(ends, from, node, slot) {
 function handOn(ends, old, output, from, removed) {
   const { graph } = ends;
   for (const id of [...(old.outputs[output].links ?? [])]) {
-    const { target_id, target_slot } = linkOf(graph, id);
+    const { target_id, target_slot, parentId } = linkOf(graph, id);
     if (Number(target_id) === OUTPUTS) {
       const start = ends.at(from);
       const slot = graph.outputNode.slots[target_slot];
-      if (start.node) slot.connect(start.node.outputs[start.slot], start.node);
+      if (start.node) slot.connect(start.node.outputs[start.slot], start.node, parentId);
       continue;
     }
     const taker = graph.getNodeById(target_id);
-    if (!removed.has(taker)) link(ends, from, taker, target_slot);
+    if (!removed.has(taker)) link(ends, from, taker, target_slot, parentId);
   }
 }
 

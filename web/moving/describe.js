@@ -51,9 +51,24 @@ function described(all, questions) {
   }
   const more = [...found.values()].flatMap(({ neutral, places }) => {
     ask(neutral, places, questions);
+    nameValues(neutral, places);
     return fromElsewhere(neutral, places, questions);
   });
   return [...[...found.values()].map((one) => one.neutral), ...more];
+}
+
+/**
+ * A value that comes into a subgraph by a link is of the node outside.
+ * @param {Neutral} node
+ * @param {any[]} all its places
+ */
+function nameValues(node, all) {
+  for (const [name, source] of Object.entries(node.fed)) {
+    if (source.type !== SUBGRAPH || !(name in node.values)) continue;
+    const outside = all.map((place) => originOf(place, name)?.node).filter(Boolean);
+    const types = new Set(outside.map((one) => one.comfyClass ?? one.type));
+    if (types.size > 0) source.type = [...types].join();
+  }
 }
 
 /** @param {any} node @returns {Neutral} */
@@ -141,7 +156,8 @@ function usesOf(node, hops) {
       if (isReroute(taker)) return usesOf(taker, hops + 1).map((one) => ({ ...one, slot }));
       const type = taker ? (taker.comfyClass ?? taker.type) : SUBGRAPH;
       const name = taker?.inputs?.[link.target_slot]?.name ?? "";
-      return [{ id: `${link.target_id}`, slot, type, name }];
+      const title = taker ? taker.title : node.graph.name;
+      return [{ id: `${link.target_id}`, slot, type, name, title }];
     }),
   );
 }

@@ -75,7 +75,7 @@ export function turnsLoader(node, context) {
   if (forModel && !encoder) throw new Stays("noEncoder");
   const takers = node.uses.filter(({ slot }) => slot === output);
   const stranger = takers.find(({ type }) => !kindOf(type) && !type.startsWith("IPA"));
-  if (stranger) throw new Stays("strangerBehind", stranger.type);
+  if (stranger) throw new Stays("strangerBehind", stranger.title || stranger.type);
   const behind = takers.filter(({ id }) => context.turned.has(id));
   if (context.whole && takers.length > 0 && behind.length === 0) throw new Stays("nothingBehind");
 }

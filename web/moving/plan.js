@@ -21,7 +21,8 @@ import { embedsNodes, turnsEmbeds } from "./embeds_plan.js";
  * @property {string} title
  * @property {Record<string, any>} values widgets by name
  * @property {Record<string, Source>} fed linked inputs by name
- * @property {{ id: string, slot: number, type: string, name: string }[]} uses who takes its outputs
+ * @property {{ id: string, slot: number, type: string, name: string, title?: string }[]} uses who
+ *   takes its outputs
  * @property {any} [about] what the server says of a loader
  * @property {string} [fixed] a reason of the editor's to leave it
  * @property {{ id: string, slot: number }} [port] where a loader of another graph comes in

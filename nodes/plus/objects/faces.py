@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -44,7 +45,7 @@ def load_faces(provider: str = "CPU", pack: str = "buffalo_l") -> Any:
     if find_spec("insightface") is not None and root is not None:
         try:
             return _insightface(provider, pack, root)
-        except ImportError as error:
+        except Exception as error:  # noqa: BLE001 (it raises whatever its parts raise)
             log.warning("insightface cannot be used (%s): this pack reads the faces", error)
     return Faces(load_engine(found, EngineChoice.AUTO))
 
@@ -71,7 +72,7 @@ def _insightface(provider: str, pack: str, root: str) -> Any:
 def _provider(name: str) -> str:
     """The name of an onnxruntime provider that is there."""
     wanted = _PROVIDERS.get(name, name) + _ENDING
-    there: list[str] = import_module("onnxruntime").get_available_providers()
+    there: list[str] = sys.modules["onnxruntime"].get_available_providers()
     if wanted in there:
         return wanted
     log.warning(

@@ -108,7 +108,7 @@ def _loading(name: str) -> Callable[..., Any]:
 
 _TOUCHING = (
     *("__getitem__", "__setitem__", "__delitem__", "__eq__", "__ne__", "__repr__", "__reversed__"),
-    *("__or__", "__ror__", "__ior__", "get", "items", "values", "copy", "clear", "pop", "popitem"),
+    *("__or__", "__ior__", "get", "items", "values", "copy", "clear", "pop", "popitem"),
     *("setdefault", "update"),
 )
 for _name in _TOUCHING:

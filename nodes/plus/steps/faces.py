@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ....ip_models.adapter.spec import AdapterSpec
-from ....ip_models.errors import MissingModel, NoFace
+from ....ip_models.errors import NoFace
 from ....ip_models.faces.align import norm_crop
 from ....ip_models.pictures.fit import Picture, require_images
 from ....ip_models.references.features import FaceFeatures
 from ...host.progress import Progress
 from .profile import Profile
-from .references import Looks, encode_rows, no_encoder
+from .references import Looks, encode_rows
 
 log = logging.getLogger("ipadapter")
 
@@ -43,17 +43,9 @@ def read_faces(
         insightface: has `det_model.input_size` and `get(BGR picture)`.
 
     Raises:
-        MissingModel: there are no face models, or no encoder for an adapter that needs one.
+        MissingModel: there is no encoder for an adapter that needs one.
         NoFace: a picture shows none.
     """
-    if insightface is None:
-        raise MissingModel(
-            "this adapter reads faces and no INSIGHTFACE came with the IPADAPTER or by itself",
-            "face models are needed",
-            "Connect IPAdapter InsightFace Loader, or use IPAdapter Unified Loader FaceID",
-        )
-    if spec.needs_encoder and clip_vision is None:
-        raise no_encoder()
     require_images(images, "image")
     progress = Progress(len(images))
     side = profile.crop_side(spec.family)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ....ip_models.errors import BadInput
-from ....ip_models.inputs import parse_numbers, shown
+from ....ip_models.inputs import listed, parse_numbers
 from ....ip_models.weights.schedule import Curve, Ramp
 
 CUSTOM, RANDOM, REVERSE = "custom", "random", "reverse_in_out"
@@ -58,10 +58,11 @@ def plan(strategy: Mapping[str, Any], image: Tensor | None) -> Frames:
         BadInput: the text holds something else than numbers, a word is not known, or there are too
             few pictures for the method.
     """
+    listed("method", strategy["method"], METHODS)
     weights = _curve(strategy) or [0.0]
     if image is None:
         return Frames(weights)
-    fade = _METHODS[_known(strategy, "method", METHODS)](weights, image)
+    fade = _METHODS[strategy["method"]](weights, image)
     frames = len(weights)
     first = fade.first.repeat_interleave(frames, 0)
     second = None if fade.second is None else fade.second.repeat_interleave(frames, 0)
@@ -89,7 +90,8 @@ def prompt_schedule(strategy: Mapping[str, Any], prompt: str) -> str:
 def _curve(strategy: Mapping[str, Any]) -> list[float]:
     words = strategy["weights"].replace("\n", ",").split(",")
     numbers = parse_numbers(",".join(word for word in words if word.strip()), "weights")
-    timing = _known(strategy, "timing", [*TIMINGS, REVERSE])
+    timing = strategy["timing"]
+    listed("timing", timing, (*TIMINGS, REVERSE))
     if timing == CUSTOM:
         return numbers
     first, last = (numbers[0], numbers[-1]) if numbers else (0.0, 1.0)
@@ -160,10 +162,3 @@ def _require_two(image: Tensor, method: str) -> None:
             "there have to be two pictures to go from one to the other",
             f"Connect a batch of pictures, or choose {FULL}",
         )
-
-
-def _known(strategy: Mapping[str, Any], name: str, words: list[str]) -> str:
-    word = strategy[name]
-    if word in words:
-        return word
-    raise BadInput(f"{name} is {shown(word)}", f"the choices are {', '.join(words)}", "Choose one")

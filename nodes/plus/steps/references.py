@@ -11,6 +11,7 @@ from torch import Tensor
 from ....ip_models.adapter.encoders import name_encoder
 from ....ip_models.adapter.spec import AdapterSpec, Feature
 from ....ip_models.errors import BadInput, MissingModel
+from ....ip_models.inputs import chosen
 from ....ip_models.pictures.fit import fit_images
 from ....ip_models.references.combine import Combine, combine
 from ....ip_models.references.features import FaceFeatures, Features, ImageFeatures
@@ -69,7 +70,7 @@ def mixed(features: Features, method: str, per_picture: bool) -> Features:
     """Several references as one, except where each picture has its own."""
     if per_picture or features.count < 2 or method == Combine.CONCAT.value:
         return features
-    one = combine([features], [1.0], _combine(method))
+    one = combine([features], [1.0], chosen("combine_embeds", method, Combine))
     assert isinstance(one, type(features))
     return one
 
@@ -198,14 +199,3 @@ def _nothing(positive: Tensor, hidden: bool, clip_vision: Any, profile: Profile)
     empty = encode(clip_vision, _reference(black, profile, Looks())).negative_penultimate
     assert empty is not None
     return empty
-
-
-def _combine(method: str) -> Combine:
-    try:
-        return Combine(method)
-    except ValueError:
-        raise BadInput(
-            f"combine_embeds is {str(method)[:60]}",
-            f"the methods are {', '.join(one.value for one in Combine)}",
-            "Choose one",
-        ) from None

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ....ip_models.attention.call import BatchMode
 from ....ip_models.attention.keyvalue import KvScaling
-from ....ip_models.errors import BadInput
-from ....ip_models.inputs import require
+from ....ip_models.inputs import chosen, require
 from ....ip_models.references.features import Features
 from ....ip_models.weights.gains import Weights
 from ....ip_models.weights.schedule import Ramp
@@ -148,7 +147,7 @@ def _settings(level: Level, structure: float, wanted: Wanted, profile: Profile) 
         mask=wanted.mask,
         weights=Weights(blocks=blocks, frames=frames),
         batch=BatchMode.REPEAT_LAST if wanted.per_picture else BatchMode.ALL,
-        scaling=_scaling(wanted.scaling),
+        scaling=chosen("embeds_scaling", wanted.scaling, KvScaling),
         mask_rule=profile.mask_rule,
         face_structure=structure,
         face_lora=0.0,  # a LoRA comes by a loader of LoRAs
@@ -160,14 +159,3 @@ def _structure(structure: float | None, weight: float | Sequence[float]) -> floa
     if structure is not None:
         return structure
     return 2 * (weight[0] if isinstance(weight, Sequence) else weight)
-
-
-def _scaling(name: str) -> KvScaling:
-    try:
-        return KvScaling(name)
-    except ValueError:
-        raise BadInput(
-            f"embeds_scaling is {str(name)[:60]}",
-            f"the choices are {', '.join(one.value for one in KvScaling)}",
-            "Choose one",
-        ) from None

@@ -49,7 +49,7 @@ def write_models(folder: Path) -> None:
         write_sparse(_path(folder, file), shapes)
     save_file(_lora(), _path(folder, LCM))
     pack = folder / "insightface" / "models" / "buffalo_l"
-    _skin_detector(pack / "det_10g.onnx")
+    skin_detector(pack / "det_10g.onnx")
     face_packs.small_recogniser(pack / "w600k_r50.onnx")
 
 
@@ -90,7 +90,7 @@ def _lora() -> dict[str, torch.Tensor]:
     return made
 
 
-def _skin_detector(path: Path) -> Path:
+def skin_detector(path: Path) -> Path:
     """Fires on the skin of the drawn people, and on nothing else of them."""
     graph = face_packs.Graph(opset=13)
     for stride in face_packs.PATCHES:

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,21 +92,34 @@ def failure(entry: dict[str, Any]) -> str:
 
 
 @contextmanager
-def running(base: Path, models: Path, *options: str) -> Iterator[Client]:
+def running(
+    base: Path,
+    models: Path,
+    *options: str,
+    packs: Sequence[Path] = (ROOT,),
+    later: Sequence[Path] = (),
+) -> Iterator[Client]:
     """Start a server on a free port with its files in `base` and models in `models`.
 
     It has one thread, as the tests beside it: two that wait for each other in a busy loop, on cores
     that others want, take ten times as long.
+
+    Args:
+        packs: what is installed beside the nodes of the tests.
+        later: packs that the host loads after all others.
     """
-    for folder in ("custom_nodes", "input", "output"):
+    for folder in ("custom_nodes", "later_nodes", "input", "output"):
         (base / folder).mkdir(parents=True, exist_ok=True)
-    (base / "custom_nodes" / "ip-adapter-pack").symlink_to(ROOT, target_is_directory=True)
-    for source in (NODES / "tiny_nodes", NODES / "live_nodes", ROOT / "demo" / "toy_nodes"):
-        (base / "custom_nodes" / source.name).symlink_to(source, target_is_directory=True)
+    own = (NODES / "tiny_nodes", NODES / "live_nodes", ROOT / "demo" / "toy_nodes")
+    for folder, sources in (("custom_nodes", (*packs, *own)), ("later_nodes", later)):
+        for source in sources:
+            name = "ip-adapter-pack" if source == ROOT else source.name
+            (base / folder / name).symlink_to(source, target_is_directory=True)
     shutil.copy(ROOT / "demo" / "reference.jpg", base / "input" / "reference.jpg")
     folders = {name: name for name in ("checkpoints", "clip_vision", "ipadapter")}
     config = base / "models.yaml"
-    config.write_text(json.dumps({"tests": {"base_path": str(models), **folders}}))
+    more = {"base_path": str(base), "custom_nodes": "later_nodes"}
+    config.write_text(json.dumps({"tests": {"base_path": str(models), **folders}, "more": more}))
     port = free_port()
     command = server_command(HOST, base, config, port, cpu=True)
     assert command[0] == sys.executable

@@ -77,6 +77,11 @@ class DemoControlNet(io.ComfyNode):
 
 
 class DemoExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        from . import placeholders
+
+        placeholders.install()
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [DemoCheckpoint, DemoCLIPVision, DemoControlNet]
 

@@ -71,6 +71,11 @@ VISION_CONFIG = {
     "intermediate_size": 64,
     "hidden_act": "gelu",
 }
+VISION_WIDTHS: dict[str, dict[str, int]] = {
+    "ViT-H": {},
+    "ViT-bigG": {"hidden_size": 1664, "projection_dim": 1280},
+    "ViT-L 336": {"hidden_size": 1024, "projection_dim": 768, "image_size": 336},
+}
 
 
 def tiny_unet(seed: int = 0) -> comfy.model_patcher.ModelPatcher:
@@ -126,12 +131,12 @@ def tiny_vae(seed: int = 0) -> comfy.sd.VAE:
     return vae
 
 
-def tiny_clip_vision(seed: int = 0) -> comfy.clip_vision.ClipVisionModel:
-    """A CLIP_VISION that gives ViT-H's feature shapes (257 tokens of 1280, 1024 pooled)."""
+def tiny_clip_vision(seed: int = 0, name: str = "ViT-H") -> comfy.clip_vision.ClipVisionModel:
+    """A CLIP_VISION with the shapes of a large one; ViT-H: 257 tokens of 1280, 1024 pooled."""
     with TemporaryDirectory() as folder:
         # ComfyUI 0.17 takes no dict.
         config = Path(folder) / "config.json"
-        config.write_text(json.dumps(VISION_CONFIG), "utf-8")
+        config.write_text(json.dumps(VISION_CONFIG | VISION_WIDTHS[name]), "utf-8")
         encoder = comfy.clip_vision.ClipVisionModel(str(config))
     randomise(encoder.model, seed)
     return encoder

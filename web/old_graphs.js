@@ -1,0 +1,135 @@
+// @ts-check
+/**
+ * Brings the old nodes of a saved graph into the form of today, by the server's table of rules; no
+ * app, no DOM, so that Node can test it.
+ *
+ * Values that a graph lacks at the end of a node's list are left out: the editor leaves those
+ * widgets at their defaults.
+ */
+
+/**
+ * @typedef {{ name: string, default: any, texts: Record<string, string> }} Widget
+ * @typedef {{ old: string, new: string, named: string[], values: string[][],
+ *   inputs: Record<string, string> }} Rename
+ * @typedef {{ pack: string, packs: string[], renames: Rename[],
+ *   widgets: Record<string, Widget[]>, forced: string }} Table
+ */
+
+/**
+ * Change the nodes of a graph in place, before the editor reads it.
+ * @param {any} graph as it is saved
+ * @param {Table} table
+ */
+export function renew(graph, table) {
+  for (const node of savedNodes(graph)) {
+    const rule = table.renames.find((each) => isOldForm(node, each));
+    if (rule) rename(node, rule);
+    const widgets = Object.hasOwn(table.widgets, node.type) ? table.widgets[node.type] : null;
+    if (!widgets) continue;
+    correctList(node.widgets_values, widgets);
+    correctNamed(node.widgets_values_named, widgets);
+    claim(node.properties, table);
+  }
+}
+
+/**
+ * Nodes of the graph, of its subgraphs, and of its groups that early editors saved as one node.
+ * @param {any} graph
+ * @returns {any[]}
+ */
+function savedNodes(graph) {
+  const groups = Object.values(graph?.extra?.groupNodes ?? {});
+  const subgraphs = list(graph?.definitions?.subgraphs);
+  return [graph, ...subgraphs, ...groups].flatMap((each) => list(each?.nodes)).filter(isObject);
+}
+
+/**
+ * @param {any} node
+ * @param {Rename} rule
+ */
+function isOldForm(node, rule) {
+  if (node.type !== rule.old) return false;
+  const values = list(node.widgets_values);
+  const fits = (/** @type {string[]} */ kinds) =>
+    kinds.length === values.length && kinds.every((kind, i) => typeof values[i] === kind);
+  return inputsOf(node).some(({ name }) => rule.named.includes(name)) || rule.values.some(fits);
+}
+
+/**
+ * @param {any} node
+ * @param {Rename} rule
+ */
+function rename(node, rule) {
+  node.type = rule.new;
+  const properties = node.properties;
+  if (properties?.["Node name for S&R"] === rule.old) {
+    properties["Node name for S&R"] = rule.new;
+  }
+  for (const [old, now] of Object.entries(rule.inputs)) {
+    const inputs = inputsOf(node);
+    const input = inputs.find(({ name }) => name === old);
+    if (!input || inputs.some(({ name }) => name === now)) continue;
+    input.name = now;
+    if (input.widget?.name === old) input.widget.name = now;
+  }
+}
+
+/**
+ * @param {any} values
+ * @param {Widget[]} widgets
+ */
+function correctList(values, widgets) {
+  if (!Array.isArray(values)) return;
+  const known = Math.min(values.length, widgets.length);
+  for (let i = 0; i < known; i++) values[i] = corrected(values[i], widgets[i]);
+}
+
+/**
+ * @param {any} values
+ * @param {Widget[]} widgets
+ */
+function correctNamed(values, widgets) {
+  if (!isObject(values)) return;
+  for (const widget of widgets) {
+    if (widget.name in values) values[widget.name] = corrected(values[widget.name], widget);
+  }
+}
+
+/**
+ * @param {any} value
+ * @param {Widget} widget
+ */
+function corrected(value, widget) {
+  if (value === null) return widget.default;
+  const text = typeof value === "string" && Object.hasOwn(widget.texts, value);
+  return text ? widget.texts[value] : value;
+}
+
+/**
+ * So that managers do not offer to install the pack that a node came from.
+ * @param {any} properties
+ * @param {Table} table
+ */
+function claim(properties, { pack, packs }) {
+  if (!isObject(properties)) return;
+  const named = [properties.cnr_id, properties.aux_id];
+  if (!named.some((name) => packs.includes(`${name}`.toLowerCase()))) return;
+  properties.cnr_id = pack;
+  delete properties.aux_id;
+  delete properties.ver;
+}
+
+/** @param {any} node @returns {any[]} */
+function inputsOf(node) {
+  return list(node.inputs).filter(isObject);
+}
+
+/** @param {any} value @returns {any[]} */
+function list(value) {
+  return Array.isArray(value) ? value : [];
+}
+
+/** @param {any} value */
+function isObject(value) {
+  return typeof value === "object" && value !== null;
+}
