@@ -12,7 +12,8 @@
  * @typedef {{ old: string, new: string, named: string[], values: string[][],
  *   inputs: Record<string, string> }} Rename
  * @typedef {{ pack: string, packs: string[], renames: Rename[],
- *   widgets: Record<string, Widget[]>, forced: string }} Table
+ *   outputs: Record<string, Record<string, string>>, widgets: Record<string, Widget[]>,
+ *   forced: string }} Table
  */
 
 /**
@@ -21,7 +22,8 @@
  * @param {Table} table
  */
 export function renew(graph, table) {
-  for (const node of savedNodes(graph)) {
+  for (const part of parts(graph)) correctTypes(part, table.outputs);
+  for (const node of parts(graph).flatMap(nodesOf)) {
     const rule = table.renames.find((each) => isOldForm(node, each));
     if (rule) rename(node, rule);
     const widgets = Object.hasOwn(table.widgets, node.type) ? table.widgets[node.type] : null;
@@ -33,14 +35,44 @@ export function renew(graph, table) {
 }
 
 /**
- * Nodes of the graph, of its subgraphs, and of its groups that early editors saved as one node.
+ * The graph, its subgraphs, and its groups that early editors saved as one node.
  * @param {any} graph
  * @returns {any[]}
  */
-function savedNodes(graph) {
+function parts(graph) {
   const groups = Object.values(graph?.extra?.groupNodes ?? {});
   const subgraphs = list(graph?.definitions?.subgraphs);
-  return [graph, ...subgraphs, ...groups].flatMap((each) => list(each?.nodes)).filter(isObject);
+  return [graph, ...subgraphs, ...groups];
+}
+
+/**
+ * @param {any} part
+ * @returns {any[]}
+ */
+function nodesOf(part) {
+  return list(part?.nodes).filter(isObject);
+}
+
+/**
+ * Outputs that had another type, and the links from them. A link is an object in a subgraph, else a
+ * list of its id, node, slot, node, slot and type; in a group it has no type.
+ * @param {any} part
+ * @param {Table["outputs"]} known
+ */
+function correctTypes(part, known) {
+  for (const node of nodesOf(part)) {
+    const types = Object.hasOwn(known, node.type) ? known[node.type] : {};
+    for (const [slot, output] of list(node.outputs).entries()) {
+      if (!Object.hasOwn(types, output?.type)) continue;
+      const type = types[output.type];
+      if (output.name === output.type) output.name = type;
+      output.type = type;
+      for (const link of list(part.links)) {
+        if (link?.origin_id === node.id && link.origin_slot === slot) link.type = type;
+        if (link?.length === 6 && link[1] === node.id && link[2] === slot) link[5] = type;
+      }
+    }
+  }
 }
 
 /**

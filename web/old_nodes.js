@@ -39,6 +39,16 @@ function badge() {
   return badges.get(text);
 }
 
+/**
+ * Whether the setting changes what a node makes: it looks at pictures, or applies what was seen.
+ * @param {any} node
+ */
+function makesPictures(node) {
+  const types = new Set((node.inputs ?? []).map((/** @type {any} */ { type }) => type));
+  const seen = ["IMAGE", "EMBEDS", "IPADAPTER_PARAMS"].some((type) => types.has(type));
+  return seen && ["MODEL", "IPADAPTER", "CLIP_VISION"].some((type) => types.has(type));
+}
+
 app.registerExtension({
   name: "ipadapter.oldNodes",
   settings: [
@@ -65,6 +75,7 @@ app.registerExtension({
   },
   /** @param {any} node */
   nodeCreated(node) {
-    if (Object.hasOwn(table?.widgets ?? {}, node.comfyClass)) node.badges?.push(badge);
+    const isOld = Object.hasOwn(table?.widgets ?? {}, node.comfyClass);
+    if (isOld && makesPictures(node)) node.badges?.push(badge);
   },
 });

@@ -7,12 +7,10 @@ subgraph, a group node, names of files from Windows, and properties that name th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from comfy_page import ComfyPage
-from kit.server.live import Client
 from plus import graphs
 from plus.graphs import Graph
 
@@ -279,14 +277,9 @@ def with_a_group_node() -> Graph:
 DRAFTS = {
     "version 2": version_2(),
     "version 1": version_1(),
+    "encoder of version 1": encoder_of_version_1(),
     "subgraph": in_a_subgraph(),
 }
-
-
-@pytest.fixture(autouse=True)
-def _known_pictures(editor_server: Client) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
-    assert "IPAdapterAdvanced" in editor_server.get("/object_info/IPAdapterAdvanced")
-    yield
 
 
 @pytest.mark.parametrize("name", DRAFTS)

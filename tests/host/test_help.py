@@ -198,9 +198,12 @@ def test_no_key_is_written_twice(path: Path) -> None:
     json.loads(path.read_text("utf-8"), object_pairs_hook=unique)
 
 
+FILES = ("commands", "main", "nodeDefs", "settings")
+
+
 def test_languages_and_categories_are_all_there() -> None:
     names = {str(path.relative_to(LOCALES)) for path in LOCALES.rglob("*") if path.is_file()}
-    assert names == {f"{one}/{name}.json" for one in WORDS for name in ("main", "nodeDefs")}
+    assert names == {f"{one}/{name}.json" for one in WORDS for name in FILES}
     parts = {part for info in schemas().values() for part in info["category"].split("/")}
     for language in WORDS:
         main = json.loads((LOCALES / language / "main.json").read_text("utf-8"))

@@ -11,6 +11,7 @@ from typing import Any
 
 from kit.server import named_models
 from kit.server.live import Prompt
+from pack.nodes.plus.migrate.rules import TEXTS
 from plus.recorded import PRESETS
 from test_saved_workflows import graphs, links, node_lost
 
@@ -20,6 +21,7 @@ OURS = re.compile(r"(IPAdapter|IPAAdapter|PrepImageFor|InsightFaceLoader)\w*$")
 OWNERS = ("cnr_id", "aux_id", "ver")
 # Nodes that are another node now, as the editor or the server takes them.
 RENAMED = {"IPAdapterEncoder": "IPAdapterEncoderV1", "IPAdapter": "IPAdapterLaksjdjf"}
+EARLY = {old: new for texts in TEXTS.values() for old, new in texts.items()}
 FOLDERS = {
     "IPAdapterModelLoader": "ipadapter",
     "CLIPVisionLoader": "clip_vision",
@@ -77,6 +79,9 @@ def _node_faults(old: Graph, new: Graph | None) -> list[str]:
     before, after = copy.deepcopy(old), copy.deepcopy(new)
     if after["type"] == RENAMED.get(before["type"]):
         before["type"] = after["type"]
+    if isinstance(before.get("widgets_values"), list):
+        # Texts of early versions are what they are called now.
+        before["widgets_values"] = [EARLY.get(str(v), v) for v in before["widgets_values"]]
     for node in (before, after):
         for name in OWNERS:
             (node.get("properties") or {}).pop(name, None)
@@ -209,11 +214,17 @@ class Cast:
 
         for number, node in prompt.items():
             if is_old(node["class_type"]) and keep(number):
-                outputs = self.known[node["class_type"]]["output"]
-                for place in range(len(outputs)):
+                for place in range(self._outputs(node)):
                     shown = {"source": [number, place]}
                     made[f"show {number} {place}"] = {"class_type": "PreviewAny", "inputs": shown}
         return self.fitted(made)
+
+    def _outputs(self, node: Mapping[str, Any]) -> int:
+        """How many there are; a node of a later name has those of that node."""
+        kind = node["class_type"]
+        form = "image_1" if kind == "IPAdapterEncoder" else "model_name"
+        later = RENAMED.get(kind, kind) if form in node["inputs"] else kind
+        return len(self.known[later]["output"])
 
     def _stand_in(self, made: Prompt, kind: str, name: str) -> list[Any] | None:
         inputs = self.known[kind]["input"]

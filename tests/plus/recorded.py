@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from kit.server import named_models
 from kit.server.live import Client, Prompt, failure
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -99,8 +99,10 @@ def prepare(base: Path) -> None:
     named_models.write(base / "models", wanted)
     named_models.write_faces(base / "models")
     (base / "input").mkdir(exist_ok=True)
-    for image in IMAGES.iterdir():
-        shutil.copy(image, base / "input" / image.name)
+    for path in IMAGES.iterdir():
+        # Hosts read pictures of other modes in other ways.
+        with Image.open(path) as image:
+            image.convert("RGB").save(base / "input" / path.name)
 
 
 def reduced(record: Record) -> Prompt:

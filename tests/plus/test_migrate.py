@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import importlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -16,8 +17,7 @@ from pack.nodes.plus.migrate import rules
 from pack.nodes.plus.migrate.prompts import repair
 from pack.nodes.plus.migrate.served import table
 
-import nodes as host
-
+host: Any = importlib.import_module("nodes")  # not the pack's folder of that name
 Prompt = dict[str, Any]
 KINDS = ("MODEL", "IPADAPTER", "IMAGE", "CLIP_VISION", "INSIGHTFACE", "EMBEDS", "MASK")
 ADAPTER = "ip-adapter_sd15.safetensors"
@@ -248,6 +248,7 @@ def test_a_node_of_another_pack_is_left_alone(monkeypatch: pytest.MonkeyPatch) -
     assert repaired(prompt) == prompt
     assert repaired(other)["old"]["class_type"] == "IPAdapter", "its new name is not ours"
     served = table(register.is_ours)
+    assert served["outputs"] == {"InsightFaceLoader": {"CLIP_VISION": "INSIGHTFACE"}}
     assert "IPAdapterEncoder" not in served["widgets"] and served["renames"] == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from kit.server.live_graph import graph, node, sampling
 from kit.server.tiny_nodes.adapter import write_tiny_adapter
 
 FILE = os.path.join("sub", "tiny.safetensors")
+NUMBERS = itertools.count()
 PICTURE = {"clip_vision": ["encoder", 0], "image": ["photo", 0]}
 
 
@@ -32,7 +34,11 @@ def old(kind: str, **inputs: Any) -> Prompt:
     kept = {name: whole[name] for name in ("checkpoint", "encoder", "photo")}
     loader = node("IPAdapterModelLoader", ipadapter_file=FILE)
     apply = node(kind, model=["checkpoint", 0], **inputs)
-    return {**kept, "adapter": loader, "apply": apply, **sampling(["apply", 0])}
+    prompt = {**kept, "adapter": loader, "apply": apply, **sampling(["apply", 0])}
+    # A host of early 2026 lists nothing for a prompt that it has run already, and a prompt of early
+    # versions becomes just that.
+    prompt["save"]["inputs"]["filename_prefix"] = f"test {next(NUMBERS)}"
+    return prompt
 
 
 def with_embeds(kind: str, **inputs: Any) -> Prompt:

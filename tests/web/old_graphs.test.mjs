@@ -8,6 +8,7 @@ const TABLE = {
   pack: "ours",
   packs: ["theirs", "somebody/theirs"],
   forced: "",
+  outputs: { Faces: { OLD: "NEW" } },
   renames: [
     {
       old: "Encoder",
@@ -124,4 +125,37 @@ test("nodes without a rule, and what is no graph, stay as they are", () => {
     renew(graph, TABLE);
     assert.deepEqual(graph, before);
   }
+});
+
+test("an output that had another type, and the links from it", () => {
+  const node = (id, type = "Faces") => ({
+    id,
+    type,
+    outputs: [{ name: "OLD", type: "OLD", links: [1] }],
+  });
+  const subgraph = {
+    nodes: [node(7)],
+    links: [
+      { id: 1, origin_id: 7, origin_slot: 0, type: "OLD" },
+      { id: 2, origin_id: 8, origin_slot: 0, type: "OLD" },
+    ],
+  };
+  const group = { nodes: [node(undefined)], links: [[0, 0, 1, 0, 4]] };
+  const graph = {
+    nodes: [node(4), node(6, "Theirs")],
+    links: [
+      [1, 4, 0, 5, 0, "OLD"],
+      [2, 6, 0, 5, 1, "OLD"],
+    ],
+    definitions: { subgraphs: [subgraph] },
+    extra: { groupNodes: { group } },
+  };
+  renew(graph, TABLE);
+  for (const part of [graph, subgraph, group]) {
+    assert.deepEqual(part.nodes[0].outputs, [{ name: "NEW", type: "NEW", links: [1] }]);
+  }
+  assert.equal(graph.nodes[1].outputs[0].type, "OLD");
+  assert.deepEqual(graph.links.map((link) => link[5]), ["NEW", "OLD"]);
+  assert.deepEqual(subgraph.links.map((link) => link.type), ["NEW", "OLD"]);
+  assert.deepEqual(group.links, [[0, 0, 1, 0, 4]]);
 });

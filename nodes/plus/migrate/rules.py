@@ -62,6 +62,8 @@ ASKED = {
     "IPAdapterUnifiedLoaderCommunity": "preset",
     "IPAdapterLaksjdjf": "model_name",
 }
+# Types of outputs that were others for some days, and today's.
+OUTPUTS = {"InsightFaceLoader": {"CLIP_VISION": "INSIGHTFACE"}}
 # Under these names, in small letters, graphs name the pack that their nodes came from.
 PACKS = [
     "comfyui_ipadapter_plus",

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...host.node_table import names, owner_of
 from ...host.settings import forced_old_nodes
-from .rules import OWN_PACK, PACKS, RENAMES, widgets
+from .rules import OUTPUTS, OWN_PACK, PACKS, RENAMES, widgets
 
 
 def table(is_ours: Callable[[object], bool]) -> dict[str, Any]:
@@ -21,6 +21,7 @@ def table(is_ours: Callable[[object], bool]) -> dict[str, Any]:
         "pack": OWN_PACK,
         "packs": PACKS,
         "renames": [rule for rule in RENAMES if rule["old"] in ours and rule["new"] in ours],
+        "outputs": {name: types for name, types in OUTPUTS.items() if name in ours},
         "widgets": {name: widgets(name, owner_of(name)) for name in ours},
         "forced": forced_old_nodes(),
     }

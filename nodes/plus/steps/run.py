@@ -32,7 +32,8 @@ class Wanted:
         weight_type: which layers have how much of it.
         layer_weights: text that stands in for the type, empty for none.
         composition, boost: see `Knobs`.
-        start, end: part of the run, 0..1; nothing is heard where the start is not before the end.
+        start, end: part of the run, 0..1; nothing is heard where the start is after the end, and
+            only a step of that very place where both are the same.
         mask: part of the picture.
         scaling: "V only" and so on.
         per_picture: reference i is for picture i of the batch, and the last one for all further.
@@ -123,7 +124,7 @@ def put_on(
     knobs = Knobs(weight, wanted.composition, wanted.boost)
     structure = _structure(wanted.structure, weight)
     patched: Model = model.clone()
-    if wanted.start >= wanted.end:
+    if wanted.start > wanted.end:
         return patched
     for level in levels(wanted.weight_type, knobs, wanted.layer_weights):
         features = heard.features
