@@ -409,7 +409,7 @@ def test_the_canvas_offers_it_where_there_are_old_nodes(
     comfy: ComfyPage, with_files: Client
 ) -> None:
     offered = """() => window.app.collectCanvasMenuItems(window.app.canvas)
-      .some((one) => one?.content === "Turn into IP-Adapter nodes")"""
+      .some((one) => one?.content === "Turn all old nodes into IP-Adapter nodes")"""
     assert not comfy.page.evaluate(offered)
     editor = Editor(comfy, MODELS)
     assert comfy.page.evaluate(offered)

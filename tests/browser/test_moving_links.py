@@ -115,6 +115,7 @@ def test_a_list_of_weights_keeps_the_node(comfy: ComfyPage, inside: bool) -> Non
 
 def test_one_undo_takes_it_back_after_late_measuring(comfy: ComfyPage) -> None:
     built(comfy)
+    comfy.page.wait_for_timeout(1_000)  # the host measures the old nodes late, too
     comfy.capture()
     before, steps = types(comfy.saved()), comfy.page.evaluate(STEPS)
     after = types(turn(comfy))
