@@ -218,6 +218,6 @@ app.registerExtension({
     const root = app.rootGraph ?? app.graph;
     const all = [root, ...(root?.subgraphs?.values() ?? [])].flatMap((graph) => graph?.nodes ?? []);
     if (!all.some(isOld)) return [];
-    return [{ content: say("nodes"), callback: () => turn() }];
+    return [{ content: say("graph"), callback: () => turn() }];
   },
 });
