@@ -224,6 +224,10 @@ class Laksjdjf(OldNode):
         """In place of the host's check, which takes this platform's separator only."""
         return ModelLoader.VALIDATE_INPUTS(model_name)
 
+    @classmethod
+    def IS_CHANGED(cls, model_name: Any = None, **_: Any) -> str:
+        return super().IS_CHANGED() + ModelLoader.IS_CHANGED(model_name)
+
     def adapter(
         self,
         model: Any,

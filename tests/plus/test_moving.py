@@ -13,9 +13,9 @@ from typing import Any
 import folder_paths
 import pytest
 import torch
-from conftest import ROOT
 from kit.models import checkpoints, encoders, tiny
 from kit.models.sparse_files import write_sparse
+from pack import dev
 from pack.nodes import apply, embeds, encode, weights
 from pack.nodes.host.files import folders
 from pack.nodes.host.model.adapter import load as load_adapter
@@ -26,7 +26,7 @@ from pack.nodes.plus.steps import moving
 from torch import Tensor
 
 Graph = dict[str, dict[str, Any]]
-PLANNER = ROOT / "tests" / "web" / "plan_prompt.mjs"
+PLANNER = dev.ROOT / "tests" / "web" / "plan_prompt.mjs"
 OURS: dict[str, Any] = {
     "IPAApply": apply.ApplyIPAdapter,
     "IPABlockWeights": weights.BlockWeights,
@@ -522,7 +522,7 @@ def test_files_are_found_by_name_and_by_the_checkpoint(models: Path) -> None:
 
 def write_checkpoint(path: Path, family: str) -> None:
     state = twins(family).model.model.diffusion_model.state_dict()
-    shapes = {f"model.diffusion_model.{key}": list(value.shape) for key, value in state.items()}
+    shapes = {f"model.diffusion_model.{key}": tuple(value.shape) for key, value in state.items()}
     write_sparse(path, shapes)
 
 

@@ -104,6 +104,12 @@ test("a weight by a link of a single number goes on by the link, a list does not
   assert.equal(planned(list).left.find(({ id }) => id === "old").why, "linkedValue");
 });
 
+test("a value that is set on the node of a subgraph stays there", () => {
+  const nodes = graph({ ...BASE, old: advanced() });
+  nodes.find(({ id }) => id === "old").fed.weight = { id: "-10", slot: 0, type: "PrimitiveFloat" };
+  assert.equal(plan(nodes, PROFILES).left.find(({ id }) => id === "old").why, "promoted");
+});
+
 test("links go on through nodes that are turned too", () => {
   const first = advanced();
   const second = advanced({}, { model: "first:0" });
@@ -205,6 +211,7 @@ test("an adapter behind reroutes is the loader's", () => {
       ...loaded,
       id: 3,
       type: "IPAdapterAdvanced",
+      title: "mine",
       widgets: [],
       inputs: [{ name: "ipadapter", type: "IPADAPTER", link: 2 }],
     },
@@ -213,6 +220,8 @@ test("an adapter behind reroutes is the loader's", () => {
   const { graphs, questions } = describe(root);
   const [loader, , old] = graphs[0].nodes;
   assert.deepEqual(old.fed.ipadapter, { id: "1", slot: 0, type: "IPAdapterModelLoader" });
-  assert.deepEqual(loader.uses, [{ id: "3", slot: 0, type: "IPAdapterAdvanced", name: "ipadapter" }]);
+  assert.deepEqual(loader.uses, [
+    { id: "3", slot: 0, type: "IPAdapterAdvanced", name: "ipadapter", title: "mine" },
+  ]);
   assert.deepEqual(questions.map(({ name }) => name), ["a"]);
 });

@@ -17,6 +17,7 @@ const ONE_EACH = "one per picture, last repeats";
 const LARGEST_BATCH = 256;
 /** Nodes that give a single number, never a list. */
 const NUMBERS = /^(Primitive(Float|Int|Node)|subgraph)$/;
+const INPUTS = "-10"; // of a subgraph
 
 /**
  * @param {Neutral} node
@@ -64,9 +65,9 @@ function checkValues({ type, values, fed }) {
   const kind = kindOf(type);
   const linked = Object.keys(values).filter((name) => fed[name]);
   for (const name of linked) {
-    // The host keeps the range of the old widget on the outside, which is not that of ours.
-    if (fed[name].type === "subgraph") throw new Stays("promoted", name);
     if (!SCALES.has(name) || !NUMBERS.test(fed[name].type)) throw new Stays("linkedValue", name);
+    // The host keeps the range of the old widget on the outside, which is not that of ours.
+    if (fed[name].id === INPUTS) throw new Stays("promoted", name);
   }
   if (!(values.start_at < values.end_at)) throw new Stays("emptyWindow");
   if (APPLY[kind].version === 1 && values.noise > 0) throw new Stays("noise");

@@ -7,7 +7,7 @@ checkpoint in front of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from ....ip_models.errors import IPAdapterError
@@ -26,7 +26,7 @@ class _Unknown(Exception):
     """Why nothing can be said, as a key that the editor has a text for."""
 
 
-def answers(question: dict[str, Any]) -> dict[str, Any]:
+def answers(question: Mapping[str, object]) -> dict[str, Any]:
     """All that the editor needs to know about a graph.
 
     Args:
@@ -40,9 +40,9 @@ def answers(question: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _listed(question: dict[str, Any], name: str) -> list[Any]:
+def _listed(question: Mapping[str, object], name: str) -> list[Any]:
     found = question.get(name)
-    return found[:_MOST] if isinstance(found, list) else []
+    return cast("list[Any]", found)[:_MOST] if isinstance(found, list) else []
 
 
 def _options(version: Version) -> dict[str, Any]:
@@ -97,9 +97,8 @@ def _loader(asked: Any) -> dict[str, Any]:
 
 
 def _base(given: dict[str, Any]) -> tuple[Layer, ...]:
-    names = {name: given.get(name) for name in ("checkpoint", "unet")}
-    files = {name: file for name, file in names.items() if isinstance(file, str)}
-    base = base_of(Combination(**files))
+    checkpoint, unet = (str(given.get(name) or "") for name in ("checkpoint", "unet"))
+    base = base_of(Combination(checkpoint=checkpoint, unet=unet))
     if base is None or not base.layers:
         raise _Unknown("noBase")
     return base.layers

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....ip_models.adapter.encoders import name_encoder
 from ....ip_models.adapter.spec import AdapterSpec, Feature
 from ....ip_models.errors import BadInput, MissingModel
 from ....ip_models.inputs import chosen
@@ -99,13 +98,12 @@ def raw_features(
     if negative is None:
         negative = _nothing(positive, hidden, clip_vision, profile)
     positive, negative = positive.float(), to_size(negative.float(), len(positive))
-    width = positive.shape[-1]
     return ImageFeatures(
         pooled=None if hidden else positive,
         penultimate=positive if hidden else None,
         negative_pooled=None if hidden else negative,
         negative_penultimate=negative if hidden else None,
-        source=name_encoder(None, width) if hidden else name_encoder(width, 0),
+        source="an image encoder",
     )
 
 
