@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from ...ip_models.errors import MissingModel
 from ..host.files import folders
+from ..host.protocols import require_model
 from .objects.adapter_dict import AdapterDict
 from .objects.faces import load_faces
 from .objects.pipeline import Pipeline
@@ -59,6 +60,7 @@ class UnifiedLoader(OldNode):
         ipadapter: Any = None,
         **_ignored: Any,
     ) -> tuple[Any, Any]:
+        require_model("model", model)
         wanted = Wanted(preset, lora_strength, provider)
         model, pipeline, self._kept = load_all(model, wanted, ipadapter, self._kept)
         return model, pipeline

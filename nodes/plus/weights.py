@@ -7,7 +7,16 @@ from typing import Any
 from torch import Tensor
 
 from ...ip_models.inputs import require, shown
-from .steps.frames import FULL, METHODS, REVERSE, TIMINGS, Strategy, plan, prompt_schedule
+from .steps.frames import (
+    FULL,
+    METHODS,
+    REVERSE,
+    TIMINGS,
+    Strategy,
+    plan,
+    prompt_schedule,
+    require_strategy,
+)
 from .widgets import Inputs, OldNode, number, whole
 
 
@@ -78,7 +87,7 @@ class Weights(OldNode):
                 method=method,
                 frame_count=0 if image is None else len(image),
             )
-        require("weights_strategy", strategy, dict, "IPAdapter Weights")
+        require_strategy(strategy)
         made = plan(strategy, image)
         back = made.weights[::-1]
         return made.weights, back, len(made.weights), made.image_1, made.image_2, strategy
@@ -111,7 +120,7 @@ class PromptSchedule(OldNode):
     def prompt_schedule(
         self, weights_strategy: Any, prompt: str = "", **_ignored: Any
     ) -> tuple[str]:
-        require("weights_strategy", weights_strategy, dict, "IPAdapter Weights")
+        require_strategy(weights_strategy)
         return (prompt_schedule(weights_strategy, prompt),)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from .steps.checks import checked
 from .steps.profile import Profile, Version, profile_of
 
 Inputs = dict[str, tuple[Any, ...]]
@@ -41,6 +42,12 @@ class OldNode:
     """
 
     VERSION: ClassVar[Version] = Version.TWO
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        name = getattr(cls, "FUNCTION", "")
+        if name in vars(cls):
+            setattr(cls, name, checked(vars(cls)[name]))
 
     @classmethod
     def IS_CHANGED(cls, **_: Any) -> str:

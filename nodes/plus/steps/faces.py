@@ -13,6 +13,7 @@ from torch import Tensor
 from ....ip_models.adapter.spec import AdapterSpec
 from ....ip_models.errors import NoFace
 from ....ip_models.faces.align import norm_crop
+from ....ip_models.inputs import no_link
 from ....ip_models.pictures.fit import Picture, require_images
 from ....ip_models.references.features import FaceFeatures
 from ...host.progress import Progress
@@ -46,6 +47,8 @@ def read_faces(
         MissingModel: there is no encoder for an adapter that needs one.
         NoFace: a picture shows none.
     """
+    if not (hasattr(insightface, "get") and hasattr(insightface, "det_model")):
+        raise no_link("insightface", insightface, "IPAdapter InsightFace Loader")
     require_images(images, "image")
     progress = Progress(len(images))
     side = profile.crop_side(spec.family)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ....ip_models.errors import BadInput
-from ....ip_models.inputs import listed, parse_numbers
+from ....ip_models.inputs import listed, no_link, parse_numbers
 from ....ip_models.weights.schedule import Curve, Ramp
 
 CUSTOM, RANDOM, REVERSE = "custom", "random", "reverse_in_out"
@@ -35,6 +35,13 @@ class Strategy(TypedDict):
     frame_count: int
 
 
+_WORDS, _NUMBERS = ("weights", "timing", "method"), ("frames", "start_frame", "end_frame")
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(_WORDS, str),
+    **dict.fromkeys((*_NUMBERS, "add_starting_frames", "add_ending_frames", "frame_count"), int),
+}
+
+
 class Frames(NamedTuple):
     """A weight for each frame, and its pictures if there are any."""
 
@@ -49,6 +56,17 @@ class _Fade(NamedTuple):
     weights: list[float]
     first: Tensor
     second: Tensor | None
+
+
+def require_strategy(strategy: Any) -> None:
+    """Refuse what is not what IPAdapter Weights gives.
+
+    Raises:
+        BadInput: it is not.
+    """
+    held: Any = strategy if isinstance(strategy, Mapping) else {}
+    if any(not isinstance(held.get(name), kind) for name, kind in _KINDS.items()):
+        raise no_link("weights_strategy", strategy, "IPAdapter Weights")
 
 
 def plan(strategy: Mapping[str, Any], image: Tensor | None) -> Frames:

@@ -95,6 +95,18 @@ def raw_features(
                 f"this adapter reads {'(n, sequence, width)' if hidden else '(n, width)'}",
                 "Encode the picture with IPAdapter Encoder and the same IPADAPTER",
             )
+        if not one.numel() or not bool(torch.isfinite(one).all()):
+            raise BadInput(
+                f"the embeds have shape {tuple(one.shape)} and are empty or not finite",
+                "this adapter reads finite numbers",
+                "Encode the picture again",
+            )
+        if one.shape[1:] != positive.shape[1:]:
+            raise BadInput(
+                f"neg_embed has shape {tuple(one.shape)} and pos_embed {tuple(positive.shape)}",
+                "rows of the same encoder and adapter are needed",
+                "Connect both outputs of one IPAdapter Encoder",
+            )
     if negative is None:
         negative = _nothing(positive, hidden, clip_vision, profile)
     positive, negative = positive.float(), to_size(negative.float(), len(positive))

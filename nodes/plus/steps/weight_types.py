@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ....ip_models.errors import BadInput
+from ....ip_models.inputs import shown, text
 from ....ip_models.layer import Layer, stacks
 from ....ip_models.weights.block_rules import NumberedLayers
-from ....ip_models.weights.block_weights import parse_blocks
 from ....ip_models.weights.gains import BlockRule, Gain
 from ....ip_models.weights.presets import Listed, preset
 from ...host.model.backbones.layers import VOCABULARY
@@ -20,6 +21,7 @@ log = logging.getLogger("ipadapter")
 Weight = float | Sequence[float]
 """One weight, or one for each picture of a batch."""
 
+_LARGEST = 1e6
 STYLE_PRECISE, COMPOSITION_PRECISE = "style transfer precise", "composition precise"
 STYLE_AND_COMPOSITION = "style and composition"
 STRONG_STYLE_AND_COMPOSITION = "strong style and composition"
@@ -95,8 +97,9 @@ class _Existing:
     def gains(self, layers: Sequence[Layer], reference: int, references: int) -> Sequence[Gain]:
         """See `BlockRule.gains`."""
         count = len(stacks(layers))
-        kept = tuple(entry for entry in self.listed.factors if entry[0][0] < count)
-        if missing := [number for (number, _), _ in self.listed.factors if number >= count]:
+        kept = tuple(entry for entry in self.listed.factors if 0 <= entry[0][0] < count)
+        all_numbers = [number for (number, _), _ in self.listed.factors]
+        if missing := [number for number in all_numbers if not 0 <= number < count]:
             log.warning(
                 "layer_weights name %s; this model has %d transformers, from 0, and the rest of "
                 "the text is used",
@@ -129,12 +132,10 @@ def levels(weight_type: str, knobs: Knobs, layer_weights: str | None = None) -> 
     Raises:
         BadInput: there is no such type, or the text cannot be read.
     """
-    weight_type = _EARLIER.get(weight_type, weight_type)
+    weight_type = _EARLIER.get(text("weight_type", weight_type), weight_type)
     if layer_weights:
-        rule = parse_blocks(layer_weights, VOCABULARY)
-        if isinstance(rule, NumberedLayers):
-            precise = weight_type in (STYLE_PRECISE, COMPOSITION_PRECISE)
-            rule = _Existing(rule, weight_type if precise else "")
+        precise = weight_type in (STYLE_PRECISE, COMPOSITION_PRECISE)
+        rule = _Existing(_written(layer_weights), weight_type if precise else "")
         return [Level(knobs.weight, rule)]
     rule = preset(weight_type, VOCABULARY)
     if not isinstance(rule, Listed):
@@ -150,6 +151,24 @@ def levels(weight_type: str, knobs: Knobs, layer_weights: str | None = None) -> 
         for knob, weight in weights.items()
         if knob in used
     ]
+
+
+def _written(layer_weights: str) -> NumberedLayers:
+    """Factors by number; of a number that is named twice the last one counts."""
+    factors: dict[tuple[int, int | None], float] = {}
+    for entry in filter(str.strip, layer_weights.replace("\n", ",").split(",")):
+        number, _, factor = entry.partition(":")
+        try:
+            factors[int(number), None] = float(factor)
+        except ValueError:
+            factors[0, None] = math.nan
+        if not all(abs(one) <= _LARGEST for one in factors.values()):
+            raise BadInput(
+                f"layer_weights hold {shown(entry.strip())}",
+                "a number, a colon and a finite factor are needed, like 3:0.5, 6:1",
+                "Correct the text",
+            )
+    return NumberedLayers(tuple(factors.items()))
 
 
 def first_or_all(weight: Any, per_picture: bool) -> Weight:
