@@ -11,7 +11,7 @@ from ..host.protocols import require_model
 from .objects.adapter_dict import AdapterDict
 from .objects.faces import load_faces
 from .objects.pipeline import Pipeline
-from .objects.unified import Kept, Wanted, load_all
+from .objects.unified import LORAS, Kept, Wanted, load_all
 from .steps.profile import Version
 from .widgets import OldNode
 
@@ -83,6 +83,10 @@ class UnifiedLoaderFaceID(UnifiedLoader):
             "lora_strength": ("FLOAT", {"default": 0.6, "min": 0, "max": 1, "step": 0.01}),
             "provider": ([*_PROVIDERS, "DirectML", "OpenVINO", "CoreML"],),
         }
+
+    @classmethod
+    def IS_CHANGED(cls, **values: Any) -> str:
+        return super().IS_CHANGED(**values) + folders.fingerprint(LORAS)
 
 
 class UnifiedLoaderCommunity(UnifiedLoader):

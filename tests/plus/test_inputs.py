@@ -49,6 +49,14 @@ def test_other_layer_weights_are_refused_by_their_own_name(text: str) -> None:
         levels("linear", Knobs(), text)
 
 
+@pytest.mark.parametrize("name", ["original", "channel penalty", "a new one", "linear"])
+def test_types_that_other_packs_still_send_are_linear(name: str) -> None:
+    layers = attention_layers(tiny.twins("sd1").model)
+    (level,) = levels(name, Knobs(0.7))
+    assert level.weight == 0.7
+    assert {(g.factor, g.swapped) for g in level.rule.gains(layers, 0, 1)} == {(1.0, False)}
+
+
 def advanced(**values: Any) -> Any:
     links = {"model": None, "ipadapter": {}, "image": ROWS}
     return NODES["IPAdapterAdvanced"]().apply_ipadapter(**{**links, **values})

@@ -13,7 +13,7 @@ from ....ip_models.inputs import shown, text
 from ....ip_models.layer import Layer, stacks
 from ....ip_models.weights.block_rules import NumberedLayers
 from ....ip_models.weights.gains import BlockRule, Gain
-from ....ip_models.weights.presets import Listed, preset
+from ....ip_models.weights.presets import Listed, names, preset
 from ...host.model.backbones.layers import VOCABULARY
 
 log = logging.getLogger("ipadapter")
@@ -25,13 +25,15 @@ _LARGEST = 1e6
 STYLE_PRECISE, COMPOSITION_PRECISE = "style transfer precise", "composition precise"
 STYLE_AND_COMPOSITION = "style and composition"
 STRONG_STYLE_AND_COMPOSITION = "strong style and composition"
+_LINEAR = "linear"
 # Texts that early versions of the same nodes offered.
 _EARLIER = {
     "style transfer (SDXL)": "style transfer",
     "style transfer (SDXL only)": "style transfer",
     "composition (SDXL)": "composition",
     "style transfer and composition": STYLE_AND_COMPOSITION,
-    "original": "linear",
+    "original": _LINEAR,  # version 1's, which said by it how weights are scaled
+    "channel penalty": _LINEAR,
 }
 
 
@@ -130,9 +132,9 @@ def levels(weight_type: str, knobs: Knobs, layer_weights: str | None = None) -> 
             type swaps stay swapped.
 
     Raises:
-        BadInput: there is no such type, or the text cannot be read.
+        BadInput: the text cannot be read.
     """
-    weight_type = _EARLIER.get(text("weight_type", weight_type), weight_type)
+    weight_type = _known(text("weight_type", weight_type))
     if layer_weights:
         precise = weight_type in (STYLE_PRECISE, COMPOSITION_PRECISE)
         rule = _Existing(_written(layer_weights), weight_type if precise else "")
@@ -151,6 +153,15 @@ def levels(weight_type: str, knobs: Knobs, layer_weights: str | None = None) -> 
         for knob, weight in weights.items()
         if knob in used
     ]
+
+
+def _known(weight_type: str) -> str:
+    """The type of a name; packs that call these nodes still have names of version 1."""
+    weight_type = _EARLIER.get(weight_type, weight_type)
+    if weight_type in names(VOCABULARY):
+        return weight_type
+    log.warning("weight_type %s is not known and taken for linear", shown(weight_type))
+    return _LINEAR
 
 
 def _written(layer_weights: str) -> NumberedLayers:
