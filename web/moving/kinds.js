@@ -220,6 +220,8 @@ function twoPictures(values, middle, base) {
   return [level("weight_style", "strong style transfer", middle), found[1]];
 }
 
+const PLAIN = /^\s*(\d+)\s*:\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?\s*$/i;
+
 /**
  * @param {Record<string, any>} values
  * @param {boolean} middle
@@ -229,9 +231,13 @@ function twoPictures(values, middle, base) {
 function listed(values, middle, base) {
   if (/precise$/.test(values.weight_type)) throw new Stays("preciseList");
   const text = String(values.layer_weights);
-  const numbers = [...text.matchAll(/(\d+)(?:\.\d+)?\s*:/g)].map(([, number]) => Number(number));
-  const json = text.trim().startsWith("{");
-  if (!json && Math.max(-1, ...numbers) >= LAYERS[base || "SDXL"]) throw new Stays("layers");
+  const entries = text.split(/[,\n]/).filter((entry) => entry.trim());
+  const numbers = new Set(entries.map((entry) => PLAIN.exec(entry)?.[1]));
+  // Block Weights is stricter: each layer once, and none that the model does not have.
+  const strange = numbers.has(undefined) || numbers.size < entries.length;
+  if (strange || Math.max(-1, ...[...numbers].map(Number)) >= LAYERS[base || "SDXL"]) {
+    throw new Stays("layers");
+  }
   const custom = { preset: "custom", weights: text };
   return { scale: "weight", weights: middle ? [custom] : [custom, WITHOUT_MIDDLE], image: 0 };
 }
