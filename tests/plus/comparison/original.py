@@ -10,6 +10,7 @@ from unittest.mock import patch
 import comfy.cli_args
 import torch
 from kit.plus_original import original_module, original_nodes, version_1
+from plus.comparison import rig
 from plus.contract import VERSION_1
 
 
@@ -22,6 +23,8 @@ def classes() -> dict[str, Any]:
 @contextmanager
 def single_precision() -> Iterator[None]:
     """They project in the precision that they guess for a UNet, not in that of the MODEL."""
+    for family in ("sd1", "sdxl", "kolors"):  # these draw their weights, so before the change below
+        rig.twin(family), rig.encoder(family)
     with ExitStack() as changed:
         changed.enter_context(patch.object(comfy.cli_args.args, "fp32_unet", True))
         changed.enter_context(_small_kolors())
