@@ -122,7 +122,8 @@ class ApplyOne(OldNode):
                 patched = put_on(patched, tools.adapter, each, tiled, profile)
             return patched, masks, image
         heard = _read(tools, image, noise or 0.0, wanted, profile)
-        return put_on(model, tools.adapter, heard, wanted, profile), attn_mask, image
+        patched = put_on(model, tools.adapter, heard, wanted, profile)
+        return patched, attn_mask, image if heard.crops is None else heard.crops
 
 
 def _read(tools: Tools, image: Tensor, noise: float, wanted: Wanted, profile: Profile) -> Heard:

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import comfy.cli_args
 import torch
+from insightface.utils import face_align
 from kit.plus_original import original_module, original_nodes, version_1
 from plus.comparison import rig
 from plus.contract import VERSION_1
@@ -28,6 +29,8 @@ def single_precision() -> Iterator[None]:
     with ExitStack() as changed:
         changed.enter_context(patch.object(comfy.cli_args.args, "fp32_unet", True))
         changed.enter_context(_small_kolors())
+        # Its loader of face models does so; the cases bring faces of their own.
+        changed.enter_context(patch.object(version_1(), "insightface_face_align", face_align))
         # Their weights come out of the adapter; to draw others before takes most of the time.
         changed.enter_context(patch.object(torch.nn.Linear, "reset_parameters", _nothing))
         yield

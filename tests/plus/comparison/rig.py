@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def encoder(family: str) -> Any:
     return encoders.comfy_encoder(folder, told, made.state_dict())
 
 
-@cache
+@lru_cache(maxsize=1)  # some are large; cases of the same stand together
 def adapter(kind: str, family: str) -> dict[str, Any]:
     """An IPADAPTER as the file loader gives it."""
     plain = kind.removesuffix(" v2")

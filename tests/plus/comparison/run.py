@@ -16,6 +16,7 @@ from plus.comparison import rig
 from plus.comparison.data import Case, Out, Picture, Prompt
 from torch import Tensor
 
+_VARIOUS = inspect.Parameter.VAR_KEYWORD
 # So much guidance that the reference shows in the latent beside the noise of a random UNet.
 _STEPS, _GUIDANCE = 3, 60.0
 
@@ -40,7 +41,7 @@ def run(case: Case, classes: Mapping[str, Any]) -> Result:
     given = called(case, classes)
     model, *others = given
     tensors = [one if isinstance(one, Tensor) else None for one in others]
-    return Result(_ended(case, model, classes), tensors, len(given))
+    return Result(ended(case, model, classes), tensors, len(given))
 
 
 def called(case: Case, classes: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -50,7 +51,7 @@ def called(case: Case, classes: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def plain(case: Case, classes: Mapping[str, Any]) -> Tensor:
     """The same without any adapter."""
-    return _ended(case, rig.twin(case.family).model, classes)
+    return ended(case, rig.twin(case.family).model, classes)
 
 
 def arguments(case: Case, node: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,11 +87,15 @@ def _socket(case: Case, kind: str, required: bool) -> Any:
 
 def _call(case: Case, name: str, given: Mapping[str, Any], classes: Any) -> tuple[Any, ...]:
     node = classes[name]()
-    values = arguments(case, node, given)
-    values = {
-        key: _linked(case, value, classes) for key, value in values.items() if value is not None
+    return getattr(node, node.FUNCTION)(**_values(case, node, given, classes))
+
+
+def _values(case: Case, node: Any, given: Mapping[str, Any], classes: Any) -> dict[str, Any]:
+    return {
+        key: _linked(case, value, classes)
+        for key, value in arguments(case, node, given).items()
+        if value is not None
     }
-    return getattr(node, node.FUNCTION)(**values)
 
 
 def _linked(case: Case, value: Any, classes: Any) -> Any:
@@ -99,7 +104,8 @@ def _linked(case: Case, value: Any, classes: Any) -> Any:
     return _call(case, value.id, {**value.settings, **value.links}, classes)[value.index]
 
 
-def _ended(case: Case, model: Any, classes: Any) -> Tensor:
+def ended(case: Case, model: Any, classes: Any) -> Tensor:
+    """The output of a MODEL, as the case ends."""
     if case.ending == "sampler":
         return _sampled(case, model, classes)
     options = {}
@@ -159,8 +165,13 @@ def _outs(links: Mapping[str, Any]) -> list[Out]:
     return found
 
 
-def positional(node: Any, values: Mapping[str, Any]) -> list[Any]:
-    """The same arguments in the order of the method's signature."""
-    parameters = list(inspect.signature(getattr(node, node.FUNCTION)).parameters.values())
-    named = [one for one in parameters if one.kind is not one.VAR_KEYWORD]
-    return [values.get(one.name, one.default) for one in named]
+def called_otherwise(case: Case, classes: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The same by position, as some packs do, and with an argument that no node knows."""
+    node = classes[case.id]()
+    values = _values(case, node, {**case.settings, **case.links}, classes)
+    method = getattr(node, node.FUNCTION)
+    named = [
+        one for one in inspect.signature(method).parameters.values() if one.kind is not _VARIOUS
+    ]
+    in_order = [values.get(one.name, one.default) for one in named]
+    return [method(*in_order), method(**values, of_another_version=1)]

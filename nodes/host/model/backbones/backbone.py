@@ -35,9 +35,11 @@ class TextProjection:
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """(..., text encoder) -> (..., context)."""
+        weight = self.weight.to(tokens)
         bias = None if self.bias is None else self.bias.to(tokens)
-        projected = torch.nn.functional.linear(tokens, self.weight.to(tokens), bias)
-        return projected if self.scale == 1 else projected * self.scale
+        if self.scale != 1:
+            weight, bias = weight * self.scale, None if bias is None else bias * self.scale
+        return torch.nn.functional.linear(tokens, weight, bias)
 
 
 class Backbone(Protocol):
