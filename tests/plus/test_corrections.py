@@ -19,8 +19,8 @@ from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from kit.models import tiny
 from pack.nodes.plus.register import NODES
 from plus.comparison import original, rig
-from plus.comparison.data import Mask, Picture, Prompt
-from plus.comparison.run import call
+from plus.comparison.data import Case, Mask, Picture, Prompt
+from plus.comparison.run import call, run
 from torch import Tensor
 
 EFFECT, ROUNDING = 0.01, 1e-6
@@ -175,6 +175,18 @@ def test_a_patch_of_another_pack_in_the_way_is_kept() -> None:
     if (classes := theirs()) is not None:
         with original.single_precision(), pytest.raises(AttributeError):
             put_on(classes, model)
+
+
+def test_faceid_plus_for_sdxl_is_version_2_whatever_its_name() -> None:
+    def picture(kind: str, classes: Mapping[str, Any]) -> Tensor:
+        return run(Case("IPAdapterFaceID", {}, kind, "sdxl"), classes).output
+
+    said = picture("FaceID plus v2", NODES)
+    assert tiny.relative(picture("FaceID plus", NODES), said) < ROUNDING
+    if (classes := theirs()) is not None:
+        with original.single_precision():
+            assert tiny.relative(picture("FaceID plus", classes), said) > EFFECT
+            assert tiny.relative(picture("FaceID plus v2", classes), said) < 5 * ROUNDING
 
 
 def test_a_list_of_one_frame_is_that_weight() -> None:

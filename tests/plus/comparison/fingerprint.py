@@ -2,7 +2,7 @@
 
 The numbers are sums of the output times random normal values, 24 of them. A difference of length d
 between two outputs makes differences between their numbers whose squares add up to d * d on
-average, and the sum is hardly ever far from that: less than a ninth of it once in a hundred million
+average, and the sum is hardly ever far from that: less than a ninth of it once in some ten million
 times. So numbers that are within a limit stand for outputs that are within three times the limit at
 the very worst, and most likely within it. The seed is fixed: nobody can choose the values so that
 they fit.
@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from plus.comparison.run import Result
+from plus.pixel_cases import sample
 from torch import Tensor
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "apply.json"
@@ -29,12 +30,13 @@ def of(result: Result, effect: float) -> dict[str, Any]:
     Args:
         effect: how far it is from that without an adapter.
     """
+    assert result.output.isfinite().all()
     return {
         "norm": _rounded(float(result.output.double().norm())),
         "effect": float(f"{effect:.3g}"),
         "sums": [_rounded(float(one)) for one in sums(result.output)],
         "length": result.length,
-        "others": [None if one is None else extra(one) for one in result.others],
+        "others": [None if one is None else sample(one) for one in result.others],
     }
 
 
@@ -48,12 +50,6 @@ def sums(output: Tensor) -> Tensor:
     """The numbers of an output."""
     flat = output.detach().cpu().double().flatten()
     return _values(len(flat)) @ flat
-
-
-def extra(made: Tensor) -> dict[str, Any]:
-    """Of pictures and masks beside the MODEL their shape and a few sums are enough."""
-    means = sums(made)[:4] / made.numel() ** 0.5
-    return {"shape": list(made.shape), "sums": [round(float(one), 6) for one in means]}
 
 
 @cache

@@ -17,8 +17,8 @@ from plus.comparison.data import Case, Out, Picture, Prompt
 from torch import Tensor
 
 _VARIOUS = inspect.Parameter.VAR_KEYWORD
-# So much guidance that the reference shows in the latent beside the noise of a random UNet.
-_STEPS, _GUIDANCE = 3, 60.0
+# So little noise that what the steps add is not lost in it; a random UNet takes none away.
+_STEPS, _GUIDANCE, _NOISE = 3, 4.0, 0.05
 
 
 @dataclass
@@ -128,7 +128,7 @@ def _sampled(case: Case, model: Any, classes: Any) -> Tensor:
     sigmas = comfy.samplers.calculate_sigmas(
         model.get_model_object("model_sampling"), "normal", _STEPS
     )
-    noise = call(case.family, case.batch, *case.latent).x[: case.batch].float()
+    noise = call(case.family, case.batch, *case.latent).x[: case.batch].float() * _NOISE
     return comfy.sample.sample_custom(
         model,
         noise,
