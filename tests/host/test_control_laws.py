@@ -219,7 +219,8 @@ def by_the_book(
             return text + attend(q, weight * ip_k, weight * ip_v, heads)
         if scaling is KvScaling.K_V_PENALTY:
             return text + attend(q, penalised * ip_k, penalised * ip_v, heads)
-        mean = ip_v.mean(1, keepdim=True)
+        each = ip_v.unflatten(1, (2, -1))  # of both references
+        mean = each.mean(2, keepdim=True).expand_as(each).flatten(1, 2)
         return text + attend(q, penalised * ip_k, (ip_v - mean) + penalised * mean, heads)
 
     return patch

@@ -63,14 +63,14 @@ class Spy:
 
         def noted(layer: LayerPatch, q: Tensor, extra: Any) -> tuple[int, int]:
             grid = grid_of(layer, q, extra)
-            self._at = LayerAddress(*layer.slot), grid
+            self._at = LayerAddress(*layer.slot), grid[:2]
             assert q.shape[1] == grid[0] * grid[1]
             return grid
 
         def kept(cover: Cover, grid: Any, like: Tensor) -> Tensor:
             mask = cover_on(cover, grid, like)
-            assert self._at is not None and self._at[1] == grid
-            self.weights[self._at[0]] = grid, mask
+            assert self._at is not None and self._at[1] == grid[:2]
+            self.weights[self._at[0]] = grid[:2], mask
             return mask
 
         patch.setattr(LayerPatch, "_grid", noted)
