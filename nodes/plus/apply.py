@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from .objects.pipeline import adapter_of, encoder_of, faces_of, is_pipeline, no_pipeline
 from .params import FIELDS, require_params
 from .steps.references import Looks
-from .steps.run import Heard, Tools, Wanted, put_on, read
+from .steps.run import Tools, Wanted, applied
 from .steps.weight_types import (
     COMPOSITION_PRECISE,
     STRONG_STYLE_AND_COMPOSITION,
@@ -100,25 +100,13 @@ class Apply(OldNode):
         tiles = min(enhance_tiles, _MOST_TILES)
         looks = Looks(image_negative, combine_embeds, encode_batch_size, tiles, enhance_ratio)
         tools = tools_of(ipadapter, clip_vision, insightface)
+        profile = self.profile
         if ipadapter_params is None:
-            return self._one(model, tools, image, looks, wanted, image_composition)
+            return applied(model, tools, image, looks, wanted, profile, image_composition)
         patched, crops = model.clone(), None
         for picture, each in _listed(ipadapter_params, wanted):
-            patched, crops = self._one(patched, tools, picture, looks, each)
+            patched, crops = applied(patched, tools, picture, looks, each, profile)
         return patched, crops
-
-    def _one(
-        self,
-        model: Any,
-        tools: Tools,
-        image: Any,
-        looks: Looks,
-        wanted: Wanted,
-        composition: Any = None,
-    ) -> tuple[Any, Any]:
-        profile = self.profile
-        heard: Heard = read(tools, image, looks, wanted, profile, composition)
-        return put_on(model, tools.adapter, heard, wanted, profile), heard.crops
 
 
 def tools_of(
@@ -190,6 +178,4 @@ class IPAdapter(OldNode):
             end=end_at,
             mask=attn_mask,
         )
-        tools, profile = tools_of(ipadapter), self.profile
-        heard = read(tools, image, Looks(), wanted, profile)
-        return put_on(model, tools.adapter, heard, wanted, profile), heard.crops
+        return applied(model, tools_of(ipadapter), image, Looks(), wanted, self.profile)

@@ -11,7 +11,7 @@ from ...ip_models.inputs import require
 from .apply import tools_of
 from .pixels import tiles
 from .steps.references import Looks, raw_features
-from .steps.run import Heard, Wanted, put_on, read
+from .steps.run import Heard, Wanted, applied, put_on
 from .widgets import (
     LINKS,
     Inputs,
@@ -129,7 +129,7 @@ class Tiled(OldNode):
         tools, profile = tools_of(ipadapter, clip_vision), self.profile
         looks = Looks(image_negative, combine_embeds, encode_batch_size)
         parts = tiles.cut(image, attn_mask, sharpening)
-        patched = model.clone()
+        patched = model
         for tile, mask in parts:
             wanted = Wanted(
                 weight=weight,
@@ -140,8 +140,7 @@ class Tiled(OldNode):
                 scaling=embeds_scaling,
                 per_picture=self.unfold_batch,
             )
-            heard = read(tools, tile, looks, wanted, profile)
-            patched = put_on(patched, tools.adapter, heard, wanted, profile)
+            patched, _ = applied(patched, tools, tile, looks, wanted, profile)
         return patched, *tiles.joined(parts)
 
 

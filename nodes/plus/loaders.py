@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, ClassVar
 
 from ...ip_models.errors import MissingModel
@@ -113,7 +112,9 @@ class ModelLoader(OldNode):
 
     @classmethod
     def IS_CHANGED(cls, ipadapter_file: Any = None, **_: Any) -> str:
-        return folders.fingerprint(folders.ADAPTERS, _here(ipadapter_file))
+        return folders.fingerprint(
+            folders.ADAPTERS, folders.in_place(folders.ADAPTERS, ipadapter_file)
+        )
 
     def load_ipadapter_model(self, ipadapter_file: str, **_ignored: Any) -> tuple[AdapterDict]:
         return (AdapterDict(path_of(ipadapter_file)),)
@@ -125,14 +126,7 @@ def path_of(name: Any) -> str:
     Raises:
         MissingModel: there is none of this name.
     """
-    return folders.resolve(folders.ADAPTERS, _here(name))
-
-
-def _here(name: Any) -> Any:
-    """A name with this platform's separator; workflows of Windows have another."""
-    if not isinstance(name, str) or name in folders.files(folders.ADAPTERS):
-        return name
-    return name.replace("\\", "/").replace("/", os.sep)
+    return folders.resolve(folders.ADAPTERS, folders.in_place(folders.ADAPTERS, name))
 
 
 class FaceModelsLoader(OldNode):

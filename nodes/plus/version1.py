@@ -21,7 +21,7 @@ from .pixels import noise as noises
 from .pixels import tiles
 from .steps.profile import Profile, Version
 from .steps.references import Looks, encode_rows, only, raw_features
-from .steps.run import Heard, Tools, Wanted, put_on, read
+from .steps.run import Heard, Tools, Wanted, applied, put_on, read
 from .widgets import Inputs, OldNode, number, sockets, weight, whole, window
 
 _SCALING = {
@@ -115,7 +115,7 @@ class ApplyOne(OldNode):
         if short_side_tiles > 0:
             image, masks = tiles.masked_tiles(image, short_side_tiles, tile_weight, tile_blur)
             heard = _read(tools, image, noise or 0.0, wanted, profile)
-            patched = model.clone()
+            patched = model
             for i, mask in enumerate(masks.split(1)):
                 each = heard._replace(features=only(heard.features, i))
                 tiled = replace(wanted, mask=mask)
@@ -128,16 +128,15 @@ class ApplyOne(OldNode):
 
 def _read(tools: Tools, image: Tensor, noise: float, wanted: Wanted, profile: Profile) -> Heard:
     """References, with the picture and noise as what to stay away from if there is any."""
+    spec = tools.adapter.spec
+    if noise > 0 and not spec.needs_face:
+        looks = Looks(noises.noisy_negative(image, noise))
+        return read(tools, image, looks, wanted, profile)
     heard = read(tools, image, Looks(), wanted, profile)
-    if noise <= 0 or (tools.adapter.spec.needs_face and heard.crops is None):
+    if noise <= 0 or heard.crops is None or not spec.needs_encoder:
         return heard
-    seen = image if heard.crops is None else heard.crops
-    looks = Looks(noises.noisy_negative(seen, noise))
-    if heard.crops is None:
-        return heard._replace(features=encode_rows(tools.clip_vision, seen, profile, looks))
-    if not tools.adapter.spec.needs_encoder:
-        return heard
-    crops = encode_rows(tools.clip_vision, seen, profile, looks)
+    looks = Looks(noises.noisy_negative(heard.crops, noise))
+    crops = encode_rows(tools.clip_vision, heard.crops, profile, looks)
     return heard._replace(features=replace(heard.features, crops=crops))
 
 
@@ -242,8 +241,7 @@ class Laksjdjf(OldNode):
     ) -> tuple[Any, Any]:
         tools = tools_of(AdapterDict(path_of(model_name)), clip_vision)
         wanted, profile = Wanted(weight=weight, mask=mask), self.profile
-        heard = read(tools, image, Looks(), wanted, profile)
-        patched = put_on(model, tools.adapter, heard, wanted, profile)
+        patched, _ = applied(model, tools, image, Looks(), wanted, profile)
         return patched, clip_vision.encode_image(image)
 
 

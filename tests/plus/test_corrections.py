@@ -10,8 +10,6 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-import comfy.sample
-import comfy.samplers
 import numpy
 import pytest
 import torch
@@ -20,7 +18,7 @@ from kit.models import tiny
 from pack.nodes.plus.register import NODES
 from plus.comparison import original, rig
 from plus.comparison.data import Case, Mask, Picture, Prompt
-from plus.comparison.run import call, run
+from plus.comparison.run import call, run, sampled
 from torch import Tensor
 
 EFFECT, ROUNDING = 0.01, 1e-6
@@ -44,18 +42,7 @@ def latent(model: Any, guidance: float = 1.0, **of_prompt: Any) -> Tensor:
     noise = call("sd1", 2, HEIGHT, WIDTH).x[:1]
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     sigmas = torch.tensor([*(float(to_sigma(percent)) for percent in STEPS), 0.0])
-    return comfy.sample.sample_custom(
-        model,
-        noise,
-        guidance,
-        comfy.samplers.sampler_object("euler"),
-        sigmas,
-        positive,
-        negative,
-        torch.zeros_like(noise),
-        disable_pbar=True,
-        seed=1,
-    )
+    return sampled(model, noise, guidance, sigmas, positive, negative)
 
 
 def unpatched() -> Any:

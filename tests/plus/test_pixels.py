@@ -18,7 +18,6 @@ from pack.nodes.plus.pixels import enhance, noise, prepare, tiles
 from pack.nodes.plus.pixels.mask import masked_pixels, masked_square
 from plus.pixel_cases import ROUNDING, Case, cases, mask, picture, sample
 from torch import Tensor
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 RECORDED: dict[str, Any] = json.loads(
     (Path(__file__).parent / "recorded" / "pixels.json").read_text("utf-8")
@@ -32,11 +31,7 @@ SIZE, POOLED = 224, 36
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A host's encoder with 4 x 4 patches of a picture of 224."""
     config = {**encoders.CONFIG, "image_size": SIZE, "patch_size": 56, "projection_dim": POOLED}
-    model = CLIPVisionModelWithProjection(CLIPVisionConfig(**config)).eval()
-    with torch.no_grad():
-        encoders.randomise(model)
-    config["model_type"] = "clip_vision_model"
-    return encoders.comfy_encoder(tmp_path_factory.mktemp("clip"), config, model.state_dict())
+    return encoders.random_encoder(tmp_path_factory.mktemp("clip"), **config)
 
 
 def test_every_case_is_recorded() -> None:

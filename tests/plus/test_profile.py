@@ -88,16 +88,9 @@ def test_names_that_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert nodes.NODE_DISPLAY_NAME_MAPPINGS.keys() == table.keys() - {"IPAdapterAdvanced"}
 
 
-@torch.no_grad()
 def encoder(folder: Path) -> Any:
-    config: dict[str, Any] = {**encoders.CONFIG, "hidden_size": 1280, "num_attention_heads": 4}
-    sizes: dict[str, Any] = {"image_size": 56, "patch_size": 14, "intermediate_size": 32}
-    model = encoders.CLIPVisionModelWithProjection(
-        encoders.CLIPVisionConfig(**{**config, **sizes}, projection_dim=1024)
-    ).eval()
-    encoders.randomise(model)
-    config |= {**sizes, "projection_dim": 1024, "model_type": "clip_vision_model"}
-    return encoders.comfy_encoder(folder, config, model.state_dict())
+    wide = {"hidden_size": 1280, "num_attention_heads": 4, "projection_dim": 1024}
+    return encoders.random_encoder(folder, **{**encoders.CONFIG, **wide, "intermediate_size": 32})
 
 
 @pytest.fixture(scope="module")

@@ -150,8 +150,6 @@ def twins(family: str) -> tiny.Twins:
 
 
 def encoder(folder: Path) -> Any:
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
     config: dict[str, Any] = dict(
         hidden_size=1280,
         intermediate_size=64,
@@ -161,12 +159,9 @@ def encoder(folder: Path) -> Any:
         image_size=224,
         patch_size=56,
         hidden_act="gelu",
+        projection_dim=1024,
     )
-    theirs = CLIPVisionModelWithProjection(CLIPVisionConfig(projection_dim=1024, **config)).eval()
-    with torch.no_grad():
-        encoders.randomise(theirs)
-    kind = {"projection_dim": 1024, "model_type": "clip_vision_model"}
-    return encoders.comfy_encoder(folder, {**config, **kind}, theirs.state_dict())
+    return encoders.random_encoder(folder, **config)
 
 
 @pytest.fixture(scope="module")

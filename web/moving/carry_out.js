@@ -61,7 +61,7 @@ function make(graph, { key, type, values, heir }, create) {
  * @param {any} graph
  * @param {string} key
  */
-export function oldOf(graph, key) {
+function oldOf(graph, key) {
   const [id] = key.split("/");
   const node = graph.getNodeById(id) ?? graph.getNodeById(Number(id));
   return node ?? { mode: 0, pos: [0, 0], size: [0, 0] };

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import folder_paths
 
@@ -90,6 +91,13 @@ def model_folders(folder: str) -> dict[str, str]:
 def where(folder: str) -> str:
     """All places that are searched, for messages."""
     return ", ".join(folder_paths.get_folder_paths(folder))
+
+
+def in_place(folder: str, name: Any) -> Any:
+    """A name with this platform's separator; workflows of Windows have another."""
+    if not isinstance(name, str) or name in files(folder):
+        return name
+    return name.replace("\\", "/").replace("/", os.sep)
 
 
 def resolve(folder: str, name: object) -> str:

@@ -42,7 +42,7 @@ def features_of(positive: Any, negative: Any = None) -> Features:
             "embeds of plus and full face adapters need both outputs of IPAdapter Encoder",
             "Connect neg_embed of the same IPAdapter Encoder",
         )
-    negative = torch.zeros_like(positive) if negative is None else _fitted(negative, positive)
+    negative = torch.zeros_like(positive) if negative is None else fitted(negative, positive)
     rows = [one.detach().cpu().float().clone() for one in (positive, negative)]
     face = not hidden and positive.shape[-1] == IDENTITY_WIDTH
     feature = Feature.IDENTITY if face else Feature.PENULTIMATE if hidden else Feature.POOLED
@@ -54,18 +54,26 @@ def _is_stacked(rows: Tensor) -> bool:
     return len(rows) == 2 and (rows.ndim == 4 or pooled)
 
 
-def _fitted(negative: Tensor, positive: Tensor) -> Tensor:
-    """As many rows as the positive ones: cut, or the last one repeated."""
+def fitted(negative: Tensor, positive: Tensor) -> Tensor:
+    """Negative rows, as many as the positive ones.
+
+    Raises:
+        BadInput: they are of another shape, or none.
+    """
     if negative.shape[1:] != positive.shape[1:] or not len(negative):
         raise BadInput(
             f"neg_embed has shape {tuple(negative.shape)} and the embeds {tuple(positive.shape)}",
             "rows of the same encoder and adapter are needed",
             "Connect both outputs of one IPAdapter Encoder",
         )
-    more = len(positive) - len(negative)
-    if more <= 0:
-        return negative[: len(positive)]
-    return torch.cat((negative, negative[-1:].expand(more, *negative.shape[1:])))
+    return to_size(negative, len(positive))
+
+
+def to_size(rows: Tensor, count: int) -> Tensor:
+    """Cut, or the last one repeated."""
+    if len(rows) >= count:
+        return rows[:count]
+    return torch.cat((rows, rows[-1:].expand(count - len(rows), *rows.shape[1:])))
 
 
 def rows_of(embeds: Features | Regions, feature: Feature) -> tuple[Tensor, Tensor]:

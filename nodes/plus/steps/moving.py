@@ -6,7 +6,6 @@ checkpoint in front of it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -65,9 +64,7 @@ def _answer(read: Callable[[Any], dict[str, Any]], of: Any) -> dict[str, Any]:
 
 
 def _adapter(name: Any) -> dict[str, Any]:
-    text = name if isinstance(name, str) else ""
-    if text not in folders.files(folders.ADAPTERS):  # workflows of Windows
-        text = text.replace("\\", "/").replace("/", os.sep)
+    text = folders.in_place(folders.ADAPTERS, name if isinstance(name, str) else "")
     return {"file": text, **_kind(text)}
 
 

@@ -11,11 +11,12 @@ from torch import Tensor
 from ....ip_models.adapter.spec import AdapterSpec, Feature
 from ....ip_models.errors import BadInput, MissingModel
 from ....ip_models.inputs import chosen
-from ....ip_models.pictures.fit import fit_images
+from ....ip_models.pictures.fit import fit_images, require_images
 from ....ip_models.references.combine import Combine, combine
 from ....ip_models.references.features import FaceFeatures, Features, ImageFeatures
 from ...host.encoder.encode import MOST_BATCH, Reference, encode
 from ...host.encoder.run import run_normalised
+from ..objects.rows import fitted, to_size
 from ..pixels import enhance
 from ..pixels.mask import masked_pixels
 from .profile import Profile
@@ -58,10 +59,10 @@ def encode_rows(
     """
     if clip_vision is None:
         raise no_encoder()
+    if mask is not None:
+        return _behind(mask, clip_vision, images, profile, looks)
     negative = None if looks.negative is None else to_size(looks.negative, len(images))
     features = encode(clip_vision, _reference(images, profile, looks, negative))
-    if mask is not None:
-        features = _behind(mask, features, clip_vision, images, profile)
     return _closer(features, clip_vision, images, profile, looks) if looks.tiles > 1 else features
 
 
@@ -101,15 +102,9 @@ def raw_features(
                 "this adapter reads finite numbers",
                 "Encode the picture again",
             )
-        if one.shape[1:] != positive.shape[1:]:
-            raise BadInput(
-                f"neg_embed has shape {tuple(one.shape)} and pos_embed {tuple(positive.shape)}",
-                "rows of the same encoder and adapter are needed",
-                "Connect both outputs of one IPAdapter Encoder",
-            )
     if negative is None:
         negative = _nothing(positive, hidden, clip_vision, profile)
-    positive, negative = positive.float(), to_size(negative.float(), len(positive))
+    positive, negative = positive.float(), fitted(negative, positive).float()
     return ImageFeatures(
         pooled=None if hidden else positive,
         penultimate=positive if hidden else None,
@@ -136,13 +131,6 @@ def _only(features: ImageFeatures, index: int) -> ImageFeatures:
     return replace(features, **rows)
 
 
-def to_size(rows: Tensor, count: int) -> Tensor:
-    """Cut, or the last one repeated."""
-    if len(rows) >= count:
-        return rows[:count]
-    return torch.cat((rows, rows[-1:].expand(count - len(rows), *rows.shape[1:])))
-
-
 def no_encoder() -> MissingModel:
     """What to say without a CLIP_VISION."""
     return MissingModel(
@@ -165,9 +153,12 @@ def _reference(
 
 
 def _behind(
-    shown: Tensor, features: ImageFeatures, clip_vision: Any, images: Tensor, profile: Profile
+    shown: Tensor, clip_vision: Any, images: Tensor, profile: Profile, looks: Looks
 ) -> ImageFeatures:
-    """The same with the pictures behind a mask."""
+    """Features of pictures behind a mask."""
+    require_images(images, "image")
+    # One picture is enough for what is heard without a reference.
+    features = encode(clip_vision, _reference(images[:1], profile, looks))
     size = int(clip_vision.image_size)
     mean, std = (torch.tensor(numbers)[:, None, None] for numbers in _colours(clip_vision))
     squares = fit_images(images, size, profile.fit, tuple(clip_vision.image_mean))

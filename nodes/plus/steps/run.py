@@ -111,6 +111,24 @@ def read(
     return Heard(mixed(rows, looks.combine, wanted.per_picture), other)
 
 
+def applied(
+    model: Model,
+    tools: Tools,
+    image: Any,
+    looks: Looks,
+    wanted: Wanted,
+    profile: Profile,
+    composition: Any = None,
+) -> tuple[Model, Tensor | None]:
+    """A copy of the MODEL that hears pictures, and the faces that were cut out of them.
+
+    Raises:
+        IPAdapterError: see `read` and `put_on`.
+    """
+    heard = read(tools, image, looks, wanted, profile, composition)
+    return put_on(model, tools.adapter, heard, wanted, profile), heard.crops
+
+
 def put_on(
     model: Model, adapter: LoadedAdapter, heard: Heard, wanted: Wanted, profile: Profile
 ) -> Model:
@@ -123,9 +141,9 @@ def put_on(
     weight = first_or_all(wanted.weight, wanted.per_picture)
     knobs = Knobs(weight, wanted.composition, wanted.boost)
     structure = _structure(wanted.structure, weight)
-    patched: Model = model.clone()
     if wanted.start > wanted.end:
-        return patched
+        return model.clone()
+    patched = model
     for level in levels(wanted.weight_type, knobs, wanted.layer_weights):
         features = heard.features
         if level.composition and heard.composition is not None:

@@ -15,6 +15,7 @@ from ....ip_models.weights.block_rules import NumberedLayers
 from ....ip_models.weights.gains import BlockRule, Gain
 from ....ip_models.weights.presets import Listed, names, preset
 from ...host.model.backbones.layers import VOCABULARY
+from ..migrate.rules import TEXTS
 
 log = logging.getLogger("ipadapter")
 
@@ -26,12 +27,9 @@ STYLE_PRECISE, COMPOSITION_PRECISE = "style transfer precise", "composition prec
 STYLE_AND_COMPOSITION = "style and composition"
 STRONG_STYLE_AND_COMPOSITION = "strong style and composition"
 _LINEAR = "linear"
-# Texts that early versions of the same nodes offered.
+# Texts that early versions of the same nodes offered, and packs that call these still send.
 _EARLIER = {
-    "style transfer (SDXL)": "style transfer",
-    "style transfer (SDXL only)": "style transfer",
-    "composition (SDXL)": "composition",
-    "style transfer and composition": STYLE_AND_COMPOSITION,
+    **TEXTS["weight_type"],
     "original": _LINEAR,  # version 1's, which said by it how weights are scaled
     "channel penalty": _LINEAR,
 }

@@ -63,6 +63,14 @@ def comfy_encoder(folder: Path, config: dict[str, Any], state: dict[str, Tensor]
     return encoder
 
 
+def random_encoder(folder: Path, **config: Any) -> Any:
+    """ComfyUI's encoder of a configuration of CLIP vision, with random weights."""
+    model = CLIPVisionModelWithProjection(CLIPVisionConfig(**config)).eval()
+    with torch.no_grad():
+        randomise(model)
+    return comfy_encoder(folder, {**config, "model_type": "clip_vision_model"}, model.state_dict())
+
+
 @dataclass
 class Pair:
     """One encoder of transformers' class and one of ComfyUI's, with equal weights."""

@@ -13,7 +13,6 @@ import torch
 from kit.models import checkpoints, encoders, tiny
 from plus.comparison.data import Mask, Picture, Prompt, Rows
 from torch import Tensor
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 HIDDEN, POOLED, PATCHES, PATCH = 1280, 1024, 16, 56
 # Widths inside the projections, which the original has as numbers in its code.
@@ -56,12 +55,7 @@ def encoder(family: str) -> Any:
         hidden_act="quick_gelu" if kolors else "gelu",
         projection_dim=pooled,
     )
-    made = CLIPVisionModelWithProjection(CLIPVisionConfig(**config)).eval()
-    with torch.no_grad():
-        encoders.randomise(made)
-    folder = Path(tempfile.mkdtemp(prefix="encoder-"))
-    told = {**config, "model_type": "clip_vision_model"}
-    return encoders.comfy_encoder(folder, told, made.state_dict())
+    return encoders.random_encoder(Path(tempfile.mkdtemp(prefix="encoder-")), **config)
 
 
 @lru_cache(maxsize=1)  # some are large; cases of the same stand together

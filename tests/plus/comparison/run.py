@@ -129,10 +129,17 @@ def _sampled(case: Case, model: Any, classes: Any) -> Tensor:
         model.get_model_object("model_sampling"), "normal", _STEPS
     )
     noise = call(case.family, case.batch, *case.latent).x[: case.batch].float() * _NOISE
+    return sampled(model, noise, _GUIDANCE, sigmas, positive, negative)
+
+
+def sampled(
+    model: Any, noise: Tensor, guidance: float, sigmas: Tensor, positive: Any, negative: Any
+) -> Tensor:
+    """A run of the host's sampler over these noise levels."""
     return comfy.sample.sample_custom(
         model,
         noise,
-        _GUIDANCE,
+        guidance,
         comfy.samplers.sampler_object("euler"),
         sigmas,
         positive,
