@@ -62,6 +62,11 @@ ENCODER_NAMES: dict[tuple[Feature, int], str] = {
 IDENTITY_WIDTH = 512
 KOLORS_TEXT_WIDTH = 4096  # of ChatGLM, before the UNet's encoder_hid_proj
 UNET_FAMILIES = {768: Family.SD1, 1024: Family.SD2, 2048: Family.SDXL}
+_STAGES = {
+    (Family.FLUX, Kind.XLABS): ("double",),
+    (Family.FLUX, Kind.INSTANTX): ("double", "single"),
+    (Family.SD3, Kind.INSTANTX): ("joint",),
+}
 _CLIP_KINDS = (Kind.STANDARD, Kind.PLUS, Kind.FULL_FACE)
 FACE_KINDS = (Kind.FACEID, Kind.FACEID_PLUS, Kind.PORTRAIT, Kind.PORTRAIT_UNNORMED)
 
@@ -97,6 +102,16 @@ class AdapterSpec:
         if self.family is Family.KOLORS:
             return self.kind in (Kind.PLUS, Kind.FACEID_PLUS)
         return self.family in UNET_FAMILIES.values() and self.kind in _CLIP_KINDS + FACE_KINDS
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The parts of a transformer whose blocks it has layers for, see `Layer.stage`."""
+        return _STAGES.get((self.family, self.kind), ())
+
+    @property
+    def timed(self) -> bool:
+        """Whether its keys and values depend on the noise level."""
+        return self.family is Family.SD3
 
     @property
     def needs_face(self) -> bool:

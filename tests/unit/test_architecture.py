@@ -36,7 +36,7 @@ FLOORS = (
     ),
     ("ip_models/references",),
     ("ip_models/adapter",),
-    ("ip_models/attention", "ip_models/faces", "ip_models/unet"),
+    ("ip_models/attention", "ip_models/faces", "ip_models/transformer", "ip_models/unet"),
     ("ip_models/pictures",),
     ("ip_models/weights", "ip_models/onnx"),
     ("ip_models/inputs.py", "ip_models/layer.py"),
