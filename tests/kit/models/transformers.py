@@ -1,4 +1,4 @@
-"""The same small transformer twice, once of diffusers' class and once of ComfyUI's, equal weights."""
+"""The same small transformer in diffusers and in ComfyUI, with equal weights."""
 
 from __future__ import annotations
 
