@@ -266,19 +266,27 @@ def _fill(state: dict[str, Tensor], place: Any, value: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Call:
-    """Inputs of one call: rows of the negative prompt first, then those of the positive one."""
+    """Inputs of one call: rows of the negative prompt first, then those of the positive one.
+
+    Attributes:
+        polarities: of the rows as the host says them, 1 for negative; each has as many rows.
+    """
 
     x: Tensor
     sigma: float
     context: Tensor
     pooled: Tensor
+    polarities: tuple[int, ...] = (1, 0)
+
+    @property
+    def batch(self) -> int:
+        """Pictures, each with a row of every polarity."""
+        return len(self.x) // len(self.polarities)
 
     def positive(self) -> Call:
         """The rows of the positive prompt alone, as guidance-distilled models are called."""
-        half = len(self.x) // 2
-        return replace(
-            self, x=self.x[half:], context=self.context[half:], pooled=self.pooled[half:]
-        )
+        rows = slice(-self.batch, None)
+        return Call(self.x[rows], self.sigma, self.context[rows], self.pooled[rows], (0,))
 
 
 def make_call(batch: int = 1, height: int = 16, width: int = 12, sigma: float = 0.611) -> Call:
@@ -295,7 +303,7 @@ def run_host(pair: Pair, model: Any, call: Call, **options: Any) -> Tensor:
     """What the MODEL's transformer gives for `call`, through the host's wrappers.
 
     Args:
-        options: of the transformer; who is heard follows from the number of rows unless given.
+        options: of the transformer, beside those of the MODEL.
     """
     seen: list[Tensor] = []
     sigma = torch.full((len(call.x),), call.sigma)
@@ -303,7 +311,7 @@ def run_host(pair: Pair, model: Any, call: Call, **options: Any) -> Tensor:
     more = {} if guidance is None else {"guidance": torch.full_like(sigma, guidance)}
     transformer_options = {
         **model.model_options["transformer_options"],
-        "cond_or_uncond": [1, 0],
+        "cond_or_uncond": list(call.polarities),
         "sigmas": sigma[:1],
         **options,
     }
