@@ -1,4 +1,4 @@
-"""Image prompts on diffusers' transformers: its own code for XLabs and SD3.5, ours where it has none.
+"""Image prompts on diffusers' transformers: its own code for XLabs and SD3.5.
 
 InstantX for Flux and masks are not in diffusers: they follow the published processor's arithmetic
 and our law for masks, written here once more and plainly on diffusers' modules.
@@ -38,7 +38,7 @@ class Prompt:
     tensors: Mapping[str, Tensor]
     positive: Tensor
     negative: Tensor
-    scale: float | Sequence[float] = 1.0
+    scale: float | tuple[float, ...] = 1.0
     rows: Tensor | None = None
 
     def embeds(self, call: Call) -> Tensor:
