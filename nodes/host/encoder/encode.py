@@ -95,7 +95,7 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
         else:
             negative_pooled = None if pooled is None else torch.zeros_like(pooled[:1])
             progress.step()
-            empty, black = _encode_nothing(encoder, reference.unconditional, known, pooled)
+            empty, black = _encode_nothing(encoder, reference.unconditional, known)
             empty = empty.to(hidden.device)
     width = None if pooled is None else pooled.shape[-1]
     return ImageFeatures(
@@ -163,30 +163,26 @@ def _for_each(rows: Rows, count: int) -> Rows:
 
 
 def _encode_nothing(
-    encoder: Any, unconditional: Unconditional, known: KnownRows | None, pooled: Tensor | None
+    encoder: Any, unconditional: Unconditional, known: KnownRows | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Penultimate feature of "no picture", (1, sequence, width), and pooled one of a black one.
-
-    Args:
-        pooled: features of pictures; few encoders need the black one.
-    """
-    rows = _encode_empty(encoder, unconditional, known)
-    if pooled is None or pooled.shape[-1] != BLACK_WIDTH:
-        return rows[1], None
-    black = Unconditional.BLACK_IMAGE
-    same = unconditional is black
-    return rows[1], (rows if same else _encode_empty(encoder, black, known))[0]
+    """Penultimate feature of "no picture", (1, sequence, width), and a black one's pooled one."""
+    pooled, hidden = _encode_empty(encoder, unconditional, known)
+    if pooled is not None and unconditional is not Unconditional.BLACK_IMAGE:
+        pooled, _ = _encode_empty(encoder, Unconditional.BLACK_IMAGE, known)
+    return hidden, pooled
 
 
 def _encode_empty(encoder: Any, unconditional: Unconditional, known: KnownRows | None) -> Rows:
-    """Features of "no picture", remembered as pictures are."""
+    """Features of "no picture", remembered as pictures are; the pooled one of ViT-L alone."""
     size, rows = int(encoder.image_size), None if known is None else known.get(unconditional)
     if rows is not None:
         return None if rows[0] is None else rows[0].clone(), rows[1].clone()
     if unconditional is Unconditional.ZERO_PIXELS:
         encoder = copy_of(encoder)  # zero must still be zero after normalisation
         encoder.image_mean, encoder.image_std = [0.0] * 3, [1.0] * 3
-    rows = run(encoder, torch.zeros(1, size, size, 3))
+    pooled, hidden = run(encoder, torch.zeros(1, size, size, 3))
+    read = pooled is not None and pooled.shape[-1] == BLACK_WIDTH
+    rows = pooled if read else None, hidden
     if known is not None:
         known.put(rows, unconditional)
     return rows
