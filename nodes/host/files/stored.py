@@ -90,7 +90,7 @@ class StoredTensor(NamedTuple):
 
 
 def _fill(file: io.FileIO, tensor: Tensor, path: str) -> None:
-    left = memoryview(tensor.flatten().view(torch.uint8).numpy())
+    left = tensor.flatten().view(torch.uint8).numpy().data
     while left:
         count = file.readinto(left)
         if not count:
