@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from ..errors import UnsupportedAdapter
+from ..layer import Layer
 
 
 class Family(str, Enum):
@@ -107,6 +109,10 @@ class AdapterSpec:
     def stages(self) -> tuple[str, ...]:
         """The parts of a transformer whose blocks it has layers for, see `Layer.stage`."""
         return _STAGES.get((self.family, self.kind), ())
+
+    def of(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        """Those of a model's layers that it has its own for, by the stage they are in."""
+        return tuple(one for one in layers if not self.stages or one.stage in self.stages)
 
     @property
     def timed(self) -> bool:
