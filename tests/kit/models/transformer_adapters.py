@@ -39,7 +39,7 @@ def sd3(pair: Pair, seed: int = 1, tokens: int = _TOKENS) -> dict[str, Tensor]:
     shapes = {f"image_proj.{key}": shape for key, shape in _timed_resampler(pair, tokens).items()}
     for block in range(pair.blocks):
         shapes |= {f"ip_adapter.{block}.{key}": shape for key, shape in _sd3_layer(pair).items()}
-    return _louder(checkpoints.fill(shapes, seed=seed), 6)
+    return _louder(checkpoints.fill(shapes, seed=seed), 12)
 
 
 def _louder(tensors: dict[str, Tensor], factor: float) -> dict[str, Tensor]:

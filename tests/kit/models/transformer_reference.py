@@ -213,8 +213,8 @@ def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def with_sd3(pair: Pair, *prompts: Prompt) -> Step:
     """diffusers' own loader, resampler and processor; several adapters and masks around them."""
     sources: list[tuple[Any, list[Any]]] = []
-    reference = copy.deepcopy(pair.reference)
     for prompt in prompts:
+        reference = copy.deepcopy(pair.reference)  # its loader knows plain processors only
         reference._load_ip_adapter_weights(
             checkpoints.nest(prompt.tensors), low_cpu_mem_usage=False
         )
@@ -222,6 +222,7 @@ def with_sd3(pair: Pair, *prompts: Prompt) -> Step:
         for number, processor in enumerate(processors):
             processor.scale = prompt.scale_of(number)
         sources.append((reference.image_proj, processors))
+    reference = copy.deepcopy(pair.reference)
 
     def step(call: Call) -> Tensor:
         time = torch.full((len(call.x),), 1000 * call.sigma)
