@@ -36,13 +36,9 @@ def instantx(pair: Pair, seed: int = 1, tokens: int = _TOKENS) -> dict[str, Tens
 
 def sd3(pair: Pair, seed: int = 1, tokens: int = _TOKENS) -> dict[str, Tensor]:
     """InstantX' layout for SD3.5: a resampler that knows the noise level, norms in every block."""
-    shapes = {
-        f"image_proj.{key}": shape for key, shape in _timed_resampler(pair, tokens).items()
-    }
+    shapes = {f"image_proj.{key}": shape for key, shape in _timed_resampler(pair, tokens).items()}
     for block in range(pair.blocks):
-        shapes |= {
-            f"ip_adapter.{block}.{key}": shape for key, shape in _sd3_layer(pair).items()
-        }
+        shapes |= {f"ip_adapter.{block}.{key}": shape for key, shape in _sd3_layer(pair).items()}
     return checkpoints.fill(shapes, seed=seed)
 
 
