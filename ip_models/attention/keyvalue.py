@@ -96,6 +96,10 @@ class KeyValues(Shared):
         """The same in main memory, where they stay between runs."""
         return KeyValues(self.cond.to("cpu"), self.uncond.to("cpu"), self.widths)
 
+    def as_type(self, dtype: torch.dtype) -> KeyValues:
+        """The same in another precision, e.g. that of the model they are for."""
+        return KeyValues(self.cond.to(dtype), self.uncond.to(dtype), self.widths)
+
     @property
     def references(self) -> int:
         """Number of references that can be attended to one by one; 1 if they are joined."""
@@ -106,6 +110,9 @@ class KeyValues(Shared):
         """Bytes in main memory."""
         return self.cond.nbytes + self.uncond.nbytes
 
+    timed = False
+    own_keys: tuple[Tensor, ...] = ()
+
     def at(self, call: object) -> KeyValues:
         """The same in every call; see `KeySource`."""
         return self
@@ -113,6 +120,9 @@ class KeyValues(Shared):
     def models(self) -> list[object]:
         """No model is needed while sampling; see `KeySource`."""
         return []
+
+    def prepare(self, levels: Sequence[float]) -> None:
+        """Nothing: all levels have the same; see `KeySource`."""
 
     def pairs(self, buffer: Tensor) -> list[Pair]:
         """Key and value of each layer in rows of `cond` or `uncond`, both (n, tokens, width)."""

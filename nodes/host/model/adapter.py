@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, cast
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -24,13 +24,14 @@ from ....ip_models.adapter.spec import AdapterSpec, Family, Kind, require_suppor
 from ....ip_models.adapter.state_dict import AdapterWeights
 from ....ip_models.attention.device_cache import DeviceCache
 from ....ip_models.attention.keyvalue import KeyValues
-from ....ip_models.errors import IPAdapterError
+from ....ip_models.attention.timed_keys import TimedKeys
+from ....ip_models.errors import IPAdapterError, WrongBase
 from ....ip_models.references.digest import digest
 from ....ip_models.references.features import Features, inputs
 from ..files import adapter_file
 from ..files.training import explained
 from ..progress import Progress
-from .backbones.backbone import TextProjection
+from .backbones.backbone import BaseNorms, TextProjection
 
 log = logging.getLogger("ipadapter")
 
@@ -48,10 +49,12 @@ class ProjectionOptions(NamedTuple):
     Attributes:
         structure: for FaceID plus, how the looks of the face join its identity.
         text: the MODEL's projection of text, for Kolors.
+        norms: the MODEL's norms of queries and keys, for SD3.5.
     """
 
     structure: Structure = VERSION_1
     text: TextProjection | None = None
+    norms: BaseNorms | None = None
 
 
 DEFAULT_PROJECTION = ProjectionOptions()
@@ -108,8 +111,10 @@ class LoadedAdapter:
 
     def key_values(
         self, features: Features, options: ProjectionOptions = DEFAULT_PROJECTION
-    ) -> KeyValues:
+    ) -> KeyValues | TimedKeys:
         """Keys and values of all layers, projected once for the same references.
+
+        Those that depend on the noise level are made when a run begins.
 
         References are the same if their numbers are, wherever they were read from.
 
@@ -118,6 +123,8 @@ class LoadedAdapter:
             WrongEncoder: the features are not what the adapter was trained on.
         """
         options = self._relevant(options)
+        if self.spec.timed:
+            return self._timed(features, options.norms)
         numbers = self._digests.get(features)
         if numbers is None:
             numbers = self._digests[features] = digest(*self._inputs(features))
@@ -133,7 +140,33 @@ class LoadedAdapter:
         return ProjectionOptions(
             options.structure if uses_structure else VERSION_1,
             options.text if self.spec.through_text_projection else None,
+            options.norms if self.spec.timed else None,
         )
+
+    def _timed(self, features: Features, norms: BaseNorms | None) -> TimedKeys:
+        """Keys and values for each noise level, from the features themselves."""
+        if norms is None:
+            raise WrongBase(
+                "this MODEL does not norm the queries of its attention (ln_q)",
+                f"{self.name} brings norms of its own in their place",
+                "Load SD3.5 Large",
+            )
+        rows, module = self._inputs(features), self.patcher.model
+        references, dtype = rows[0].shape[1], norms.dtype
+        shared = all(bool((row[1] == row[1, :1]).all()) for row in rows)
+        together = tuple(torch.cat((row[0], row[1, :1] if shared else row[1])) for row in rows)
+
+        def make(levels: Sequence[float]) -> list[KeyValues]:
+            # The weights stay where they are, and come to the device one layer at a time.
+            progress = Progress(len(self.spec.layers))
+            inputs = tuple(row.to(self.patcher.load_device) for row in together)
+            made = module.key_values_at(inputs, references, levels, norms.pairs, progress.step)
+            return [one.as_type(dtype) for one in made]
+
+        count = len(together[0]) * self.spec.tokens * 2 * sum(self.spec.layer_widths)
+        own_keys = module.own_keys(norms.pairs)
+        tokens = references * self.spec.tokens
+        return TimedKeys(make, 1, tokens, own_keys, count * dtype.itemsize)
 
     def _project(self, rows: tuple[Tensor, ...], options: ProjectionOptions) -> KeyValues:
         comfy.model_management.load_models_gpu([self.patcher])
