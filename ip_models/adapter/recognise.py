@@ -54,7 +54,7 @@ def read_spec(weights: AdapterWeights, name: str = "the file") -> AdapterSpec:
         if any(wanted in key for key in (*weights.projection, *weights.layers)):
             raise UnsupportedAdapter(
                 f"{name} is {reject}",
-                "this pack applies IP-Adapter files of SD1.5, SD2, SDXL and Kolors",
+                "this pack applies IP-Adapter files of SD1.5, SD2, SDXL, Kolors, Flux and SD3.5",
                 "Use the nodes made for that model, or choose an IP-Adapter file",
             )
     try:

@@ -103,6 +103,8 @@ class AdapterSpec:
         """Whether this version of the pack can apply such an adapter."""
         if self.family is Family.KOLORS:
             return self.kind in (Kind.PLUS, Kind.FACEID_PLUS)
+        if self.family in (Family.FLUX, Family.SD3):
+            return bool(self.stages)
         return self.family in UNET_FAMILIES.values() and self.kind in _CLIP_KINDS + FACE_KINDS
 
     @property
@@ -178,6 +180,6 @@ def require_supported(spec: AdapterSpec, name: str) -> None:
     if not spec.supported:
         raise UnsupportedAdapter(
             f"{name} is a {spec.family.value} adapter of kind {spec.kind.value}",
-            "adapters of SD1.5, SD2, SDXL and Kolors can be applied",
+            "adapters of SD1.5, SD2, SDXL, Kolors, Flux and SD3.5 can be applied",
             "Choose one of those, or update this pack",
         )

@@ -101,7 +101,7 @@ class LayerEntry(NamedTuple):
         factor: of this image attention.
         cover: how much each row and query counts, None for all alike.
         join: how it joins the text attention.
-        own: factor of the layer's own keys, (width,), where its queries attend to those beside the
+        own: factor of the layer's own keys, (head width,), where its queries attend to those beside the
             image tokens; None where they attend to the tokens alone.
     """
 
@@ -183,8 +183,7 @@ def add_to_rows(
     for entry in entries:
         key, value = (_in_heads(half, heads, batch) for half in (entry.key, entry.value))
         if entry.own is not None and attended.k is not None and attended.v is not None:
-            own = entry.own.view(heads, 1, -1)
-            key = torch.cat((attended.k * own, key), dim=2)
+            key = torch.cat((attended.k * entry.own, key), dim=2)
             value = torch.cat((attended.v, value), dim=2)
         image = attention(q, key, value, heads)
         if entry.cover is None:

@@ -28,8 +28,9 @@ class JoinedKeyValues:
         self._own, self._cond = own, self.made.pairs(cond)
         self._uncond = None if uncond is cond else self.made.pairs(uncond)
 
-    def put(self, layer: int, half: int, rows: Tensor) -> None:
-        """Keep the key (half 0) or the value (half 1) of a layer, (1, tokens, width)."""
-        self._cond[layer][half].copy_(rows[:, : self._own])
-        if self._uncond is not None:
-            self._uncond[layer][half].copy_(rows[:, self._own :])
+    def put(self, layer: int, key: Tensor, value: Tensor) -> None:
+        """Keep the key and the value of a layer, both (1, tokens, width)."""
+        for half, rows in enumerate((key, value)):
+            self._cond[layer][half].copy_(rows[:, : self._own])
+            if self._uncond is not None:
+                self._uncond[layer][half].copy_(rows[:, self._own :])

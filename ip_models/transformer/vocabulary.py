@@ -9,9 +9,19 @@ FLUX = Vocabulary(
     stages=(Stage(DOUBLE), Stage(SINGLE)),
     scale='{"double": 1.0, "single": 0.5}',
     block='{"double": 1.0}',
-    by_stage={},
+    by_stage={
+        "weak double": {DOUBLE: 0.2, SINGLE: 1.0},
+        "weak single": {DOUBLE: 1.0, SINGLE: 0.2},
+    },
     by_number={},
-    outlines=(Outline("Flux", 1024, layers_of_counts(((DOUBLE, 19), (SINGLE, 38)), 3072)),),
+    # XLabs' adapters have no layers for the single blocks, and weights count without these.
+    outlines=tuple(
+        Outline(name, 1024, layers_of_counts(counts, 3072))
+        for name, counts in (
+            ("Flux", ((DOUBLE, 19), (SINGLE, 38))),
+            ("Flux, XLabs", ((DOUBLE, 19),)),
+        )
+    ),
 )
 SD3 = Vocabulary(
     stages=(Stage(JOINT),),

@@ -113,7 +113,7 @@ def _named(key: str, blocks: dict[str, list[list[Layer]]]) -> list[str]:
         # diffusers ignores such a key, so that the adapter has no effect and no message says why.
         raise BadInput(
             f"the block weights name {key}, which has no image attention",
-            f"in this model {', '.join(blocks)} have it",
+            f"in this model {', '.join(blocks)} {'has' if len(blocks) == 1 else 'have'} it",
             "Name one of these",
         )
     return named

@@ -15,9 +15,10 @@ from .vocabulary import Stage, Vocabulary
 
 _LARGEST = 1e6
 _LONGEST = 100_000  # characters; factors of 50 references for all of SDXL are about 20,000
+_LAST = 999  # transformer of a range; each one of a range is noted
 # There is one way only to read a row of digits: with two, it takes the square of its length.
 _NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-_ENTRY = re.compile(rf"([0-9]{{1,9}})(?:\.([0-9]{{1,9}}))?\s*:\s*({_NUMBER})")
+_ENTRY = re.compile(rf"([0-9]{{1,9}})(?:\.([0-9]{{1,9}})|\s*-\s*([0-9]{{1,9}}))?\s*:\s*({_NUMBER})")
 _BLOCK = re.compile(r"block_(0|[1-9][0-9]{0,8})")
 
 
@@ -29,9 +30,9 @@ def parse_blocks(text: str, vocabulary: Vocabulary) -> BlockRule:
     """What a user wrote as block weights.
 
     Args:
-        text: either entries `transformer:factor` or `transformer.layer:factor`, separated by
-            commas or new lines, or the scale that diffusers' `set_ip_adapter_scale` takes for one
-            adapter, as JSON.
+        text: either entries `transformer:factor`, `first-last:factor` or
+            `transformer.layer:factor`, separated by commas or new lines, or the scale that
+            diffusers' `set_ip_adapter_scale` takes for one adapter, as JSON.
 
     Raises:
         BadInput: the text is wrong whatever the model is.
@@ -43,7 +44,7 @@ def parse_blocks(text: str, vocabulary: Vocabulary) -> BlockRule:
             f"no more than {_LONGEST:,} are read",
             "Leave out what repeats itself",
         )
-    forms = f"they are written like 0:1.0, 3:0.5 or like {vocabulary.scale}"
+    forms = f"they are written like 0:1.0, 3:0.5, 4-9:0 or like {vocabulary.scale}"
     if not text.replace(",", " ").strip():
         raise BadInput("the block weights are empty", forms, "Write some, or choose a preset")
     try:
@@ -60,11 +61,31 @@ def _from_entries(text: str) -> NumberedLayers:
         match = _ENTRY.fullmatch(entry)
         if not match:
             raise _Unreadable(f"{_shown(entry)} is not an index, a colon and a number")
-        place = int(match[1]), int(match[2]) if match[2] else None
-        if place in factors:
-            raise _repeated(entry.split(":")[0].strip())
-        factors[place] = _factor(float(match[3]), _shown(entry))
+        number, layer, last, factor = match.groups()
+        name = entry.split(":")[0].strip()
+        for place in _range(int(number), int(last)) if last else (int(number),):
+            key = place, int(layer) if layer else None
+            if key in factors:
+                raise _repeated(str(place) if last else name)
+            factors[key] = _factor(float(factor), _shown(entry))
     return NumberedLayers(tuple(factors.items()))
+
+
+def _range(first: int, last: int) -> range:
+    """All transformers of a range, both ends included."""
+    if first > last:
+        raise BadInput(
+            f"the text of the weights has the range {first}-{last}",
+            "a range goes from the smaller number to the larger one",
+            f"Write {last}-{first}",
+        )
+    if last > _LAST:
+        raise BadInput(
+            f"the text of the weights has the range {first}-{last}",
+            f"a range ends at transformer {_LAST} or before, and no model has as many",
+            "Write the number of this model's last transformer",
+        )
+    return range(first, last + 1)
 
 
 def _parse_json(text: str) -> Any:
@@ -110,7 +131,7 @@ def _named_levels(
             raise BadInput(
                 f"the block weights have the key {_shown(key)}",
                 f"the keys are {', '.join(stages)}",
-                f"Name blocks inside these, like {vocabulary.block}",
+                f"Name these or blocks inside them, like {vocabulary.block}",
             )
         if isinstance(value, dict) and stages[key].divided:
             yield from _inside(key, value)

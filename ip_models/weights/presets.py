@@ -26,7 +26,7 @@ _CURVES: dict[str, Callable[[float], float]] = {
 
 def names(vocabulary: Vocabulary) -> tuple[str, ...]:
     """Names that `preset` knows, in the order in which to offer them."""
-    return (*_CURVES, *vocabulary.by_stage, *vocabulary.by_number)
+    return (*_CURVES, *vocabulary.presets)
 
 
 @dataclass(frozen=True)
@@ -147,5 +147,6 @@ def _other_model(name: str, found: str, needed: str) -> BadInput:
     return BadInput(
         f'the preset "{name}" was chosen and this model has {found}',
         f"the preset {needed}",
-        "Choose another preset, or custom block weights",
+        "No such table exists for this model yet: choose a curve like linear or ease in, or custom"
+        " block weights",
     )

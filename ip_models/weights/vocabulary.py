@@ -68,6 +68,7 @@ class Vocabulary:
         by_stage: presets with a factor for each `Layer.stage`.
         by_number: presets that list transformers; those in no group get a factor of 0.
         outlines: families to draw, that of masks without a MODEL first.
+        order: names of the presets in the order in which to offer them, empty for the one above.
     """
 
     stages: tuple[Stage, ...]
@@ -76,16 +77,23 @@ class Vocabulary:
     by_stage: Mapping[str, Mapping[str, float]]
     by_number: Mapping[str, Mapping[Layout, tuple[Group, ...]]]
     outlines: tuple[Outline, ...]
+    order: tuple[str, ...] = ()
+
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """Names of the presets in the order in which to offer them."""
+        return self.order or (*self.by_stage, *self.by_number)
 
     def joined(self, other: Vocabulary) -> Vocabulary:
-        """Both; a preset of one name serves the models of either."""
+        """Both; a preset of one name serves the models of either, and new names come last."""
         return Vocabulary(
             self.stages + other.stages,
-            self.scale,
-            self.block,
+            f"{self.scale} or like {other.scale}",
+            f"{self.block} or like {other.block}",
             _joined(self.by_stage, other.by_stage),
             _joined(self.by_number, other.by_number),
             self.outlines + other.outlines,
+            tuple(dict.fromkeys(self.presets + other.presets)),
         )
 
 

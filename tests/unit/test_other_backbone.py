@@ -77,7 +77,7 @@ def test_one_preset_serves_both_kinds() -> None:
     assert set(found.values()) == {Gain(0.0)}
     assert rule.gains(SD1, 0, 1) == unet.preset("style transfer", boost=0.5).gains(SD1, 0, 1)
     assert hash(rule) == hash(presets.preset("style transfer", BOTH, boost=0.5))
-    assert presets.names(BOTH) == (*unet.PRESETS[:9], "quiet double", *unet.PRESETS[9:])
+    assert presets.names(BOTH) == (*unet.PRESETS, "quiet double")
     along = presets.preset("ease in", BOTH).gains(LAYERS, 0, 1)
     assert [gain.factor for gain in along] == pytest.approx(
         [0.05 + 0.95 * (1 - number / 7) for number in range(7)]

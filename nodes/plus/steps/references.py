@@ -111,6 +111,7 @@ def raw_features(
         negative_pooled=None if hidden else negative,
         negative_penultimate=negative if hidden else None,
         source="an image encoder",
+        negative_given=bool(negative.any()),
     )
 
 
