@@ -92,10 +92,6 @@ class KeyValues(Shared):
         widths = [key.shape[-1] for key, _ in cond]
         return KeyValues(_joined(cond), _joined(uncond), widths)
 
-    def on_cpu(self) -> KeyValues:
-        """The same in main memory, where they stay between runs."""
-        return KeyValues(self.cond.to("cpu"), self.uncond.to("cpu"), self.widths)
-
     def as_type(self, dtype: torch.dtype) -> KeyValues:
         """The same in another precision, e.g. that of the model they are for."""
         return KeyValues(self.cond.to(dtype), self.uncond.to(dtype), self.widths)
@@ -108,7 +104,7 @@ class KeyValues(Shared):
     @property
     def nbytes(self) -> int:
         """Bytes in main memory."""
-        return self.cond.nbytes + self.uncond.nbytes
+        return self.cond.nbytes + (0 if self.uncond is self.cond else self.uncond.nbytes)
 
     timed = False
     own_keys: tuple[Tensor, ...] = ()
