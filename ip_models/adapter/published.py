@@ -112,6 +112,10 @@ ENCODER_ADDRESSES: dict[str, tuple[str, str]] = {
         "clip-vit-large-patch14-336.bin",
         f"{_KOLORS}-Plus/resolve/main/image_encoder/pytorch_model.bin",
     ),
+    "SigLIP": (
+        "sigclip_vision_patch14_384.safetensors",
+        f"{_HUB}/Comfy-Org/sigclip_vision_384/resolve/main/sigclip_vision_patch14_384.safetensors",
+    ),
 }
 
 
