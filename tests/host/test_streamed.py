@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import comfy.model_management
-import comfy.utils
 import pytest
 import torch
 from kit.models import checkpoints, tiny
 from pack.ip_models.attention.keyvalue import KeyValues
-from pack.ip_models.errors import BrokenFile
 from pack.ip_models.references.features import Features
 from pack.nodes.host.files import adapter_file
 from pack.nodes.host.model import streamed
