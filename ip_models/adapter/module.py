@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..attention.joined import JoinedKeyValues
 from ..attention.keyvalue import KeyValues
 from ..errors import WrongBase
+from .layer_maps import FLUX_HEAD, LayerMaps, TimedMaps
 from .projections import (
     VERSION_1,
     FacePlusProjection,
@@ -21,7 +22,6 @@ from .projections import (
     Structure,
     TokenProjection,
 )
-from .layer_maps import FLUX_HEAD, LayerMaps, TimedMaps
 from .resampler import HEAD_WIDTH, Resampler, ResamplerShape
 from .spec import IDENTITY_WIDTH, AdapterSpec, Kind, require_supported
 from .state_dict import AdapterWeights, Shaped, highest_number
