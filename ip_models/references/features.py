@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..adapter.spec import (
+    ENCODER_NAMES,
     IDENTITY_WIDTH,
     AdapterSpec,
     Family,
@@ -17,6 +18,8 @@ from ..adapter.spec import (
     Kind,
 )
 from ..errors import WrongEncoder
+
+SIGLIP = ENCODER_NAMES[Feature.POOLED, 1152]
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +231,13 @@ def other_encoder(
     source: str, width: int | None, spec: AdapterSpec, adapter: str, hint: str
 ) -> WrongEncoder:
     """What to say of features `width` wide, None if there are none of the kind that is read."""
+    if width is None and spec.feature is Feature.POOLED and source == spec.encoder == SIGLIP:
+        return WrongEncoder(
+            f"the embeds come from {SIGLIP} without its pooled feature",
+            f"{adapter} reads it, and ComfyUI's own Load CLIP Vision drops the pooling head that "
+            "makes it",
+            "Load the encoder with Load Image Encoder (IP-Adapter) and encode again",
+        )
     found = "no" if width is None else f"{width} wide"
     return WrongEncoder(
         f"the embeds come from {source} with {found} {spec.feature.value} features",

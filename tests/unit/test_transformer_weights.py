@@ -141,7 +141,7 @@ def test_ranges_hold_both_ends(text: str, model: str, wanted: list[float]) -> No
         ("4:1, 04:1", "the block weights name 04 twice"),
         (
             "0-999999999:1",
-            "the text of the weights has the range 0-999999999; a range ends at transformer 999 or before",
+            "has the range 0-999999999; a range ends at transformer 999 or before, and no model",
         ),
         ("0-999:1", "the block weights name transformer 57; this model has 57 transformers"),
         ("0-57:1", "the block weights name transformer 57; this model has 57 transformers"),

@@ -22,6 +22,7 @@ from ..protocols import require_encoder
 from .identity import fingerprint
 from .row_cache import KnownRows, known_rows
 from .run import Runner, run
+from .siglip import SQUASHED, shown_fit
 from .size import MOST_SIZE, at_size, copy_of
 
 MOST_BATCH = 256
@@ -71,6 +72,14 @@ class Reference:
             yield hidden
 
 
+def remarks(clip_vision: Any, reference: Reference) -> Iterator[str]:
+    """What is out of the ordinary, for people, that of the encoder first."""
+    height, width = reference.images.shape[1:3]
+    if height != width and shown_fit(clip_vision, reference.fit) is not reference.fit:
+        yield SQUASHED
+    yield from reference.lines
+
+
 def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
     """Encode references and what stands for "no reference".
 
@@ -82,7 +91,7 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
         BadInput: the images, the mask, a number or the encoder cannot be used.
     """
     images, negative = checked(clip_vision, reference)
-    options, size = options_of(reference)
+    options, size = options_of(clip_vision, reference)
     steps = options.steps(len(images)) + options.tile_steps * len(images)
     with at_size(clip_vision, size) as encoder:
         known = known_rows(clip_vision, int(encoder.image_size))
@@ -117,7 +126,7 @@ def _pictures(images: int, references: int) -> tuple[int, ...]:
     return tuple(range(images)) * again if again > 1 else ()
 
 
-def options_of(reference: Reference) -> tuple[EncodeOptions, int]:
+def options_of(clip_vision: Any, reference: Reference) -> tuple[EncodeOptions, int]:
     """How squares are made of the references, and their side, 0 for the encoder's own.
 
     Raises:
@@ -125,7 +134,8 @@ def options_of(reference: Reference) -> tuple[EncodeOptions, int]:
     """
     batch_size = whole("batch_size", reference.batch_size, 0, MOST_BATCH)
     size = whole("encoder_size", reference.size, 0, MOST_SIZE)
-    return EncodeOptions(reference.fit, reference.tiling, batch_size), size
+    fit = shown_fit(clip_vision, reference.fit)
+    return EncodeOptions(fit, reference.tiling, batch_size), size
 
 
 def checked(clip_vision: Any, reference: Reference) -> tuple[Tensor, Tensor | None]:

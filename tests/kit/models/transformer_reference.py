@@ -1,4 +1,4 @@
-"""Image prompts on diffusers' transformers: its own code for XLabs and SD3.5, ours where it has none.
+"""Image prompts on diffusers' transformers: its own code for XLabs and SD3.5.
 
 InstantX for Flux and masks are not in diffusers: they follow the published processor's arithmetic
 and our law for masks, written here once more and plainly on diffusers' modules.
@@ -38,7 +38,7 @@ class Prompt:
     tensors: Mapping[str, Tensor]
     positive: Tensor
     negative: Tensor
-    scale: float | Sequence[float] = 1.0
+    scale: float | tuple[float, ...] = 1.0
     rows: Tensor | None = None
 
     def embeds(self, call: Call) -> Tensor:
@@ -213,8 +213,8 @@ def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def with_sd3(pair: Pair, *prompts: Prompt) -> Step:
     """diffusers' own loader, resampler and processor; several adapters and masks around them."""
     sources: list[tuple[Any, list[Any]]] = []
-    reference = copy.deepcopy(pair.reference)
     for prompt in prompts:
+        reference = copy.deepcopy(pair.reference)  # its loader knows plain processors only
         reference._load_ip_adapter_weights(
             checkpoints.nest(prompt.tensors), low_cpu_mem_usage=False
         )
@@ -222,6 +222,7 @@ def with_sd3(pair: Pair, *prompts: Prompt) -> Step:
         for number, processor in enumerate(processors):
             processor.scale = prompt.scale_of(number)
         sources.append((reference.image_proj, processors))
+    reference = copy.deepcopy(pair.reference)
 
     def step(call: Call) -> Tensor:
         time = torch.full((len(call.x),), 1000 * call.sigma)

@@ -270,6 +270,7 @@ class Call:
 
     Attributes:
         polarities: of the rows as the host says them, 1 for negative; each has as many rows.
+        edited: pictures to edit, one beside each of the latents (Kontext).
     """
 
     x: Tensor
@@ -277,6 +278,7 @@ class Call:
     context: Tensor
     pooled: Tensor
     polarities: tuple[int, ...] = (1, 0)
+    edited: Tensor | None = None
 
     @property
     def batch(self) -> int:
@@ -308,7 +310,11 @@ def run_host(pair: Pair, model: Any, call: Call, **options: Any) -> Tensor:
     seen: list[Tensor] = []
     sigma = torch.full((len(call.x),), call.sigma)
     guidance = {"flux": GUIDANCE, "chroma": 0.0}.get(pair.family)
-    more = {} if guidance is None else {"guidance": torch.full_like(sigma, guidance)}
+    more: dict[str, Any] = {}
+    if guidance is not None:
+        more["guidance"] = torch.full_like(sigma, guidance)
+    if call.edited is not None:
+        more["ref_latents"] = [call.edited]
     transformer_options = {
         **model.model_options["transformer_options"],
         "cond_or_uncond": list(call.polarities),
@@ -354,16 +360,20 @@ def run_reference(pair: Pair, call: Call, reference: Any = None, **attention: An
     if pair.family == "flux":
         more = {"pooled_projections": call.pooled, "guidance": torch.full_like(time, GUIDANCE)}
     height, width = (size // 2 for size in call.x.shape[-2:])
+    image, places = _pack(call.x), _positions(height, width)
+    if call.edited is not None:
+        image = torch.cat((image, _pack(call.edited)), dim=1)
+        places = torch.cat((places, places + torch.tensor([1.0, 0, 0])))
     out = reference(
-        _pack(call.x),
+        image,
         encoder_hidden_states=call.context,
         timestep=time,
-        img_ids=_positions(height, width),
+        img_ids=places,
         txt_ids=torch.zeros(call.context.shape[1], 3),
         joint_attention_kwargs=attention or None,
         **more,
     ).sample
-    return _unpack(out, height, width)
+    return _unpack(out[:, : height * width], height, width)
 
 
 def _pack(x: Tensor) -> Tensor:
