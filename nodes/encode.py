@@ -10,7 +10,7 @@ from torch import Tensor
 from ..ip_models.pictures.fit import Fit
 from ..ip_models.pictures.tiles import MOST_OVERLAP, MOST_TILES, TileMerge, Tiling
 from ..ip_models.references.report import describe
-from .host.encoder.encode import MOST_BATCH, Reference, Unconditional, encode
+from .host.encoder.encode import MOST_BATCH, Reference, Unconditional, encode, remarks
 from .host.encoder.size import MOST_SIZE
 from .host.encoder.view import view
 from .sockets import CATEGORY, RESENT, Embeds, Node
@@ -173,7 +173,7 @@ class EncodeImage(Node):
             size=encoder_size,
         )
         features = encode(clip_vision, reference)
-        lines, shown = [describe(features), *reference.lines], dict[str, Any]()
+        lines, shown = [describe(features), *remarks(clip_vision, reference)], dict[str, Any]()
         if preview:
             looked = view(clip_vision, reference)
             lines.append(looked.text)

@@ -181,8 +181,8 @@ class LoadEncoder(Node):
             category=f"{CATEGORY}/loaders",
             **RESENT,
             description="Loads an image encoder and shows its size and features. A file is read by "
-            "ComfyUI; the folder of a CLIP or SigLIP from Hugging Face goes through transformers, "
-            "for other input sizes and for SigLIP's pooled feature.",
+            "ComfyUI, with SigLIP's pooled feature; the folder of a CLIP or SigLIP from Hugging "
+            "Face goes through transformers, for other input sizes.",
             search_aliases=[
                 "ipadapter image encoder",
                 "clip vision loader",
@@ -224,11 +224,10 @@ def _encoder_names() -> list[str]:
 
 
 def _about(adapter: LoadedAdapter) -> str:
-    megabytes = adapter.patcher.model_size() / 2**20
     version = ""
     if adapter.spec.kind is Kind.FACEID_PLUS:
         version = f", version {2 if adapter.shortcut else 1}"
-    return f"{adapter.name}\n{adapter.spec.describe()}{version}\n{megabytes:.0f} MB"
+    return f"{adapter.name}\n{adapter.spec.describe()}{version}\n{adapter.describe_size()}"
 
 
 def _is_auto(name: object) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from .spec import ENCODER_NAMES, AdapterSpec, Feature
 
+SIGLIP_HEAD = "vision_model.head"  # what makes SigLIP's pooled feature of its sequence
 _LARGE, _LARGE_SEQUENCE = "ViT-L 336", 577  # its 24 x 24 patches and the class
 _ENCODER_KEYS = (
     (
@@ -30,9 +31,10 @@ def name_encoder(pooled: int | None, penultimate: int) -> str:
 
 
 class EncoderWidths(NamedTuple):
-    """Feature widths of an image encoder file; `pooled` is None without a projection.
+    """Feature widths of an image encoder file.
 
     Attributes:
+        pooled: None without a projection or, of a SigLIP, a pooling head.
         sequence: length of what it gives for a picture, None where the file does not tell.
     """
 
@@ -63,9 +65,11 @@ def encoder_widths(shapes: Mapping[str, Any]) -> EncoderWidths | None:
         if width in shapes:
             projection, positions = shapes.get(pooled), shapes.get(positions)
             try:
+                penultimate = int(shapes[width].shape[0])
+                pooled_width = penultimate if f"{SIGLIP_HEAD}.probe" in shapes else None
                 return EncoderWidths(
-                    pooled=None if projection is None else int(projection.shape[column]),
-                    penultimate=int(shapes[width].shape[0]),
+                    pooled=pooled_width if projection is None else int(projection.shape[column]),
+                    penultimate=penultimate,
                     sequence=None if positions is None else int(positions.shape[0]),
                 )
             except (AttributeError, IndexError):  # a table, or a tensor of fewer dimensions

@@ -121,9 +121,8 @@ def _is_sd3(weights: AdapterWeights) -> bool:
 
 
 def _is_flux_instantx(weights: AdapterWeights) -> bool:
-    keys = (value for key, value in weights.layers.items() if key.endswith("to_k_ip.weight"))
-    wide = any(tuple(value.shape) == (3072, 4096) for value in keys)
-    return wide and "proj.0.weight" in weights.projection
+    """UNets count self-attention too, so that their first layer with image tokens is number 1."""
+    return "proj.0.weight" in weights.projection and "0.to_k_ip.weight" in weights.layers
 
 
 # First match wins: each rung is narrower than those below it.

@@ -7,7 +7,7 @@ source: one fused attention call; the head count comes from the weights.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,17 @@ class ResamplerShape:
     depth: int
 
 
+class Modulation(NamedTuple):
+    """Shift and scale of what a norm gives, both (n, width)."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def of(self, rows: Tensor) -> Tensor:
+        """(n, rows, width) -> the same."""
+        return rows * (1 + self.scale[:, None]) + self.shift[:, None]
+
+
 class PerceiverAttention(nn.Module):
     """Latents attend to the encoder's hidden states followed by the latents themselves."""
 
@@ -46,9 +57,13 @@ class PerceiverAttention(nn.Module):
         self.to_kv = operations.Linear(width, inner * 2, bias=False, **where)
         self.to_out = operations.Linear(inner, width, bias=False, **where)
 
-    def forward(self, hidden_states: Tensor, latents: Tensor) -> Tensor:
+    def forward(
+        self, hidden_states: Tensor, latents: Tensor, modulation: Modulation | None = None
+    ) -> Tensor:
         """(n, sequence, width), (n, latents, width) -> (n, latents, width)."""
         hidden_states, latents = self.norm1(hidden_states), self.norm2(latents)
+        if modulation is not None:
+            latents = modulation.of(latents)
         query = self.to_q(latents)
         key, value = self.to_kv(torch.cat((hidden_states, latents), dim=-2)).chunk(2, dim=-1)
         heads = [t.unflatten(-1, (-1, HEAD_WIDTH)).transpose(1, 2) for t in (query, key, value)]

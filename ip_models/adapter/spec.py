@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from ..errors import UnsupportedAdapter
+from ..layer import Layer
 
 
 class Family(str, Enum):
@@ -101,12 +103,23 @@ class AdapterSpec:
         """Whether this version of the pack can apply such an adapter."""
         if self.family is Family.KOLORS:
             return self.kind in (Kind.PLUS, Kind.FACEID_PLUS)
+        if self.family in (Family.FLUX, Family.SD3):
+            return bool(self.stages)
         return self.family in UNET_FAMILIES.values() and self.kind in _CLIP_KINDS + FACE_KINDS
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The parts of a transformer whose blocks it has layers for, see `Layer.stage`."""
         return _STAGES.get((self.family, self.kind), ())
+
+    def of(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        """Those of a model's layers that it has its own for, by the stage they are in."""
+        return tuple(one for one in layers if not self.stages or one.stage in self.stages)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether its weights stay in the file and are read layer by layer: 5.3 GB, needed once."""
+        return self.family is Family.FLUX and self.kind is Kind.INSTANTX
 
     @property
     def timed(self) -> bool:
@@ -167,6 +180,6 @@ def require_supported(spec: AdapterSpec, name: str) -> None:
     if not spec.supported:
         raise UnsupportedAdapter(
             f"{name} is a {spec.family.value} adapter of kind {spec.kind.value}",
-            "adapters of SD1.5, SD2, SDXL and Kolors can be applied",
+            "adapters of SD1.5, SD2, SDXL, Kolors, Flux and SD3.5 can be applied",
             "Choose one of those, or update this pack",
         )

@@ -92,9 +92,9 @@ class KeyValues(Shared):
         widths = [key.shape[-1] for key, _ in cond]
         return KeyValues(_joined(cond), _joined(uncond), widths)
 
-    def on_cpu(self) -> KeyValues:
-        """The same in main memory, where they stay between runs."""
-        return KeyValues(self.cond.to("cpu"), self.uncond.to("cpu"), self.widths)
+    def as_type(self, dtype: torch.dtype) -> KeyValues:
+        """The same in another precision, e.g. that of the model they are for."""
+        return KeyValues(self.cond.to(dtype), self.uncond.to(dtype), self.widths)
 
     @property
     def references(self) -> int:
@@ -104,7 +104,10 @@ class KeyValues(Shared):
     @property
     def nbytes(self) -> int:
         """Bytes in main memory."""
-        return self.cond.nbytes + self.uncond.nbytes
+        return self.cond.nbytes + (0 if self.uncond is self.cond else self.uncond.nbytes)
+
+    timed = False
+    own_keys: tuple[Tensor, ...] = ()
 
     def at(self, call: object) -> KeyValues:
         """The same in every call; see `KeySource`."""
@@ -113,6 +116,9 @@ class KeyValues(Shared):
     def models(self) -> list[object]:
         """No model is needed while sampling; see `KeySource`."""
         return []
+
+    def prepare(self, levels: Sequence[float]) -> None:
+        """Nothing: all levels have the same; see `KeySource`."""
 
     def pairs(self, buffer: Tensor) -> list[Pair]:
         """Key and value of each layer in rows of `cond` or `uncond`, both (n, tokens, width)."""

@@ -19,11 +19,12 @@ Words used here and in nodes/host/model:
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
+from torch import Tensor
 
 from ..weights.schedule import Ramp, SigmaWindow
 from .attend import Cover, Join, LayerEntry, add_scaled
@@ -39,6 +40,20 @@ class KeySource(Protocol):
     @property
     def references(self) -> int:
         """Number of references that can be attended to one by one."""
+        ...
+
+    @property
+    def timed(self) -> bool:
+        """Whether they depend on the noise level."""
+        ...
+
+    @property
+    def own_keys(self) -> tuple[Tensor, ...]:
+        """For each layer the factor of its own keys, see `LayerEntry.own`; empty for none."""
+        ...
+
+    def prepare(self, levels: Sequence[float], /) -> None:
+        """Make them for the noise levels of a run that begins."""
         ...
 
     def at(self, call: Call, /) -> KeyValues:
@@ -114,11 +129,15 @@ class ImagePrompt(Shared):
     @property
     def needs_sigma(self) -> bool:
         """Whether it depends on the noise level."""
-        return self.window is not None or bool(self.steps)
+        return self.window is not None or bool(self.steps) or self.keys.timed
+
+    def hears(self, sigma: float) -> bool:
+        """Whether it is active at a noise level."""
+        return self.window is None or self.window.contains(sigma)
 
     def at(self, call: Call) -> ResolvedPrompt | None:
         """What it is in one call, None if it is not active in it."""
-        if self.window and call.sigma is not None and not self.window.contains(call.sigma):
+        if call.sigma is not None and not self.hears(call.sigma):
             return None
         step_factor = math.prod(ramp.at(call.step, call.steps) for ramp in self.steps)
         rows = self._rows(call, step_factor)
@@ -138,7 +157,8 @@ class ImagePrompt(Shared):
             for frame in self._places(call)
         ]
         pictures = list(zip(self._pick(call, count), factors, strict=True))
-        if len(set(pictures)) == 1:
+        silence = bool(self.keys.own_keys) and self.binding is not None
+        if len(set(pictures)) == 1 and not silence:
             pictures = pictures[:1]
         return tuple(
             Row(chunk.cond_or_uncond * count + reference, factor)
@@ -190,7 +210,7 @@ class ResolvedPrompt:
         self, device: torch.device, dtype: torch.dtype
     ) -> Iterator[tuple[Hashable, LayerEntry]]:
         """What it adds to each of its layers, by slot."""
-        layers = self.prompt.layers
+        layers, own_keys = self.prompt.layers, self.prompt.keys.own_keys
         pairs = {False: self.keys.on(self.rows, device, dtype)}
         if any(place.swapped for place in layers.values()):
             pairs[True] = self.keys.on(self._swapped(), device, dtype)
@@ -198,7 +218,9 @@ class ResolvedPrompt:
         for slot, place in layers.items():
             key, value = pairs[place.swapped][place.position]
             factor = place.factor * weight
-            yield slot, LayerEntry(key, value, len(self.rows), factor, cover, self.prompt.join)
+            own = own_keys[place.position].to(device, dtype) if own_keys else None
+            join = self.prompt.join
+            yield slot, LayerEntry(key, value, len(self.rows), factor, cover, join, own)
 
     def _swapped(self) -> tuple[Row, ...]:
         """The references of cond for uncond, and none for cond."""
@@ -211,10 +233,14 @@ class ResolvedPrompt:
     def _weight(self, device: torch.device, dtype: torch.dtype) -> tuple[float, Cover | None]:
         """One weight for all rows, and what weighs rows or queries by themselves."""
         mask = self.prompt.mask
-        weights = [row.weight for row in self.rows]
-        used = {row.weight for row in self.rows if row.source != NO_REFERENCE and row.weight}
+        weights = [0.0 if row.source == NO_REFERENCE else row.weight for row in self.rows]
+        used = {weight for weight in weights if weight}
         each = None
-        if self.keys.slope is None and len(used) > 1:  # then there is a row for each picture
+        # Queries that attend to the layer's own keys too hear something without any token.
+        mute = 0.0 in weights and bool(self.prompt.keys.own_keys)
+        if mute or (self.keys.slope is None and len(used) > 1):  # then each picture has a row
+            if len(used) == 1 or self.keys.slope is not None:  # it counts elsewhere
+                weights = [float(bool(weight)) for weight in weights]
             each = torch.tensor(weights, dtype=dtype).to(device)[:, None, None]
         if mask is None and each is None:
             return self._one_weight(used), None

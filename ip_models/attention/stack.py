@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -155,6 +155,11 @@ class PromptStack(Shared):
             active = dataclasses.replace(active, tables=previous.tables)
         self.last.active, self.last.own = active, ()
         return active
+
+    def prepare(self, levels: Sequence[float]) -> None:
+        """Make what depends on the noise level for the levels of a run that begins."""
+        for prompt in self.prompts:
+            prompt.keys.prepare([level for level in levels if prompt.hears(level)])
 
     def models(self) -> list[object]:
         """Models that the host has to load beside the MODEL."""

@@ -155,6 +155,7 @@ def _combine_images(
     def negatives(rows: list[tuple[Tensor, Tensor]]) -> Tensor:
         return torch.cat([n for _, n in rows]) if method is Combine.CONCAT else rows[0][1][:1]
 
+    heard = parts if method is Combine.CONCAT else parts[:1]  # in the negative prompt
     pooled, hidden = _common(parts, Feature.POOLED), _common(parts, Feature.PENULTIMATE)
     if not pooled and not hidden:
         raise WrongEncoder(
@@ -170,7 +171,14 @@ def _combine_images(
         source=parts[0].source,
         encoder=parts[0].encoder if len({part.encoder for part in parts}) == 1 else "",
         picture_of=_pictures(parts) if method is Combine.CONCAT else (),
+        black_pooled=_black(parts) if pooled else None,
+        negative_given=any(one.negative_given for one in heard),
     )
+
+
+def _black(parts: Sequence[ImageFeatures]) -> Tensor | None:
+    """One for all, because the parts come from one encoder; old files have none."""
+    return next((one.black_pooled for one in parts if one.black_pooled is not None), None)
 
 
 def _pictures(parts: Sequence[ImageFeatures]) -> tuple[int, ...]:

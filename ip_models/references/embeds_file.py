@@ -91,10 +91,18 @@ def _features(features: Features, prefix: str, tensors: dict[str, Tensor]) -> di
 
 def _image(features: ImageFeatures, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
     rows = {name: getattr(features, name) for name in _RANKS}
-    # Earlier readers of this version take no notice of it, and tiles for pictures.
-    tiles = {"picture_of": list(features.picture_of)} if features.picture_of else {}
+    # Earlier readers of this version take no notice of it: tiles for pictures, and any negative
+    # for their adapters. They refuse tensors that they do not know, so the black one is numbers.
+    more: dict[str, Any] = {}
+    if features.picture_of:
+        more["picture_of"] = list(features.picture_of)
+    if features.negative_given:
+        more["negative_given"] = True
+    if features.pooled is not None and features.black_pooled is not None:
+        _require_finite(features.black_pooled, f"{prefix}black_pooled")
+        more["black_pooled"] = features.black_pooled[0].tolist()
     return {
-        **tiles,
+        **more,
         "sort": "image",
         "source": _plain(features.source),
         "encoder": _plain(features.encoder),
@@ -113,15 +121,19 @@ def _plain(text: str) -> str:
 
 def _put(rows: Tensor, name: str, tensors: dict[str, Tensor]) -> list[int]:
     rows = rows if rows.dtype in DTYPES else rows.float()
+    _require_finite(rows, name)
+    # Copies, for the file cannot hold two views of one memory.
+    tensors[name] = rows.detach().to("cpu", copy=True).contiguous()
+    return list(rows.shape)
+
+
+def _require_finite(rows: Tensor, name: str) -> None:
     if not bool(torch.isfinite(rows).all()):
         raise BadInput(
             f"{name} of the embeds holds values that are not finite",
             "numbers are needed",
             "Encode the reference again, in single precision if it was in half",
         )
-    # Copies, for the file cannot hold two views of one memory.
-    tensors[name] = rows.detach().to("cpu", copy=True).contiguous()
-    return list(rows.shape)
 
 
 def unpack(tensors: Mapping[str, Tensor], text: str, name: str) -> Features | Regions:
@@ -224,7 +236,23 @@ class _Reader:
             source=source,
             encoder=encoder,
             picture_of=pictures,
+            black_pooled=self.black(plan, rows.get("pooled")),
+            negative_given=plan.get("negative_given") is True,
         )
+
+    def black(self, plan: dict[str, Any], pooled: Tensor | None) -> Tensor | None:
+        """A pooled row in numbers; files of before the transformers have none."""
+        said = plan.get("black_pooled")
+        if said is None:
+            return None
+        numbers = cast("list[Any]", said) if isinstance(said, list) else []
+        known = all(type(one) is float and abs(one) <= _LARGEST for one in numbers)
+        if pooled is None or not known or len(numbers) != pooled.shape[-1]:
+            raise self.broken("does not say what a black picture gives")
+        row = torch.tensor([numbers], dtype=pooled.dtype)
+        if not bool(torch.isfinite(row).all()):
+            raise self.broken("does not say what a black picture gives")
+        return row
 
     def pictures(self, plan: dict[str, Any], count: int) -> tuple[int, ...]:
         """Which references are of one picture: it and its tiles, two at most."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..adapter.spec import (
+    ENCODER_NAMES,
     IDENTITY_WIDTH,
     AdapterSpec,
     Family,
@@ -17,6 +18,8 @@ from ..adapter.spec import (
     Kind,
 )
 from ..errors import WrongEncoder
+
+SIGLIP = ENCODER_NAMES[Feature.POOLED, 1152]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,10 @@ class ImageFeatures:
         encoder: fingerprint of the encoder's weights, empty where it is not known.
         picture_of: for each reference the number of its picture, where some are the tiles of
             another; empty where each has a picture of its own.
+        black_pooled: (1, width), the pooled feature of a black picture, or None where it was not
+            encoded. XLabs' adapters hear it as "no reference".
+        negative_given: whether a negative image is behind the negative rows. Where several
+            references were joined, those whose pooled negative row is zero had none.
     """
 
     pooled: Tensor | None
@@ -42,6 +49,8 @@ class ImageFeatures:
     source: str
     encoder: str = ""
     picture_of: tuple[int, ...] = ()
+    black_pooled: Tensor | None = None
+    negative_given: bool = False
 
     @property
     def count(self) -> int:
@@ -174,19 +183,61 @@ def select(features: ImageFeatures, spec: AdapterSpec, adapter: str, hint: str) 
     """The rows an adapter reads, (2, n, ...): positive first, then negative.
 
     Raises:
-        WrongEncoder: the features are not of the width the adapter was trained on.
+        WrongEncoder: the features are not of the width the adapter was trained on, or lack what it
+            hears without a reference.
     """
     pair = features.pair(spec.feature)
     if pair is None or not _fits(pair[0], spec):
         width = None if pair is None else int(pair[0].shape[-1])
         raise other_encoder(features.source, width, spec, adapter, hint)
+    if spec.stages:
+        pair = pair[0], _negative(features, spec, adapter, pair)
     return torch.stack(pair)
+
+
+def _negative(
+    features: ImageFeatures, spec: AdapterSpec, adapter: str, pair: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Negative rows as adapters for transformers know them: a negative image's, or their rule's."""
+    positive, negative = pair
+    given = torch.full((len(positive),), features.negative_given, device=positive.device)
+    pooled = features.pair(Feature.POOLED)
+    if features.negative_given and pooled is not None:
+        given = pooled[1].any(dim=-1)
+    if bool(given.all()):
+        return negative
+    nothing = _no_reference(features, spec, adapter, positive)
+    return torch.where(given.view(-1, *[1] * (positive.ndim - 1)), negative, nothing)
+
+
+def _no_reference(
+    features: ImageFeatures, spec: AdapterSpec, adapter: str, positive: Tensor
+) -> Tensor:
+    """What stands for no reference in the published pipelines."""
+    if spec.family is Family.SD3:
+        return torch.zeros_like(positive)
+    if spec.kind is Kind.INSTANTX:  # for distilled models, whose negative prompt nobody hears
+        return positive
+    if features.black_pooled is None:
+        raise WrongEncoder(
+            f"the embeds of {features.source} were made without a black picture",
+            f"{adapter} hears one in the negative prompt",
+            "Encode the image again, or connect clip_vision to Load Embeds",
+        )
+    return features.black_pooled.to(positive)
 
 
 def other_encoder(
     source: str, width: int | None, spec: AdapterSpec, adapter: str, hint: str
 ) -> WrongEncoder:
     """What to say of features `width` wide, None if there are none of the kind that is read."""
+    if width is None and spec.feature is Feature.POOLED and source == spec.encoder == SIGLIP:
+        return WrongEncoder(
+            f"the embeds come from {SIGLIP} without its pooled feature",
+            f"{adapter} reads it, and ComfyUI's own Load CLIP Vision drops the pooling head that "
+            "makes it",
+            "Load the encoder with Load Image Encoder (IP-Adapter) and encode again",
+        )
     found = "no" if width is None else f"{width} wide"
     return WrongEncoder(
         f"the embeds come from {source} with {found} {spec.feature.value} features",

@@ -64,12 +64,15 @@ class Entry(NamedTuple):
                 raise _broken(name, what, "adapters hear nobody as the negative face")
             return FaceFeatures(self.positive, None, name)
         pooled = self.feature is Feature.POOLED
+        # Zeros are what pipelines write without a negative image.
+        given = self.negative is not None and bool(self.negative.any())
         return ImageFeatures(
             pooled=self.positive if pooled else None,
             penultimate=None if pooled else self.positive,
             negative_pooled=self.negative if pooled else None,
             negative_penultimate=None if pooled else self.negative,
             source=self.source,
+            negative_given=given,
         )
 
 

@@ -16,10 +16,13 @@ class BlockAddress(NamedTuple):
     Attributes:
         kind: "double" or "single" (Flux, Chroma), "joint" (SD3.5).
         number: of the block among those of its kind, from 0.
+        after: what is meant is the stream of the picture after the block, to which XLabs' adapters
+            add, and not the attention before its output projection.
     """
 
     kind: str
     number: int
+    after: bool = False
 
 
 def layers_of_counts(counts: Iterable[tuple[str, int]], width: int) -> tuple[Layer, ...]:

@@ -12,7 +12,7 @@ from bench.bed import tiny_bed
 from bench.contenders import How, Ours
 from bench.counts import adapter_file
 from kit.models import tiny
-from pack.nodes.host.model.backbones import unet_patch
+from pack.nodes.host.model.backbones import kernel, unet_patch
 from pack.nodes.host.model.call import calls
 from pack.nodes.host.model.patches import prompts_of
 from torch import Tensor
@@ -36,11 +36,13 @@ def row(folder: Path) -> list[str]:
     slots = model.model_options["transformer_options"]["patches_replace"]["attn2"]
     q = torch.randn(2, 16, 64)
     kept = unet_patch.optimized_attention
-    unet_patch.optimized_attention = lambda q, k, v, heads, **_: q
+    for module in (unet_patch, kernel):
+        module.optimized_attention = lambda q, k, v, heads, **_: q
     try:
         layer = _microseconds(lambda: [patch(q, q, q, extra) for patch in slots.values()])
     finally:
-        unet_patch.optimized_attention = kept
+        for module in (unet_patch, kernel):
+            module.optimized_attention = kept
     added = _microseconds(lambda: [torch.add(q, q, alpha=0.8) for _ in slots])
     layer, added = layer / len(slots), added / len(slots)
     own = layer - added

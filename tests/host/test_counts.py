@@ -16,7 +16,7 @@ from bench.counter import OperatorLog, measure
 from bench.counts import Case
 from bench.report import Check
 from kit.models import tiny
-from pack.nodes.host.model.backbones import unet_patch
+from pack.nodes.host.model.backbones import kernel, unet_patch
 
 CASES = [*counts.cases("sd1"), Case("sdxl standard", "sdxl", ("standard",))]
 OURS = Ours()
@@ -28,7 +28,7 @@ def _counted_attention() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (host_attention, unet_patch):
+        for module in (host_attention, unet_patch, kernel):
             patch.setattr(module, "optimized_attention", host_attention.attention_pytorch)
         yield
     torch.set_num_threads(threads)

@@ -26,6 +26,7 @@ from pack.ip_models.weights.schedule import Ramp
 from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.host.model.backbones import kernel as kernels
 from pack.nodes.host.model.backbones import unet_patch
 from torch import Tensor
 
@@ -155,6 +156,7 @@ def use_kernel(patch: pytest.MonkeyPatch, kernel: Any) -> None:
     """What the host's command line does when it picks an attention."""
     patch.setattr(host_attention, "optimized_attention", kernel)
     patch.setattr(unet_patch, "optimized_attention", kernel)
+    patch.setattr(kernels, "optimized_attention", kernel)
 
 
 @pytest.mark.parametrize("name", ["basic", "sub_quad", "split", "pytorch"])

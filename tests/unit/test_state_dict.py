@@ -363,7 +363,6 @@ STRANGERS: dict[str, Mapping[str, Any]] = {
     "LoRA": empty(LORA),
     "CLIP vision": empty(CLIP),
     "Flux": empty(FLUX),
-    "PuLID as published": empty(PULID),
     "diffusers' own save": empty(DIFFUSERS),
     "half an adapter": empty(LAYERS_ONLY),
     "empty halves": {"image_proj": {}, "ip_adapter": {}},

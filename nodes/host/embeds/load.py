@@ -18,11 +18,12 @@ from ....ip_models.pictures.fit import Fit
 from ....ip_models.references import embeds_file, ipadpt
 from ....ip_models.references.features import FaceFeatures, Features, ImageFeatures, Regions
 from ....ip_models.references.report import describe
-from ..encoder.encode import Reference, encode
+from ..encoder.encode import BLACK_WIDTH, Reference, encode
 from ..encoder.identity import fingerprint
 from ..files import checkpoint, folders, header
 
 _NEEDED = "embeds saved by Save Embeds, diffusers or ComfyUI_IPAdapter_plus are needed"
+_ANY_PICTURE = Reference(torch.zeros(1, 8, 8, 3), Fit.SQUASH)
 
 
 class LoadOptions(NamedTuple):
@@ -140,7 +141,15 @@ def _completed_image(features: ImageFeatures, options: LoadOptions) -> ImageFeat
     if features.penultimate is not None and features.negative_penultimate is None:
         empty = _encoded_empty(features.penultimate, options)
         features = replace(features, negative_penultimate=empty)
+    if features.black_pooled is None and options.clip_vision is not None:
+        features = replace(features, black_pooled=_encoded_black(features, options))
     return features
+
+
+def _encoded_black(features: ImageFeatures, options: LoadOptions) -> Tensor | None:
+    """What the connected encoder gives for a black picture, if adapters may hear it."""
+    wide = features.pooled is not None and features.pooled.shape[-1] == BLACK_WIDTH
+    return encode(options.clip_vision, _ANY_PICTURE).black_pooled if wide else None
 
 
 def _encoded_empty(positive: Tensor, options: LoadOptions) -> Tensor:
@@ -152,8 +161,7 @@ def _encoded_empty(positive: Tensor, options: LoadOptions) -> Tensor:
             "Choose the file of the negative embeds as negative_file, or connect clip_vision, "
             "the encoder it was made with",
         )
-    any_picture = Reference(torch.zeros(1, 8, 8, 3), Fit.SQUASH)
-    empty = encode(options.clip_vision, any_picture).negative_penultimate
+    empty = encode(options.clip_vision, _ANY_PICTURE).negative_penultimate
     if empty is None or empty.shape[1:] != positive.shape[1:]:
         gives = "no" if empty is None else sides(empty.shape[1:])
         raise WrongEncoder(
@@ -183,6 +191,7 @@ def _with_negative(features: ImageFeatures, options: LoadOptions) -> ImageFeatur
         features,
         negative_pooled=features.negative_pooled if pooled is None else pooled,
         negative_penultimate=features.negative_penultimate if hidden is None else hidden,
+        negative_given=True,
     )
 
 

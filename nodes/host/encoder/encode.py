@@ -22,9 +22,11 @@ from ..protocols import require_encoder
 from .identity import fingerprint
 from .row_cache import KnownRows, known_rows
 from .run import Runner, run
+from .siglip import SQUASHED, shown_fit
 from .size import MOST_SIZE, at_size, copy_of
 
 MOST_BATCH = 256
+BLACK_WIDTH = 768  # of the pooled feature of ViT-L, whose adapters may hear a black picture
 
 
 class Unconditional(str, Enum):
@@ -70,17 +72,26 @@ class Reference:
             yield hidden
 
 
+def remarks(clip_vision: Any, reference: Reference) -> Iterator[str]:
+    """What is out of the ordinary, for people, that of the encoder first."""
+    height, width = reference.images.shape[1:3]
+    if height != width and shown_fit(clip_vision, reference.fit) is not reference.fit:
+        yield SQUASHED
+    yield from reference.lines
+
+
 def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
     """Encode references and what stands for "no reference".
 
     Without a negative image the pooled feature is zero and the penultimate one is the encoding of
     zero pixels, that is of the mean colour (diffusers 0.42 `prepare_ip_adapter_image_embeds`).
+    With ViT-L a black picture is encoded beside them, for the adapters that hear it instead.
 
     Raises:
         BadInput: the images, the mask, a number or the encoder cannot be used.
     """
     images, negative = checked(clip_vision, reference)
-    options, size = options_of(reference)
+    options, size = options_of(clip_vision, reference)
     steps = options.steps(len(images)) + options.tile_steps * len(images)
     with at_size(clip_vision, size) as encoder:
         known = known_rows(clip_vision, int(encoder.image_size))
@@ -89,10 +100,12 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
         pooled, hidden = runner.references(images)
         if negative is not None:
             negative_pooled, empty = _for_each(runner.plain(negative), len(hidden))
+            black = None
         else:
             negative_pooled = None if pooled is None else torch.zeros_like(pooled[:1])
             progress.step()
-            empty = _encode_empty(encoder, reference.unconditional, known).to(hidden.device)
+            empty, black = _encode_nothing(encoder, reference.unconditional, known)
+            empty = empty.to(hidden.device)
     width = None if pooled is None else pooled.shape[-1]
     return ImageFeatures(
         pooled=pooled,
@@ -102,6 +115,8 @@ def encode(clip_vision: Any, reference: Reference) -> ImageFeatures:
         source=name_encoder(width, hidden.shape[-1]),
         encoder=fingerprint(clip_vision),
         picture_of=_pictures(len(images), len(hidden)),
+        black_pooled=black,
+        negative_given=negative is not None,
     )
 
 
@@ -111,7 +126,7 @@ def _pictures(images: int, references: int) -> tuple[int, ...]:
     return tuple(range(images)) * again if again > 1 else ()
 
 
-def options_of(reference: Reference) -> tuple[EncodeOptions, int]:
+def options_of(clip_vision: Any, reference: Reference) -> tuple[EncodeOptions, int]:
     """How squares are made of the references, and their side, 0 for the encoder's own.
 
     Raises:
@@ -119,7 +134,8 @@ def options_of(reference: Reference) -> tuple[EncodeOptions, int]:
     """
     batch_size = whole("batch_size", reference.batch_size, 0, MOST_BATCH)
     size = whole("encoder_size", reference.size, 0, MOST_SIZE)
-    return EncodeOptions(reference.fit, reference.tiling, batch_size), size
+    fit = shown_fit(clip_vision, reference.fit)
+    return EncodeOptions(fit, reference.tiling, batch_size), size
 
 
 def checked(clip_vision: Any, reference: Reference) -> tuple[Tensor, Tensor | None]:
@@ -156,15 +172,27 @@ def _for_each(rows: Rows, count: int) -> Rows:
     return None if pooled is None else pooled.repeat(again, 1), hidden.repeat(again, 1, 1)
 
 
-def _encode_empty(encoder: Any, unconditional: Unconditional, known: KnownRows | None) -> Tensor:
-    """(1, sequence, width): penultimate feature of "no picture", remembered as pictures are."""
+def _encode_nothing(
+    encoder: Any, unconditional: Unconditional, known: KnownRows | None
+) -> tuple[Tensor, Tensor | None]:
+    """Penultimate feature of "no picture", (1, sequence, width), and a black one's pooled one."""
+    pooled, hidden = _encode_empty(encoder, unconditional, known)
+    if pooled is not None and unconditional is not Unconditional.BLACK_IMAGE:
+        pooled, _ = _encode_empty(encoder, Unconditional.BLACK_IMAGE, known)
+    return hidden, pooled
+
+
+def _encode_empty(encoder: Any, unconditional: Unconditional, known: KnownRows | None) -> Rows:
+    """Features of "no picture", remembered as pictures are; the pooled one of ViT-L alone."""
     size, rows = int(encoder.image_size), None if known is None else known.get(unconditional)
     if rows is not None:
-        return rows[1].clone()
+        return None if rows[0] is None else rows[0].clone(), rows[1].clone()
     if unconditional is Unconditional.ZERO_PIXELS:
         encoder = copy_of(encoder)  # zero must still be zero after normalisation
         encoder.image_mean, encoder.image_std = [0.0] * 3, [1.0] * 3
-    _, hidden = run(encoder, torch.zeros(1, size, size, 3))
+    pooled, hidden = run(encoder, torch.zeros(1, size, size, 3))
+    read = pooled is not None and pooled.shape[-1] == BLACK_WIDTH
+    rows = pooled if read else None, hidden
     if known is not None:
-        known.put((None, hidden), unconditional)
-    return hidden
+        known.put(rows, unconditional)
+    return rows

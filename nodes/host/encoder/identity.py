@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from ....ip_models.adapter.encoders import SIGLIP_HEAD
+
 _SAMPLES, _BYTES = 256, 8
 # Powers of 1 / 1.3247..., whose multiples fill a plane evenly.
 _SCATTER = torch.tensor([0.5698402909980532, 0.7548776662466927], dtype=torch.float64)
@@ -71,7 +73,8 @@ def fingerprint(clip_vision: Any) -> str:
 def _digest(model: torch.nn.Module) -> str:
     digest, coarse = blake2b(digest_size=_BYTES), True
     for name, tensor in sorted(model.state_dict().items()):
-        if not tensor.is_floating_point():  # counters beside the weights depend on the class
+        # Counters beside the weights depend on the class, and the host's own loader has no head.
+        if not tensor.is_floating_point() or name.startswith(SIGLIP_HEAD):
             continue
         if tensor.dtype not in _COMPARABLE:
             return ""

@@ -8,11 +8,12 @@ from weakref import WeakValueDictionary
 
 import comfy.clip_vision
 
-from ....ip_models.adapter.encoders import EncoderWidths, encoder_widths
+from ....ip_models.adapter.encoders import SIGLIP_HEAD, EncoderWidths, encoder_widths
 from ....ip_models.errors import BrokenFile
 from ..files import checkpoint, folders
 from ..progress import Progress
 from . import folder
+from .siglip import add_head, is_siglip
 
 _encoders: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
 
@@ -20,7 +21,8 @@ _encoders: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
 def load_encoder(path: str) -> Any:
     """Load an image encoder as CLIP_VISION, or hand out the one that is loaded already.
 
-    A file is read by ComfyUI, a Hugging Face folder through transformers.
+    A file is read by ComfyUI, which leaves SigLIP's pooling head to us, and a Hugging Face folder
+    through transformers.
 
     Raises:
         BrokenFile: no image encoder can be made of the file or folder.
@@ -44,6 +46,8 @@ def _load_encoder(path: str) -> Any:
     prefix = "visual." if foreign else ""
     try:
         encoder = comfy.clip_vision.load_clipvision_from_sd(tensors, prefix, foreign)
+        if is_siglip(encoder) and f"{SIGLIP_HEAD}.probe" in tensors:
+            add_head(encoder, tensors)
     except (RuntimeError, UnboundLocalError, KeyError) as error:
         raise _no_encoder(path) from error
     if encoder is None:
@@ -68,6 +72,6 @@ def read_encoder(path: str) -> EncoderWidths:
 def _no_encoder(path: str) -> BrokenFile:
     return BrokenFile(
         f"{os.path.basename(path)} is no CLIP image encoder",
-        "a ViT-L, ViT-H or ViT-bigG that ComfyUI can build is needed",
+        "a ViT-L, ViT-H, ViT-bigG or SigLIP that ComfyUI can build is needed",
         f"Choose an image encoder from models/{folders.ENCODERS}",
     )

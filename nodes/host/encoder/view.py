@@ -38,12 +38,12 @@ def view(clip_vision: Any, reference: Reference) -> View:
         BadInput: see `encode`.
     """
     images, negative = checked(clip_vision, reference)
-    options, size = options_of(reference)
+    options, size = options_of(clip_vision, reference)
     size, colour = size or int(clip_vision.image_size), tuple(clip_vision.image_mean)
     squares = Squares(options, size, colour)
     others: Iterator[Tensor] = iter(())
     if negative is not None:
-        untiled = EncodeOptions(reference.fit, batch_size=options.batch_size)
+        untiled = EncodeOptions(options.fit, batch_size=options.batch_size)
         others = Squares(untiled, size, colour).every(negative)
     shown = list(islice(chain(squares.every(images), others), MOST_SHOWN))
     tiles = reference.tiling.count**2 * len(images) if reference.tiling.used else 0
@@ -59,8 +59,8 @@ def _text(pictures: int, tiles: int, negatives: int) -> str:
     return f"the encoder sees {', '.join(parts)}" + (f", {order}" if total > 1 else "")
 
 
-# Either makes a pooled feature, as wide as the network where no projection follows.
-_POOLS = "vision_model.embeddings.class_embedding", "vision_model.head.probe"
+# Makes a pooled feature, as wide as the network where no projection follows.
+_CLASS = "vision_model.embeddings.class_embedding"
 _LAYER = ".layer_norm1.weight"
 
 
@@ -71,7 +71,7 @@ def describe_encoder(encoder: Any) -> str:
     widths = encoder_widths(weights)
     assert widths is not None
     width, tokens = widths.penultimate, widths.sequence
-    pooled = widths.pooled or (width if any(key in weights for key in _POOLS) else None)
+    pooled = widths.pooled or (width if _CLASS in weights else None)
     name = EncoderWidths(pooled, width, tokens).name
     lines = [
         f"{name}, {layers} layers, {encoder.image_size} px, {tokens} tokens",
@@ -80,7 +80,7 @@ def describe_encoder(encoder: Any) -> str:
     if name in (*ENCODER_NAMES.values(), "ViT-L 336"):
         lines.append(f"for adapters that need {name}")
     if pooled is None:
-        lines.append("SigLIP's pooled feature comes with its Hugging Face folder only")
+        lines.append("without its pooling head: not for adapters that read the pooled feature")
     return "\n".join([*lines, describe_memory(encoder)])
 
 

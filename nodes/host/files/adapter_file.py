@@ -10,6 +10,7 @@ from typing import Any, cast
 from ....ip_models.adapter.state_dict import AdapterWeights, canonical
 from ....ip_models.errors import BrokenFile
 from . import checkpoint
+from .stored import stored_tensors
 
 # As transformers, diffusers and accelerate call them; an index.json lists them, their names do too.
 _PART = re.compile(r"^(.*)-([0-9]{5})-of-([0-9]{5})(\.[A-Za-z]+)$")
@@ -50,12 +51,41 @@ def read_weights(path: str) -> AdapterWeights:
     return _united(path, [checkpoint.read_tensors(part, wanted) for part, wanted in keys.items()])
 
 
+def stored_weights(path: str) -> AdapterWeights | None:
+    """The tensors of an adapter where they are in the file, for reading some rows at a time.
+
+    Returns:
+        None where they can only be read all at once, see `stored_tensors`.
+
+    Raises:
+        BrokenFile, UnknownAdapter: the file is not whole, or no adapter.
+    """
+    parts: list[Mapping[str, Any]] = []
+    for part in _parts(path):
+        shapes = checkpoint.read_shapes(part)  # refuses what is broken
+        stored = stored_tensors(part)
+        if stored is None or not _found_all(stored, shapes):
+            return None
+        parts.append(stored)
+    return _united(path, parts)
+
+
+def _found_all(stored: Mapping[str, Any], shapes: Mapping[str, Any]) -> bool:
+    """Whether each weight was found as the one it is."""
+    found = {name: tensor[:2] for name, tensor in _names(stored)}
+    return all(
+        found.get(name) == shape
+        for name, shape in _names(shapes)
+        if getattr(shape.dtype, "is_floating_point", False)
+    )
+
+
 def _united(path: str, parts: Iterable[Mapping[str, Any]]) -> AdapterWeights:
     held = {key: value for part in parts for key, value in part.items()}
     return canonical(held, os.path.basename(path))
 
 
-def _names(shapes: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+def _names(shapes: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in shapes.items():
         if isinstance(value, Mapping):
             yield from _names(cast("Mapping[str, Any]", value), f"{prefix}{key}.")

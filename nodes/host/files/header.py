@@ -58,7 +58,7 @@ class TensorShape(NamedTuple):
     dtype: torch.dtype | str
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """A tensor and where its bytes are, counted from the end of the header."""
 
     tensor: TensorShape
@@ -121,10 +121,23 @@ def header_size(start: bytes) -> int:
 
 
 def safetensors_shapes(path: str) -> dict[str, TensorShape]:
+    """The tensors of a header alone, see `safetensors_entries`.
+
+    Raises:
+        BrokenFile: the header is cut or damaged, or the data are not as it says.
+    """
+    # What shares its data with another tensor is one of them, under two names.
+    return {key: entry.tensor for key, entry in safetensors_entries(path)[0].items()}
+
+
+def safetensors_entries(path: str) -> tuple[dict[str, Entry], int]:
     """The tensors of a header that describes its file exactly, as safetensors itself wants it.
 
     What shares its data with another tensor is left out of a file; where the header says with
     which, it is there under its own name too.
+
+    Returns:
+        The tensors by name, and where in the file the header ends.
 
     Raises:
         BrokenFile: the header is cut or damaged, or the data are not as it says.
@@ -145,8 +158,7 @@ def safetensors_shapes(path: str) -> dict[str, TensorShape]:
     begins, ends = [*(begin for begin, _ in spans), size - 8 - length], [end for _, end in spans]
     if begins != [0, *ends] or not all(entry.fits for entry in entries.values()):
         raise broken(path, "has a header that does not describe its data")
-    shapes = {key: entry.tensor for key, entry in entries.items()}
-    return shapes | {key: shapes[kept] for key, kept in alias.items()}
+    return entries | {key: entries[kept] for key, kept in alias.items()}, 8 + length
 
 
 def left_out_names(path: str) -> dict[str, str]:
@@ -188,9 +200,9 @@ def _header(path: str) -> tuple[dict[str, Any], int]:
     return cast("dict[str, Any]", header), length
 
 
-def _entry(info: dict[str, Any]) -> _Entry:
+def _entry(info: dict[str, Any]) -> Entry:
     begin, end = map(index, info["data_offsets"])
     dtype = str(info["dtype"])
-    return _Entry(
+    return Entry(
         TensorShape(tuple(map(index, info["shape"])), _TYPES.get(dtype, dtype)), begin, end
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, cast
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -24,13 +24,15 @@ from ....ip_models.adapter.spec import AdapterSpec, Family, Kind, require_suppor
 from ....ip_models.adapter.state_dict import AdapterWeights
 from ....ip_models.attention.device_cache import DeviceCache
 from ....ip_models.attention.keyvalue import KeyValues
-from ....ip_models.errors import IPAdapterError
+from ....ip_models.attention.timed_keys import TimedKeys
+from ....ip_models.errors import IPAdapterError, WrongBase
 from ....ip_models.references.digest import digest
 from ....ip_models.references.features import Features, inputs
 from ..files import adapter_file
 from ..files.training import explained
 from ..progress import Progress
-from .backbones.backbone import TextProjection
+from . import streamed
+from .backbones.backbone import BaseNorms, TextProjection
 
 log = logging.getLogger("ipadapter")
 
@@ -48,10 +50,12 @@ class ProjectionOptions(NamedTuple):
     Attributes:
         structure: for FaceID plus, how the looks of the face join its identity.
         text: the MODEL's projection of text, for Kolors.
+        norms: the MODEL's norms of queries and keys, for SD3.5.
     """
 
     structure: Structure = VERSION_1
     text: TextProjection | None = None
+    norms: BaseNorms | None = None
 
 
 DEFAULT_PROJECTION = ProjectionOptions()
@@ -102,14 +106,22 @@ class LoadedAdapter:
         other._version, other._shared = version, self  # keeps the file's one entry alive
         return other
 
+    def describe_size(self) -> str:
+        """How large its weights are, and where they are if not in memory."""
+        stored = streamed.stored_bytes(self.patcher.model)
+        megabytes = (stored or self.patcher.model_size()) / 2**20
+        return f"{megabytes:.0f} MB" + (", read from the file when applied" if stored else "")
+
     def is_dynamic(self) -> bool:
         """Whether the host can drop the weights at any time; asked by its output cache."""
         return bool(self.patcher.is_dynamic())
 
     def key_values(
         self, features: Features, options: ProjectionOptions = DEFAULT_PROJECTION
-    ) -> KeyValues:
+    ) -> KeyValues | TimedKeys:
         """Keys and values of all layers, projected once for the same references.
+
+        Those that depend on the noise level are made when a run begins.
 
         References are the same if their numbers are, wherever they were read from.
 
@@ -118,6 +130,8 @@ class LoadedAdapter:
             WrongEncoder: the features are not what the adapter was trained on.
         """
         options = self._relevant(options)
+        if self.spec.timed:
+            return self._timed(features, options.norms)
         numbers = self._digests.get(features)
         if numbers is None:
             numbers = self._digests[features] = digest(*self._inputs(features))
@@ -133,21 +147,60 @@ class LoadedAdapter:
         return ProjectionOptions(
             options.structure if uses_structure else VERSION_1,
             options.text if self.spec.through_text_projection else None,
+            options.norms if self.spec.timed else None,
         )
+
+    def _timed(self, features: Features, norms: BaseNorms | None) -> TimedKeys:
+        """Keys and values for each noise level, from the features themselves."""
+        if norms is None:
+            raise WrongBase(
+                "this MODEL does not norm the queries of its attention (ln_q)",
+                f"{self.name} brings norms of its own in their place",
+                "Load SD3.5 Large",
+            )
+        rows, module = self._inputs(features), self.patcher.model
+        references, dtype = rows[0].shape[1], norms.dtype
+        shared = all(bool((row[1] == row[1, :1]).all()) for row in rows)
+        together = tuple(torch.cat((row[0], row[1, :1] if shared else row[1])) for row in rows)
+
+        def make(levels: Sequence[float]) -> list[KeyValues]:
+            # The weights stay where they are, and come to the device one layer at a time.
+            progress = Progress(len(self.spec.layers))
+            inputs = tuple(row.to(self.patcher.load_device) for row in together)
+            made = module.key_values_at(inputs, references, levels, norms.pairs, progress.step)
+            return [one.as_type(dtype) for one in made]
+
+        count = len(together[0]) * self.spec.tokens * 2 * sum(self.spec.layer_widths)
+        own_keys = module.own_keys(norms.pairs)
+        tokens = references * self.spec.tokens
+        return TimedKeys(make, 1, tokens, own_keys, count * dtype.itemsize)
 
     def _project(self, rows: tuple[Tensor, ...], options: ProjectionOptions) -> KeyValues:
         comfy.model_management.load_models_gpu([self.patcher])
-        progress = Progress(len(self.spec.layers))
+        module = self.patcher.model
+        in_slices = streamed.reads(module)
+        progress = Progress(in_slices or len(self.spec.layers))
         references = rows[0].shape[1]
-        # Mostly all references share what is seen without one.
-        shared = all(bool((row[1] == row[1, :1]).all()) for row in rows)
+        others = _others(rows)
         on_device = tuple(
-            torch.cat((row[0], row[1, :1] if shared else row[1])).to(self.patcher.load_device)
-            for row in rows
+            torch.cat((row[0], row[1, :others])).to(self.patcher.load_device) for row in rows
         )
-        return self.patcher.model.key_values(
-            on_device, references, progress.step, options.structure, options.text
-        )
+        on_layer = (lambda: None) if in_slices else progress.step
+        with streamed.reporting(progress.step):
+            return module.key_values(
+                on_device, references, on_layer, options.structure, options.text
+            )
+
+
+def _others(rows: tuple[Tensor, ...]) -> int:
+    """How many rows of what is seen without a reference have to be projected.
+
+    None where that is the reference itself; mostly all references share one.
+    """
+    if all(torch.equal(row[0], row[1]) for row in rows):
+        return 0
+    shared = all(bool((row[1] == row[1, :1]).all()) for row in rows)
+    return 1 if shared else rows[0].shape[1]
 
 
 def read_file_spec(path: str) -> AdapterSpec:
@@ -189,11 +242,15 @@ def load(path: str) -> LoadedAdapter:
 def _load(path: str) -> LoadedAdapter:
     name = os.path.basename(path)
     progress = Progress(3)
-    require_supported(read_file_spec(path), name)
+    spec = read_file_spec(path)
+    require_supported(spec, name)
     progress.step()
-    weights = adapter_file.read_weights(path)
+    stored = adapter_file.stored_weights(path) if spec.streamed else None
+    if spec.streamed and stored is None:
+        log.info("%s: all of it is read into memory, for its layers are not apart in it", name)
+    weights = stored or adapter_file.read_weights(path)
     progress.step()
-    adapter = of_weights(weights, name)
+    adapter = of_stored(stored, name) if stored else of_weights(weights, name)
     progress.step()
     if weights.ignored:
         log.info("%s: %d tensors were not needed", name, len(weights.ignored))
@@ -214,3 +271,20 @@ def of_weights(weights: AdapterWeights, name: str) -> LoadedAdapter:
     adapter = LoadedAdapter(name, spec, module, cast("dict[str, Tensor]", weights.lora))
     module.load(weights, assign=adapter.is_dynamic())
     return adapter
+
+
+def of_stored(weights: AdapterWeights, name: str) -> LoadedAdapter:
+    """An adapter whose tensors stay in their file.
+
+    Args:
+        weights: as `adapter_file.stored_weights` finds them.
+
+    Raises:
+        BrokenFile, UnknownAdapter, UnsupportedAdapter: they cannot be used.
+    """
+    spec = read_spec(weights, name)
+    require_supported(spec, name)
+    module = IPAdapter(spec, weights, streamed.Streamed).eval()
+    streamed.fill(module.image_proj, weights.projection)
+    streamed.fill(module.ip_adapter, weights.layers)
+    return LoadedAdapter(name, spec, module)

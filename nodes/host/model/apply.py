@@ -15,6 +15,7 @@ from ....ip_models.attention.call import BatchMode
 from ....ip_models.attention.keyvalue import KeyValues, KvScaling
 from ....ip_models.attention.masks import MaskRule, RegionMask
 from ....ip_models.attention.prompt import ImagePrompt, LayerPlace
+from ....ip_models.attention.timed_keys import TimedKeys
 from ....ip_models.errors import BadInput, WrongEncoder
 from ....ip_models.inputs import require
 from ....ip_models.layer import Layer
@@ -25,7 +26,7 @@ from ..face.packs import Recogniser
 from ..protocols import Model
 from . import search
 from .adapter import ANY_ENCODER, LoadedAdapter, ProjectionOptions
-from .backbones.layers import attention_layers, text_projection
+from .backbones.layers import attention_layers, backbone_of, text_projection
 from .lora import add_lora
 from .patches import install
 
@@ -83,19 +84,20 @@ def apply(
     _check_numbers(settings)
     regions = embeds.regions if isinstance(embeds, Regions) else (Region(embeds, None, 1.0),)
     masks = [_mask(region, settings) for region in regions]
-    layers = attention_layers(model)
+    backbone, layers = backbone_of(model), attention_layers(model)
     search.require_base(adapter.name, adapter.spec, layers)
+    layers = adapter.spec.of(layers)
     window = _window(model, settings)
     structure = Structure(adapter.shortcut, settings.face_structure)
     text = text_projection(model)
     if text is not None:
         text = replace(text, scale=settings.text_scale)
-    options = ProjectionOptions(structure, text)
+    options = ProjectionOptions(structure, text, backbone.norms(model))
     prompts: list[ImagePrompt] = []
     for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
         gains = _gains(settings, layers, region, i, len(regions))
         places: Places = {
-            layer.slot: LayerPlace(n, *gains[n])
+            backbone.slot(layer, adapter.spec): LayerPlace(n, *gains[n])
             for n, layer in enumerate(layers)
             if gains[n].factor != 0
         }
@@ -138,7 +140,7 @@ def _gains(
 
 def _prompt(
     settings: Settings,
-    key_values: KeyValues,
+    key_values: KeyValues | TimedKeys,
     places: Places,
     window: SigmaWindow | None,
     mask: RegionMask | None,
@@ -169,7 +171,7 @@ def _mask(region: Region, settings: Settings) -> RegionMask | None:
 
 def _key_values(
     adapter: LoadedAdapter, features: Features, options: ProjectionOptions
-) -> KeyValues:
+) -> KeyValues | TimedKeys:
     try:
         return adapter.key_values(features, options)
     except WrongEncoder as error:
@@ -180,8 +182,12 @@ def _key_values(
 
 
 def _scaled(
-    key_values: KeyValues, places: Places, gains: list[Gain], settings: Settings, tokens_each: int
-) -> tuple[KeyValues, Places]:
+    key_values: KeyValues | TimedKeys,
+    places: Places,
+    gains: list[Gain],
+    settings: Settings,
+    tokens_each: int,
+) -> tuple[KeyValues | TimedKeys, Places]:
     """Scale and block weights: of what the attention gives, or built into the keys as well."""
     if settings.scaling is KvScaling.V_ONLY:
         return key_values, places

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -33,7 +34,8 @@ Content = TypeVar("Content")
 def shape_of(layers: Sequence[Layer]) -> Layers:
     """What tells base models apart."""
     widths = tuple(layer.width for layer in layers)
-    return Layers(layers[0].context, widths, layers[0].projected)
+    stages = () if layers[0].context else tuple(layer.stage for layer in layers)
+    return Layers(layers[0].context, widths, layers[0].projected, stages)
 
 
 def find_adapter(
@@ -136,7 +138,10 @@ def _survey(folder: str, read: Callable[[str], Content]) -> tuple[dict[str, Cont
 
 def suits(spec: AdapterSpec, layers: Sequence[Layer]) -> bool:
     """Whether an adapter has the family and, layer by layer, the widths of a MODEL."""
-    widths = tuple(layer.width for layer in layers)
+    own = spec.of(layers)
+    widths = tuple(layer.width for layer in own)
+    if spec.stages:  # tokens of transformers' adapters are as wide as they please
+        return {layer.stage for layer in own} == set(spec.stages) and spec.layer_widths == widths
     if (spec.family is Family.KOLORS) != layers[0].projected:
         return False  # Kolors is an SDXL of the same widths behind a text encoder of its own
     return spec.context_width == layers[0].context and spec.layer_widths == widths
@@ -176,6 +181,8 @@ def require_base(name: str, spec: AdapterSpec, layers: Sequence[Layer]) -> None:
     if suits(spec, layers):
         return
     base = shape_of(layers)
+    if spec.stages or layers[0].context == 0:
+        raise _other_transformer(name, spec, layers)
     widths = base.widths
     if spec.context_width != base.context or (spec.family is Family.KOLORS) != base.projected:
         found = f"{name} is an adapter for {spec.family.value}"
@@ -194,6 +201,29 @@ def require_base(name: str, spec: AdapterSpec, layers: Sequence[Layer]) -> None:
         found = f"{name} has {spec.layer_widths[i]} wide keys for {layers[i].slot}"
         needed = f"this MODEL has {widths[i]} wide ones"
     raise WrongBase(found, needed, adapter_hint(layers, spec.kind))
+
+
+def _other_transformer(name: str, spec: AdapterSpec, layers: Sequence[Layer]) -> WrongBase:
+    """The refusal where the adapter or the MODEL is a transformer, and the other is not."""
+
+    def counted(stages: Sequence[str], widths: Sequence[int]) -> str:
+        counts = Counter(stages)
+        return (
+            f"{' and '.join(f'{n} {stage}' for stage, n in counts.items())} blocks {widths[0]} wide"
+        )
+
+    base = base_name(shape_of(layers))
+    if layers[0].context:
+        needed = f"this MODEL is {base}"
+    else:
+        stages, widths = [one.stage for one in layers], [one.width for one in layers]
+        needed = f"this MODEL is {base}, with {counted(stages, widths)}"
+    found = f"{name} is an adapter for {spec.family.value}"
+    if len(spec.stages) == 1:
+        found += f", with {counted(spec.stages * len(spec.layers), spec.layer_widths)}"
+    elif spec.stages:
+        found += f", with {len(spec.layers)} blocks {spec.layer_widths[0]} wide"
+    return WrongBase(found, needed, adapter_hint(layers, spec.kind))
 
 
 def is_of_class_sdxl(model: Model) -> bool:

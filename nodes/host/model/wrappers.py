@@ -45,6 +45,7 @@ def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
         seed = args[7] if len(args) > 7 else kwargs.get("seed")
         options[RUN] = Run(conditions, levels, run_part(stack, noise, seed))
         try:
+            of_run.prepare(levels[:-1])  # at the last one nothing is left to do
             return executor(*args, **kwargs)
         finally:
             of_run.cleanup()
@@ -96,7 +97,8 @@ def resolve(
         _measure(options, stack, x.device)
         options[KEY] = active_prompts(stack, options, t, len(x), x)
         network = cast("Module", executor.class_obj.diffusion_model)
-        calling = _backbone(options).calling(network, options, stack.slots)
+        size = int(x.shape[-2]), int(x.shape[-1])
+        calling = _backbone(options).calling(network, options, stack.slots, size)
         with _separate_graphs(), calling as options:
             return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
     return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)

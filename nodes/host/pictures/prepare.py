@@ -30,6 +30,7 @@ from ....ip_models.pictures.prepare import (
     prepare_mask,
     require_room,
 )
+from ..encoder.siglip import SQUASHED, is_siglip
 from ..face.encode import engine_of
 from ..face.engine import FaceEngine
 from ..progress import Progress
@@ -106,8 +107,12 @@ def prepare_images(
             masks.append(prepare_mask(covers[i].contiguous(), wanted, centre))
     made = torch.stack(squares).float() / 255
     cut = torch.stack(masks).float() / 255 if masks else torch.ones(made.shape[:3])
-    text = _describe(images, made, wanted, clip_vision)
-    return Prepared(made, cut, f"{text}\n{hidden}" if hidden else text)
+    lines = [_describe(images, made, wanted, clip_vision)]
+    if height != width and wanted.framing is not options.framing:
+        lines.append(SQUASHED)
+    if hidden:
+        lines.append(hidden)
+    return Prepared(made, cut, "\n".join(lines))
 
 
 def make_noise(images: Any, size: int, recipe: Recipe) -> Tensor:
@@ -138,7 +143,10 @@ def _preparation(options: PrepareOptions, clip_vision: Any) -> Preparation:
     plain = options.ground is Ground.COLOUR
     colour = parse_colour(options.colour, "pad_colour") if plain else mean
     size = options.size or size
-    return Preparation(options.framing, size, options.ground, colour, options.sharpening)
+    framing = options.framing
+    if framing.crops and framing is not Framing.CROP_FACE and is_siglip(clip_vision):
+        framing = Framing.SQUASH
+    return Preparation(framing, size, options.ground, colour, options.sharpening)
 
 
 def _engine(wanted: Preparation, face_models: Any) -> FaceEngine | None:

@@ -16,6 +16,7 @@ from ....ip_models.references.combine import Combine, combine
 from ....ip_models.references.features import FaceFeatures, Features, ImageFeatures
 from ...host.encoder.encode import MOST_BATCH, Reference, encode
 from ...host.encoder.run import run_normalised
+from ...host.encoder.siglip import shown_fit
 from ..objects.rows import fitted, to_size
 from ..pixels import enhance
 from ..pixels.mask import masked_pixels
@@ -111,6 +112,7 @@ def raw_features(
         negative_pooled=None if hidden else negative,
         negative_penultimate=negative if hidden else None,
         source="an image encoder",
+        negative_given=bool(negative.any()),
     )
 
 
@@ -161,7 +163,8 @@ def _behind(
     features = encode(clip_vision, _reference(images[:1], profile, looks))
     size = int(clip_vision.image_size)
     mean, std = (torch.tensor(numbers)[:, None, None] for numbers in _colours(clip_vision))
-    squares = fit_images(images, size, profile.fit, tuple(clip_vision.image_mean))
+    fit = shown_fit(clip_vision, profile.fit)
+    squares = fit_images(images, size, fit, tuple(clip_vision.image_mean))
     pixels = masked_pixels((squares.movedim(-1, 1) - mean) / std, shown)
     pooled, hidden = run_normalised(clip_vision, pixels)
     return replace(features, pooled=pooled, penultimate=hidden)

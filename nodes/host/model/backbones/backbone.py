@@ -11,6 +11,7 @@ from uuid import UUID
 import torch
 from torch import Tensor
 
+from .....ip_models.adapter.spec import AdapterSpec
 from .....ip_models.layer import Layer
 from .....ip_models.weights.vocabulary import Vocabulary
 from ...protocols import Model, TransformerOptions
@@ -42,6 +43,23 @@ class TextProjection:
         return torch.nn.functional.linear(tokens, weight, bias)
 
 
+@dataclass(frozen=True)
+class BaseNorms:
+    """The model's own norms of queries and keys, where an adapter brings others for its layers.
+
+    Attributes:
+        network: whose they are.
+        patched: the host's mark of the MODEL's weights, None where they are the file's.
+        pairs: for each layer the weight of the query's norm and of the key's, (head width,).
+        dtype: in which the model computes.
+    """
+
+    network: object
+    patched: UUID | None
+    pairs: tuple[tuple[Tensor, Tensor], ...] = field(compare=False)
+    dtype: torch.dtype = torch.float32
+
+
 class Backbone(Protocol):
     """A kind of diffusion model.
 
@@ -65,6 +83,14 @@ class Backbone(Protocol):
         """The projection of a MODEL with a text encoder of another width, None for all others."""
         ...
 
+    def norms(self, model: Model) -> BaseNorms | None:
+        """Norms that an adapter's own take the place of, None for a MODEL without such adapters."""
+        ...
+
+    def slot(self, layer: Layer, spec: AdapterSpec) -> Hashable:
+        """Where an adapter adds to a layer: its slot, or another place of its block."""
+        ...
+
     def hook(self, model: Model, slots: Iterable[Hashable]) -> None:
         """Patch layers of a MODEL of one's own, so that they add what the table of a call says."""
         ...
@@ -80,9 +106,17 @@ class Backbone(Protocol):
         ...
 
     def calling(
-        self, network: torch.nn.Module, options: TransformerOptions, slots: Iterable[Hashable]
+        self,
+        network: torch.nn.Module,
+        options: TransformerOptions,
+        slots: Iterable[Hashable],
+        latent: tuple[int, int],
     ) -> AbstractContextManager[TransformerOptions]:
-        """The same for the time of a call of the network, in which it may need more than that."""
+        """The same for the time of a call of the network, in which it may need more than that.
+
+        Args:
+            latent: height and width of what the network is called with.
+        """
         ...
 
     def processor_names(self, layers: Sequence[Layer]) -> list[str]:

@@ -8,10 +8,12 @@ from .....ip_models.errors import WrongBase
 from .....ip_models.layer import Layer
 from .....ip_models.weights.vocabulary import Vocabulary
 from ...protocols import Model
-from .backbone import Backbone, TextProjection
+from .backbone import Backbone, BaseNorms, TextProjection
+from .flux import Flux
+from .sd3 import StableDiffusion3
 from .unet import Unet
 
-BACKBONES: tuple[Backbone, ...] = (Unet(),)
+BACKBONES: tuple[Backbone, ...] = (Unet(), Flux(), StableDiffusion3())
 VOCABULARY = reduce(Vocabulary.joined, (backbone.vocabulary for backbone in BACKBONES))
 """What users may write and choose, whatever MODEL it will be for."""
 
@@ -43,6 +45,15 @@ def text_projection(model: Model) -> TextProjection | None:
     return backbone_of(model).text_projection(model)
 
 
+def base_norms(model: Model) -> BaseNorms | None:
+    """Norms of a MODEL that an adapter's own take the place of, None for all others.
+
+    Raises:
+        WrongBase: see `backbone_of`.
+    """
+    return backbone_of(model).norms(model)
+
+
 def _found(model: Model) -> tuple[Backbone, tuple[Layer, ...]]:
     for backbone in BACKBONES:
         layers = backbone.layers(model)
@@ -54,7 +65,7 @@ def _found(model: Model) -> tuple[Backbone, tuple[Layer, ...]]:
 def no_unet(base: str) -> WrongBase:
     """What to say of a model without cross-attention to text."""
     return WrongBase(
-        f"this MODEL is of class {base} and has no cross-attention to text",
-        "SD1.5, SD2 and SDXL UNets, that of Kolors too, can be prompted with images",
+        f"this MODEL is of class {base}, which no IP-Adapter reaches",
+        "SD1.5, SD2, SDXL, Kolors, Flux.1, Chroma and SD3.5 can be prompted with images",
         "Load a checkpoint of one of these families",
     )

@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
+from .....ip_models.adapter.spec import AdapterSpec
 from .....ip_models.errors import WrongBase
 from .....ip_models.layer import Layer
 from .....ip_models.unet.address import LayerAddress, parse_address, processor_names
@@ -20,7 +21,7 @@ from .....ip_models.unet.layers import NUMBERS, Facts, layers_of_config, layers_
 from .....ip_models.unet.vocabulary import UNET
 from ...protocols import Model, TransformerOptions
 from . import unet_patch
-from .backbone import TextProjection
+from .backbone import BaseNorms, TextProjection
 from .own import own_object, own_weight
 from .unet_modules import added_in_modules, run_otherwise
 
@@ -71,6 +72,14 @@ class Unet:
         mark = model.patches_uuid if patched else None
         return TextProjection(linear, mark, own["weight"], own.get("bias"))
 
+    def norms(self, model: Model) -> BaseNorms | None:
+        """None: queries are not normed."""
+        return None
+
+    def slot(self, layer: Layer, spec: AdapterSpec) -> Hashable:
+        """See `Backbone.slot`."""
+        return layer.slot
+
     def hook(self, model: Model, slots: Iterable[Hashable]) -> None:
         """See `Backbone.hook`."""
         unet_patch.hook(model, slots)
@@ -87,7 +96,11 @@ class Unet:
 
     @contextmanager
     def calling(
-        self, network: torch.nn.Module, options: TransformerOptions, slots: Iterable[Hashable]
+        self,
+        network: torch.nn.Module,
+        options: TransformerOptions,
+        slots: Iterable[Hashable],
+        latent: tuple[int, int],
     ) -> Generator[TransformerOptions]:
         """See `Backbone.calling`."""
         addresses = cast("Iterable[LayerAddress]", slots)

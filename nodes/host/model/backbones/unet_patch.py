@@ -10,13 +10,11 @@ import dataclasses
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from typing import Any, cast
 
-import comfy.ldm.modules.attention as host_attention
 import comfy.patcher_extension
 import torch
-from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
+from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
 from .....ip_models.attention.attend import add_image_attention
@@ -27,18 +25,11 @@ from .....ip_models.errors import WrongBatch
 from .....ip_models.unet.address import LayerAddress
 from ...protocols import AttentionPatch, Model, TransformerOptions
 from ..call import calls, rows
+from .kernel import compiler, unquantised_attention
 
 _ON_CLONE = comfy.patcher_extension.CallbacksMP.ON_CLONE
 _SLOTS = "ipadapter_slots"
 _HEARD = "ipadapter_heard"
-# Kernels that do not know `low_precision_attention`, as of 0.33.
-_QUANTISED_KERNELS = ("attention_comfy_kitchen_int8", "attention3_sage")
-# What looks at Python's frames at present, None if nothing does; older torch does not tell.
-# `is_compiling` is false in a frame that was looked at and left to Python, and true of its callees.
-_compiler = cast(
-    "Callable[[], object | None]",
-    getattr(import_module("torch._C._dynamo.eval_frame"), "get_eval_frame_callback", lambda: True),
-)
 _NO_SLOTS: Mapping[Slot, AttentionPatch] = {}
 Slot = tuple[str | int, ...]  # block and number, and mostly the layer
 AddedCallback = tuple[Callable[..., Tensor], Mapping[str, Any]]
@@ -75,7 +66,7 @@ class LayerPatch:
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
         """Cross-attention of the layer before its output projection."""
         # Held off from torch.compile, by a wrapper that costs as much as all the rest of a layer.
-        if _compiler() is not None:
+        if compiler() is not None:
             return _not_compiled(self, q, k, v, extra)
         return self.attend(q, k, v, extra)
 
@@ -124,7 +115,7 @@ class LayerPatch:
             return text
         # Users report damaged pictures with quantised kernels (cubiq's pack, #794 and #827).
         attention = partial(
-            _unquantised_attention(),
+            unquantised_attention(),
             attn_precision=extra.get("attn_precision"),
             low_precision_attention=False,
         )
@@ -274,14 +265,6 @@ _not_compiled = cast("Callable[..., Tensor]", torch.compiler.disable(LayerPatch.
 
 def _retaken(slot: Hashable, taken: Mapping[Hashable, AttentionPatch]) -> LayerPatch:
     return LayerPatch(tuple(cast("LayerAddress", slot)), taken.get(slot), retaken=True)
-
-
-def _unquantised_attention() -> Callable[..., Tensor]:
-    """The host's attention, unless it is one of those that quantise whatever they are asked."""
-    for name in _QUANTISED_KERNELS:
-        if optimized_attention is getattr(host_attention, name, None):
-            return attention_pytorch
-    return optimized_attention
 
 
 def _in_sigma_range(options: Mapping[str, Any], extra: TransformerOptions) -> bool:

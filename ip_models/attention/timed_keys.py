@@ -1,0 +1,145 @@
+"""Keys and values that depend on the noise level, as those of SD3.5's adapter do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from threading import Lock
+
+from torch import Tensor
+
+from ..errors import UnknownPlace
+from .call import Call
+from .keyvalue import KeyValues, KvScaling
+from .shared import Shared
+
+Make = Callable[[Sequence[float]], list[KeyValues]]
+_Finish = Callable[[KeyValues], KeyValues]
+_DIGITS = 6  # of a noise level, which samplers work out anew for each step
+_MOST_BYTES = 2 * 2**30  # of main memory for all levels together
+
+
+class TimedKeys(Shared):
+    """Keys and values of each noise level, made for a whole run at once or when they are asked for.
+
+    They stay in main memory until the run is over; those of the present level are on the device.
+
+    Args:
+        make: what makes them for several levels (sigma), reading the adapter's weights once.
+        references: number of references that can be attended to one by one.
+        tokens: of all of them.
+        own_keys: see `KeySource.own_keys`.
+        level_bytes: of the keys and values of one level.
+        finish: what is done with those of each level.
+    """
+
+    timed = True
+
+    def __init__(
+        self,
+        make: Make,
+        references: int,
+        tokens: int,
+        own_keys: tuple[Tensor, ...],
+        level_bytes: int,
+        finish: tuple[_Finish, ...] = (),
+    ) -> None:
+        self.references, self.tokens, self.own_keys = references, tokens, own_keys
+        self._make, self._level_bytes, self._finish = make, level_bytes, finish
+        self._levels: dict[float, KeyValues] = {}
+        self._schedule: list[float] = []
+        self._present: float | None = None
+        self._most_bytes = 0
+        self._lock = Lock()
+
+    def models(self) -> list[object]:
+        """None: weights are brought layer by layer while levels are made; see `KeySource`."""
+        return []
+
+    def apart(self, pictures: Sequence[int]) -> TimedKeys:
+        """See `KeyValues.apart`."""
+        count = len(set(pictures))
+        return self._then(lambda keys: keys.apart(pictures), count, self.tokens // count)
+
+    def weighted(
+        self,
+        factors: Sequence[float],
+        scaling: KvScaling,
+        changing: bool = False,
+        tokens_each: int = 0,
+    ) -> TimedKeys:
+        """See `KeyValues.weighted`."""
+        finish = partial(
+            KeyValues.weighted,
+            factors=factors,
+            scaling=scaling,
+            changing=changing,
+            tokens_each=tokens_each,
+        )
+        return self._then(finish, self.references, self.tokens)
+
+    def _then(self, finish: _Finish, references: int, tokens: int) -> TimedKeys:
+        steps = (*self._finish, finish)
+        return TimedKeys(self._make, references, tokens, self.own_keys, self._level_bytes, steps)
+
+    def prepare(self, levels: Sequence[float]) -> None:
+        """Make those of a schedule together, as far as there is room for them."""
+        with self._lock:
+            self._schedule = list(dict.fromkeys(_rounded(level) for level in levels if level > 0))
+            if self._schedule:
+                self._fill(self._schedule[0])
+
+    def at(self, call: Call) -> KeyValues:
+        """Those of the level of a call, made now if its sampler goes beyond its schedule.
+
+        Raises:
+            UnknownPlace: the call does not tell its level.
+        """
+        if call.sigma is None:
+            raise UnknownPlace(
+                "another node calls the model without a noise level (sigmas)",
+                "an adapter of SD3.5 has other keys at each level",
+                "Take out that node, or the references",
+            )
+        level = _rounded(call.sigma)
+        with self._lock:
+            if level not in self._levels:
+                self._fill(level)
+            keys, before = self._levels[level], self._present
+            if before is not None and before != level and before in self._levels:
+                self._levels[before].release()
+            self._present = level
+            keys.allow(self._most_bytes or keys.nbytes)
+            return keys
+
+    def _fill(self, level: float) -> None:
+        """Make a level and those after it, instead of those before it if they need the room."""
+        schedule = self._schedule
+        later = schedule[schedule.index(level) :] if level in schedule else [level]
+        missing = [one for one in later if one not in self._levels]
+        most = max(1, _MOST_BYTES // self._level_bytes)
+        if len(self._levels) + len(missing) > most:
+            self._levels, missing = {}, later[:most]
+        self._made(missing)
+
+    def _made(self, levels: Sequence[float]) -> None:
+        made = self._make(levels)
+        for finish in self._finish:
+            made = [finish(keys) for keys in made]
+        self._levels |= dict(zip(levels, made, strict=True))
+
+    def allow(self, most_bytes: int) -> None:
+        """What may be held on a device while a run goes on."""
+        self._most_bytes = most_bytes
+
+    def release(self) -> None:
+        """Drop all levels."""
+        with self._lock:
+            for keys in self._levels.values():
+                keys.release()
+            self._levels.clear()
+            self._schedule, self._present = [], None
+
+
+def _rounded(level: float) -> float:
+    return round(float(level), _DIGITS)

@@ -1,0 +1,95 @@
+"""SD3.5: the joint blocks of a MODEL, their norms, and what goes around its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Hashable, Iterable, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import comfy.model_base
+import torch
+
+from .....ip_models.adapter.spec import AdapterSpec
+from .....ip_models.layer import Layer
+from .....ip_models.transformer.layers import JOINT, BlockAddress, layers_of_counts
+from .....ip_models.transformer.vocabulary import SD3
+from ...protocols import Model, TransformerOptions
+from .backbone import BaseNorms, TextProjection
+from .own import own_object, own_weight
+from .sd3_patch import patched
+from .transformer import GRID, grid_of
+
+_NETWORK = "diffusion_model"
+
+
+class StableDiffusion3:
+    """See `Backbone`; slots are `BlockAddress`es."""
+
+    vocabulary = SD3
+
+    def layers(self, model: Model) -> tuple[Layer, ...]:
+        """See `Backbone.layers`."""
+        network: Any = own_object(model, _NETWORK)
+        if not isinstance(model.model, comfy.model_base.SD3) or not hasattr(
+            network, "joint_blocks"
+        ):
+            return ()
+        blocks = network.joint_blocks
+        width = int(blocks[0].x_block.attn.qkv.in_features)
+        return layers_of_counts(((JOINT, len(blocks)),), width)
+
+    def text_projection(self, model: Model) -> TextProjection | None:
+        """None: no adapter goes through it."""
+        return None
+
+    def norms(self, model: Model) -> BaseNorms | None:
+        """See `Backbone.norms`."""
+        network: Any = own_object(model, _NETWORK)
+        base: Any = model.model
+        pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for number, block in enumerate(network.joint_blocks):
+            path, attention = f"{_NETWORK}.joint_blocks.{number}.x_block.attn", block.x_block.attn
+            weights = [getattr(attention, name, None) for name in ("ln_q", "ln_k")]
+            if any(getattr(norm, "weight", None) is None for norm in weights):
+                return None
+            query, key = (
+                own_weight(model, f"{path}.{name}.weight", getattr(attention, name).weight)
+                for name in ("ln_q", "ln_k")
+            )
+            pairs.append((query.detach().float().cpu(), key.detach().float().cpu()))
+        marked = any(".attn.ln_" in key for key in model.patches)
+        mark = model.patches_uuid if marked else None
+        dtype: torch.dtype = base.manual_cast_dtype or base.get_dtype()
+        return BaseNorms(network, mark, tuple(pairs), dtype)
+
+    def slot(self, layer: Layer, spec: AdapterSpec) -> Hashable:
+        """See `Backbone.slot`."""
+        return layer.slot
+
+    def hook(self, model: Model, slots: Iterable[Hashable]) -> None:
+        """Nothing: patches are put into the options of each call."""
+
+    def unhook(self, model: Model) -> None:
+        """Nothing was put on."""
+
+    def hook_call(
+        self, options: TransformerOptions, slots: Iterable[Hashable]
+    ) -> TransformerOptions:
+        """As they are, see `calling`."""
+        return options
+
+    @contextmanager
+    def calling(
+        self,
+        network: torch.nn.Module,
+        options: TransformerOptions,
+        slots: Iterable[Hashable],
+        latent: tuple[int, int],
+    ) -> Generator[TransformerOptions]:
+        """See `Backbone.calling`."""
+        options = patched(options, cast("Iterable[BlockAddress]", slots))
+        yield {**options, GRID: grid_of(network, latent)}
+
+    def processor_names(self, layers: Sequence[Layer]) -> list[str]:
+        """None: no adapter of these models carries a LoRA."""
+        return []

@@ -1,0 +1,85 @@
+"""What the patches of all diffusion transformers have in common."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from .....ip_models.attention.attend import Attended, LayerEntry, add_to_rows
+from .....ip_models.attention.masks import Grid
+from .....ip_models.attention.stack import ActivePrompts, PromptStack
+from .....ip_models.transformer.layers import BlockAddress
+from ...protocols import TransformerOptions
+from ..call import calls, rows
+from .kernel import unquantised_attention
+
+log = logging.getLogger("ipadapter")
+
+GRID = "ipadapter_grid"
+_warned = set[str]()
+
+
+def grid_of(network: object, latent: tuple[int, int]) -> Grid:
+    """The grid on which a network cuts a latent of (height, width) into patches."""
+    patch = int(getattr(network, "patch_size", 2))
+    height, width = (-(-side // patch) for side in latent)
+    return height, width, latent
+
+
+def entries_of(
+    extra: TransformerOptions, batch: int, like: Tensor, slot: BlockAddress
+) -> Sequence[LayerEntry]:
+    """What the image prompts of a call add to a layer.
+
+    Args:
+        extra: the layer's options.
+        batch: rows of its query.
+        like: of the device and type of its query.
+
+    Raises:
+        WrongBatch: the layer has other rows than the call.
+    """
+    active = extra.get(calls.KEY)
+    if isinstance(active, PromptStack):  # the model was called around the host's wrappers
+        active = calls.active_in_layer(active, extra, batch)
+    if not isinstance(active, ActivePrompts):
+        return ()
+    if batch != active.batch or extra.get("cond_or_uncond") != active.places:
+        name = f"{slot.kind} block {slot.number}"
+        active = rows.of_layer(active, batch, extra, name)
+    return active.table(like.device, like.dtype).get(slot, ())
+
+
+def hears(extra: TransformerOptions, like: Tensor, slot: Hashable) -> bool:
+    """Whether a layer hears any image prompt in this call."""
+    active = extra.get(calls.KEY)
+    if isinstance(active, ActivePrompts):
+        return slot in active.table(like.device, like.dtype)
+    return active is not None
+
+
+def add(
+    out: Tensor, attended: Attended, entries: Sequence[LayerEntry], extra: TransformerOptions
+) -> None:
+    """Add image prompts to rows that nobody else holds, see `add_to_rows`."""
+    # Users report damaged pictures with quantised kernels, as for UNets.
+    attention: Callable[..., Tensor] = partial(
+        unquantised_attention(), skip_reshape=True, low_precision_attention=False
+    )
+    add_to_rows(out, attended, entries, extra[GRID], attention)
+
+
+def warn_once(text: str) -> None:
+    """A warning that is not repeated in every step."""
+    if text not in _warned:
+        _warned.add(text)
+        log.warning("%s", text)
+
+
+def no_compile(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function that torch.compile leaves to Python."""
+    return torch.compiler.disable(function)

@@ -1,0 +1,140 @@
+"""Image prompts on Flux, Chroma and SD3.5 are those of diffusers and the published processors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from kit.models import transformer_cases, transformers
+from kit.models.tiny import relative
+from kit.models.transformer_cases import INSTANTX, SD3, XLABS, Given, Layout
+from kit.models.transformers import Pair, make_call, run_host, run_reference
+
+CALL, RUN, EFFECT = 1e-6, 2e-6, 0.05
+Build = Callable[[], Pair]
+
+FLUX = (transformers.tiny_flux, transformers.full_flux)
+CHROMA = (transformers.tiny_chroma, transformers.full_chroma)
+LARGE = (transformers.tiny_sd3, transformers.full_sd3)
+ON_FLUX = [(build, layout) for build in (*FLUX, *CHROMA) for layout in (XLABS, INSTANTX)]
+EVERYWHERE = [*ON_FLUX, *((build, SD3) for build in LARGE)]
+NAMES = {id(XLABS): "XLabs", id(INSTANTX): "InstantX", id(SD3): "SD3.5"}
+
+
+def name(value: object) -> str:
+    """Of a model or a layout, for the list of tests."""
+    return NAMES.get(id(value)) or getattr(value, "__name__", str(value))
+
+
+everywhere = pytest.mark.parametrize(("build", "layout"), EVERYWHERE, ids=name)
+
+
+def check(pair: Pair, layout: Layout, *given: Given) -> None:
+    """One call with both polarities: ours, the reference's, and without a reference."""
+    call = make_call()
+    ours = run_host(pair, transformer_cases.patched(pair, layout, *given), call)
+    plain = run_host(pair, pair.model, call)
+    theirs = transformer_cases.stepping(pair, layout, *given)(call)
+    assert relative(theirs, plain) > EFFECT
+    assert relative(ours, theirs) < CALL
+
+
+def blocks(pair: Pair, layout: Layout) -> int:
+    """How many the layout has layers for."""
+    return pair.doubles if layout is XLABS else pair.blocks
+
+
+@everywhere
+@pytest.mark.parametrize("references", (1, 2))
+def test_one_adapter(build: Build, layout: Layout, references: int) -> None:
+    check(build(), layout, Given(references))
+
+
+@everywhere
+def test_a_negative_image(build: Build, layout: Layout) -> None:
+    check(build(), layout, Given(negative=True))
+
+
+@everywhere
+def test_one_scale_for_each_block(build: Build, layout: Layout) -> None:
+    pair = build()
+    count = blocks(pair, layout)
+    scale = tuple(0.9 - 0.8 * block / count for block in range(count))
+    check(pair, layout, Given(scale=scale))
+
+
+@everywhere
+def test_two_adapters(build: Build, layout: Layout) -> None:
+    pair = build()
+    scale = tuple(0.3 + block % 3 * 0.2 for block in range(blocks(pair, layout)))
+    check(pair, layout, Given(seed=1, scale=0.5), Given(2, seed=2, scale=scale))
+
+
+@everywhere
+@pytest.mark.parametrize("cfg", (1.0, 3.5))
+def test_a_run_of_the_sampler(build: Build, layout: Layout, cfg: float) -> None:
+    pair, given = build(), Given(2)
+    call = make_call()
+    ours = transformers.sample_host(pair, transformer_cases.patched(pair, layout, given), call, cfg)
+    plain = transformers.sample_host(pair, pair.model, call, cfg)
+    step = transformer_cases.stepping(pair, layout, given)
+    theirs = transformers.sample_reference(pair, call, cfg, step)
+    assert relative(theirs, plain) > EFFECT
+    assert relative(ours, theirs) < RUN
+
+
+def half(call: transformers.Call) -> torch.Tensor:
+    """A mask on the grid of patches: nothing, some and all."""
+    height, width = (size // 2 for size in call.x.shape[-2:])
+    grid = torch.zeros(height, width)
+    grid[1:6, 2:] = torch.linspace(0.25, 1, width - 2)
+    return grid
+
+
+@everywhere
+def test_a_mask(build: Build, layout: Layout) -> None:
+    check(build(), layout, Given(scale=1.0, grid=half(make_call())))
+
+
+@everywhere
+def test_two_adapters_in_two_places(build: Build, layout: Layout) -> None:
+    grid = half(make_call())
+    check(build(), layout, Given(grid=grid), Given(seed=2, grid=1 - grid))
+
+
+@everywhere
+def test_a_mask_of_zeros_is_silence(build: Build, layout: Layout) -> None:
+    pair, call = build(), make_call()
+    given = Given(grid=torch.zeros_like(half(call)))
+    ours = run_host(pair, transformer_cases.patched(pair, layout, given), call)
+    assert torch.equal(ours, run_host(pair, pair.model, call))
+
+
+@pytest.mark.parametrize("layout", (XLABS, INSTANTX), ids=name)
+@pytest.mark.parametrize("masked", (False, True))
+def test_pictures_to_edit_hear_without_a_mask_only(layout: Layout, masked: bool) -> None:
+    pair = transformers.tiny_flux()
+    call = make_call()
+    edited = torch.randn(call.x.shape, generator=torch.Generator().manual_seed(8))
+    call = replace(call, edited=edited)
+    given = Given(scale=1.0, grid=half(call) if masked else None)
+    ours = run_host(pair, transformer_cases.patched(pair, layout, given), call)
+    plain = run_host(pair, pair.model, call)
+    theirs = transformer_cases.stepping(pair, layout, given)(call)
+    assert relative(run_reference(pair, call), plain) < CALL
+    assert relative(theirs, plain) > EFFECT
+    assert relative(ours, theirs) < CALL
+
+
+@everywhere
+def test_odd_latents_are_padded(build: Build, layout: Layout) -> None:
+    """diffusers cannot run them; a picture that is full of references hears as without a mask."""
+    pair = build()
+    call = make_call(height=15, width=13)
+    whole = run_host(pair, transformer_cases.patched(pair, layout, Given()), call)
+    full = Given(grid=torch.ones(8, 7))
+    masked = run_host(pair, transformer_cases.patched(pair, layout, full), call)
+    assert relative(whole, run_host(pair, pair.model, call)) > EFFECT
+    assert relative(masked, whole) < CALL
