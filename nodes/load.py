@@ -181,8 +181,8 @@ class LoadEncoder(Node):
             category=f"{CATEGORY}/loaders",
             **RESENT,
             description="Loads an image encoder and shows its size and features. A file is read by "
-            "ComfyUI; the folder of a CLIP or SigLIP from Hugging Face goes through transformers, "
-            "for other input sizes and for SigLIP's pooled feature.",
+            "ComfyUI, with SigLIP's pooled feature; the folder of a CLIP or SigLIP from Hugging "
+            "Face goes through transformers, for other input sizes.",
             search_aliases=[
                 "ipadapter image encoder",
                 "clip vision loader",

@@ -118,7 +118,7 @@ export class BarEditor {
   build({ family, families, parts, side }) {
     this.elements = buildBars(this.plot, this.bars, parts, side);
     this.lines = this.plot.childElementCount;
-    offerFamilies(this.tools.families, families, family, (name) => this.owner.choose(name));
+    offerFamilies(this.tools.families, families, family);
     offerLayers(this.tools.layers, parts, this.detail);
   }
 
@@ -138,6 +138,11 @@ export class BarEditor {
   /** @param {string} note */
   say(note) {
     if (this.note.textContent !== note) this.note.textContent = note;
+  }
+
+  /** @param {string} family */
+  draw(family) {
+    this.owner.choose(family);
   }
 
   /**

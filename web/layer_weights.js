@@ -26,7 +26,7 @@ const CUSTOM = "custom";
 const VIEW = "ipadapter_view";
 /** Of the editor, and of each line of bars after the first; in canvas units. */
 const HEIGHT = 250;
-const LINE = 121;
+const LINE = 127;
 const UNANSWERED = "The server does not answer. The text below still counts";
 
 /** Parsed by the server, which reads it again at Run. */
@@ -142,6 +142,7 @@ class Binding {
     if (lines === this.lines) return;
     this.lines = lines;
     makeRoom(this.node);
+    this.node.setDirtyCanvas(true, true);
   }
 
   /**
@@ -259,10 +260,11 @@ class Binding {
     if (before.preset !== this.preset() || before.weights !== this.text()) remember();
   }
 
-  /** @param {string} family */
+  /** @param {string} family that of what is connected is no choice, and goes on to follow it */
   choose(family) {
-    if (this.node.properties?.[VIEW] === family) return;
-    this.node.setProperty(VIEW, family);
+    const view = family === this.connected ? "" : family;
+    if ((this.node.properties?.[VIEW] ?? "") === view) return;
+    this.node.setProperty(VIEW, view);
     this.paint();
     remember();
   }

@@ -8,8 +8,9 @@ from typing import cast
 
 from torch import Tensor
 
-from .features import FaceFeatures, Features, Regions
+from .features import SIGLIP, FaceFeatures, Features, Regions
 
+_POOLED = "standard and light (4 tokens each)"
 _MEGABYTE = 2**20
 
 
@@ -42,11 +43,16 @@ def _features(features: Features) -> Iterator[str]:
     if features.picture_of:  # some are the tiles of others
         first += f", from {_counted(max(features.picture_of) + 1, 'picture')}"
     yield first
+    siglip = features.source == SIGLIP  # which no adapter for a UNet reads
     if features.pooled is not None:
-        yield f"pooled {features.pooled.shape[-1]}: for standard and light (4 tokens each)"
+        kinds = "the Flux adapter of InstantX (128 tokens each)" if siglip else _POOLED
+        kinds += ", XLabs" if features.black_pooled is not None else ""
+        yield f"pooled {features.pooled.shape[-1]}: for {kinds}"
     if features.penultimate is not None:
         sequence, width = features.penultimate.shape[1:]
-        yield f"penultimate {sequence} x {width}: for plus (16 tokens each), full face ({sequence})"
+        kinds = f"plus (16 tokens each), full face ({sequence})"
+        kinds = "the SD3.5 adapter of InstantX (64 tokens each)" if siglip else kinds
+        yield f"penultimate {sequence} x {width}: for {kinds}"
 
 
 def _counted(count: int, what: str) -> str:

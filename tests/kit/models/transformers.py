@@ -59,6 +59,11 @@ class Pair:
         """All blocks; those of SD3.5 count as double ones."""
         return self.doubles + self.singles
 
+    @property
+    def deep(self) -> bool:
+        """Whether it has as many blocks as the published model."""
+        return self.blocks > 30
+
 
 @cache
 def tiny_flux() -> Pair:
