@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ..attention.joined import JoinedKeyValues
 from ..attention.keyvalue import KeyValues
 from ..errors import WrongBase
-from .layer_maps import FLUX_HEAD, LayerMaps, TimedMaps
-from .projections import (
+from ..projection.layer_maps import FLUX_HEAD, LayerMaps, TimedMaps
+from ..projection.projections import (
     VERSION_1,
     FacePlusProjection,
     FaceProjection,
@@ -22,10 +22,10 @@ from .projections import (
     Structure,
     TokenProjection,
 )
-from .resampler import HEAD_WIDTH, Resampler, ResamplerShape
+from ..projection.resampler import HEAD_WIDTH, Resampler, ResamplerShape
+from ..projection.time_resampler import TimeResampler
 from .spec import IDENTITY_WIDTH, AdapterSpec, Kind, require_supported
 from .state_dict import AdapterWeights, Shaped, highest_number
-from .time_resampler import TimeResampler
 
 NormPair = tuple[Tensor, Tensor]
 _TIMESTEPS = 1000
