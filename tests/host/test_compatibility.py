@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -10,15 +10,21 @@ import comfy.supported_models
 import folder_paths
 import pytest
 import torch
-from kit.models import tiny
+from kit.models import tiny, transformer_adapters, transformers
 from kit.models.checkpoints import all_tables, load_table
+from kit.models.transformers import Pair
 from kit.server.live_nodes import tiny_flux
 from pack.ip_models.adapter.encoders import name_encoder
 from pack.ip_models.adapter.published import Choice
 from pack.ip_models.errors import WrongBase, WrongEncoder
 from pack.ip_models.references.features import ImageFeatures, inputs
 from pack.nodes.host.doctor.base_model import read_base
-from pack.nodes.host.doctor.compatibility import Combination, Source, problems
+from pack.nodes.host.doctor.compatibility import (
+    Combination,
+    Source,
+    drawn_family,
+    problems,
+)
 from pack.nodes.host.files import folders
 from pack.nodes.host.model import search
 from pack.nodes.host.model.apply import Settings, apply
@@ -78,6 +84,48 @@ def test_a_file_tells_the_layers_its_model_will_have(
     base = read_base(str(path))
     assert base is not None
     assert base.layers == attention_layers(twin.model)
+
+
+@pytest.mark.parametrize(
+    "make", [transformers.tiny_flux, transformers.tiny_chroma, transformers.tiny_sd3]
+)
+@pytest.mark.parametrize("prefix", [PREFIX, ""])
+def test_a_file_of_a_transformer_tells_its_blocks(
+    models: Path, make: Callable[[], Pair], prefix: str
+) -> None:
+    pair = make()
+    own = pair.model.model.diffusion_model.state_dict()
+    path = models / "base.safetensors"
+    save_file({f"{prefix}{key}": value.clone().contiguous() for key, value in own.items()}, path)
+    base = read_base(str(path))
+    assert base is not None
+    assert base.layers == attention_layers(pair.model)
+
+
+def test_the_family_to_draw_is_that_of_the_adapter_or_else_of_the_model(models: Path) -> None:
+    flux, large = transformers.full_flux(), transformers.full_sd3()
+    for name, tensors in {
+        "xlabs": transformer_adapters.xlabs(flux),
+        "instantx": transformer_adapters.instantx(flux),
+        "sd3": transformer_adapters.sd3(large),
+    }.items():
+        save_file(tensors, models / "ipadapter" / f"{name}.safetensors")
+    for name, pair in (("flux", flux), ("large", large)):
+        state = pair.model.model.diffusion_model.state_dict()
+        path = models / "diffusion_models" / f"{name}.safetensors"
+        save_file({key: value.clone().contiguous() for key, value in state.items()}, path)
+    put_adapter(models, "XL plus", "plus.safetensors")
+    for given, family in (
+        ({"adapter": "xlabs.safetensors", "unet": "flux.safetensors"}, "Flux, XLabs"),
+        ({"adapter": "instantx.safetensors"}, "Flux"),
+        ({"adapter": "sd3.safetensors", "unet": "flux.safetensors"}, "SD3.5 Large"),
+        ({"adapter": "plus.safetensors"}, "SDXL"),
+        ({"adapter": "auto", "unet": "flux.safetensors"}, "Flux"),
+        ({"unet": "large.safetensors"}, "SD3.5 Large"),
+        ({"adapter": "none.safetensors"}, ""),
+        ({}, ""),
+    ):
+        assert drawn_family(Combination(**given)) == family, given
 
 
 def test_kolors_is_told_by_its_projection_of_text(models: Path) -> None:
