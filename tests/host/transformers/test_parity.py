@@ -14,6 +14,7 @@ from kit.models.tiny import relative
 from kit.models.transformer_cases import INSTANTX, SD3, XLABS, Given, Layout
 from kit.models.transformer_reference import Step
 from kit.models.transformers import Call, Pair, make_call, run_host, run_reference
+from pack.ip_models.attention.call import BatchMode
 from pack.nodes.host.model.adapter import load
 from pack.nodes.host.model.apply import Settings, apply
 from torch import Tensor
@@ -227,6 +228,37 @@ def test_pictures_to_edit_hear_without_a_mask_only(layout: Layout, masked: bool)
     assert relative(run_reference(pair, call), plain) < CALL
     assert relative(theirs, plain) > EFFECT
     assert relative(ours, theirs) < CALL
+
+
+@pytest.mark.parametrize(("build", "layout"), TINY[:-1], ids=name)
+def test_beside_a_controlnet(build: Build, layout: Layout) -> None:
+    pair, call, given = build(), make_call(), Given()
+    generator = torch.Generator().manual_seed(9)
+    shape = (len(call.x), 48, pair.hidden)
+    residuals = tuple(torch.randn(shape, generator=generator) for _ in range(pair.doubles))
+    guided = replace(call, residuals=residuals)
+    model = transformer_cases.patched(pair, layout, given)
+    step = transformer_cases.stepping(pair, layout, given)
+    assert relative(step(guided), step(call)) > EFFECT
+    assert relative(run_host(pair, model, guided), step(guided)) < CALL
+
+
+@tiny
+def test_each_picture_hears_its_own_reference(build: Build, layout: Layout) -> None:
+    pair, call, given = build(), make_call(2), Given(2)
+    model = transformer_cases.patched(pair, layout, given, batch=BatchMode.LOOP)
+    ours = run_host(pair, model, call)
+    prompt = transformer_cases.prompt(pair, layout, given)
+    for picture in range(2):
+        rows = [picture, 2 + picture]
+        positive = prompt.positive[picture : picture + 1]
+        negative = prompt.negative[-1:] if layout is not INSTANTX else positive
+        own = replace(prompt, positive=positive, negative=negative)
+        alone = Call(call.x[rows], call.sigma, call.context[rows], call.pooled[rows])
+        theirs = layout.reference(pair, own)(alone)
+        assert relative(ours[rows], theirs) < CALL
+        together = transformer_cases.stepping(pair, layout, given)(alone)
+        assert relative(together, theirs) > EFFECT
 
 
 @everywhere

@@ -299,6 +299,7 @@ class Call:
     Attributes:
         polarities: of the rows as the host says them, 1 for negative; each has as many rows.
         edited: pictures to edit, one beside each of the latents (Kontext).
+        residuals: what a ControlNet adds after each double block.
         shorter: by how many tokens the negative prompt is, for runs of the sampler; both prompts
             are then in calls of their own.
     """
@@ -309,6 +310,7 @@ class Call:
     pooled: Tensor
     polarities: tuple[int, ...] = (1, 0)
     edited: Tensor | None = None
+    residuals: tuple[Tensor, ...] = ()
     shorter: int = 0
 
     @property
@@ -353,6 +355,8 @@ def run_host(pair: Pair, model: Any, call: Call, **options: Any) -> Tensor:
         more["guidance"] = torch.full_like(sigma, guidance)
     if call.edited is not None:
         more["ref_latents"] = [call.edited]
+    if call.residuals:
+        more["control"] = {"input": list(call.residuals), "output": []}
     transformer_options = {
         **model.model_options["transformer_options"],
         "cond_or_uncond": list(call.polarities),
@@ -397,6 +401,8 @@ def run_reference(pair: Pair, call: Call, reference: Any = None, **attention: An
     more: dict[str, Any] = {}
     if pair.family == "flux":
         more = {"pooled_projections": call.pooled, "guidance": torch.full_like(time, GUIDANCE)}
+    if call.residuals:
+        more["controlnet_block_samples"] = call.residuals
     height, width = (size // 2 for size in call.x.shape[-2:])
     image, places = _pack(call.x), _positions(height, width)
     if call.edited is not None:
