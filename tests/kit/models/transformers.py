@@ -276,6 +276,8 @@ class Call:
     Attributes:
         polarities: of the rows as the host says them, 1 for negative; each has as many rows.
         edited: pictures to edit, one beside each of the latents (Kontext).
+        shorter: by how many tokens the negative prompt is, for runs of the sampler; both prompts
+            are then in calls of their own.
     """
 
     x: Tensor
@@ -284,6 +286,7 @@ class Call:
     pooled: Tensor
     polarities: tuple[int, ...] = (1, 0)
     edited: Tensor | None = None
+    shorter: int = 0
 
     @property
     def batch(self) -> int:
@@ -292,8 +295,15 @@ class Call:
 
     def positive(self) -> Call:
         """The rows of the positive prompt alone, as guidance-distilled models are called."""
-        rows = slice(-self.batch, None)
-        return Call(self.x[rows], self.sigma, self.context[rows], self.pooled[rows], (0,))
+        return self._half(slice(-self.batch, None), 0)
+
+    def negative(self) -> Call:
+        """The rows of the negative prompt alone."""
+        half = self._half(slice(None, self.batch), 1)
+        return replace(half, context=half.context[:, self.shorter :])
+
+    def _half(self, rows: slice, polarity: int) -> Call:
+        return Call(self.x[rows], self.sigma, self.context[rows], self.pooled[rows], (polarity,))
 
 
 def make_call(batch: int = 1, height: int = 16, width: int = 12, sigma: float = 0.611) -> Call:
@@ -411,10 +421,10 @@ def sample_host(pair: Pair, model: Any, call: Call, cfg: float, steps: int = 4) 
     """Euler steps by the host's sampler, in the model's own latent space."""
     more = {"guidance": GUIDANCE} if pair.family == "flux" else {}
     negative, positive = (
-        [[context, {"pooled_output": pooled, **more}]]
-        for context, pooled in zip(call.context.chunk(2), call.pooled.chunk(2), strict=True)
+        [[half.context, {"pooled_output": half.pooled, **more}]]
+        for half in (call.negative(), call.positive())
     )
-    noise = call.x[: len(call.x) // 2]
+    noise = call.negative().x
     out = comfy.sample.sample_custom(
         model,
         noise,
@@ -436,16 +446,18 @@ def sample_reference(
     """The same run by a plain loop.
 
     Args:
-        step: what the transformer gives, of both polarities or at cfg 1 of the positive one.
+        step: what the transformer gives, of both polarities or of one of them.
     """
     sigmas = schedule(pair, steps)
-    x = call.x[: len(call.x) // 2] * sigmas[0]
+    x = call.negative().x * sigmas[0]
     for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
         now = replace(call, x=x.repeat(2, 1, 1, 1), sigma=float(sigma))
         if cfg == 1:
             velocity = step(now.positive())
         else:
-            negative, positive = step(now).chunk(2)
+            apart = (now.negative(), now.positive())
+            halves = [step(one) for one in apart] if now.shorter else step(now).chunk(2)
+            negative, positive = halves
             velocity = negative + cfg * (positive - negative)
         x = x + velocity * (following - sigma)
     return x
