@@ -224,11 +224,10 @@ def _encoder_names() -> list[str]:
 
 
 def _about(adapter: LoadedAdapter) -> str:
-    megabytes = adapter.patcher.model_size() / 2**20
     version = ""
     if adapter.spec.kind is Kind.FACEID_PLUS:
         version = f", version {2 if adapter.shortcut else 1}"
-    return f"{adapter.name}\n{adapter.spec.describe()}{version}\n{megabytes:.0f} MB"
+    return f"{adapter.name}\n{adapter.spec.describe()}{version}\n{adapter.describe_size()}"
 
 
 def _is_auto(name: object) -> bool:

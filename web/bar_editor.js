@@ -49,6 +49,8 @@ export class BarEditor {
     this.bars = [];
     /** @type {HTMLElement[]} */
     this.elements = [];
+    /** How many lines of bars there are, one above the other. */
+    this.lines = 1;
     /** @type {number | null} the transformer whose layers are shown */
     this.detail = null;
     this.chosen = 0;
@@ -115,7 +117,8 @@ export class BarEditor {
   /** @param {Shown} shown */
   build({ family, families, parts, side }) {
     this.elements = buildBars(this.plot, this.bars, parts, side);
-    offerFamilies(this.tools.families, families, family, (name) => this.owner.choose(name));
+    this.lines = this.plot.childElementCount;
+    offerFamilies(this.tools.families, families, family);
     offerLayers(this.tools.layers, parts, this.detail);
   }
 
@@ -124,7 +127,7 @@ export class BarEditor {
     this.bars.forEach((bar, i) => paintBar(this.elements[i], bar, axis, i === this.chosen));
     const bar = this.bars[this.chosen];
     if (!this.shown) return;
-    this.foot.place.textContent = placeName(bar, this.shown.parts[bar.number], this.shown.side);
+    this.foot.place.textContent = placeName(bar, this.shown.parts, this.shown.side);
     if (document.activeElement !== this.number) this.number.value = shownValue(bar.value);
   }
 
@@ -135,6 +138,11 @@ export class BarEditor {
   /** @param {string} note */
   say(note) {
     if (this.note.textContent !== note) this.note.textContent = note;
+  }
+
+  /** @param {string} family */
+  draw(family) {
+    this.owner.choose(family);
   }
 
   /**

@@ -21,15 +21,20 @@ export const STYLE = `
 .ipa-row button, .ipa-row select { cursor: pointer; }
 .ipa-row select { width: 88px; }
 .ipa-row .ipa-fill { width: 56px; }
+.ipa-row .ipa-families { width: 104px; }
 .ipa-row option { color: var(--ipa-ink); background: var(--ipa-back); }
 .ipa-row input { width: 64px; user-select: text; }
-.ipa-row button[aria-pressed="true"] { color: var(--ipa-back); background: var(--ipa-ink); }
 .ipa-row :disabled { opacity: 0.5; cursor: default; }
 .ipa-row .ipa-place { flex: 1; min-width: 0; }
 .ipa-editor :focus-visible { outline: 2px solid var(--ipa-ink); outline-offset: 1px; }
-.ipa-plot { display: flex; flex: 1 0 116px; gap: 5px; min-height: 116px; }
+.ipa-plot { display: flex; flex-direction: column; flex: 1 0 auto; gap: 5px; }
+.ipa-line { display: flex; flex: 1 0 116px; gap: 5px; }
+.ipa-crowd { display: flex; flex-direction: column; flex: 1 0 116px; }
+.ipa-crowd > span { font-size: 10px; line-height: 14px; }
+.ipa-crowd > .ipa-line { flex: 1 0 0; min-height: 0; gap: 4px; }
 .ipa-group { display: flex; flex-direction: column; min-width: 0; }
 .ipa-group > span { text-align: center; white-space: nowrap; overflow: hidden; font-size: 10px; line-height: 14px; }
+.ipa-crowd .ipa-group > span { text-align: left; overflow: visible; }
 .ipa-bars { display: flex; flex: 1; gap: 1px; min-height: 0; background: color-mix(in srgb, var(--ipa-ink) 7%, var(--ipa-back)); }
 .ipa-bar { position: relative; flex: 1; min-width: 4px; cursor: ns-resize; touch-action: none; }
 .ipa-bar > i { position: absolute; left: 8%; right: 8%; min-height: 2px; background: color-mix(in srgb, var(--ipa-ink) 75%, var(--ipa-back)); pointer-events: none; }

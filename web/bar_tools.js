@@ -8,6 +8,7 @@ import { attributes, button, element, option, select } from "./dom.js";
  * @typedef {import("./bars.js").Part} Part
  *
  * @typedef {object} Acts what the controls do
+ * @property {(family: string) => void} draw
  * @property {(detail: number | null) => void} open
  * @property {(name: string) => void} fill
  * @property {() => void} copy
@@ -18,8 +19,9 @@ import { attributes, button, element, option, select } from "./dom.js";
 /** @param {Acts} acts */
 export function buildTools(acts) {
   const row = element("div", "ipa-row");
-  const families = row.appendChild(element("span", "ipa-row"));
-  attributes(families, { role: "group", "aria-label": "Model family shown" });
+  const families = row.appendChild(select("Model family shown"));
+  families.className = "ipa-families";
+  families.addEventListener("change", () => acts.draw(families.value));
   const layers = row.appendChild(select("Layers shown"));
   layers.addEventListener("change", () => {
     acts.open(layers.value === "" ? null : Number(layers.value));
@@ -49,20 +51,13 @@ export function buildFoot(acts) {
 }
 
 /**
- * @param {HTMLElement} group emptied
+ * @param {HTMLSelectElement} families emptied
  * @param {string[]} names
  * @param {string} shown
- * @param {(name: string) => void} choose
  */
-export function offerFamilies(group, names, shown, choose) {
-  group.replaceChildren(
-    ...names.map((name) => {
-      const made = button(name, `Show the blocks of ${name}`);
-      made.setAttribute("aria-pressed", `${name === shown}`);
-      made.addEventListener("click", () => choose(name));
-      return made;
-    }),
-  );
+export function offerFamilies(families, names, shown) {
+  families.replaceChildren(...names.map((name) => option(name, name)));
+  families.value = shown;
 }
 
 /**

@@ -1,7 +1,7 @@
 // @ts-check
 /** Draws the bars: groups of sliders with their names and resolutions. */
 
-import { REACH, groupsOf, nameOf, placeOf, shownValue } from "./bars.js";
+import { REACH, isOfCrowd, linesOf, nameOf, placeOf, shownValue } from "./bars.js";
 import { attributes, element } from "./dom.js";
 
 /**
@@ -19,37 +19,96 @@ import { attributes, element } from "./dom.js";
 export function buildBars(plot, bars, parts, side) {
   /** @type {HTMLElement[]} */
   const made = [];
-  const groups = groupsOf(bars, parts).map(({ part, bars: members }) => {
-    const group = element("div", "ipa-group");
-    group.style.flex = `${members.length} 1 0`;
-    const row = element("div", "ipa-bars");
-    for (const bar of members) made.push(row.appendChild(buildBar(bar, part, side)));
-    const tokens = side / part.pixels;
-    const kind = isWhole(part) ? part.name : part.block;
-    const foot = element("span", "", `${tokens}²`);
-    const head = element("span", "", members.length > 1 ? kind : kind.slice(0, 3));
-    head.title = foot.title = `${part.name}: ${sizeOf(part, side)} in a picture of ${side} pixels`;
-    group.append(head, row, foot);
-    return group;
+  /** @param {Bar} bar @param {string} number */
+  const add = (bar, number) => {
+    const name = placeName(bar, parts, side);
+    made.push(buildBar(number, name));
+    return made[made.length - 1];
+  };
+  const lines = linesOf(bars, parts).map(({ crowded, groups }) => {
+    return crowded ? buildCrowd(groups, side, add) : buildLine(groups, side, add);
   });
-  plot.replaceChildren(...groups);
+  plot.replaceChildren(...lines);
   return made;
 }
 
 /**
- * @param {Bar} bar
+ * @typedef {{ part: Part, bars: Bar[] }} Group
+ * @typedef {(bar: Bar, number: string) => HTMLElement} Add
+ */
+
+/**
+ * Groups with their names above and their resolutions below.
+ * @param {Group[]} groups
+ * @param {number} side
+ * @param {Add} add
+ */
+function buildLine(groups, side, add) {
+  const line = element("div", "ipa-line");
+  for (const { part, bars } of groups) {
+    const kind = isWhole(part) ? part.name : part.block;
+    const head = element("span", "", bars.length > 1 ? kind : kind.slice(0, 3));
+    const foot = element("span", "", `${side / part.pixels}²`);
+    head.title = foot.title = meaningOfGroup(part, side);
+    const members = bars.map((bar) => add(bar, nameOf(bar).split(".").at(-1) ?? ""));
+    line.append(buildGroup(members, head, foot));
+  }
+  return line;
+}
+
+/**
+ * Many blocks of one name, said once with their numbers; the first of each five has its own below.
+ * @param {Group[]} groups
+ * @param {number} side
+ * @param {Add} add
+ */
+function buildCrowd(groups, side, add) {
+  const { part } = groups[0];
+  const last = groups[groups.length - 1].bars.slice(-1)[0];
+  const crowd = element("div", "ipa-crowd");
+  const head = crowd.appendChild(
+    element("span", "", `${part.name} ${groups[0].bars[0].number}–${last.number}, ${side / part.pixels}²`),
+  );
+  head.title = meaningOfGroup(part, side);
+  const line = crowd.appendChild(element("div", "ipa-line"));
+  for (const { bars } of groups) {
+    // That of a block alone would run into the next one's.
+    const foot = element("span", "", bars.length > 1 ? `${bars[0].number}` : "\u00a0");
+    line.append(buildGroup(bars.map((bar) => add(bar, "")), foot));
+  }
+  return crowd;
+}
+
+/**
+ * @param {HTMLElement[]} members
+ * @param {HTMLElement[]} names the one above the bars, if any, and the one below
+ */
+function buildGroup(members, ...names) {
+  const group = element("div", "ipa-group");
+  group.style.flex = `${members.length} 1 0`;
+  const row = element("div", "ipa-bars");
+  row.append(...members);
+  group.append(...names.slice(0, -1), row, ...names.slice(-1));
+  return group;
+}
+
+/**
  * @param {Part} part
  * @param {number} side
  */
-function buildBar(bar, part, side) {
+function meaningOfGroup(part, side) {
+  return `${part.name}: ${sizeOf(part, side)} in a picture of ${side} pixels`;
+}
+
+/**
+ * @param {string} number shown in it
+ * @param {string} name
+ */
+function buildBar(number, name) {
   const made = element("div", "ipa-bar");
   // The fill, the line of zero, the line of one, the number.
-  made.append(element("u"), element("u"), element("i"), element("b", "", nameOf(bar).split(".").at(-1)));
-  attributes(made, {
-    role: "slider",
-    "aria-orientation": "vertical",
-    "aria-label": placeName(bar, part, side),
-  });
+  made.append(element("u"), element("u"), element("i"), element("b", "", number));
+  attributes(made, { role: "slider", "aria-orientation": "vertical", "aria-label": name });
   return made;
 }
 
@@ -71,11 +130,14 @@ function isWhole(part) {
 
 /**
  * @param {Bar} bar
- * @param {Part} part
+ * @param {Part[]} parts
  * @param {number} side
  */
-export function placeName(bar, part, side) {
-  const name = isWhole(part) ? part.block : `${part.block} ${part.name}`;
+export function placeName(bar, parts, side) {
+  const part = parts[bar.number];
+  let name = isWhole(part) ? part.block : `${part.block} ${part.name}`;
+  // People speak of block 7 of the single ones.
+  if (isOfCrowd(part, parts)) name += ` ${bar.number - parts.findIndex((one) => one.name === part.name)}`;
   return `${nameOf(bar)} ${name} ${sizeOf(part, side)}`;
 }
 

@@ -156,6 +156,47 @@ export function groupsOf(bars, parts) {
   return groups;
 }
 
+/** Bars of one name that are more than these have a line to themselves, in fives. */
+const CROWD = 12;
+const FIVE = 5;
+
+/**
+ * Whether a transformer is one of so many of its name that they are counted by themselves too.
+ * @param {Part} part
+ * @param {Part[]} parts
+ */
+export function isOfCrowd(part, parts) {
+  return parts.filter(({ name }) => name === part.name).length > CROWD;
+}
+
+/**
+ * The groups in lines, one above the other; most models need one.
+ * @param {Bar[]} bars
+ * @param {Part[]} parts
+ * @returns {{ crowded: boolean, groups: { part: Part, bars: Bar[] }[] }[]}
+ */
+export function linesOf(bars, parts) {
+  const groups = groupsOf(bars, parts);
+  if (groups.every(({ bars: members }) => members.length <= CROWD)) return [{ crowded: false, groups }];
+  return groups.map(({ part, bars: members }) => {
+    return { crowded: true, groups: inFives(members).map((five) => ({ part, bars: five })) };
+  });
+}
+
+/**
+ * Cut before every number that five divides, as rulers are.
+ * @param {Bar[]} bars
+ */
+function inFives(bars) {
+  /** @type {Bar[][]} */
+  const fives = [];
+  for (const bar of bars) {
+    if (fives.length === 0 || bar.number % FIVE === 0) fives.push([]);
+    fives[fives.length - 1].push(bar);
+  }
+  return fives;
+}
+
 /** @param {Bar} bar */
 export function nameOf({ number, layer }) {
   return layer === null ? `${number}` : `${number}.${layer}`;

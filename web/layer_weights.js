@@ -3,8 +3,9 @@
 
 import { BarEditor } from "./bar_editor.js";
 import { tidy } from "./bars.js";
+import { followFamily } from "./drawn_family.js";
 import { LatestRequest } from "./latest_request.js";
-import { findWidget, isLinked, onChange, placeElement, remember } from "./node_widgets.js";
+import { findWidget, isLinked, makeRoom, onChange, placeElement, remember } from "./node_widgets.js";
 import { Route } from "./route.js";
 import { writeWeights } from "./weight_text.js";
 
@@ -23,7 +24,9 @@ import { writeWeights } from "./weight_text.js";
 
 const CUSTOM = "custom";
 const VIEW = "ipadapter_view";
+/** Of the editor, and of each line of bars after the first; in canvas units. */
 const HEIGHT = 250;
+const LINE = 127;
 const UNANSWERED = "The server does not answer. The text below still counts";
 
 /** Parsed by the server, which reads it again at Run. */
@@ -39,9 +42,10 @@ let last = null;
 export function addWeightEditor(node) {
   const binding = new Binding(node);
   const { root } = binding.editor;
-  placeElement(node, "block_weight_editor", root, () => HEIGHT, () => binding.resume());
+  placeElement(node, "block_weight_editor", root, () => binding.height(), () => binding.resume());
   onChange(node, ["preset", "weights", "composition", "boost"], () => binding.refresh());
   binding.refresh();
+  followFamily(binding);
 }
 
 class Binding {
@@ -54,6 +58,9 @@ class Binding {
     this.pasted = 0;
     /** @type {{ preset: string, weights: string } | null} before a change that is not complete */
     this.before = null;
+    this.lines = 1;
+    /** @type {string | undefined} the family the weights go to, "" if it is not known */
+    this.connected = undefined;
     this.editor = new BarEditor(this);
   }
 
@@ -122,6 +129,34 @@ class Binding {
       ? "Preset or weights come through a connection; they are changed where that begins."
       : this.remark(family, answer);
     this.editor.show({ ...answer[family], family, families: Object.keys(answer), note, readOnly });
+    this.fit();
+  }
+
+  height() {
+    return HEIGHT + LINE * (this.lines - 1);
+  }
+
+  /** Room for all lines of bars; a node that is larger stays as it is. */
+  fit() {
+    const { lines } = this.editor;
+    if (lines === this.lines) return;
+    this.lines = lines;
+    makeRoom(this.node);
+    this.node.setDirtyCanvas(true, true);
+  }
+
+  /**
+   * What is connected has become known; a family that was chosen before was chosen for another.
+   * @param {string} family
+   */
+  follow(family) {
+    if (family === this.connected) return;
+    const was = this.connected;
+    this.connected = family;
+    if (was !== undefined && family !== "" && this.node.properties?.[VIEW]) {
+      this.node.setProperty(VIEW, "");
+    }
+    this.paint();
   }
 
   /** @param {Answer} answer */
@@ -129,6 +164,7 @@ class Binding {
     const names = Object.keys(answer);
     const chosen = this.node.properties?.[VIEW];
     if (names.includes(chosen)) return chosen;
+    if (this.connected && names.includes(this.connected)) return this.connected;
     const fits = (/** @type {string} */ name) => answer[name].wrong === "";
     return this.preset() === CUSTOM ? (names.find(fits) ?? names[0]) : names[0];
   }
@@ -224,10 +260,11 @@ class Binding {
     if (before.preset !== this.preset() || before.weights !== this.text()) remember();
   }
 
-  /** @param {string} family */
+  /** @param {string} family that of what is connected is no choice, and goes on to follow it */
   choose(family) {
-    if (this.node.properties?.[VIEW] === family) return;
-    this.node.setProperty(VIEW, family);
+    const view = family === this.connected ? "" : family;
+    if ((this.node.properties?.[VIEW] ?? "") === view) return;
+    this.node.setProperty(VIEW, view);
     this.paint();
     remember();
   }

@@ -110,7 +110,7 @@ function leaveToCanvas(element) {
  * Workflows may have been saved before the node held an element.
  * @param {any} node
  */
-function makeRoom(node) {
+export function makeRoom(node) {
   const [width, height] = node.computeSize();
   node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
 }

@@ -3,8 +3,7 @@
 
 // @ts-ignore: served by the host
 import { api } from "../../scripts/api.js";
-// @ts-ignore: served by the host
-import { app } from "../../scripts/app.js";
+import { watchGraph } from "./graph_watch.js";
 import { combinations } from "./workflow_graph.js";
 import { hide, show } from "./note.js";
 
@@ -14,22 +13,17 @@ const KIND = "warning";
 const asked = new WeakMap();
 /** Answers of the server. @type {Map<string, Promise<string[]>>} */
 const answers = new Map();
-let due = false;
 
-/** Look at the graph once in the next frame, however much changes until then. */
-function checkSoon() {
-  if (due) return;
-  due = true;
-  requestAnimationFrame(() => {
-    due = false;
-    for (const [node, known] of combinations(wholeGraph())) check(node, known);
-  });
-}
-
-/** The graph with all subgraphs, undefined until there is one. */
-function wholeGraph() {
-  return app.isGraphReady === false ? undefined : (app.rootGraph ?? app.graph);
-}
+watchGraph(
+  "ipadapter.warnings",
+  (graph) => {
+    for (const [node, known] of combinations(graph)) check(node, known);
+  },
+  (graph) => {
+    answers.clear();
+    for (const [node] of combinations(graph)) asked.delete(node);
+  },
+);
 
 /**
  * @param {any} node
@@ -66,19 +60,3 @@ async function fetchAnswer(query) {
     return [];
   }
 }
-
-app.registerExtension({
-  name: "ipadapter.warnings",
-  setup() {
-    api.addEventListener("graphChanged", checkSoon);
-    // In Nodes 2.0 the host notices what was chosen in a list only with the event after it.
-    window.addEventListener("click", checkSoon, true);
-  },
-  afterConfigureGraph: checkSoon,
-  /** R was pressed: other files may be there. */
-  refreshComboInNodes() {
-    answers.clear();
-    for (const [node] of combinations(wholeGraph())) asked.delete(node);
-    checkSoon();
-  },
-});

@@ -1,20 +1,41 @@
 // @ts-check
 /** The text of given block weights; what a text means says the server. */
 
+/** With as many transformers equal neighbours are one entry; for UNets other programs read the text too. */
+const MANY = 17;
+
 /**
  * The shortest text: layers that differ from their transformer by themselves, zeros left out.
  * @param {number[][]} factors by transformer and layer
  */
 export function writeWeights(factors) {
-  const entries = factors.flatMap((layers, number) => {
-    const common = mostCommon(layers);
-    const odd = layers.flatMap((factor, layer) =>
-      factor === common ? [] : [`${number}.${layer}:${factor}`],
+  const commons = factors.map(mostCommon);
+  const entries = runs(commons, factors.length < MANY).flatMap(([first, last]) => {
+    const common = commons[first];
+    const odd = factors.slice(first, last + 1).flatMap((layers, i) =>
+      layers.flatMap((factor, layer) => (factor === common ? [] : [`${first + i}.${layer}:${factor}`])),
     );
-    return common === 0 ? odd : [`${number}:${common}`, ...odd];
+    const name = first === last ? `${first}` : `${first}-${last}`;
+    return common === 0 ? odd : [`${name}:${common}`, ...odd];
   });
   // An empty text is a mistake to the node; this one is all zeros.
   return entries.join(", ") || "0:0";
+}
+
+/**
+ * Neighbours that are equal, as first and last.
+ * @param {number[]} commons
+ * @param {boolean} alone each by itself
+ */
+function runs(commons, alone) {
+  /** @type {[number, number][]} */
+  const found = [];
+  commons.forEach((common, number) => {
+    const last = found.at(-1);
+    if (!alone && last && commons[last[0]] === common) last[1] = number;
+    else found.push([number, number]);
+  });
+  return found;
 }
 
 /** @param {number[]} layers */

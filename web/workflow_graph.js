@@ -160,6 +160,15 @@ export function baseOf(place, name) {
 }
 
 /**
+ * The adapter that arrives at an input, "" where its file is searched or not known.
+ * @param {Place} place
+ * @param {string} name
+ */
+export function adapterOf(place, name) {
+  return adapter(origin(place, name));
+}
+
+/**
  * The node whose output arrives at an input, through reroutes, bypassed nodes and subgraphs.
  * @param {Place} place
  * @param {string} name

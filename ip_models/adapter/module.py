@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..attention.joined import JoinedKeyValues
 from ..attention.keyvalue import KeyValues
 from ..errors import WrongBase
-from .projections import (
+from ..projection.layer_maps import FLUX_HEAD, LayerMaps, TimedMaps
+from ..projection.projections import (
     VERSION_1,
     FacePlusProjection,
     FaceProjection,
@@ -20,11 +22,10 @@ from .projections import (
     Structure,
     TokenProjection,
 )
-from .layer_maps import FLUX_HEAD, LayerMaps, TimedMaps
-from .resampler import HEAD_WIDTH, Resampler, ResamplerShape
+from ..projection.resampler import HEAD_WIDTH, Resampler, ResamplerShape
+from ..projection.time_resampler import TimeResampler
 from .spec import IDENTITY_WIDTH, AdapterSpec, Kind, require_supported
 from .state_dict import AdapterWeights, Shaped, highest_number
-from .time_resampler import TimeResampler
 
 NormPair = tuple[Tensor, Tensor]
 _TIMESTEPS = 1000
@@ -97,7 +98,8 @@ class IPAdapter(nn.Module):
 
         Args:
             inputs: each (references + n, ...) on the adapter's device: what the references show,
-                then what each of them shows without a reference, or all of them (n = 1).
+                then what each of them shows without a reference, or all of them (n = 1), or
+                nothing where that is the same (n = 0).
             on_layer: called before each layer, to report progress or to stop.
             structure: see `tokens`.
             hid_proj: the base model's projection of text, which Kolors FaceID needs.
@@ -113,14 +115,12 @@ class IPAdapter(nn.Module):
             tokens = _projected(tokens, hid_proj)
         joined = tokens.flatten(0, 1)[None]
         own = references * tokens.shape[1]  # what comes after them is without a reference
-        layers: list[tuple[Tensor, Tensor]] = []
-        for maps in self.ip_adapter.values():
+        widths = self.spec.layer_widths
+        kept = JoinedKeyValues(joined.shape[1], own, widths, joined.dtype)
+        for layer, maps in enumerate(self.ip_adapter.values()):
             on_layer()
-            layers.append(maps(joined))
-        return KeyValues.pack(
-            [(key[:, :own], value[:, :own]) for key, value in layers],
-            [(key[:, own:], value[:, own:]) for key, value in layers],
-        ).on_cpu()
+            kept.put(layer, *maps(joined))
+        return kept.made
 
     def key_values_at(
         self,

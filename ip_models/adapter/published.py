@@ -28,6 +28,9 @@ class Choice(str, Enum):
     FACEID_PLUS_V2 = "FaceID plus v2"
     PORTRAIT = "FaceID portrait"
     PORTRAIT_UNNORMED = "FaceID portrait unnormed"
+    XLABS = "XLabs"
+    XLABS_V2 = "XLabs v2"
+    INSTANTX = "InstantX"
 
 
 class Rule(NamedTuple):
@@ -35,12 +38,14 @@ class Rule(NamedTuple):
 
     Attributes:
         shortcut: for FaceID plus, whether version 2 is meant.
+        tokens: image tokens of a reference, where versions differ in that.
     """
 
     kind: Kind
     word: str | None = None
     encoder: str | None = None
     shortcut: bool | None = None
+    tokens: int | None = None
 
 
 RULES: dict[Choice, Rule] = {
@@ -56,6 +61,9 @@ RULES: dict[Choice, Rule] = {
     Choice.FACEID_PLUS_V2: Rule(Kind.FACEID_PLUS, shortcut=True),
     Choice.PORTRAIT: Rule(Kind.PORTRAIT),
     Choice.PORTRAIT_UNNORMED: Rule(Kind.PORTRAIT_UNNORMED),
+    Choice.XLABS: Rule(Kind.XLABS, tokens=4),
+    Choice.XLABS_V2: Rule(Kind.XLABS, tokens=16),
+    Choice.INSTANTX: Rule(Kind.INSTANTX),
 }
 _VERSION_2 = re.compile(r"plus[^a-z0-9]?v2(?![0-9])|(?<![a-z0-9])v2(?![a-z0-9])", re.IGNORECASE)
 _INSTANT_ID = re.compile(r"instant[^a-z0-9]?id(?![a-z])", re.IGNORECASE)
@@ -64,6 +72,7 @@ _HUB = "https://huggingface.co"
 _H94 = f"{_HUB}/h94/IP-Adapter/resolve/main"
 _FACE = f"{_HUB}/h94/IP-Adapter-FaceID/resolve/main/ip-adapter-faceid"
 _KOLORS = f"{_HUB}/Kwai-Kolors/Kolors-IP-Adapter"
+_XLABS = f"{_HUB}/XLabs-AI/flux-ip-adapter"
 _OSTRIS = f"{_HUB}/ostris/ip-composition-adapter/resolve/main"
 
 ADAPTER_ADDRESSES: dict[tuple[Family, Choice], str] = {
@@ -92,6 +101,14 @@ ADAPTER_ADDRESSES: dict[tuple[Family, Choice], str] = {
     (Family.KOLORS, Choice.PLUS): f"{_KOLORS}-Plus/resolve/main/ip_adapter_plus_general.bin",
     (Family.KOLORS, Choice.FACEID_PLUS_V2): (
         f"{_KOLORS}-FaceID-Plus/resolve/main/ipa-faceid-plus.bin"
+    ),
+    (Family.FLUX, Choice.XLABS): f"{_XLABS}/resolve/main/ip_adapter.safetensors",
+    (Family.FLUX, Choice.XLABS_V2): f"{_XLABS}-v2/resolve/main/ip_adapter.safetensors",
+    (Family.FLUX, Choice.INSTANTX): (
+        f"{_HUB}/InstantX/FLUX.1-dev-IP-Adapter/resolve/main/ip-adapter.bin"
+    ),
+    (Family.SD3, Choice.INSTANTX): (
+        f"{_HUB}/InstantX/SD3.5-Large-IP-Adapter/resolve/main/ip-adapter.bin"
     ),
 }
 
@@ -139,6 +156,8 @@ def rank(choice: Choice, spec: AdapterSpec, name: str) -> int | None:
         return None
     if spec.kind is Kind.PORTRAIT_UNNORMED and _INSTANT_ID.search(name):
         return None
+    if rule.tokens is not None and spec.tokens != rule.tokens:
+        return None
     if rule.shortcut is not None and rule.shortcut is not shortcut(spec, name):
         # Where there is one version only, it stands in for the other.
         return 1 if spec.family is not Family.SD1 else None
@@ -154,14 +173,26 @@ class Layers(NamedTuple):
     """What a model tells about its cross-attention.
 
     Attributes:
-        context: width of the text.
+        context: width of the text, 0 where adapters bring tokens of a width of their own.
         widths: of the queries of each layer, in the order of adapter files.
         projected: whether the text was wider and is projected by the model, as in Kolors.
+        stages: the parts of a transformer that the layers are in, see `Layer.stage`; empty for
+            UNets, whose widths say as much.
     """
 
     context: int
     widths: tuple[int, ...]
     projected: bool = False
+    stages: tuple[str, ...] = ()
+
+
+def _flux_like(width: int, double: int, single: int) -> Layers:
+    stages = ("double",) * double + ("single",) * single
+    return Layers(0, (width,) * len(stages), False, stages)
+
+
+def _sd3_like(width: int, joint: int) -> Layers:
+    return Layers(0, (width,) * joint, False, ("joint",) * joint)
 
 
 _SD = (*[320] * 2, *[640] * 2, *[1280] * 5, *[640] * 3, *[320] * 3, 1280)
@@ -171,6 +202,8 @@ _WHOLE = {
     Layers(1024, _SD): Family.SD2,
     Layers(2048, _SDXL): Family.SDXL,
     Layers(2048, _SDXL, projected=True): Family.KOLORS,
+    _flux_like(3072, 19, 38): Family.FLUX,
+    _sd3_like(2432, 38): Family.SD3,
 }
 # As ComfyUI 0.33 knows them; the order is that of whole models: down, up, middle.
 _OTHERS = {
@@ -181,13 +214,21 @@ _OTHERS = {
     Layers(1280, (*[768] * 8, *[1536] * 20, *[768] * 12, *[1536] * 4)): "the SDXL refiner",
     Layers(1024, (320, 640, *[1280] * 3, *[640] * 2, *[320] * 2)): "SDXS 0.9",
     Layers(768, (640, *[1280] * 3, *[640] * 2)): "SDXS",
+    _flux_like(6144, 8, 48): "Flux.2 dev",
+    _flux_like(3072, 5, 20): "Flux.2 klein 4B",
+    _flux_like(4096, 8, 24): "Flux.2 klein 9B",
+    _flux_like(3072, 10, 20): "LongCat-Image",
+    _sd3_like(1536, 24): "SD3 Medium or SD3.5 Medium",
 }
 _REFINER = 1280  # the width of its text, which no other model has
-_PUBLISHED = (Family.SD1, Family.SDXL, Family.KOLORS)
+_PUBLISHED = (Family.SD1, Family.SDXL, Family.KOLORS, Family.FLUX, Family.SD3)
+_TRANSFORMERS = {"double": Family.FLUX, "single": Family.FLUX, "joint": Family.SD3}
 
 
 def family_of(layers: Layers) -> Family | None:
     """The family a model's text belongs to, whether or not it has all layers of that."""
+    if layers.stages:
+        return _TRANSFORMERS.get(layers.stages[0])
     return Family.KOLORS if layers.projected else UNET_FAMILIES.get(layers.context)
 
 
@@ -213,6 +254,11 @@ def instead(layers: Layers) -> str:
     family = family_of(layers)
     whose = _OTHERS.get(layers) or (family.value if layers in _WHOLE and family else "")
     none = f"No adapter was published for {whose or 'a MODEL with these layers'}"
+    if layers.stages:
+        return (
+            f"{none}: load FLUX.1 (dev, schnell, Kontext, Fill, Krea), Chroma or SD3.5 Large "
+            "instead, all blocks of it"
+        )
     if layers.context == _REFINER:
         return f"{none}: apply it to the SDXL base model, which runs before it"
     if family is None or family not in _PUBLISHED:

@@ -12,7 +12,7 @@ from collections import Counter
 import torch
 from torch import nn
 
-from ..errors import BrokenFile, UnknownAdapter, UnsupportedAdapter
+from ..errors import BrokenFile, UnknownAdapter
 from ..inputs import sides
 from .layouts import ProjectionKind, read_projection
 from .lora import require_whole
@@ -23,11 +23,6 @@ from .state_dict import AdapterWeights, broken, highest_number
 _LARGEST_SIZE = 2**24  # far above any published one, and its square can still be counted
 _LAYER_KEY = re.compile(r"^[0-9]{1,3}\.to_[kv]_ip\.weight$")
 _META = torch.device("meta")
-_FOREIGN = (
-    ("proj_new_input.", "an IP-Adapter-Instruct file"),
-    ("id_to_k", "a PuLID file"),
-    ("id_embedding_mapping", "a PuLID file"),
-)
 
 
 class _Structure:
@@ -46,17 +41,9 @@ def read_spec(weights: AdapterWeights, name: str = "the file") -> AdapterSpec:
     """Recognise an adapter, and make sure that its tensors fill the module that is built for it.
 
     Raises:
-        UnsupportedAdapter: it is a relative of the IP-Adapter that other nodes are for.
         UnknownAdapter: the layout is none of the published ones.
         BrokenFile: the layout is known but tensors are missing, unknown or of another shape.
     """
-    for wanted, reject in _FOREIGN:
-        if any(wanted in key for key in (*weights.projection, *weights.layers)):
-            raise UnsupportedAdapter(
-                f"{name} is {reject}",
-                "this pack applies IP-Adapter files of SD1.5, SD2, SDXL, Kolors, Flux and SD3.5",
-                "Use the nodes made for that model, or choose an IP-Adapter file",
-            )
     try:
         _require_plain(weights, name)
         context = _context_width(weights, name)

@@ -117,6 +117,11 @@ class AdapterSpec:
         return tuple(one for one in layers if not self.stages or one.stage in self.stages)
 
     @property
+    def streamed(self) -> bool:
+        """Whether its weights stay in the file and are read layer by layer: 5.3 GB, needed once."""
+        return self.family is Family.FLUX and self.kind is Kind.INSTANTX
+
+    @property
     def timed(self) -> bool:
         """Whether its keys and values depend on the noise level."""
         return self.family is Family.SD3

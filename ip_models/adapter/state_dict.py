@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import BrokenFile, UnknownAdapter
 from .layout_parts import Shaped, flatten, read_parts
+from .relatives import refuse_relatives
 
 _XLABS = re.compile(
     r"^double_blocks\.(\d+)\.processor\.ip_adapter_double_stream_([kv])_proj\.(weight|bias)$"
@@ -52,10 +53,12 @@ def canonical(tensors: Mapping[str, Any], name: str = "the file") -> AdapterWeig
     """Sort the tensors of an adapter file, nested or flat, into `AdapterWeights`.
 
     Raises:
+        UnsupportedAdapter: it is a relative of the IP-Adapter that other nodes are for.
         UnknownAdapter: the file has no image projection or no image attention layers, or those of
             two adapters.
     """
     flat = dict(flatten(tensors))
+    refuse_relatives(flat, name)
     parts = read_parts(flat)
     layers = parts.layers or _xlabs_layers(flat)
     maps = {key: value for key, value in layers.items() if not _LORA.match(key)}

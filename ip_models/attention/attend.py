@@ -101,8 +101,8 @@ class LayerEntry(NamedTuple):
         factor: of this image attention.
         cover: how much each row and query counts, None for all alike.
         join: how it joins the text attention.
-        own: factor of the layer's own keys, (head width,), where its queries attend to those beside the
-            image tokens; None where they attend to the tokens alone.
+        own: factor of the layer's own keys, (head width,), where its queries attend to those
+            beside the image tokens; None where they attend to the tokens alone.
     """
 
     key: Tensor

@@ -92,10 +92,6 @@ class KeyValues(Shared):
         widths = [key.shape[-1] for key, _ in cond]
         return KeyValues(_joined(cond), _joined(uncond), widths)
 
-    def on_cpu(self) -> KeyValues:
-        """The same in main memory, where they stay between runs."""
-        return KeyValues(self.cond.to("cpu"), self.uncond.to("cpu"), self.widths)
-
     def as_type(self, dtype: torch.dtype) -> KeyValues:
         """The same in another precision, e.g. that of the model they are for."""
         return KeyValues(self.cond.to(dtype), self.uncond.to(dtype), self.widths)
@@ -108,7 +104,7 @@ class KeyValues(Shared):
     @property
     def nbytes(self) -> int:
         """Bytes in main memory."""
-        return self.cond.nbytes + self.uncond.nbytes
+        return self.cond.nbytes + (0 if self.uncond is self.cond else self.uncond.nbytes)
 
     timed = False
     own_keys: tuple[Tensor, ...] = ()
@@ -219,7 +215,8 @@ class KeyValues(Shared):
         """The row to take, the same number for all that is the same."""
         if row.weight == 0 or row.source == NO_REFERENCE:
             return NO_REFERENCE
-        return min(row.source, self.references + len(self.uncond) - 1)
+        others = 0 if self.uncond is self.cond else len(self.uncond)
+        return min(row.source, self.references + others - 1)
 
     def _cut(self, buffer: Tensor) -> LayerPairs:
         return LayerPairs(buffer, self.pairs(buffer))
@@ -234,7 +231,9 @@ class KeyValues(Shared):
             missing = [source for source in needed if source not in held]
             if missing:
                 stored = [self._stored(source) for source in missing]
-                together = torch.cat(stored).to(device, dtype)
+                # One alone is not copied on the way: it may be 90 MB in half precision.
+                row = torch.cat(stored) if len(stored) > 1 else stored[0]
+                together = row.to(device, dtype)
                 lengths = [len(row) for row in stored]
                 held.update(zip(missing, together.split(lengths), strict=True))
                 total = self.cond.shape[1]

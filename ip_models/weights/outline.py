@@ -54,6 +54,11 @@ def transformer_infos(outline: Outline) -> list[TransformerInfo]:
     ]
 
 
+def outline_of(layers: int, outlines: Iterable[Outline]) -> str:
+    """Name of the family with as many layers, "" if there is none; no two have as many."""
+    return next((outline.name for outline in outlines if len(outline.layers) == layers), "")
+
+
 def transformer_factors(
     rule: BlockRule, outline: Outline, references: int = 1
 ) -> TransformerFactors:

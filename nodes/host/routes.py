@@ -13,7 +13,7 @@ from ...ip_models.adapter.spec import require_supported
 from ...ip_models.errors import IPAdapterError
 from ...ip_models.weights.editor_data import Question, drawn_schedule, drawn_weights
 from .doctor import survey
-from .doctor.compatibility import Combination, problems
+from .doctor.compatibility import Combination, drawn_family, problems
 from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
@@ -33,6 +33,7 @@ def register(moving: Callable[[Question], object]) -> None:
         instance.routes.post("/ipadapter/moving")(_answering(moving))
         instance.routes.get("/ipadapter/doctor")(_doctor)
         instance.routes.get("/ipadapter/check")(_check)
+        instance.routes.get("/ipadapter/family")(_family)
 
 
 def _drawn_weights(question: Question) -> object:
@@ -79,6 +80,12 @@ async def _check(request: web.Request) -> web.Response:
     """?adapter=NAME&encoder=NAME&checkpoint=NAME and so on, see `Combination`."""
     given = Combination.read(request.query)
     return web.json_response({"text": await asyncio.to_thread(problems, given)})
+
+
+async def _family(request: web.Request) -> web.Response:
+    """?adapter=NAME&checkpoint=NAME&unet=NAME, see `drawn_family`."""
+    given = Combination.read(request.query)
+    return web.json_response({"family": await asyncio.to_thread(drawn_family, given)})
 
 
 def describe(name: str) -> str:

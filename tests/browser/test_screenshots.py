@@ -140,7 +140,7 @@ def block_weights(comfy: ComfyPage, family: str, preset: str) -> None:
     node = comfy.add("IPABlockWeights", preset=preset)
     place(comfy, {node: (0, 0, 620)})
     editor = comfy.shown('[data-ipadapter="block-weights"]')
-    editor.get_by_role("button", name=family, exact=True).click()
+    editor.get_by_label("Model family shown", exact=True).select_option(family)
     comfy.settle()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -10,15 +10,21 @@ import comfy.supported_models
 import folder_paths
 import pytest
 import torch
-from kit.models import tiny
+from kit.models import tiny, transformer_adapters, transformers
 from kit.models.checkpoints import all_tables, load_table
-from kit.server.live_nodes import tiny_flux
+from kit.models.transformers import Pair
+from kit.server.live_nodes import tiny_hunyuan_video
 from pack.ip_models.adapter.encoders import name_encoder
 from pack.ip_models.adapter.published import Choice
 from pack.ip_models.errors import WrongBase, WrongEncoder
 from pack.ip_models.references.features import ImageFeatures, inputs
 from pack.nodes.host.doctor.base_model import read_base
-from pack.nodes.host.doctor.compatibility import Combination, Source, problems
+from pack.nodes.host.doctor.compatibility import (
+    Combination,
+    Source,
+    drawn_family,
+    problems,
+)
 from pack.nodes.host.files import folders
 from pack.nodes.host.model import search
 from pack.nodes.host.model.apply import Settings, apply
@@ -80,6 +86,48 @@ def test_a_file_tells_the_layers_its_model_will_have(
     assert base.layers == attention_layers(twin.model)
 
 
+@pytest.mark.parametrize(
+    "make", [transformers.tiny_flux, transformers.tiny_chroma, transformers.tiny_sd3]
+)
+@pytest.mark.parametrize("prefix", [PREFIX, ""])
+def test_a_file_of_a_transformer_tells_its_blocks(
+    models: Path, make: Callable[[], Pair], prefix: str
+) -> None:
+    pair = make()
+    own = pair.model.model.diffusion_model.state_dict()
+    path = models / "base.safetensors"
+    save_file({f"{prefix}{key}": value.clone().contiguous() for key, value in own.items()}, path)
+    base = read_base(str(path))
+    assert base is not None
+    assert base.layers == attention_layers(pair.model)
+
+
+def test_the_family_to_draw_is_that_of_the_adapter_or_else_of_the_model(models: Path) -> None:
+    flux, large = transformers.full_flux(), transformers.full_sd3()
+    for name, tensors in {
+        "xlabs": transformer_adapters.xlabs(flux),
+        "instantx": transformer_adapters.instantx(flux),
+        "sd3": transformer_adapters.sd3(large),
+    }.items():
+        save_file(tensors, models / "ipadapter" / f"{name}.safetensors")
+    for name, pair in (("flux", flux), ("large", large)):
+        state = pair.model.model.diffusion_model.state_dict()
+        path = models / "diffusion_models" / f"{name}.safetensors"
+        save_file({key: value.clone().contiguous() for key, value in state.items()}, path)
+    put_adapter(models, "XL plus", "plus.safetensors")
+    for given, family in (
+        ({"adapter": "xlabs.safetensors", "unet": "flux.safetensors"}, "Flux, XLabs"),
+        ({"adapter": "instantx.safetensors"}, "Flux"),
+        ({"adapter": "sd3.safetensors", "unet": "flux.safetensors"}, "SD3.5 Large"),
+        ({"adapter": "plus.safetensors"}, "SDXL"),
+        ({"adapter": "auto", "unet": "flux.safetensors"}, "Flux"),
+        ({"unet": "large.safetensors"}, "SD3.5 Large"),
+        ({"adapter": "none.safetensors"}, ""),
+        ({}, ""),
+    ):
+        assert drawn_family(Combination(**given)) == family, given
+
+
 def test_kolors_is_told_by_its_projection_of_text(models: Path) -> None:
     shapes = unet_shapes("sdxl") | {"encoder_hid_proj.weight": (2048, 4096)}
     write_sparse(models / "diffusion_models" / "kolors.safetensors", shapes)
@@ -91,14 +139,14 @@ def test_kolors_is_told_by_its_projection_of_text(models: Path) -> None:
 
 
 def test_a_model_without_cross_attention_is_named_as_at_a_run(models: Path) -> None:
-    flux = tiny_flux()
-    state = flux.model.diffusion_model.state_dict()
-    path = models / "diffusion_models" / "flux.safetensors"
+    video = tiny_hunyuan_video()
+    state = video.model.diffusion_model.state_dict()
+    path = models / "diffusion_models" / "video.safetensors"
     save_file({key: value.clone().contiguous() for key, value in state.items()}, path)
     with pytest.raises(WrongBase) as caught:
-        attention_layers(flux)
-    assert problems(Combination(unet="flux.safetensors")) == [str(caught.value)]
-    assert problems(Combination(unet="flux.safetensors", kind="plus", adapter="auto")) == [
+        attention_layers(video)
+    assert problems(Combination(unet="video.safetensors")) == [str(caught.value)]
+    assert problems(Combination(unet="video.safetensors", kind="plus", adapter="auto")) == [
         str(caught.value)
     ]
 
@@ -292,4 +340,4 @@ def test_a_query_is_read_by_name() -> None:
 
 
 def test_the_class_names_are_those_of_the_host() -> None:
-    assert comfy.supported_models.Flux.__name__ == type(tiny_flux().model).__name__
+    assert comfy.supported_models.HunyuanVideo.__name__ == type(tiny_hunyuan_video().model).__name__

@@ -196,8 +196,8 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     "pointer": (changed(adapter={"adapter_file": "pointer.bin"}), ["BrokenFile", "Git LFS"]),
     "cut": (changed(adapter={"adapter_file": "cut.safetensors"}), ["BrokenFile", "cut off"]),
     "model": (
-        changed(apply={"model": ["bad", 0]}) | {"bad": node("IPATestFlux")},
-        ["WrongBase", "Flux", "SD1.5, SD2 and SDXL"],
+        changed(apply={"model": ["bad", 0]}) | {"bad": node("IPATestHunyuanVideo")},
+        ["WrongBase", "HunyuanVideo", "SD1.5, SD2, SDXL, Kolors, Flux.1"],
     ),
     "no picture": (with_tensor("encode", "image", 0, "0x8x8x3"), ["BadInput", "no pixels"]),
     "no pixels": (with_tensor("encode", "image", 0, "1x0x8x3"), ["BadInput", "no pixels"]),

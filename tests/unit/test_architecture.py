@@ -36,6 +36,7 @@ FLOORS = (
     ),
     ("ip_models/references",),
     ("ip_models/adapter",),
+    ("ip_models/projection",),
     ("ip_models/attention", "ip_models/faces", "ip_models/transformer", "ip_models/unet"),
     ("ip_models/pictures",),
     ("ip_models/weights", "ip_models/onnx"),

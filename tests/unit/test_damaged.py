@@ -11,11 +11,11 @@ import pytest
 import torch
 from kit.models.checkpoints import as_tensors, fill, load_table, tiny_shapes
 from pack.ip_models.adapter.module import IPAdapter
-from pack.ip_models.adapter.projections import Structure
 from pack.ip_models.adapter.recognise import read_spec
 from pack.ip_models.adapter.spec import AdapterSpec, Feature, Kind
 from pack.ip_models.adapter.state_dict import canonical
 from pack.ip_models.errors import BrokenFile, IPAdapterError, UnknownAdapter
+from pack.ip_models.projection.projections import Structure
 from torch import Tensor, nn
 
 META = torch.device("meta")

@@ -13,6 +13,7 @@ import torch
 from ....ip_models.adapter.published import is_known
 from ....ip_models.adapter.spec import UNET_FAMILIES
 from ....ip_models.layer import Layer
+from ....ip_models.transformer.layers import DOUBLE, JOINT, SINGLE, layers_of_counts
 from ....ip_models.unet.address import LayerAddress, parse_address
 from ....ip_models.unet.layers import Facts, layers_of_names
 from ..files import checkpoint
@@ -27,6 +28,8 @@ _DIFFUSERS = re.compile(
 )
 _SAMPLER = re.compile(r"^(down|up)_blocks\.([0-9]{1,3})\.(?:down|up)samplers\.0\.conv$")
 _STAGES = {"down_blocks": "input", "up_blocks": "output", "mid_block": "middle"}
+# As the host calls the networks that are built as Flux is.
+_FLUX = ("flux", "flux2", "chroma", "chroma_radiance")
 # What the host's own detection stumbles over in files it does not know.
 _FOREIGN = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError)
 
@@ -36,8 +39,8 @@ class Base:
     """A base model.
 
     Attributes:
-        layers: cross-attention in checkpoint order, empty where the model is no UNet.
-        name: what the host calls a model that is no UNet, e.g. "Flux".
+        layers: those for image prompts in the order of adapter files, empty where there are none.
+        name: what the host calls a model without them, e.g. "WAN21_T2V".
     """
 
     layers: tuple[Layer, ...]
@@ -58,8 +61,7 @@ def read_base(path: str) -> Base | None:
         if found:
             names = _module_names(shapes, prefix)
             return _unet(found, names, f"{prefix}encoder_hid_proj.weight" in shapes)
-    name = _transformer(shapes)
-    return Base((), name) if name else None
+    return _transformer(shapes)
 
 
 def _layers(shapes: Mapping[str, Any], prefix: str) -> Iterator[tuple[LayerAddress, Facts]]:
@@ -109,16 +111,33 @@ def _unet(found: dict[LayerAddress, Facts], names: Iterable[str], projected: boo
     return Base(layers)
 
 
-def _transformer(shapes: Mapping[str, Any]) -> str:
-    """The host's name of a model that is no UNet, "" for what it does not know either."""
-    prefix = _PREFIXES[0]
-    whole = any(key.startswith(prefix) for key in shapes)
+def _transformer(shapes: Mapping[str, Any]) -> Base | None:
+    """A model that is no UNet, None for what the host does not know either."""
+    prefix = _PREFIXES[0] if any(key.startswith(_PREFIXES[0]) for key in shapes) else ""
     try:
         like = {key: torch.empty(value.shape, device="meta") for key, value in shapes.items()}
-        config = comfy.model_detection.detect_unet_config(like, prefix if whole else "")
-        if not config or not config.get("image_model"):
-            return ""
+        config = comfy.model_detection.detect_unet_config(like, prefix)
+        if not config:
+            return None
+        if layers := _blocks(like, prefix, config):
+            return Base(layers)
+        if not config.get("image_model"):
+            return None
         known = comfy.model_detection.model_config_from_unet_config(config)
     except _FOREIGN:
-        return ""
-    return "" if known is None else type(known).__name__
+        return None
+    return None if known is None else Base((), type(known).__name__)
+
+
+def _blocks(
+    shapes: Mapping[str, torch.Tensor], prefix: str, config: Mapping[str, Any]
+) -> tuple[Layer, ...]:
+    """The layers of Flux, Chroma and SD3.5, empty for others."""
+    if config.get("image_model") in _FLUX:
+        counts = ((DOUBLE, config["depth"]), (SINGLE, config["depth_single_blocks"]))
+        return layers_of_counts(counts, config["hidden_size"])
+    start = f"{prefix}joint_blocks."
+    count = len({int(key[len(start) :].split(".")[0]) for key in shapes if key.startswith(start)})
+    if not count:
+        return ()
+    return layers_of_counts(((JOINT, count),), shapes[f"{prefix}x_embedder.proj.weight"].shape[0])

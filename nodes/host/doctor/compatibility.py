@@ -15,11 +15,12 @@ from ....ip_models.adapter.published import Choice
 from ....ip_models.adapter.spec import AdapterSpec, Feature
 from ....ip_models.errors import IPAdapterError
 from ....ip_models.references.features import no_face_read, no_picture_of_face, other_encoder
+from ....ip_models.weights.outline import outline_of
 from ..encoder.load import read_encoder
 from ..files import folders
 from ..model import search
 from ..model.adapter import read_file_spec
-from ..model.backbones.layers import no_unet
+from ..model.backbones.layers import VOCABULARY, no_unet
 from ..model.search import require_base
 from .base_model import Base, read_base
 
@@ -77,6 +78,14 @@ def problems(given: Combination) -> list[str]:
     else:
         _check_apply(given, base, said)
     return said
+
+
+def drawn_family(given: Combination) -> str:
+    """Which family the editor of weights draws for an adapter or else for a model, "" for any."""
+    spec = _spec(given.adapter)
+    base = base_of(given) if spec is None else None
+    layers = spec.layers if spec else base.layers if base else ()
+    return outline_of(len(layers), VOCABULARY.outlines)
 
 
 def _attempt(check: Callable[[], Content], said: list[str] | None = None) -> Content | None:

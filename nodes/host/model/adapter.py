@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from ....ip_models.adapter.module import IPAdapter
-from ....ip_models.adapter.projections import VERSION_1, Structure
 from ....ip_models.adapter.published import shortcut
 from ....ip_models.adapter.recognise import read_spec
 from ....ip_models.adapter.spec import AdapterSpec, Family, Kind, require_supported
@@ -26,11 +25,13 @@ from ....ip_models.attention.device_cache import DeviceCache
 from ....ip_models.attention.keyvalue import KeyValues
 from ....ip_models.attention.timed_keys import TimedKeys
 from ....ip_models.errors import IPAdapterError, WrongBase
+from ....ip_models.projection.projections import VERSION_1, Structure
 from ....ip_models.references.digest import digest
 from ....ip_models.references.features import Features, inputs
 from ..files import adapter_file
 from ..files.training import explained
 from ..progress import Progress
+from . import streamed
 from .backbones.backbone import BaseNorms, TextProjection
 
 log = logging.getLogger("ipadapter")
@@ -105,6 +106,12 @@ class LoadedAdapter:
         other._version, other._shared = version, self  # keeps the file's one entry alive
         return other
 
+    def describe_size(self) -> str:
+        """How large its weights are, and where they are if not in memory."""
+        stored = streamed.stored_bytes(self.patcher.model)
+        megabytes = (stored or self.patcher.model_size()) / 2**20
+        return f"{megabytes:.0f} MB" + (", read from the file when applied" if stored else "")
+
     def is_dynamic(self) -> bool:
         """Whether the host can drop the weights at any time; asked by its output cache."""
         return bool(self.patcher.is_dynamic())
@@ -170,17 +177,30 @@ class LoadedAdapter:
 
     def _project(self, rows: tuple[Tensor, ...], options: ProjectionOptions) -> KeyValues:
         comfy.model_management.load_models_gpu([self.patcher])
-        progress = Progress(len(self.spec.layers))
+        module = self.patcher.model
+        in_slices = streamed.reads(module)
+        progress = Progress(in_slices or len(self.spec.layers))
         references = rows[0].shape[1]
-        # Mostly all references share what is seen without one.
-        shared = all(bool((row[1] == row[1, :1]).all()) for row in rows)
+        others = _others(rows)
         on_device = tuple(
-            torch.cat((row[0], row[1, :1] if shared else row[1])).to(self.patcher.load_device)
-            for row in rows
+            torch.cat((row[0], row[1, :others])).to(self.patcher.load_device) for row in rows
         )
-        return self.patcher.model.key_values(
-            on_device, references, progress.step, options.structure, options.text
-        )
+        on_layer = (lambda: None) if in_slices else progress.step
+        with streamed.reporting(progress.step):
+            return module.key_values(
+                on_device, references, on_layer, options.structure, options.text
+            )
+
+
+def _others(rows: tuple[Tensor, ...]) -> int:
+    """How many rows of what is seen without a reference have to be projected.
+
+    None where that is the reference itself; mostly all references share one.
+    """
+    if all(torch.equal(row[0], row[1]) for row in rows):
+        return 0
+    shared = all(bool((row[1] == row[1, :1]).all()) for row in rows)
+    return 1 if shared else rows[0].shape[1]
 
 
 def read_file_spec(path: str) -> AdapterSpec:
@@ -222,11 +242,15 @@ def load(path: str) -> LoadedAdapter:
 def _load(path: str) -> LoadedAdapter:
     name = os.path.basename(path)
     progress = Progress(3)
-    require_supported(read_file_spec(path), name)
+    spec = read_file_spec(path)
+    require_supported(spec, name)
     progress.step()
-    weights = adapter_file.read_weights(path)
+    stored = adapter_file.stored_weights(path) if spec.streamed else None
+    if spec.streamed and stored is None:
+        log.info("%s: all of it is read into memory, for its layers are not apart in it", name)
+    weights = stored or adapter_file.read_weights(path)
     progress.step()
-    adapter = of_weights(weights, name)
+    adapter = of_stored(stored, name) if stored else of_weights(weights, name)
     progress.step()
     if weights.ignored:
         log.info("%s: %d tensors were not needed", name, len(weights.ignored))
@@ -247,3 +271,20 @@ def of_weights(weights: AdapterWeights, name: str) -> LoadedAdapter:
     adapter = LoadedAdapter(name, spec, module, cast("dict[str, Tensor]", weights.lora))
     module.load(weights, assign=adapter.is_dynamic())
     return adapter
+
+
+def of_stored(weights: AdapterWeights, name: str) -> LoadedAdapter:
+    """An adapter whose tensors stay in their file.
+
+    Args:
+        weights: as `adapter_file.stored_weights` finds them.
+
+    Raises:
+        BrokenFile, UnknownAdapter, UnsupportedAdapter: they cannot be used.
+    """
+    spec = read_spec(weights, name)
+    require_supported(spec, name)
+    module = IPAdapter(spec, weights, streamed.Streamed).eval()
+    streamed.fill(module.image_proj, weights.projection)
+    streamed.fill(module.ip_adapter, weights.layers)
+    return LoadedAdapter(name, spec, module)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ....ip_models.adapter.projections import Structure
 from ....ip_models.adapter.spec import Family
 from ....ip_models.attention.call import BatchMode
 from ....ip_models.attention.keyvalue import KeyValues, KvScaling
@@ -19,6 +18,7 @@ from ....ip_models.attention.timed_keys import TimedKeys
 from ....ip_models.errors import BadInput, WrongEncoder
 from ....ip_models.inputs import require
 from ....ip_models.layer import Layer
+from ....ip_models.projection.projections import Structure
 from ....ip_models.references.features import FaceFeatures, Features, Region, Regions
 from ....ip_models.weights.gains import EVERYWHERE, Gain, Weights
 from ....ip_models.weights.schedule import SigmaWindow

@@ -34,7 +34,8 @@ Content = TypeVar("Content")
 def shape_of(layers: Sequence[Layer]) -> Layers:
     """What tells base models apart."""
     widths = tuple(layer.width for layer in layers)
-    return Layers(layers[0].context, widths, layers[0].projected)
+    stages = () if layers[0].context else tuple(layer.stage for layer in layers)
+    return Layers(layers[0].context, widths, layers[0].projected, stages)
 
 
 def find_adapter(

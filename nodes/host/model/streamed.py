@@ -6,18 +6,18 @@ for a few tokens, and neither the main memory nor the device has to hold more th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..files.stored import StoredTensor
 
 _MOST_VALUES = 2**22  # read at once: 8 MB of a file in half precision, 16 MB to compute with
+_TOGETHER = 64  # rows or a multiple: then products are the same bits as those of whole weights
 _on_read: ContextVar[Callable[[], None]] = ContextVar("_on_read", default=lambda: None)
 
 
@@ -32,7 +32,8 @@ class _Stored(nn.Module):
     def slices(self) -> list[tuple[int, int]]:
         """First and last of the rows that are read together."""
         rows, *others = self.stored["weight"].shape
-        step = max(_MOST_VALUES // (others[0] if others else 1), 1)
+        groups = _MOST_VALUES // (others[0] if others else 1) // _TOGETHER
+        step = max(groups, 1) * _TOGETHER
         return [(first, min(first + step, rows)) for first in range(0, rows, step)]
 
     def read(self, first: int, last: int, like: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -73,13 +74,18 @@ class Streamed:
             return functional.layer_norm(given, (self.width,), *self.read(0, self.width, given))
 
 
-def fill(module: nn.Module, tensors: Mapping[str, StoredTensor]) -> None:
+def fill(module: nn.Module, tensors: Mapping[str, Any]) -> None:
     """Tell each layer of a module that was built with `Streamed` where its weights are."""
     for name, layer in module.named_modules():
         if isinstance(layer, _Stored):
-            for part in ("weight", "bias"):
-                if stored := tensors.get(f"{name}.{part}"):
-                    layer.stored[part] = stored
+            parts = {part: tensors.get(f"{name}.{part}") for part in ("weight", "bias")}
+            layer.stored = {part: one for part, one in parts.items() if one is not None}
+
+
+def stored_bytes(module: nn.Module) -> int:
+    """Bytes of all weights of a module that stay in a file."""
+    layers = (layer for layer in module.modules() if isinstance(layer, _Stored))
+    return sum(tensor.nbytes for layer in layers for tensor in layer.stored.values())
 
 
 def reads(module: nn.Module) -> int:
@@ -89,7 +95,7 @@ def reads(module: nn.Module) -> int:
 
 
 @contextmanager
-def reporting(on_read: Callable[[], None]) -> Iterator[None]:
+def reporting(on_read: Callable[[], None]) -> Generator[None]:
     """Have something called before each reading, to report progress or to stop."""
     before = _on_read.set(on_read)
     try:

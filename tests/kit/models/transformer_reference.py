@@ -1,4 +1,4 @@
-"""Image prompts on diffusers' transformers: its own code for XLabs and SD3.5, ours where it has none.
+"""Image prompts on diffusers' transformers: its own code for XLabs and SD3.5.
 
 InstantX for Flux and masks are not in diffusers: they follow the published processor's arithmetic
 and our law for masks, written here once more and plainly on diffusers' modules.
@@ -38,7 +38,7 @@ class Prompt:
     tensors: Mapping[str, Tensor]
     positive: Tensor
     negative: Tensor
-    scale: float | Sequence[float] = 1.0
+    scale: float | tuple[float, ...] = 1.0
     rows: Tensor | None = None
 
     def embeds(self, call: Call) -> Tensor:
@@ -54,6 +54,16 @@ class Prompt:
 
 def with_xlabs(pair: Pair, *prompts: Prompt) -> Step:
     """diffusers' own loader, projection and processor; masks are put around the processor."""
+    reference = _xlabs_reference(pair, prompts)
+
+    def step(call: Call) -> Tensor:
+        embeds = [prompt.embeds(call) for prompt in prompts]
+        return run_reference(pair, call, reference, ip_adapter_image_embeds=embeds)
+
+    return step
+
+
+def _xlabs_reference(pair: Pair, prompts: Sequence[Prompt]) -> Any:
     reference = copy.deepcopy(pair.reference)
     states = [_xlabs_state(prompt.tensors) for prompt in prompts]
     reference._load_ip_adapter_weights(states, low_cpu_mem_usage=False)
@@ -63,12 +73,7 @@ def with_xlabs(pair: Pair, *prompts: Prompt) -> Step:
         if any(prompt.rows is not None for prompt in prompts):
             rows = [prompt.rows for prompt in prompts]
             module.attn.set_processor(_MaskedXLabs(processor, rows))
-
-    def step(call: Call) -> Tensor:
-        embeds = [prompt.embeds(call) for prompt in prompts]
-        return run_reference(pair, call, reference, ip_adapter_image_embeds=embeds)
-
-    return step
+    return reference
 
 
 def _xlabs_state(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -131,10 +136,15 @@ class _Layer:
     rows: Tensor | None
 
 
-def with_instantx(pair: Pair, *prompts: Prompt) -> Step:
-    """The published processor: keys normed per head, the query before its rotation, all rows."""
-    reference = copy.deepcopy(pair.reference)
+def with_instantx(pair: Pair, *prompts: Prompt, beside: Sequence[Prompt] = ()) -> Step:
+    """The published processor: keys normed per head, the query before its rotation, all rows.
+
+    Args:
+        beside: adapters of XLabs on the same model.
+    """
+    reference = _xlabs_reference(pair, beside) if beside else copy.deepcopy(pair.reference)
     blocks = [*reference.transformer_blocks, *reference.single_transformer_blocks]
+    below = [block.attn.processor for block in blocks]
 
     def step(call: Call) -> Tensor:
         tokens = [_mlp_tokens(prompt, prompt.embeds(call)) for prompt in prompts]
@@ -143,8 +153,12 @@ def with_instantx(pair: Pair, *prompts: Prompt) -> Step:
                 _instantx_layer(pair, number, prompt, rows)
                 for prompt, rows in zip(prompts, tokens, strict=True)
             ]
-            block.attn.set_processor(_InstantX(layers, call.context.shape[1]))
-        return run_reference(pair, call, reference)
+            processor = _InstantX(layers, call.context.shape[1], below[number])
+            block.attn.set_processor(processor)
+        if not beside:
+            return run_reference(pair, call, reference)
+        embeds = [prompt.embeds(call) for prompt in beside]
+        return run_reference(pair, call, reference, ip_adapter_image_embeds=embeds)
 
     return step
 
@@ -169,9 +183,8 @@ def _instantx_layer(pair: Pair, number: int, prompt: Prompt, tokens: Tensor) -> 
 class _InstantX:
     """Attention to the image tokens beside diffusers' own, added before the output projection."""
 
-    def __init__(self, layers: Sequence[_Layer], text: int) -> None:
-        self.layers, self.text = layers, text
-        self.plain = FluxAttnProcessor()
+    def __init__(self, layers: Sequence[_Layer], text: int, below: Any) -> None:
+        self.layers, self.text, self.below = layers, text, below
 
     def __call__(
         self,
@@ -180,9 +193,12 @@ class _InstantX:
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         image_rotary_emb: Any = None,
+        ip_hidden_states: Sequence[Tensor] | None = None,
     ) -> Any:
-        out = self.plain(
-            attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb
+        plain = isinstance(self.below, FluxAttnProcessor)
+        heard = {} if plain else {"ip_hidden_states": ip_hidden_states}
+        out = self.below(
+            attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb, **heard
         )
         single = encoder_hidden_states is None
         query = attn.norm_q(attn.to_q(hidden_states).unflatten(-1, (attn.heads, attn.head_dim)))
@@ -194,7 +210,7 @@ class _InstantX:
             added = added + more
         if single:
             return out + added
-        return out[0] + added @ attn.to_out[0].weight.T, out[1]
+        return (out[0] + added @ attn.to_out[0].weight.T, *out[1:])
 
     def _rows(self, rows: Tensor, length: int, single: bool) -> Tensor:
         """Text belongs to the whole picture: it hears as much as the picture does on average."""
@@ -213,8 +229,8 @@ def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def with_sd3(pair: Pair, *prompts: Prompt) -> Step:
     """diffusers' own loader, resampler and processor; several adapters and masks around them."""
     sources: list[tuple[Any, list[Any]]] = []
-    reference = copy.deepcopy(pair.reference)
     for prompt in prompts:
+        reference = copy.deepcopy(pair.reference)  # its loader knows plain processors only
         reference._load_ip_adapter_weights(
             checkpoints.nest(prompt.tensors), low_cpu_mem_usage=False
         )
@@ -222,6 +238,7 @@ def with_sd3(pair: Pair, *prompts: Prompt) -> Step:
         for number, processor in enumerate(processors):
             processor.scale = prompt.scale_of(number)
         sources.append((reference.image_proj, processors))
+    reference = copy.deepcopy(pair.reference)
 
     def step(call: Call) -> Tensor:
         time = torch.full((len(call.x),), 1000 * call.sigma)
