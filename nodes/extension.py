@@ -7,6 +7,7 @@ from pathlib import Path
 from comfy_api.latest import ComfyExtension, io
 
 from . import apply, doctor, embeds, encode, faces, instantid, load, masks, prepare, stored, weights
+from .flux_packs import register as flux_packs
 from .host import routes
 from .host.files import folders
 from .plus import cross
@@ -21,6 +22,7 @@ class IPAdapterExtension(ComfyExtension):
         folders.register()
         routes.register(moving.answers)
         old_names.register(_PACK)
+        flux_packs.register(_PACK)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         readers = (load, prepare, encode, faces, embeds, stored)

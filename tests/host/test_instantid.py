@@ -19,7 +19,6 @@ import torch
 from diffusers import ControlNetModel
 from kit.models import book, checkpoints, face_packs, tiny
 from kit.models.tiny import CPU, Call, Twins
-from nodes import ControlNetApplyAdvanced
 from pack.ip_models.errors import BadInput, IPAdapterError, NoFace, UnsupportedAdapter, WrongEncoder
 from pack.ip_models.faces.detect import Face
 from pack.ip_models.faces.key_points import draw_key_points
@@ -31,6 +30,8 @@ from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.instantid import InstantIDConditioning
 from torch import Tensor
+
+from nodes import ControlNetApplyAdvanced
 
 KIND = "FaceID portrait unnormed"
 LIMIT, EFFECT = 2e-6, 0.01
