@@ -1,4 +1,4 @@
-"""Tokens, keys and values of the adapters for Flux and SD3.5: as diffusers has them, by the book."""
+"""Tokens, keys and values of the adapters for Flux and SD3.5: as in diffusers, by the book."""
 
 from __future__ import annotations
 
