@@ -13,7 +13,7 @@ import torch
 from kit.models import tiny, transformer_adapters, transformers
 from kit.models.checkpoints import all_tables, load_table
 from kit.models.transformers import Pair
-from kit.server.live_nodes import tiny_flux
+from kit.server.live_nodes import tiny_hunyuan_video
 from pack.ip_models.adapter.encoders import name_encoder
 from pack.ip_models.adapter.published import Choice
 from pack.ip_models.errors import WrongBase, WrongEncoder
@@ -139,14 +139,14 @@ def test_kolors_is_told_by_its_projection_of_text(models: Path) -> None:
 
 
 def test_a_model_without_cross_attention_is_named_as_at_a_run(models: Path) -> None:
-    flux = tiny_flux()
-    state = flux.model.diffusion_model.state_dict()
-    path = models / "diffusion_models" / "flux.safetensors"
+    video = tiny_hunyuan_video()
+    state = video.model.diffusion_model.state_dict()
+    path = models / "diffusion_models" / "video.safetensors"
     save_file({key: value.clone().contiguous() for key, value in state.items()}, path)
     with pytest.raises(WrongBase) as caught:
-        attention_layers(flux)
-    assert problems(Combination(unet="flux.safetensors")) == [str(caught.value)]
-    assert problems(Combination(unet="flux.safetensors", kind="plus", adapter="auto")) == [
+        attention_layers(video)
+    assert problems(Combination(unet="video.safetensors")) == [str(caught.value)]
+    assert problems(Combination(unet="video.safetensors", kind="plus", adapter="auto")) == [
         str(caught.value)
     ]
 
@@ -340,4 +340,4 @@ def test_a_query_is_read_by_name() -> None:
 
 
 def test_the_class_names_are_those_of_the_host() -> None:
-    assert comfy.supported_models.Flux.__name__ == type(tiny_flux().model).__name__
+    assert comfy.supported_models.HunyuanVideo.__name__ == type(tiny_hunyuan_video().model).__name__

@@ -19,7 +19,7 @@ from kit.models.checkpoints import CONTAINERS, all_tables, load_table
 from kit.server import live
 from kit.server.live import Client
 from kit.server.live_graph import changed, node
-from kit.server.live_nodes import tiny_flux
+from kit.server.live_nodes import tiny_hunyuan_video
 from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES, Choice
 from pack.ip_models.adapter.spec import Family
@@ -312,7 +312,8 @@ def test_a_model_narrows_the_report(models: Path) -> None:
 
 
 def test_a_model_of_no_use_is_said(models: Path) -> None:
-    line = line_with(report(tiny_flux()), "The connected MODEL is of no use here", "class Flux")
+    found = report(tiny_hunyuan_video())
+    line = line_with(found, "The connected MODEL is of no use here", "class HunyuanVideo")
     assert line.endswith(".")
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from kit.models import transformer_cases, transformer_reference, transformers
+from kit.models import checkpoints, transformer_cases, transformer_reference, transformers
 from kit.models.tiny import relative
 from kit.models.transformer_cases import INSTANTX, SD3, XLABS, Given, Layout
 from kit.models.transformer_reference import Step
 from kit.models.transformers import Call, Pair, make_call, run_host, run_reference
+from pack.ip_models.attention.call import BatchMode
+from pack.nodes.host.model.adapter import load
+from pack.nodes.host.model.apply import Settings, apply
 from torch import Tensor
 
 CALL, RUN, EFFECT = 1e-6, 2e-6, 0.05
@@ -77,6 +81,19 @@ def test_two_adapters(build: Build, layout: Layout) -> None:
     check(pair, layout, Given(seed=1, scale=0.5), Given(2, seed=2, scale=scale))
 
 
+@tiny
+@pytest.mark.parametrize("container", ("flat", "nested"))
+def test_adapters_of_files(build: Build, layout: Layout, container: str, tmp_path: Path) -> None:
+    pair, call, given = build(), make_call(), Given(scale=0.7)
+    suffix = "safetensors" if container == "flat" else "bin"
+    tensors = layout.tensors(pair, given.seed)
+    path = checkpoints.write(tmp_path / f"adapter.{suffix}", tensors, container)
+    features, settings = transformer_cases.features(layout, given), Settings(given.scale)
+    model = apply(pair.model, load(str(path)), features, settings)
+    theirs = transformer_cases.stepping(pair, layout, given)(call)
+    assert relative(run_host(pair, model, call), theirs) < CALL
+
+
 @everywhere
 def test_two_pictures_at_once(build: Build, layout: Layout) -> None:
     check(build(), layout, Given(2), batch=2)
@@ -100,11 +117,19 @@ def test_adapters_of_both_kinds(build: Build, first: Layout) -> None:
     assert relative(run_host(pair, model, call), theirs) < CALL
 
 
-def check_run(pair: Pair, model: Any, call: Call, step: Step, cfg: float, steps: int = 4) -> None:
+def check_run(
+    pair: Pair,
+    model: Any,
+    call: Call,
+    step: Step,
+    cfg: float,
+    steps: int = 4,
+    sampler: str = "euler",
+) -> None:
     """A run of the sampler: ours, the reference's, and without a reference."""
-    ours = transformers.sample_host(pair, model, call, cfg, steps)
-    plain = transformers.sample_host(pair, pair.model, call, cfg, steps)
-    theirs = transformers.sample_reference(pair, call, cfg, step, steps)
+    ours = transformers.sample_host(pair, model, call, cfg, steps, sampler)
+    plain = transformers.sample_host(pair, pair.model, call, cfg, steps, sampler)
+    theirs = transformers.sample_reference(pair, call, cfg, step, steps, sampler)
     assert relative(theirs, plain) > EFFECT
     assert relative(ours, theirs) < RUN
 
@@ -115,6 +140,14 @@ def test_a_run_of_the_sampler(build: Build, layout: Layout, cfg: float) -> None:
     pair, given = build(), Given(2)
     model = transformer_cases.patched(pair, layout, given)
     check_run(pair, model, make_call(), transformer_cases.stepping(pair, layout, given), cfg)
+
+
+@tiny
+def test_a_sampler_that_calls_between_its_steps(build: Build, layout: Layout) -> None:
+    pair, given = build(), Given()
+    model = transformer_cases.patched(pair, layout, given)
+    step = transformer_cases.stepping(pair, layout, given)
+    check_run(pair, model, make_call(), step, 3.0, steps=5, sampler="dpm_2")
 
 
 @tiny
@@ -195,6 +228,37 @@ def test_pictures_to_edit_hear_without_a_mask_only(layout: Layout, masked: bool)
     assert relative(run_reference(pair, call), plain) < CALL
     assert relative(theirs, plain) > EFFECT
     assert relative(ours, theirs) < CALL
+
+
+@pytest.mark.parametrize(("build", "layout"), TINY[:-1], ids=name)
+def test_beside_a_controlnet(build: Build, layout: Layout) -> None:
+    pair, call, given = build(), make_call(), Given()
+    generator = torch.Generator().manual_seed(9)
+    shape = (len(call.x), 48, pair.hidden)
+    residuals = tuple(torch.randn(shape, generator=generator) for _ in range(pair.doubles))
+    guided = replace(call, residuals=residuals)
+    model = transformer_cases.patched(pair, layout, given)
+    step = transformer_cases.stepping(pair, layout, given)
+    assert relative(step(guided), step(call)) > EFFECT
+    assert relative(run_host(pair, model, guided), step(guided)) < CALL
+
+
+@tiny
+def test_each_picture_hears_its_own_reference(build: Build, layout: Layout) -> None:
+    pair, call, given = build(), make_call(2), Given(2)
+    model = transformer_cases.patched(pair, layout, given, batch=BatchMode.LOOP)
+    ours = run_host(pair, model, call)
+    prompt = transformer_cases.prompt(pair, layout, given)
+    for picture in range(2):
+        rows = [picture, 2 + picture]
+        positive = prompt.positive[picture : picture + 1]
+        negative = prompt.negative[-1:] if layout is not INSTANTX else positive
+        own = replace(prompt, positive=positive, negative=negative)
+        alone = Call(call.x[rows], call.sigma, call.context[rows], call.pooled[rows])
+        theirs = layout.reference(pair, own)(alone)
+        assert relative(ours[rows], theirs) < CALL
+        together = transformer_cases.stepping(pair, layout, given)(alone)
+        assert relative(together, theirs) > EFFECT
 
 
 @everywhere

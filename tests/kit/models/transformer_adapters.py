@@ -47,12 +47,13 @@ def _measurable(
 ) -> dict[str, Tensor]:
     """Values so much larger than fresh ones that the effect is far above the tolerances.
 
-    In deep models the effect adds up, and with an effect above 1 the rounding does so too.
+    In deep models the effect adds up, and with an effect above 1 the rounding does so too. Keys
+    that are normed are small, so that what is added before the root is seen.
     """
     factor = full if sizes.deep else tiny
-    values = (".to_v_ip.", "_stream_v_proj.")
+    factors = {".to_v_ip.": factor, "_stream_v_proj.": factor, ".to_k_ip.": 0.05}
     return {
-        key: value * factor if any(part in key for part in values) else value
+        key: value * next((f for part, f in factors.items() if part in key), 1)
         for key, value in tensors.items()
     }
 
