@@ -213,7 +213,7 @@ def _maps(
     """Empty maps of one layer."""
     context = spec.context_width
     if spec.timed:
-        time = int(weights.layers["0.norm_ip.linear.weight"].shape[1])
+        time = int(weights.projection["time_embedding.linear_2.weight"].shape[0])
         head = int(weights.layers["0.norm_q.weight"].shape[0])
         return TimedMaps(context, width, time, head, operations, **where)
     head = FLUX_HEAD if spec.kind is Kind.INSTANTX else 0
@@ -245,7 +245,8 @@ def _projection(
     if spec.kind is Kind.FULL_FACE:
         return TokenProjection(spec.feature_width, spec.context_width, operations, **where)
     if spec.timed:
-        time = int(tensors["time_embedding.linear_1.weight"].shape[1])
+        pairs = int(tensors["time_embedding.linear_1.weight"].shape[1]) // 2
+        time = 2 * pairs  # a sine and a cosine each, so that an odd width does not fit
         return TimeResampler(_resampler_shape(spec, tensors), time, operations, **where)
     if spec.kind in (Kind.FACEID, Kind.PORTRAIT, Kind.INSTANTX):
         # The same two layers for a picture as for a face.

@@ -75,11 +75,7 @@ def _nothing_seen() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
 @pytest.fixture
 def siglip(tmp_path: Path) -> Pair:
     """Without the head, as ComfyUI's loader leaves it."""
-    pair = make_siglip(tmp_path)
-    head = getattr(pair.theirs, "vision_model", pair.theirs).head
-    assert head.layernorm.eps == 1e-5  # of this tiny one; the body has ComfyUI's
-    head.layernorm.eps = 1e-6  # as published
-    return pair
+    return make_siglip(tmp_path)
 
 
 def head_of(theirs: Any) -> dict[str, Tensor]:
@@ -115,6 +111,21 @@ def test_features_from_pixels_are_those_of_transformers(
     brighter = source + 1
     other = EncodeImage.execute(siglip.ours, batch(brighter)).args[0]
     assert tiny.relative(pooled_of(other), pooled) > 10 * TOLERANCE
+
+
+def test_small_embeddings_are_normed_as_published_and_for_us_alone(siglip: Pair) -> None:
+    source = batch(picture(SIZE, SIZE))
+    for network in (siglip.ours.model, siglip.theirs):
+        vision = getattr(network, "vision_model", network)
+        for weight in vision.embeddings.parameters():
+            weight.mul_(2**-6)
+    before = siglip.ours.encode_image(source, crop=False)["penultimate_hidden_states"]
+    _, hidden, _ = of_transformers(siglip, picture(SIZE, SIZE))
+    features = encode(siglip.ours, reference_of(picture(SIZE, SIZE)))
+    assert tiny.relative(features.penultimate, hidden) < TOLERANCE
+    assert tiny.relative(before, hidden) > 100 * TOLERANCE
+    after = siglip.ours.encode_image(source, crop=False)["penultimate_hidden_states"]
+    assert torch.equal(before, after), "other nodes get what they always got"
 
 
 def test_other_nodes_get_the_sequence_as_before(siglip: Pair) -> None:

@@ -19,7 +19,7 @@ import pytest
 import torch
 from kit.models import checkpoints, tiny
 from kit.models.transformer_adapters import SIGLIP_WIDTH, instantx
-from kit.models.transformers import Pair
+from kit.models.transformer_sizes import Sizes
 from pack.ip_models.adapter.state_dict import canonical
 from pack.ip_models.attention.keyvalue import KeyValues
 from pack.ip_models.errors import BrokenFile
@@ -37,8 +37,8 @@ MOST_MB = 400
 
 
 def tensors(dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-    pair = Pair("flux", None, None, heads=2, doubles=1, singles=BLOCKS - 1)
-    return {key: value.to(dtype) for key, value in instantx(pair, tokens=5).items()}
+    sizes = Sizes("flux", heads=2, doubles=1, singles=BLOCKS - 1)
+    return {key: value.to(dtype) for key, value in instantx(sizes, tokens=5).items()}
 
 
 def written(folder: Path, container: str, dtype: torch.dtype = torch.float32) -> str:

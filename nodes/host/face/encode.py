@@ -82,27 +82,48 @@ def encode_faces(face_models: Any, photos: Photos, clip_vision: Any = None) -> E
     require("image", photos.images, Tensor, "an IMAGE")
     require_images(photos.images, "image")
     engine = engine_of(face_models)
-    pictures = [_picture(image) for image in photos.images]
+    pictures = [as_picture(image) for image in photos.images]
     progress = Progress(2 * len(pictures) + 1)
     found: list[tuple[Picture, Face]] = []
     missing: list[NoFace] = []
     for i, picture in enumerate(pictures):
         progress.step()
-        faces = find_faces(picture, engine)
-        face = choose(faces, photos.choice, photos.index)
+        face = chosen_face(picture, engine, photos, i)
         if face is not None:
             found.append((picture, face))
             continue
-        if faces:
-            raise NoSuchFace(i, len(pictures), len(faces), photos.index)
-        height, width = picture.shape[:2]
-        skipped = photos.on_no_face is OnNoFace.SKIP
-        missing.append(NoFace(i, len(pictures), (width, height), tried(engine), skipped))
+        missing.append(no_face(picture, engine, photos, i))
         if photos.on_no_face is OnNoFace.ERROR:
             raise missing[0]
     if not found and photos.on_no_face is OnNoFace.SKIP:
         raise missing[0]
     return _encode(engine, found, clip_vision, progress)
+
+
+def chosen_face(picture: Picture, engine: FaceEngine, photos: Photos, number: int) -> Face | None:
+    """The face that is asked for, None where a photo shows none.
+
+    Raises:
+        NoSuchFace: the photo shows some, but not that one.
+    """
+    faces = find_faces(picture, engine)
+    face = choose(faces, photos.choice, photos.index)
+    if face is None and faces:
+        raise NoSuchFace(number, len(photos.images), len(faces), photos.index)
+    return face
+
+
+def no_face(
+    picture: Picture, engine: FaceEngine, photos: Photos, number: int, skips: bool = True
+) -> NoFace:
+    """What to say of a photo without a face.
+
+    Args:
+        skips: whether such photos may be left out.
+    """
+    height, width = picture.shape[:2]
+    skipped = photos.on_no_face is OnNoFace.SKIP if skips else None
+    return NoFace(number, len(photos.images), (width, height), tried(engine), skipped)
 
 
 def _encode(
@@ -116,11 +137,11 @@ def _encode(
     upright = [norm_crop(picture, face.key_points, engine.crop_size) for picture, face in found]
     identity = engine.embed(upright)
     progress.step()
-    crops = _images([_seen(picture, face, clip_vision) for picture, face in found])
+    crops = as_images([_seen(picture, face, clip_vision) for picture, face in found])
     pack = getattr(engine, "pack", None)  # the models of other packs are their own business
     warnings = {one.value: warn_of(pack, one) for one in Recogniser} if pack else {}
     features = FaceFeatures(identity, _looks(clip_vision, crops), source, warnings)
-    return EncodedFaces(features, crops, _images(upright))
+    return EncodedFaces(features, crops, as_images(upright))
 
 
 def _seen(picture: Picture, face: Face, clip_vision: Any) -> Picture:
@@ -148,7 +169,7 @@ def views(faces: EncodedFaces, clip_vision: Any = None) -> list[Tensor]:
     )
 
 
-def _picture(image: Tensor) -> Picture:
+def as_picture(image: Tensor) -> Picture:
     """(height, width, 3) of 8 bits, as every image loader gives them."""
     if image.shape[-1] == 1:
         image = image.expand(*image.shape[:2], 3)
@@ -162,5 +183,5 @@ def _picture(image: Tensor) -> Picture:
     return pixels.round().to(torch.uint8).numpy()
 
 
-def _images(pictures: list[Picture]) -> Tensor:
+def as_images(pictures: list[Picture]) -> Tensor:
     return torch.from_numpy(numpy.stack(pictures)).float() / 255

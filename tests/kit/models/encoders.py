@@ -132,7 +132,7 @@ def negative_of(features: ImageFeatures) -> Tensor:
 def make_siglip(folder: Path) -> Pair:
     """The same of the kind without class token and pooled feature."""
     config: dict[str, Any] = {**CONFIG, "hidden_act": "gelu_pytorch_tanh"}
-    theirs = SiglipVisionModel(SiglipVisionConfig(layer_norm_eps=1e-5, **config)).eval()
+    theirs = SiglipVisionModel(SiglipVisionConfig(**config)).eval()
     with torch.no_grad():
         randomise(theirs)
     half = [0.5] * 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -176,13 +176,18 @@ def random_faces(count: int, seed: int = 2, crops: bool = False) -> FaceFeatures
 
 @dataclass
 class Call:
-    """Inputs of one UNet call: `batch` negative rows, then `batch` positive ones."""
+    """Inputs of one UNet call: `batch` negative rows, then `batch` positive ones.
+
+    Attributes:
+        control: what a ControlNet of diffusers adds, by the names of the UNet's arguments.
+    """
 
     x: Tensor
     t: Tensor
     context: Tensor
     y: Tensor | None
     ids: dict[str, Tensor]
+    control: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def make_call(twin: Twins, batch: int = 1, height: int = 16, width: int = 16) -> Call:
@@ -284,6 +289,7 @@ def run_diffusers(
         encoder_hidden_states=call.context,
         added_cond_kwargs=added,
         cross_attention_kwargs=where,
+        **call.control,
     ).sample
 
 

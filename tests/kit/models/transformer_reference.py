@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers.models.attention_processor import SD3IPAdapterJointAttnProcessor2_0
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 from kit.models import book, checkpoints
 from kit.models.transformers import Call, Pair, run_reference
@@ -49,7 +48,7 @@ class Prompt:
 
     def scale_of(self, block: int) -> float:
         """What one block multiplies with, by its number in the file."""
-        return self.scale if isinstance(self.scale, float) else self.scale[block]
+        return self.scale[block] if isinstance(self.scale, tuple) else self.scale
 
 
 def with_xlabs(pair: Pair, *prompts: Prompt) -> Step:
@@ -268,7 +267,7 @@ class _SD3Sum:
 
     def __init__(
         self,
-        processors: Sequence[SD3IPAdapterJointAttnProcessor2_0],
+        processors: Sequence[Any],
         heard: Sequence[tuple[Tensor, Tensor]],
         rows: Sequence[Tensor | None],
     ) -> None:

@@ -14,11 +14,11 @@ import comfy.supported_models
 import comfy.utils
 import torch
 from diffusers import ChromaTransformer2DModel, FluxTransformer2DModel, SD3Transformer2DModel
+from kit.models.transformer_sizes import CONTEXT, FLUX_HEAD, SD3_HEAD, Sizes
 from torch import Tensor
 
 CPU = torch.device("cpu")
-CONTEXT, POOLED = 96, 64
-FLUX_HEAD, SD3_HEAD = 128, 64
+POOLED = 64
 FLUX_DEPTH, SD3_DEPTH = (19, 38), 38
 AXES = (16, 56, 56)
 GUIDANCE = 3.5
@@ -34,35 +34,11 @@ _CLASSES = {
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(Sizes):
     """A ComfyUI MODEL and a diffusers transformer with the same random weights."""
 
-    family: str
     model: Any
     reference: Any
-    heads: int
-    doubles: int
-    singles: int
-
-    @property
-    def head(self) -> int:
-        """Channels of one head."""
-        return SD3_HEAD if self.family == "sd3" else FLUX_HEAD
-
-    @property
-    def hidden(self) -> int:
-        """Channels of all heads."""
-        return self.heads * self.head
-
-    @property
-    def blocks(self) -> int:
-        """All blocks; those of SD3.5 count as double ones."""
-        return self.doubles + self.singles
-
-    @property
-    def deep(self) -> bool:
-        """Whether it has as many blocks as the published model."""
-        return self.blocks > 30
 
 
 class Precision(NamedTuple):
@@ -134,7 +110,7 @@ def _flux(heads: int, doubles: int, singles: int, precision: Precision) -> Pair:
         guidance_embed=True,
     )
     model = _host("flux", config, reference, comfy.utils.flux_to_diffusers(config), precision)
-    return Pair("flux", model, reference, heads, doubles, singles)
+    return Pair("flux", heads, doubles, singles, model, reference)
 
 
 def _chroma(heads: int, doubles: int, singles: int, precision: Precision) -> Pair:
@@ -170,7 +146,7 @@ def _chroma(heads: int, doubles: int, singles: int, precision: Precision) -> Pai
         if key.startswith("distilled_guidance_layer.")
     }
     model = _host("chroma", config, reference, keys, precision)
-    return Pair("chroma", model, reference, heads, doubles, singles)
+    return Pair("chroma", heads, doubles, singles, model, reference)
 
 
 def _lengthen_table(reference: Any) -> None:
@@ -231,7 +207,7 @@ def _sd3(heads: int, blocks: int, precision: Precision) -> Pair:
     keys = comfy.utils.mmdit_to_diffusers(config)
     _swap_in_the_last_block(keys, heads, blocks)
     model = _host("sd3", config, reference, keys, precision)
-    return Pair("sd3", model, reference, heads, blocks, 0)
+    return Pair("sd3", heads, blocks, 0, model, reference)
 
 
 def _swap_in_the_last_block(keys: dict[str, Any], heads: int, blocks: int) -> None:

@@ -394,6 +394,24 @@ def preview_mask() -> str:
     return sheet(112, *parts)
 
 
+def instantid() -> str:
+    """One face by two ways, and its points."""
+    from kit.models.face_packs import TEMPLATE
+    from pack.ip_models.faces.key_points import COLOURS
+
+    parts = [face(38, 94, 28), arrow(70, 84, 100, 50), arrow(70, 104, 100, 138)]
+    parts += [node(104, 20, "IPAApply", 92), arrow(200, 35, 238, 35), node(242, 20, "MODEL", 66)]
+    parts += [box(104, 92, 92, 92, "#111")]
+    places = [(104 + x * 92 / 112, 92 + y * 92 / 112) for x, y in TEMPLATE.tolist()]
+    for place, (red, green, blue) in zip(places, COLOURS, strict=True):
+        fill = f"#{red:02x}{green:02x}{blue:02x}"
+        parts += [line([place, places[2]], fill, 'stroke-opacity="0.6"')]
+        parts += [ellipse(*place, 4, 4, fill)]
+    parts += [arrow(200, 138, 212, 138), node(216, 123, "ControlNet", 94)]
+    parts += [text(150, 202, "key_points", 12, at="middle")]
+    return sheet(212, *parts)
+
+
 def remove() -> str:
     parts = [node(10, 58, "IPAApply", 76), arrow(88, 73, 108, 73), node(112, 58, "IPARemove", 86)]
     parts += [
@@ -469,6 +487,7 @@ DRAWN: dict[str, Callable[[], str]] = {
     "IPAPreviewMask": preview_mask,
     "IPAApply": apply,
     "IPABindToConditioning": bind,
+    "IPAInstantIDConditioning": instantid,
     "IPARemove": remove,
     "IPADoctor": doctor,
     "IPAConvertAdapter": convert_adapter,
