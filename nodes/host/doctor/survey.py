@@ -30,6 +30,7 @@ from ..model import search
 from ..model.adapter import read_file_spec
 from ..model.backbones.layers import attention_layers
 from ..protocols import Model
+from .bases import found_bases
 from .findings import AdapterFile, FacePackFolder, File, Survey
 from .misplaced import TROUBLE, misplaced
 from .report import lines
@@ -38,6 +39,7 @@ log = logging.getLogger("ipadapter")
 Content = TypeVar("Content")
 _ROOT = Path(__file__).parents[3]
 _INCUMBENT = "IPAdapterPlus.py"
+_PARTS = {True: "cross-attention layers", False: "blocks"}
 _VERSION = re.compile(r'^version = "(.+)"$', re.MULTILINE)
 
 
@@ -61,6 +63,7 @@ def survey(model: Model | None = None, clip_vision: Any = None) -> Survey:
         misplaced=tuple(misplaced()),
         family=family_of(base) if base else None,
         published=base is None or published_family(base) is not None,
+        bases=found_bases(),
     )
 
 
@@ -143,7 +146,7 @@ def _layers(model: Model | None) -> tuple[Sequence[Layer], str]:
     except (AttributeError, *TROUBLE):
         return [], f"a {type(model).__name__}, which is no MODEL"
     base = search.shape_of(layers)
-    about = f"{base_name(base)} with {len(layers)} cross-attention layers"
+    about = f"{base_name(base)} with {len(layers)} {_PARTS[layers[0].context > 0]}"
     return layers, about if published_family(base) else f"{about}. {instead(base)}"
 
 

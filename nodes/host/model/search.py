@@ -11,6 +11,7 @@ import comfy.model_base
 
 from ....ip_models.adapter.published import (
     ADAPTER_ADDRESSES,
+    ADAPTER_NAMES,
     ENCODER_ADDRESSES,
     RULES,
     Choice,
@@ -20,7 +21,7 @@ from ....ip_models.adapter.published import (
     published_family,
     rank,
 )
-from ....ip_models.adapter.spec import FACE_KINDS, AdapterSpec, Family, Kind
+from ....ip_models.adapter.spec import FACE_KINDS, AdapterSpec, Family, Feature, Kind
 from ....ip_models.errors import IPAdapterError, MissingModel, WrongBase
 from ....ip_models.layer import Layer
 from ..encoder.load import read_encoder
@@ -29,6 +30,7 @@ from ..protocols import Model
 from .adapter import read_file_spec
 
 Content = TypeVar("Content")
+_HEADLESS = " without its pooled feature"
 
 
 def shape_of(layers: Sequence[Layer]) -> Layers:
@@ -63,13 +65,11 @@ def find_adapter(
         return min(ranked)[1]
     rejected = [f"{name} is {_short(spec)}" for name, spec in specs.items()] + broken
     base = shape_of(layers)
-    action = _get_adapter(base, choice)
-    if published_family(base):
-        action += f", or {otherwise}"
+    article = "an" if choice.value[0] in "IX" else "a"
     raise MissingModel(
         f"{folders.where(folders.ADAPTERS)} hold {'; '.join(rejected) or 'no adapter'}",
-        f"a {choice.value} adapter for {base_name(base)} is needed",
-        action,
+        f"{article} {choice.value} adapter for {base_name(base)} is needed",
+        _get_adapter(base, choice, f", or {otherwise}"),
     )
 
 
@@ -83,7 +83,11 @@ def find_encoder(spec: AdapterSpec) -> str:
     fitting = [name for name, widths in encoders.items() if widths.fits(spec)]
     if fitting:
         return fitting[0]
-    rejected = [f"{name} is {widths.name}" for name, widths in encoders.items()] + broken
+    pooled = spec.feature is Feature.POOLED
+    rejected = [
+        f"{name} is {widths.name}" + (_HEADLESS if pooled and widths.pooled is None else "")
+        for name, widths in encoders.items()
+    ] + broken
     raise MissingModel(
         f"{folders.where(folders.ENCODERS)} hold {'; '.join(rejected) or 'no image encoder'}",
         f"{spec.encoder} is needed",
@@ -151,17 +155,24 @@ def _short(spec: AdapterSpec) -> str:
     return f"{spec.family.value} {spec.kind.value} for {spec.needs}"
 
 
-def _get_adapter(base: Layers, choice: Choice) -> str:
-    """Where to get an adapter that fits a MODEL, or what to do where there is none."""
+def _get_adapter(base: Layers, choice: Choice, otherwise: str = "") -> str:
+    """Where to get an adapter that fits a MODEL, or what to do where there is none.
+
+    Args:
+        otherwise: what else to do where adapters were published for such a MODEL.
+    """
     family = published_family(base)
     if family is None:
         return instead(base)
     address = ADAPTER_ADDRESSES.get((family, choice))
     if address is None:
-        kinds = ", ".join(kind.value for other, kind in ADAPTER_ADDRESSES if other is family)
+        *kinds, last = (kind.value for other, kind in ADAPTER_ADDRESSES if other is family)
+        kind = f"{', '.join(kinds)} or {last}" if kinds else last
         what = f"no {choice.value} adapter was published for {family.value}"
-        return f"Choose another kind: {what}, but {kinds}"
-    return f"Put {address} into models/{folders.ADAPTERS}"
+        return f"Choose another kind, {kind}{otherwise}: {what}"
+    name = ADAPTER_NAMES.get((family, choice))
+    named = f" as {name}" if name else ""
+    return f"Put {address} into models/{folders.ADAPTERS}{named}{otherwise}"
 
 
 def _get_encoder(spec: AdapterSpec) -> str:
