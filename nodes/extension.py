@@ -6,7 +6,7 @@ from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import apply, doctor, embeds, encode, faces, instantid, load, masks, prepare, stored, weights
+from . import apply, doctor, embeds, encode, faces, load, masks, prepare, stored, weights
 from .flux_packs import register as flux_packs
 from .host import routes
 from .host.files import folders
@@ -26,5 +26,5 @@ class IPAdapterExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         readers = (load, prepare, encode, faces, embeds, stored)
-        modules = (*readers, weights, masks, apply, instantid, doctor, cross)
+        modules = (*readers, weights, masks, apply, doctor, cross)
         return [node for module in modules for node in module.NODES]

@@ -23,12 +23,12 @@ from pack.ip_models.errors import BadInput, IPAdapterError, NoFace, UnsupportedA
 from pack.ip_models.faces.detect import Face
 from pack.ip_models.faces.key_points import draw_key_points
 from pack.ip_models.references.features import FaceFeatures, Region, Regions
+from pack.nodes.faces import InstantIDConditioning
 from pack.nodes.host.face import packs
 from pack.nodes.host.face.encode import Photos, as_picture, chosen_face
 from pack.nodes.host.face.engine import EngineChoice, FaceEngine, load_engine
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
-from pack.nodes.instantid import InstantIDConditioning
 from torch import Tensor
 
 from nodes import ControlNetApplyAdvanced
