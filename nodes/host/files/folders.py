@@ -120,6 +120,20 @@ def resolve(folder: str, name: object) -> str:
     return path
 
 
+def in_alias(alias: str, name: object) -> str | None:
+    """Path of a listed adapter in a folder that another pack has for such files, if it is there.
+
+    Args:
+        alias: name of that folder; "" for none.
+    """
+    if not alias or not isinstance(name, str) or name not in files(ADAPTERS):
+        return None
+    registered = folder_paths.folder_names_and_paths.get(alias, ([], set()))[0]
+    own = os.path.join(folder_paths.models_dir, *alias.split("/"))
+    paths = (os.path.join(home, name) for home in (*registered, own))
+    return next((path for path in paths if os.path.isfile(path)), None)
+
+
 def fingerprint(folder: str, name: object = None) -> str:
     """Changes when a file, or any file of the folder, is replaced; "" for what is missing."""
     if name is not None and not isinstance(name, str):  # a program may send anything

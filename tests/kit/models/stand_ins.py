@@ -7,6 +7,7 @@ from stand_ins import ANY, TOY_ADAPTER, TOY_CFG, TOY_PLUS, TOY_SIZE, TOY_STEPS, 
 from toy_nodes import TOY
 
 SDXL_BASE = "sd_xl_base_1.0.safetensors"
+SDXL_CONTROL = "instantid_controlnet.safetensors"
 
 
 def toy_models() -> Models:
@@ -32,7 +33,10 @@ def random_models(
             ANY: Loader("IPADemoCheckpoint", (RANDOM_WEIGHTS,)),
         },
         "CLIPVisionLoader": {ANY: Loader("IPADemoCLIPVision", (RANDOM_WEIGHTS,))},
-        "ControlNetLoader": {ANY: Loader("IPADemoControlNet", (RANDOM_WEIGHTS,))},
+        "ControlNetLoader": {
+            SDXL_CONTROL: Loader("IPADemoControlNet", (RANDOM_SDXL,)),
+            ANY: Loader("IPADemoControlNet", (RANDOM_WEIGHTS,)),
+        },
     }
     if adapter is not None:
         loaders["IPALoadAdapter"] = {ANY: Loader("IPALoadAdapter", (adapter,))}

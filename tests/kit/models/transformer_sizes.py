@@ -1,4 +1,4 @@
-"""How many blocks a transformer has and how wide they are; neither ComfyUI nor diffusers is needed."""
+"""How many blocks a transformer has and how wide they are, without ComfyUI and diffusers."""
 
 from __future__ import annotations
 

@@ -56,6 +56,21 @@ FACE_PACK = File(
     "insightface/models/buffalo_l",
     "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip",
 )
+ANTELOPE = File(
+    "antelopev2.zip",
+    "insightface/models/antelopev2",
+    "https://github.com/deepinsight/insightface/releases/download/v0.7/antelopev2.zip",
+)
+INSTANTID = File(
+    "instantid_ip-adapter.bin",
+    "ipadapter",
+    f"{HUB}/InstantX/InstantID/resolve/main/ip-adapter.bin",
+)
+IDENTITYNET = File(
+    "instantid_controlnet.safetensors",
+    "controlnet",
+    f"{HUB}/InstantX/InstantID/resolve/main/ControlNetModel/diffusion_pytorch_model.safetensors",
+)
 CANNY = File(
     "control_v11p_sd15_canny_fp16.safetensors",
     "controlnet",
@@ -213,7 +228,7 @@ class Sketch:
 
 def _link(file: File) -> str:
     published = file.url.rsplit("/", 1)[1]
-    if file is FACE_PACK:
+    if file in (FACE_PACK, ANTELOPE):
         return f"[{published}]({file.url}), unpacked; non-commercial research only"
     if published == file.name:
         return f"[{file.name}]({file.url})"
@@ -331,8 +346,9 @@ def layout_only(g: Sketch) -> None:
     )
 
 
-def _face_models(g: Sketch) -> Out:
-    return Out(g.add("IPALoadFaceModels", MODELS, files=(FACE_PACK,), pack="buffalo_l"), 0)
+def _face_models(g: Sketch, file: File = FACE_PACK) -> Out:
+    pack = file.name.removesuffix(".zip")
+    return Out(g.add("IPALoadFaceModels", MODELS, files=(file,), pack=pack), 0)
 
 
 def two_faces_with_masks(g: Sketch) -> None:
@@ -373,6 +389,44 @@ def faceid(g: Sketch) -> None:
         f"{DRAWN_FACES} Several photos of one person, as a batch, are better than one.",
         "**Run.** Change *scale* first. *face_lora_strength* of *Apply IP-Adapter* is for the LoRA "
         f"inside the file: less of it gives the prompt more room. {LICENCE}",
+    )
+
+
+def instantid(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint(SDXL)
+    adapter, faces = g.adapter(INSTANTID), _face_models(g, ANTELOPE)
+    loaded = g.add(
+        "ControlNetLoader", MODELS, files=(IDENTITYNET,), control_net_name=IDENTITYNET.name
+    )
+    photo = Out(g.picture(PERSON_A, "Photo of a person"), 0)
+    pose = Out(g.picture(PERSON_B, "Where the face is to be: any photo"), 0)
+    embeds = Out(g.add("IPAEncodeFace", ENCODE, face_models=faces, image=photo), 0)
+    patched = g.applied(model, adapter, embeds, 0.8)
+    positive, negative = g.prompts(clip, "portrait photo of a woman in a forest, soft light")
+    wires = {"adapter": adapter, "embeds": embeds, "face_models": faces, "image": pose}
+    prompts = {"positive": positive, "negative": negative}
+    face = g.add("IPAInstantIDConditioning", ADAPTER, **wires, **prompts, width=1024, height=1024)
+    g.add("PreviewImage", ADAPTER, "What the ControlNet sees", images=Out(face, 2))
+    led = g.add(
+        "ControlNetApplyAdvanced",
+        ADAPTER,
+        positive=Out(face, 0),
+        negative=Out(face, 1),
+        control_net=Out(loaded, 0),
+        image=Out(face, 2),
+        strength=0.8,
+    )
+    g.saved(g.sampled(patched, (Out(led, 0), Out(led, 1)), g.empty(1024), vae, cfg=5.0))
+    g.note(
+        "InstantID: one photo of a person, and the face in the pose of another. *Apply IP-Adapter* "
+        "gives the face to the model, *InstantID Conditioning* gives it to the ControlNet, with "
+        "five points that say where it is.",
+        f"{DRAWN_FACES} The second photo may be the first again, or anybody whose head is where "
+        "you want it; only eyes, nose and mouth count.",
+        "**Run.** *strength* of *Apply ControlNet* and *scale* of *Apply IP-Adapter* say how much "
+        "the person counts: 0.8 each; less of both gives the prompt more room. *width* and "
+        "*height* of *InstantID Conditioning* are those of the latent. "
+        f"{LICENCE}",
     )
 
 
@@ -543,6 +597,7 @@ MAKERS: dict[Callable[[Sketch], None], str] = {
     layout_only: "Only the layout of a picture",
     two_faces_with_masks: "Two faces, each in its place",
     faceid: "A face by FaceID",
+    instantid: "A face in a pose by InstantID (SDXL)",
     plus_face: "A face by Plus Face",
     controlnet: "With ControlNet",
     lcm: "Six steps with LCM",

@@ -47,6 +47,7 @@ HEIGHTS = {
     "IPASchedule": 480,
     "IPABlockWeights": 620,
     "IPAPrepareImage": 360,
+    "IPAInstantIDConditioning": 340,
 }
 COLOURS = {
     "Positive prompt": ("#232", "#353"),

@@ -134,6 +134,12 @@ CARDS: dict[str, Callable[[], Image.Image]] = {
     "faceid": lambda: _card(
         "FaceID", ((PERSON_A, "your photo"),), ("Face Models", "Encode Face", APPLY), "who\nit is"
     ),
+    "instantid": lambda: _card(
+        "InstantID",
+        ((PERSON_A, "your photo"), (PERSON_B, "pose")),
+        ("Encode Face", APPLY, "ControlNet"),
+        "who it is,\nwhere\nit looks",
+    ),
     "plus_face": lambda: _card(
         "Plus Face",
         ((PERSON_B, "your photo"),),

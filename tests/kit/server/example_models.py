@@ -9,10 +9,14 @@ import torch
 from kit.models import checkpoints, face_packs
 from kit.models.sparse_files import write_sparse
 from kit.pages.example_graphs import (
+    ANTELOPE,
     CANNY,
     COMPOSITION,
     FACE,
+    FACE_PACK,
     FACE_PLUS,
+    IDENTITYNET,
+    INSTANTID,
     LCM,
     PLUS,
     PLUS_FACE,
@@ -35,6 +39,7 @@ PLACEHOLDERS: dict[File, dict[str, tuple[int, ...]]] = {
     SD15: {},
     SDXL: {},
     CANNY: {},
+    IDENTITYNET: {},
     VIT_H: {
         "visual_projection.weight": (1024, 1280),
         "vision_model.post_layernorm.weight": (1280,),
@@ -48,9 +53,10 @@ def write_models(folder: Path) -> None:
     for file, shapes in PLACEHOLDERS.items():
         write_sparse(_path(folder, file), shapes)
     save_file(_lora(), _path(folder, LCM))
-    pack = folder / "insightface" / "models" / "buffalo_l"
-    skin_detector(pack / "det_10g.onnx")
-    face_packs.small_recogniser(pack / "w600k_r50.onnx")
+    packs = {FACE_PACK: ("det_10g", "w600k_r50"), ANTELOPE: ("scrfd_10g_bnkps", "glintr100")}
+    for file, (detector, recogniser) in packs.items():
+        skin_detector(folder / file.directory / f"{detector}.onnx")
+        face_packs.small_recogniser(folder / file.directory / f"{recogniser}.onnx")
 
 
 def _path(folder: Path, file: File) -> Path:
@@ -66,6 +72,10 @@ def _write_adapters(folder: Path) -> None:
     for file, widths, text in ((STANDARD, WIDTHS, 768), (STANDARD_SDXL, WIDTHS_SDXL, 2048)):
         tensors = checkpoints.tiny_adapter("standard", widths, text, 1024, 4)
         checkpoints.write(_path(folder, file), tensors, "flat")
+    face = checkpoints.tiny_adapter(
+        "FaceID portrait unnormed", WIDTHS_SDXL, 2048, 1280, 16, **RESAMPLER
+    )
+    checkpoints.write(_path(folder, INSTANTID), face, "nested")
     lora = checkpoints.fill(checkpoints.lora_shapes(WIDTHS, 768, rank=8), seed=4, scale=0.5)
     faces = {FACE: ("FaceID", {}), FACE_PLUS: ("FaceID plus", RESAMPLER | _text_wide())}
     for file, (kind, options) in faces.items():

@@ -64,16 +64,17 @@ class DemoControlNet(io.ComfyNode):
             node_id="IPADemoControlNet",
             display_name="Demo ControlNet (random weights)",
             category="ipadapter/demo",
-            description="Tiny random stand-in for a ControlNet of Stable Diffusion 1.5.",
-            inputs=[io.Combo.Input("control_net_name", options=[RANDOM_WEIGHTS])],
+            description="Tiny random stand-in for a ControlNet of Stable Diffusion 1.5 or SDXL.",
+            inputs=[io.Combo.Input("control_net_name", options=[RANDOM_WEIGHTS, RANDOM_SDXL])],
             outputs=[io.ControlNet.Output()],
         )
 
     @classmethod
     def execute(cls, control_net_name: str) -> io.NodeOutput:
-        from .models import tiny_control_net
+        from .models import SDXL_CONFIG, UNET_CONFIG, tiny_control_net
 
-        return io.NodeOutput(tiny_control_net())
+        sdxl = control_net_name == RANDOM_SDXL
+        return io.NodeOutput(tiny_control_net(config=SDXL_CONFIG if sdxl else UNET_CONFIG))
 
 
 class DemoExtension(ComfyExtension):

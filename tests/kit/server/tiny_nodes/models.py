@@ -142,9 +142,11 @@ def tiny_clip_vision(seed: int = 0, name: str = "ViT-H") -> comfy.clip_vision.Cl
     return encoder
 
 
-def tiny_control_net(seed: int = 1) -> comfy.controlnet.ControlNet:
-    """A CONTROL_NET that goes with `tiny_unet`, with no convolution at zero any more."""
-    config = {name: value for name, value in UNET_CONFIG.items() if name != "out_channels"}
+def tiny_control_net(
+    seed: int = 1, config: dict[str, Any] = UNET_CONFIG
+) -> comfy.controlnet.ControlNet:
+    """A CONTROL_NET that goes with a tiny UNet, with no convolution at zero any more."""
+    config = {name: value for name, value in config.items() if name != "out_channels"}
     network = comfy.cldm.cldm.ControlNet(
         hint_channels=3,
         num_heads=HEADS,
