@@ -177,6 +177,14 @@ OF_TRANSFORMERS: dict[str, tuple[Combination, list[str]]] = {
         Combination("XLabs.bin", "s.bin", embeds=Source.IMAGE),
         ["XLabs.bin needs ViT-L with 768 wide ones. Encode with l.safetensors"],
     ),
+    "SigLIP without its head": (
+        Combination("InstantX.bin", "bare.safetensors", embeds=Source.IMAGE),
+        ["bare.safetensors is SigLIP without its pooled feature; InstantX.bin reads it. Encode w"],
+    ),
+    "the same for SD3.5": (
+        Combination("SD3.5 InstantX.bin", "bare.safetensors", embeds=Source.IMAGE),
+        [],
+    ),
     "found by kind": (Combination("auto", "auto", unet="chroma.safetensors", kind="XLabs"), []),
     "not found": (
         Combination("auto", "auto", unet="flux.safetensors", kind="XLabs v2"),
@@ -201,6 +209,8 @@ def test_what_is_said_of_a_transformer(models: Path, case: str) -> None:
         put_adapter(models, kind, f"{kind}.bin")
     put_encoder(models, "L", "l.safetensors")
     put_encoder(models, "S", "s.bin")
+    bare = {key: shape for key, shape in encoder_shapes("S").items() if ".head." not in key}
+    write_sparse(models / folders.ENCODERS / "bare.safetensors", bare)
     given, words = OF_TRANSFORMERS[case]
     said = problems(given)
     assert len(said) == len(words), said

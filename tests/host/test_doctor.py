@@ -370,7 +370,7 @@ def test_adapters_and_encoders_of_transformers_are_ready_by_content(models: Path
     assert of_kind(found, Family.FLUX, Choice.INSTANTX) == "✗ InstantX: missing SigLIP"
     line = of_kind(found, Family.SD3, Choice.INSTANTX)
     assert line == "✓ InstantX: three.bin + bare.safetensors"
-    assert line_with(found, "✓ bare.safetensors: ", "SigLIP, without its pooling head")
+    assert line_with(found, "✓ bare.safetensors: ", "SigLIP without its pooled feature")
     put_encoder(models, "S", "whole.safetensors")
     line = of_kind(report(), Family.FLUX, Choice.INSTANTX)
     assert line == "✓ InstantX: InstantX.safetensors + whole.safetensors"
@@ -395,6 +395,8 @@ def test_a_connected_transformer_narrows_the_report(models: Path) -> None:
     assert line_with(found, "The connected MODEL is Flux with 57 blocks")
     assert line_with(found, "✓ fits.safetensors", "fits the MODEL")
     assert line_with(found, "– big.safetensors", "not for the connected MODEL")
+    found = report(transformers.full_chroma().model)
+    assert line_with(found, "The connected MODEL is Chroma, which is like Flux with 57 blocks")
 
 
 def test_a_model_narrows_the_report(models: Path) -> None:

@@ -85,8 +85,7 @@ def _encoder(one: File[EncoderWidths]) -> str:
         return _broken(one)
     if one.content is None:
         return f"{_IDLE} {one.name}: {_size(one)}, no CLIP image encoder, not used here"
-    headless = ", without its pooling head" if one.content.pooled is None else ""
-    return f"{_GOOD} {one.name}: {_size(one)}, {one.content.name}{headless}"
+    return f"{_GOOD} {one.name}: {_size(one)}, {one.content.about}"
 
 
 def _embeds(one: File[str]) -> str:

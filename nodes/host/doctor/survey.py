@@ -146,7 +146,9 @@ def _layers(model: Model | None) -> tuple[Sequence[Layer], str]:
     except (AttributeError, *TROUBLE):
         return [], f"a {type(model).__name__}, which is no MODEL"
     base = search.shape_of(layers)
-    about = f"{base_name(base)} with {len(layers)} {_PARTS[layers[0].context > 0]}"
+    kind = type(model.model).__name__
+    whose = f"{kind}, which is like " if kind.startswith("Chroma") else ""
+    about = f"{whose}{base_name(base)} with {len(layers)} {_PARTS[layers[0].context > 0]}"
     return layers, about if published_family(base) else f"{about}. {instead(base)}"
 
 
@@ -156,7 +158,7 @@ def _about_encoder(clip_vision: Any, adapters: Iterable[AdapterFile]) -> str:
     if widths is None:
         return "no CLIP image encoder: no adapter can use it"
     names = [one.file.name for one in adapters if one.usable and _goes(widths, one.spec)]
-    return f"{widths.name}, for {', '.join(names) or 'none of the adapters found'}"
+    return f"{widths.about}, for {', '.join(names) or 'none of the adapters found'}"
 
 
 def _goes(widths: EncoderWidths, spec: AdapterSpec | None) -> bool:

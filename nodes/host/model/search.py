@@ -21,7 +21,7 @@ from ....ip_models.adapter.published import (
     published_family,
     rank,
 )
-from ....ip_models.adapter.spec import FACE_KINDS, AdapterSpec, Family, Feature, Kind
+from ....ip_models.adapter.spec import FACE_KINDS, AdapterSpec, Family, Kind
 from ....ip_models.errors import IPAdapterError, MissingModel, WrongBase
 from ....ip_models.layer import Layer
 from ..encoder.load import read_encoder
@@ -30,7 +30,6 @@ from ..protocols import Model
 from .adapter import read_file_spec
 
 Content = TypeVar("Content")
-_HEADLESS = " without its pooled feature"
 
 
 def shape_of(layers: Sequence[Layer]) -> Layers:
@@ -83,11 +82,7 @@ def find_encoder(spec: AdapterSpec) -> str:
     fitting = [name for name, widths in encoders.items() if widths.fits(spec)]
     if fitting:
         return fitting[0]
-    pooled = spec.feature is Feature.POOLED
-    rejected = [
-        f"{name} is {widths.name}" + (_HEADLESS if pooled and widths.pooled is None else "")
-        for name, widths in encoders.items()
-    ] + broken
+    rejected = [f"{name} is {widths.about}" for name, widths in encoders.items()] + broken
     raise MissingModel(
         f"{folders.where(folders.ENCODERS)} hold {'; '.join(rejected) or 'no image encoder'}",
         f"{spec.encoder} is needed",
