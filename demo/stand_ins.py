@@ -10,7 +10,7 @@ from typing import Any
 Json = dict[str, Any]
 ANY = ""
 # Where the values of a node have width and height, the number of steps and that of frames.
-SIZES = {"EmptyLatentImage": (0, 1), "ImageScale": (1, 2)}
+SIZES = {"EmptyLatentImage": (0, 1), "EmptySD3LatentImage": (0, 1), "ImageScale": (1, 2)}
 STEPS, CFG = {"KSampler": 2}, {"KSampler": 3}
 FRAMES = {"ImageFromBatch": 1}
 TOY_ADAPTER, TOY_PLUS = "toy_standard.safetensors", "toy_plus.safetensors"

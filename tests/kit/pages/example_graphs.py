@@ -83,6 +83,67 @@ LCM = File(
     f"{HUB}/latent-consistency/lcm-lora-sdv1-5/resolve/main/pytorch_lora_weights.safetensors",
 )
 
+_COMFY = f"{HUB}/Comfy-Org"
+FLUX = File(
+    "flux1-dev-fp8.safetensors",
+    "diffusion_models",
+    f"{HUB}/Kijai/flux-fp8/resolve/main/flux1-dev-fp8.safetensors",
+)
+FLUX_TEXT = (
+    File(
+        "t5xxl_fp8_e4m3fn.safetensors",
+        "text_encoders",
+        f"{HUB}/comfyanonymous/flux_text_encoders/resolve/main/t5xxl_fp8_e4m3fn.safetensors",
+    ),
+    File(
+        "clip_l.safetensors",
+        "text_encoders",
+        f"{HUB}/comfyanonymous/flux_text_encoders/resolve/main/clip_l.safetensors",
+    ),
+)
+FLUX_VAE = File(
+    "ae.safetensors",
+    "vae",
+    f"{_COMFY}/Lumina_Image_2.0_Repackaged/resolve/main/split_files/vae/ae.safetensors",
+)
+SD35 = File(
+    "sd3.5_large_fp8_scaled.safetensors",
+    "checkpoints",
+    f"{_COMFY}/stable-diffusion-3.5-fp8/resolve/main/sd3.5_large_fp8_scaled.safetensors",
+)
+VIT_L = File(
+    "clip-vit-large-patch14.safetensors",
+    "clip_vision",
+    f"{HUB}/openai/clip-vit-large-patch14/resolve/main/model.safetensors",
+)
+SIGLIP = File(
+    "sigclip_vision_patch14_384.safetensors",
+    "clip_vision",
+    f"{_COMFY}/sigclip_vision_384/resolve/main/sigclip_vision_patch14_384.safetensors",
+)
+XLABS_V2 = File(
+    "flux_xlabs_v2_ip_adapter.safetensors",
+    "ipadapter",
+    f"{HUB}/XLabs-AI/flux-ip-adapter-v2/resolve/main/ip_adapter.safetensors",
+)
+INSTANTX_FLUX = File(
+    "flux_instantx_ip-adapter.bin",
+    "ipadapter",
+    f"{HUB}/InstantX/FLUX.1-dev-IP-Adapter/resolve/main/ip-adapter.bin",
+)
+INSTANTX_SD35 = File(
+    "sd35_instantx_ip-adapter.bin",
+    "ipadapter",
+    f"{HUB}/InstantX/SD3.5-Large-IP-Adapter/resolve/main/ip-adapter.bin",
+)
+FLUX_UNION = File(
+    "flux_union_controlnet.safetensors",
+    "controlnet",
+    f"{HUB}/Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro-2.0/resolve/main/"
+    "diffusion_pytorch_model.safetensors",
+)
+FLUX_LICENCE = "FLUX.1 dev and its adapters are for non-commercial use."
+
 CAT, HOUSE, WAVES = (
     "ipadapter_reference.jpg",
     "ipadapter_example_house.jpg",
@@ -154,6 +215,27 @@ class Sketch:
 
     def adapter(self, file: File) -> Out:
         made = self.add("IPALoadAdapter", MODELS, files=(file,), adapter_file=file.name)
+        return Out(made, 0)
+
+    def own_encoder(self, file: File) -> Out:
+        """By our loader, which keeps SigLIP's pooled feature."""
+        made = self.add("IPALoadEncoder", MODELS, files=(file,), encoder_file=file.name)
+        return Out(made, 0)
+
+    def flux(self) -> tuple[Out, Out, Out]:
+        model = self.add("UNETLoader", MODELS, files=(FLUX,), unet_name=FLUX.name)
+        t5, clip_l = FLUX_TEXT
+        names = {"clip_name1": t5.name, "clip_name2": clip_l.name, "type": "flux"}
+        clip = self.add("DualCLIPLoader", MODELS, files=FLUX_TEXT, **names)
+        vae = self.add("VAELoader", MODELS, files=(FLUX_VAE,), vae_name=FLUX_VAE.name)
+        return Out(model, 0), Out(clip, 0), Out(vae, 0)
+
+    def guided(self, prompts: tuple[Out, Out], guidance: float = 3.5) -> tuple[Out, Out]:
+        made = self.add("FluxGuidance", PROMPT, conditioning=prompts[0], guidance=guidance)
+        return Out(made, 0), prompts[1]
+
+    def empty16(self, side: int = 1024) -> Out:
+        made = self.add("EmptySD3LatentImage", PROMPT, width=side, height=side, batch_size=1)
         return Out(made, 0)
 
     def encoder(self) -> Out:
@@ -478,6 +560,101 @@ def controlnet(g: Sketch) -> None:
     )
 
 
+_FLUX_RUN = {"cfg": 1.0, "scheduler": "simple"}
+
+
+def flux_style(g: Sketch) -> None:
+    model, clip, vae = g.flux()
+    adapter, encoder = g.adapter(XLABS_V2), g.own_encoder(VIT_L)
+    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
+    curve = g.add("IPABlockWeights", ADAPTER, preset="ease out")
+    patched = g.applied(model, adapter, embeds, 0.9, block_weights=Out(curve, 0))
+    prompts = g.guided(g.prompts(clip, "a lighthouse on a cliff at dusk", ""))
+    g.saved(g.sampled(patched, prompts, g.empty16(), vae, **_FLUX_RUN))
+    g.note(
+        "Flux in the look of a reference, with the adapter of XLabs, which hears its gist.",
+        "**Choose your picture** in *Reference*.",
+        "**Run.** Change *scale* first. *Block Weights* lets the first blocks hear little, where "
+        "the prompt decides what is where, and the last ones all of it; *linear* is the whole "
+        f"reference. At *cfg* 1 Flux runs no negative prompt. {FLUX_LICENCE}",
+    )
+
+
+def flux_two_references(g: Sketch) -> None:
+    model, clip, vae = g.flux()
+    adapter, encoder = g.adapter(INSTANTX_FLUX), g.own_encoder(SIGLIP)
+    wires: dict[str, Any] = {}
+    sides = ((CAT, MASK_LEFT, "left"), (HOUSE, MASK_RIGHT, "right"))
+    for number, (picture, mask, side) in enumerate(sides):
+        shown = Out(g.picture(picture, f"Reference on the {side}"), 0)
+        g.inputs.append(mask)
+        where = g.add("LoadImageMask", REFERENCES, f"Where: {side}", image=mask, channel="red")
+        wires[f"embeds.embeds{number}"] = g.encoded(encoder, shown)
+        wires[f"masks.mask{number}"] = Out(where, 0)
+    regions = g.add("IPARegions", ENCODE, **wires, scales="0.7, 0.7")
+    patched = g.applied(model, adapter, Out(regions, 0), 1.0)
+    prompts = g.guided(g.prompts(clip, "a cat sitting beside a small house, photo", ""))
+    g.saved(g.sampled(patched, prompts, g.empty16(), vae, **_FLUX_RUN))
+    g.note(
+        "Two references in one picture of Flux, each in a place of its own, with the adapter of "
+        "InstantX.",
+        "**Choose your pictures and masks.** A mask is a picture of any size, white where its "
+        "reference is to be heard. SigLIP sees each picture squashed to a square.",
+        "**Run.** Change *scales* of *Regions* first: a number for each reference. The 5.3 GB of "
+        "the adapter are read from its file a layer at a time whenever a reference changes, and "
+        f"never lie in memory. {FLUX_LICENCE}",
+    )
+
+
+def flux_controlnet(g: Sketch) -> None:
+    model, clip, vae = g.flux()
+    adapter, encoder = g.adapter(XLABS_V2), g.own_encoder(VIT_L)
+    loaded = g.add(
+        "ControlNetLoader", MODELS, files=(FLUX_UNION,), control_net_name=FLUX_UNION.name
+    )
+    shape = g.scaled(Out(g.picture(HOUSE, "Picture whose lines are kept"), 0), 1024)
+    lines = g.add("Canny", REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
+    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
+    patched = g.applied(model, adapter, embeds, 0.8)
+    positive, negative = g.guided(g.prompts(clip, "a house with a tree on a hill", ""))
+    led = g.add(
+        "ControlNetApplyAdvanced",
+        PROMPT,
+        positive=positive,
+        negative=negative,
+        control_net=Out(loaded, 0),
+        image=Out(lines, 0),
+        vae=vae,
+        strength=0.7,
+    )
+    prompts = Out(led, 0), Out(led, 1)
+    g.saved(g.sampled(patched, prompts, g.empty16(), vae, **_FLUX_RUN))
+    g.note(
+        "Flux with the lines of one picture by ControlNet and the look of another by IP-Adapter.",
+        "**Choose your pictures**: one for the lines, one for the look.",
+        "**Run.** Change *strength* of *Apply ControlNet* against *scale* of *Apply IP-Adapter*: "
+        f"the one holds the shape, the other the look. {FLUX_LICENCE}",
+    )
+
+
+def sd35(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint(SD35)
+    adapter, encoder = g.adapter(INSTANTX_SD35), g.own_encoder(SIGLIP)
+    embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference photo"), 0))
+    patched = g.applied(model, adapter, embeds, 0.7)
+    prompts = g.prompts(clip, "a cat in a space suit on the moon, photo", "")
+    g.saved(
+        g.sampled(patched, prompts, g.empty16(), vae, cfg=4.0, steps=28, scheduler="sgm_uniform")
+    )
+    g.note(
+        "SD3.5 Large from a text prompt *and* a reference, with the adapter of InstantX.",
+        "**Choose your photo** in *Reference photo*. SigLIP sees it squashed to a square.",
+        "**Run.** Change *scale* first: 0.5 to 0.8 let prompt and photo both count. What the "
+        "adapter makes of the photo is worked out for each noise level, for all of them before "
+        "the first step. The adapter is under Stability AI's community licence.",
+    )
+
+
 def lcm(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     lora = g.add(
@@ -600,6 +777,10 @@ MAKERS: dict[Callable[[Sketch], None], str] = {
     instantid: "A face in a pose by InstantID (SDXL)",
     plus_face: "A face by Plus Face",
     controlnet: "With ControlNet",
+    flux_style: "The look of a picture (Flux)",
+    flux_two_references: "Two references with masks (Flux)",
+    flux_controlnet: "With ControlNet (Flux)",
+    sd35: "A reference for SD3.5 Large",
     lcm: "Six steps with LCM",
     video: "A video, frame by frame",
     save_embeds: "Keep references in a file",

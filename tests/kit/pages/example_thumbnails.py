@@ -152,6 +152,25 @@ CARDS: dict[str, Callable[[], Image.Image]] = {
         ("Canny", "Encode", APPLY),
         "its lines,\nthat look",
     ),
+    "flux_style": lambda: _card(
+        "Flux: the look",
+        ((WAVES, "look"),),
+        ("Encode", "Block Weights", APPLY),
+        "its look,\nyour\nplace",
+    ),
+    "flux_two_references": lambda: _card(
+        "Flux: two references",
+        ((CAT, "left"), (HOUSE, "right")),
+        ("Encode", "Regions", APPLY),
+        "each\nin its\nplace",
+    ),
+    "flux_controlnet": lambda: _card(
+        "Flux: ControlNet",
+        ((HOUSE, "lines"), (WAVES, "look")),
+        ("Canny", "Encode", APPLY),
+        "its lines,\nthat look",
+    ),
+    "sd35": lambda: _card("SD3.5 Large", ((CAT, "photo"),), ("Encode", APPLY), "prompt\n+\nphoto"),
     "lcm": lambda: _card("LCM", ((CAT, "photo"),), ("LCM LoRA", "Encode", APPLY), "6 steps"),
     "video": lambda: _card(
         "Video",

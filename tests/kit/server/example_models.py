@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy
 import torch
-from kit.models import checkpoints, face_packs
+from kit.models import checkpoints, face_packs, transformer_adapters
 from kit.models.sparse_files import write_sparse
+from kit.models.transformer_sizes import Sizes
 from kit.pages.example_graphs import (
     ANTELOPE,
     CANNY,
@@ -15,20 +16,32 @@ from kit.pages.example_graphs import (
     FACE,
     FACE_PACK,
     FACE_PLUS,
+    FLUX,
+    FLUX_TEXT,
+    FLUX_UNION,
+    FLUX_VAE,
     IDENTITYNET,
     INSTANTID,
+    INSTANTX_FLUX,
+    INSTANTX_SD35,
     LCM,
     PLUS,
     PLUS_FACE,
     SD15,
+    SD35,
     SDXL,
+    SIGLIP,
     STANDARD,
     STANDARD_SDXL,
     VIT_H,
+    VIT_L,
+    XLABS_V2,
     File,
 )
 from safetensors.torch import save_file
 
+# As in tests/kit/server/tiny_nodes/transformers.py, which only a server reads.
+FLUX_BLOCKS, SD3_BLOCKS, SD3_HEADS = (3, 2), 3, 3
 PUBLISHED_TO_TINY = 10
 WIDTHS = tuple(width // PUBLISHED_TO_TINY for width in checkpoints.HIDDEN_SD1)
 WIDTHS_SDXL = tuple(width // PUBLISHED_TO_TINY for width in checkpoints.HIDDEN_SDXL)
@@ -40,6 +53,14 @@ PLACEHOLDERS: dict[File, dict[str, tuple[int, ...]]] = {
     SDXL: {},
     CANNY: {},
     IDENTITYNET: {},
+    FLUX: {},
+    FLUX_TEXT[0]: {},
+    FLUX_TEXT[1]: {},
+    FLUX_VAE: {},
+    FLUX_UNION: {},
+    SD35: {},
+    VIT_L: {},
+    SIGLIP: {},
     VIT_H: {
         "visual_projection.weight": (1024, 1280),
         "vision_model.post_layernorm.weight": (1280,),
@@ -76,6 +97,14 @@ def _write_adapters(folder: Path) -> None:
         "FaceID portrait unnormed", WIDTHS_SDXL, 2048, 1280, 16, **RESAMPLER
     )
     checkpoints.write(_path(folder, INSTANTID), face, "nested")
+    flux, sd3 = Sizes("flux", 1, *FLUX_BLOCKS), Sizes("sd3", SD3_HEADS, SD3_BLOCKS, 0)
+    layouts = {
+        XLABS_V2: transformer_adapters.xlabs(flux, tokens=16),
+        INSTANTX_FLUX: transformer_adapters.instantx(flux),
+        INSTANTX_SD35: transformer_adapters.sd3(sd3),
+    }
+    for file, tensors in layouts.items():
+        checkpoints.write(_path(folder, file), tensors, "flat" if file is XLABS_V2 else "nested")
     lora = checkpoints.fill(checkpoints.lora_shapes(WIDTHS, 768, rank=8), seed=4, scale=0.5)
     faces = {FACE: ("FaceID", {}), FACE_PLUS: ("FaceID plus", RESAMPLER | _text_wide())}
     for file, (kind, options) in faces.items():

@@ -75,6 +75,16 @@ VISION_WIDTHS: dict[str, dict[str, int]] = {
     "ViT-H": {},
     "ViT-bigG": {"hidden_size": 1664, "projection_dim": 1280},
     "ViT-L 336": {"hidden_size": 1024, "projection_dim": 768, "image_size": 336},
+    "ViT-L": {"hidden_size": 1024, "projection_dim": 768},
+}
+SIGLIP_CONFIG = VISION_CONFIG | {
+    "model_type": "siglip_vision_model",
+    "image_size": 56,
+    "hidden_size": 1152,
+    "num_attention_heads": 16,
+    "hidden_act": "gelu_pytorch_tanh",
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
 }
 
 
@@ -133,13 +143,31 @@ def tiny_vae(seed: int = 0) -> comfy.sd.VAE:
 
 def tiny_clip_vision(seed: int = 0, name: str = "ViT-H") -> comfy.clip_vision.ClipVisionModel:
     """A CLIP_VISION with the shapes of a large one; ViT-H: 257 tokens of 1280, 1024 pooled."""
-    with TemporaryDirectory() as folder:
-        # ComfyUI 0.17 takes no dict.
-        config = Path(folder) / "config.json"
-        config.write_text(json.dumps(VISION_CONFIG | VISION_WIDTHS[name]), "utf-8")
-        encoder = comfy.clip_vision.ClipVisionModel(str(config))
+    encoder = _encoder(VISION_CONFIG | VISION_WIDTHS[name])
     randomise(encoder.model, seed)
     return encoder
+
+
+def tiny_siglip(seed: int = 0) -> comfy.clip_vision.ClipVisionModel:
+    """A CLIP_VISION as wide as SigLIP so400m, with the mean of its last state as pooled feature."""
+    encoder = _encoder(SIGLIP_CONFIG)
+    randomise(encoder.model, seed)
+    encoder.model.visual_projection = _Mean()
+    return encoder
+
+
+class _Mean(nn.Module):
+    def forward(self, sequence: torch.Tensor) -> torch.Tensor:
+        """(n, sequence, width) -> (n, width)."""
+        return sequence.mean(dim=1)
+
+
+def _encoder(config: dict[str, Any]) -> comfy.clip_vision.ClipVisionModel:
+    with TemporaryDirectory() as folder:
+        # ComfyUI 0.17 takes no dict.
+        path = Path(folder) / "config.json"
+        path.write_text(json.dumps(config), "utf-8")
+        return comfy.clip_vision.ClipVisionModel(str(path))
 
 
 def tiny_control_net(
