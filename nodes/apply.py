@@ -28,6 +28,8 @@ from .sockets import (
     window_inputs,
 )
 
+_MODELS = "SD1.5, SD2, SDXL, Kolors, Flux.1, Chroma or SD3.5 Large."
+
 
 class ApplyIPAdapter(Node):
     @classmethod
@@ -60,7 +62,7 @@ class ApplyIPAdapter(Node):
                 "IPAdapter Precise Composition Batch",
             ],
             inputs=[
-                io.Model.Input("model", tooltip="SD1.5, SD2, SDXL or Kolors."),
+                io.Model.Input("model", tooltip=_MODELS),
                 Adapter.Input("adapter", tooltip="From Load IP-Adapter."),
                 Embeds.Input("embeds", tooltip="From Encode Image or Face, Merge or Regions."),
                 scale_input(),
@@ -124,7 +126,7 @@ class BindToConditioning(Node):
                 "IPAdapter Combine Params",
             ],
             inputs=[
-                io.Model.Input("model", tooltip="SD1.5, SD2, SDXL or Kolors."),
+                io.Model.Input("model", tooltip=_MODELS),
                 Adapter.Input("adapter", tooltip="From Load IP-Adapter."),
                 Embeds.Input("embeds", tooltip="From Encode Image or Face, Merge or Regions."),
                 io.Conditioning.Input(

@@ -20,9 +20,9 @@ class Doctor(Node):
             node_id="IPADoctor",
             display_name="Doctor (IP-Adapter)",
             category=CATEGORY,
-            description="Lists every adapter, image encoder and face pack found, what each was "
-            "recognised as, which kinds can be used now, and for the others what is missing, "
-            "where to put it and where to get it. Works alone; nothing is downloaded.",
+            description="Lists every base model, adapter, image encoder and face pack found, what "
+            "each was recognised as, which kinds can be used now, and for the others what is "
+            "missing, where to put it and where to get it. Works alone; nothing is downloaded.",
             search_aliases=["diagnose", "check ipadapter models", "model not found"],
             is_output_node=True,
             inputs=[

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import apply, doctor, embeds, encode, faces, instantid, load, masks, prepare, stored, weights
+from . import apply, doctor, embeds, encode, faces, load, masks, prepare, stored, weights
+from .flux_packs import register as flux_packs
 from .host import routes
 from .host.files import folders
 from .plus import cross
@@ -21,8 +22,9 @@ class IPAdapterExtension(ComfyExtension):
         folders.register()
         routes.register(moving.answers)
         old_names.register(_PACK)
+        flux_packs.register(_PACK)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         readers = (load, prepare, encode, faces, embeds, stored)
-        modules = (*readers, weights, masks, apply, instantid, doctor, cross)
+        modules = (*readers, weights, masks, apply, doctor, cross)
         return [node for module in modules for node in module.NODES]

@@ -118,7 +118,10 @@ class LoadForModel(Node):
                     tooltip="What the reference gives: standard its gist, light less of it, plus "
                     "its details, plus face and full face a face, composition its layout. ViT-G "
                     "is the standard adapter for the ViT-bigG encoder. FaceID and portrait hear "
-                    "whose face it is and need no encoder, FaceID plus hears its looks too.",
+                    "whose face it is and need no encoder, FaceID plus hears its looks too. These "
+                    "are for UNets. Flux.1 and Chroma have XLabs (4 tokens, for CFG above 1), "
+                    "XLabs v2 (16 tokens) and InstantX (128 tokens, of SigLIP), SD3.5 Large has "
+                    "InstantX.",
                 ),
                 io.Combo.Input(
                     "adapter_file",

@@ -33,7 +33,8 @@ class BlockWeights(Node):
             display_name="Block Weights (IP-Adapter)",
             category=f"{CATEGORY}/weights",
             description="How loud the reference is in which part of the model: style only, "
-            "composition only, or weights of your own. The same node serves SD1.5 and SDXL.",
+            "composition only, or weights of your own. The same node serves SD1.5, SDXL, "
+            "Flux and SD3.5.",
             search_aliases=[
                 "weight type",
                 "InstantStyle",
@@ -56,7 +57,8 @@ class BlockWeights(Node):
                     default=_PRESETS[0],
                     tooltip="The weight types of ComfyUI_IPAdapter_plus, the blocks of "
                     "InstantStyle, or custom for the weights written below. The precise ones push "
-                    "the rest away from the reference.",
+                    "the rest away from the reference. On Flux and SD3.5: the curves, weak double, "
+                    "weak single, custom.",
                 ),
                 io.String.Input(
                     "weights",
@@ -64,9 +66,10 @@ class BlockWeights(Node):
                     multiline=True,
                     optional=True,
                     tooltip="Used with custom. A factor for each transformer in the order in which "
-                    "they run, e.g. 3:0.5, 6:1 (SD1.5 has 0 to 15, SDXL 0 to 10; 6.2 is the third "
-                    'layer of 6), or the scale of diffusers, e.g. {"up": {"block_0": [0, 1, 0]}}. '
-                    "What is not listed is 0.",
+                    "they run, e.g. 3:0.5, 6-9:1 (SD1.5 has 0 to 15, SDXL 0 to 10, Flux 0 to 56, "
+                    "18 with XLabs' adapters, SD3.5 Large 0 to 37; 6.2 is the third layer of 6), "
+                    'or the scale of diffusers, e.g. {"up": {"block_0": [0, 1, 0]}} or '
+                    '{"double": 1, "single": 0.5}. What is not listed is 0.',
                 ),
                 _factor(
                     "composition",

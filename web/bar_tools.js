@@ -20,6 +20,7 @@ import { attributes, button, element, option, select } from "./dom.js";
 export function buildTools(acts) {
   const row = element("div", "ipa-row");
   const families = row.appendChild(select("Model family shown"));
+  families.className = "ipa-families";
   families.addEventListener("change", () => acts.draw(families.value));
   const layers = row.appendChild(select("Layers shown"));
   layers.addEventListener("change", () => {

@@ -57,7 +57,7 @@ function buildLine(groups, side, add) {
 }
 
 /**
- * Many blocks of one name, said once; the first of each five has its number below.
+ * Many blocks of one name, said once with their numbers; the first of each five has its own below.
  * @param {Group[]} groups
  * @param {number} side
  * @param {Add} add
@@ -72,7 +72,8 @@ function buildCrowd(groups, side, add) {
   head.title = meaningOfGroup(part, side);
   const line = crowd.appendChild(element("div", "ipa-line"));
   for (const { bars } of groups) {
-    const foot = element("span", "", `${bars[0].number}`);
+    // That of a block alone would run into the next one's.
+    const foot = element("span", "", bars.length > 1 ? `${bars[0].number}` : "\u00a0");
     line.append(buildGroup(bars.map((bar) => add(bar, "")), foot));
   }
   return crowd;

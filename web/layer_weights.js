@@ -26,7 +26,7 @@ const CUSTOM = "custom";
 const VIEW = "ipadapter_view";
 /** Of the editor, and of each line of bars after the first; in canvas units. */
 const HEIGHT = 250;
-const LINE = 121;
+const LINE = 127;
 const UNANSWERED = "The server does not answer. The text below still counts";
 
 /** Parsed by the server, which reads it again at Run. */

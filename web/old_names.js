@@ -1,10 +1,11 @@
 // @ts-check
 /**
- * Which nodes of this pack have names of ComfyUI_IPAdapter_plus. They open, run and are copied, and
+ * Which nodes of this pack have names of ComfyUI_IPAdapter_plus or of the packs for Flux and SD3.5. They open, run and are copied, and
  * stay out of the search and the library: there our own are found, under the old names too.
  */
 
-const OLD = /^(?:IPAdapter|IPAAdapter|PrepImageFor|InsightFaceLoader$)/;
+const OLD =
+  /^(?:IPAdapter|IPAAdapter|PrepImageFor|InsightFaceLoader$|LoadFluxIP|Apply(?:Advanced)?FluxIP|ApplyIPAdapter|XlabsSampler$)/;
 const OWN = "IPAApply"; // tells which pack is this one, whatever its folder is called
 
 /**

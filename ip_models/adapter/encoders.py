@@ -58,6 +58,11 @@ class EncoderWidths(NamedTuple):
             return _LARGE
         return name_encoder(self.pooled, self.penultimate)
 
+    @property
+    def about(self) -> str:
+        """The name, and whether the part is missing that makes the pooled feature."""
+        return self.name if self.pooled else f"{self.name} without its pooled feature"
+
 
 def encoder_widths(shapes: Mapping[str, Any]) -> EncoderWidths | None:
     """Feature widths of an image encoder with these tensors, None if it is none of CLIP's."""

@@ -122,7 +122,7 @@ def _is_sd3(weights: AdapterWeights) -> bool:
 
 def _is_flux_instantx(weights: AdapterWeights) -> bool:
     """UNets count self-attention too, so that their first layer with image tokens is number 1."""
-    return "proj.0.weight" in weights.projection and "0.to_k_ip.weight" in weights.layers
+    return _has("proj.0.")(weights) and any(key.startswith("0.") for key in weights.layers)
 
 
 # First match wins: each rung is narrower than those below it.

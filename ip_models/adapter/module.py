@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ..attention.joined import JoinedKeyValues
 from ..attention.keyvalue import KeyValues
 from ..errors import WrongBase
-from .layer_maps import FLUX_HEAD, LayerMaps, TimedMaps
-from .projections import (
+from ..projection.layer_maps import FLUX_HEAD, LayerMaps, TimedMaps
+from ..projection.projections import (
     VERSION_1,
     FacePlusProjection,
     FaceProjection,
@@ -22,10 +22,10 @@ from .projections import (
     Structure,
     TokenProjection,
 )
-from .resampler import HEAD_WIDTH, Resampler, ResamplerShape
+from ..projection.resampler import HEAD_WIDTH, Resampler, ResamplerShape
+from ..projection.time_resampler import TimeResampler
 from .spec import IDENTITY_WIDTH, AdapterSpec, Kind, require_supported
 from .state_dict import AdapterWeights, Shaped, highest_number
-from .time_resampler import TimeResampler
 
 NormPair = tuple[Tensor, Tensor]
 _TIMESTEPS = 1000
@@ -213,7 +213,7 @@ def _maps(
     """Empty maps of one layer."""
     context = spec.context_width
     if spec.timed:
-        time = int(weights.layers["0.norm_ip.linear.weight"].shape[1])
+        time = int(weights.projection["time_embedding.linear_2.weight"].shape[0])
         head = int(weights.layers["0.norm_q.weight"].shape[0])
         return TimedMaps(context, width, time, head, operations, **where)
     head = FLUX_HEAD if spec.kind is Kind.INSTANTX else 0
@@ -245,7 +245,8 @@ def _projection(
     if spec.kind is Kind.FULL_FACE:
         return TokenProjection(spec.feature_width, spec.context_width, operations, **where)
     if spec.timed:
-        time = int(tensors["time_embedding.linear_1.weight"].shape[1])
+        pairs = int(tensors["time_embedding.linear_1.weight"].shape[1]) // 2
+        time = 2 * pairs  # a sine and a cosine each, so that an odd width does not fit
         return TimeResampler(_resampler_shape(spec, tensors), time, operations, **where)
     if spec.kind in (Kind.FACEID, Kind.PORTRAIT, Kind.INSTANTX):
         # The same two layers for a picture as for a face.

@@ -112,6 +112,20 @@ ADAPTER_ADDRESSES: dict[tuple[Family, Choice], str] = {
     ),
 }
 
+# Under which names to keep files that were published under the same one: those of their pages.
+ADAPTER_NAMES: dict[tuple[Family, Choice], str] = {
+    (Family.FLUX, Choice.XLABS): "flux-ip-adapter.safetensors",
+    (Family.FLUX, Choice.XLABS_V2): "flux-ip-adapter-v2.safetensors",
+    (Family.FLUX, Choice.INSTANTX): "FLUX.1-dev-IP-Adapter.bin",
+    (Family.SD3, Choice.INSTANTX): "SD3.5-Large-IP-Adapter.bin",
+}
+# Those that do not let everybody do everything.
+ADAPTER_LICENCES: dict[tuple[Family, Choice], str] = {
+    (Family.FLUX, Choice.XLABS): "FLUX.1 [dev] non-commercial",
+    (Family.FLUX, Choice.INSTANTX): "FLUX.1 [dev] non-commercial",
+    (Family.SD3, Choice.INSTANTX): "Stability AI community",
+}
+
 ENCODER_ADDRESSES: dict[str, tuple[str, str]] = {
     "ViT-H": (
         "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",

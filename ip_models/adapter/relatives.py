@@ -12,7 +12,7 @@ class Relative(NamedTuple):
     """A kind of file.
 
     Attributes:
-        words: one of them is in the name of some tensor.
+        words: one of them is in the name of some tensor; ^ is where a name begins.
         name: what it is called.
         instead: what to do with it or in its place.
     """
@@ -41,6 +41,11 @@ RELATIVES = (
         "Use the nodes of ComfyUI-WanVideoWrapper",
     ),
     Relative(
+        ("^to_k_ip.", "^ip_centroid"),
+        "an IP-Adapter file for Anima",
+        "Use the nodes of anima-ipadapter-reference-control",
+    ),
+    Relative(
         ("kv_proj_ip_adapter", "k_norm_ip_adapter"),
         "an IP-Adapter file for HunyuanDiT",
         "Choose an adapter and a checkpoint of another family: ComfyUI's HunyuanDiT lets nobody in",
@@ -67,7 +72,7 @@ def refuse_relatives(keys: Iterable[str], name: str) -> None:
     Raises:
         UnsupportedAdapter: the file is of one of these kinds.
     """
-    known = list(keys)
+    known = [f"^{key}" for key in keys]
     for relative in RELATIVES:
         if any(word in key for key in known for word in relative.words):
             raise UnsupportedAdapter(

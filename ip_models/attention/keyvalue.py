@@ -215,7 +215,8 @@ class KeyValues(Shared):
         """The row to take, the same number for all that is the same."""
         if row.weight == 0 or row.source == NO_REFERENCE:
             return NO_REFERENCE
-        return min(row.source, self.references + len(self.uncond) - 1)
+        others = 0 if self.uncond is self.cond else len(self.uncond)
+        return min(row.source, self.references + others - 1)
 
     def _cut(self, buffer: Tensor) -> LayerPairs:
         return LayerPairs(buffer, self.pairs(buffer))
@@ -230,7 +231,9 @@ class KeyValues(Shared):
             missing = [source for source in needed if source not in held]
             if missing:
                 stored = [self._stored(source) for source in missing]
-                together = torch.cat(stored).to(device, dtype)
+                # One alone is not copied on the way: it may be 90 MB in half precision.
+                row = torch.cat(stored) if len(stored) > 1 else stored[0]
+                together = row.to(device, dtype)
                 lengths = [len(row) for row in stored]
                 held.update(zip(missing, together.split(lengths), strict=True))
                 total = self.cond.shape[1]

@@ -48,6 +48,8 @@ class TimedKeys(Shared):
         self._make, self._level_bytes, self._finish = make, level_bytes, finish
         self._levels: dict[float, KeyValues] = {}
         self._schedule: list[float] = []
+        # What was rounded: a noise level is multiplied by 1000, and so would be what it lacks.
+        self._exact: dict[float, float] = {}
         self._present: float | None = None
         self._most_bytes = 0
         self._lock = Lock()
@@ -85,7 +87,8 @@ class TimedKeys(Shared):
     def prepare(self, levels: Sequence[float]) -> None:
         """Make those of a schedule together, as far as there is room for them."""
         with self._lock:
-            self._schedule = list(dict.fromkeys(_rounded(level) for level in levels if level > 0))
+            self._exact = {_rounded(level): float(level) for level in levels if level > 0}
+            self._schedule = list(self._exact)
             if self._schedule:
                 self._fill(self._schedule[0])
 
@@ -104,6 +107,7 @@ class TimedKeys(Shared):
         level = _rounded(call.sigma)
         with self._lock:
             if level not in self._levels:
+                self._exact.setdefault(level, call.sigma)
                 self._fill(level)
             keys, before = self._levels[level], self._present
             if before is not None and before != level and before in self._levels:
@@ -123,7 +127,7 @@ class TimedKeys(Shared):
         self._made(missing)
 
     def _made(self, levels: Sequence[float]) -> None:
-        made = self._make(levels)
+        made = self._make([self._exact[level] for level in levels])
         for finish in self._finish:
             made = [finish(keys) for keys in made]
         self._levels |= dict(zip(levels, made, strict=True))
@@ -138,6 +142,7 @@ class TimedKeys(Shared):
             for keys in self._levels.values():
                 keys.release()
             self._levels.clear()
+            self._exact.clear()
             self._schedule, self._present = [], None
 
 

@@ -18,7 +18,7 @@ from ..adapter.spec import ENCODER_NAMES, IDENTITY_WIDTH, AdapterSpec, Feature, 
 from ..errors import BadInput, BrokenFile
 from ..inputs import sides
 from .embeds_file import DTYPES, require_storable
-from .features import FaceFeatures, Features, ImageFeatures, inputs
+from .features import SIGLIP, FaceFeatures, Features, ImageFeatures, inputs
 
 _MOST_ENTRIES = 50
 _HIDDEN_LENGTHS = (257, 577, 729, 1025)  # of the published encoders
@@ -166,8 +166,11 @@ def _only_pair(features: Features) -> tuple[Feature, Tensor]:
     sorts = (Feature.POOLED, Feature.PENULTIMATE)
     pairs = [(sort, pair) for sort in sorts if (pair := features.pair(sort))]
     if len(pairs) == 1:
-        sort, pair = pairs[0]
-        return sort, torch.stack(pair)
+        sort, (positive, negative) = pairs[0]
+        if features.source == SIGLIP and not features.negative_given:
+            # SD3.5 alone reads such rows, with zeros for nothing; others would be a negative image.
+            negative = torch.zeros_like(positive)
+        return sort, torch.stack((positive, negative))
     raise BadInput(
         f"the embeds hold {'two sorts' if pairs else 'no whole pair'} of features of "
         f"{features.source}",

@@ -45,13 +45,13 @@ def _features(features: Features) -> Iterator[str]:
     yield first
     siglip = features.source == SIGLIP  # which no adapter for a UNet reads
     if features.pooled is not None:
-        kinds = "InstantX for Flux (128 tokens each)" if siglip else _POOLED
+        kinds = "the Flux adapter of InstantX (128 tokens each)" if siglip else _POOLED
         kinds += ", XLabs" if features.black_pooled is not None else ""
         yield f"pooled {features.pooled.shape[-1]}: for {kinds}"
     if features.penultimate is not None:
         sequence, width = features.penultimate.shape[1:]
         kinds = f"plus (16 tokens each), full face ({sequence})"
-        kinds = "InstantX for SD3.5 (64 tokens each)" if siglip else kinds
+        kinds = "the SD3.5 adapter of InstantX (64 tokens each)" if siglip else kinds
         yield f"penultimate {sequence} x {width}: for {kinds}"
 
 

@@ -32,6 +32,8 @@ class SigmaWindow:
         if self.percents is None:
             return self
         start, end = self.percents
+        if end <= 0:  # closed, though with a flow the first step is at the level of 0 percent
+            return SigmaWindow(-math.inf, math.inf, self.percents)
         return SigmaWindow(float(to_sigma(start)), float(to_sigma(end)), self.percents)
 
 

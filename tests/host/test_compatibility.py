@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -10,21 +10,28 @@ import comfy.supported_models
 import folder_paths
 import pytest
 import torch
-from kit.models import tiny
+from kit.models import tiny, transformer_adapters, transformers
 from kit.models.checkpoints import all_tables, load_table
-from kit.server.live_nodes import tiny_flux
+from kit.models.sparse_files import chroma_shapes, flux_shapes, sd3_shapes
+from kit.models.transformers import Pair
+from kit.server.live_nodes import tiny_hunyuan_video
 from pack.ip_models.adapter.encoders import name_encoder
 from pack.ip_models.adapter.published import Choice
 from pack.ip_models.errors import WrongBase, WrongEncoder
 from pack.ip_models.references.features import ImageFeatures, inputs
 from pack.nodes.host.doctor.base_model import read_base
-from pack.nodes.host.doctor.compatibility import Combination, Source, problems
+from pack.nodes.host.doctor.compatibility import (
+    Combination,
+    Source,
+    drawn_family,
+    problems,
+)
 from pack.nodes.host.files import folders
 from pack.nodes.host.model import search
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones.layers import attention_layers
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
-from test_search import PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
+from test_search import FLUX, PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
 
 SCALE = 10  # the tiny UNets are a tenth as wide as the published ones
 PREFIX = "model.diffusion_model."
@@ -80,6 +87,164 @@ def test_a_file_tells_the_layers_its_model_will_have(
     assert base.layers == attention_layers(twin.model)
 
 
+@pytest.mark.parametrize(
+    "make", [transformers.tiny_flux, transformers.tiny_chroma, transformers.tiny_sd3]
+)
+@pytest.mark.parametrize("prefix", [PREFIX, ""])
+def test_a_file_of_a_transformer_tells_its_blocks(
+    models: Path, make: Callable[[], Pair], prefix: str
+) -> None:
+    pair = make()
+    own = pair.model.model.diffusion_model.state_dict()
+    path = models / "base.safetensors"
+    save_file({f"{prefix}{key}": value.clone().contiguous() for key, value in own.items()}, path)
+    base = read_base(str(path))
+    assert base is not None
+    assert base.layers == attention_layers(pair.model)
+
+
+@pytest.mark.parametrize("make", [transformers.tiny_flux, transformers.tiny_sd3])
+def test_a_transformer_under_the_names_of_diffusers_tells_its_blocks(
+    models: Path, make: Callable[[], Pair]
+) -> None:
+    pair = make()
+    path = models / "base.safetensors"
+    state = pair.reference.state_dict()
+    save_file({key: value.clone().contiguous() for key, value in state.items()}, path)
+    base = read_base(str(path))
+    assert base is not None
+    assert base.layers == attention_layers(pair.model)
+
+
+def test_packed_weights_of_flux_are_counted_by_what_is_not_packed(models: Path) -> None:
+    tensors = {
+        "img_in.weight": torch.empty(24 * 128 * 64 // 2, 1, dtype=torch.uint8),
+        "img_in.bias": torch.empty(24 * 128, dtype=torch.bfloat16),
+        "txt_in.weight": torch.empty(1000, 1, dtype=torch.uint8),
+    }
+    for name, count in (("double_blocks.{}.img_attn", 19), ("single_blocks.{}", 38)):
+        for i in range(count):
+            tensors[f"{name.format(i)}.norm.key_norm.scale"] = torch.empty(128)
+    path = models / "diffusion_models" / "nf4.safetensors"
+    save_file(tensors, path)
+    put_adapter(models, "InstantX", "instantx.bin")
+    assert problems(Combination("instantx.bin", unet="nf4.safetensors")) == []
+    base = read_base(str(path))
+    assert base is not None and base.layers == tuple(FLUX)
+
+
+TRANSFORMERS = {
+    "flux.safetensors": flux_shapes(),
+    "klein.safetensors": flux_shapes(5, 20),
+    "chroma.safetensors": chroma_shapes(),
+    "sd3.safetensors": sd3_shapes(),
+    "medium.safetensors": sd3_shapes(24, 1536),
+}
+OF_TRANSFORMERS: dict[str, tuple[Combination, list[str]]] = {
+    "XLabs on Flux": (
+        Combination("XLabs.bin", "l.safetensors", unet="flux.safetensors", embeds=Source.IMAGE),
+        [],
+    ),
+    "InstantX on Chroma": (
+        Combination("InstantX.bin", "s.bin", unet="chroma.safetensors", embeds=Source.IMAGE),
+        [],
+    ),
+    "InstantX on SD3.5": (
+        Combination("SD3.5 InstantX.bin", "s.bin", unet="sd3.safetensors", embeds=Source.IMAGE),
+        [],
+    ),
+    "the wrong one of InstantX'": (
+        Combination("SD3.5 InstantX.bin", unet="flux.safetensors"),
+        ["SD3.5 InstantX.bin is an adapter for SD3.5, with 38 joint blocks 2432 wide"],
+    ),
+    "a smaller Flux": (
+        Combination("InstantX.bin", unet="klein.safetensors"),
+        ["No adapter was published for Flux.2 klein 4B: load FLUX.1"],
+    ),
+    "a smaller SD3.5": (
+        Combination("SD3.5 InstantX.bin", unet="medium.safetensors"),
+        ["No adapter was published for SD3 Medium or SD3.5 Medium"],
+    ),
+    "a UNet": (
+        Combination("XLabs.bin", "", "sd1.safetensors"),
+        ["XLabs.bin is an adapter for Flux, with 19 double blocks 3072 wide; this MODEL is SD1.5"],
+    ),
+    "an adapter of UNets": (
+        Combination("plus.bin", unet="flux.safetensors"),
+        ["plus.bin is an adapter for SD1.5; this MODEL is Flux, with 19 double and 38 single"],
+    ),
+    "another encoder": (
+        Combination("XLabs.bin", "s.bin", embeds=Source.IMAGE),
+        ["XLabs.bin needs ViT-L with 768 wide ones. Encode with l.safetensors"],
+    ),
+    "SigLIP without its head": (
+        Combination("InstantX.bin", "bare.safetensors", embeds=Source.IMAGE),
+        ["bare.safetensors is SigLIP without its pooled feature; InstantX.bin reads it. Encode w"],
+    ),
+    "the same for SD3.5": (
+        Combination("SD3.5 InstantX.bin", "bare.safetensors", embeds=Source.IMAGE),
+        [],
+    ),
+    "found by kind": (Combination("auto", "auto", unet="chroma.safetensors", kind="XLabs"), []),
+    "not found": (
+        Combination("auto", "auto", unet="flux.safetensors", kind="XLabs v2"),
+        ["an XLabs v2 adapter for Flux is needed"],
+    ),
+    "a kind of UNets": (
+        Combination("auto", "auto", unet="flux.safetensors", kind="plus"),
+        ["Choose another kind, XLabs, XLabs v2 or InstantX, or "],
+    ),
+    "a kind of transformers": (
+        Combination("auto", "auto", "sd1.safetensors", kind="XLabs"),
+        ["no XLabs adapter was published for SD1.5"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OF_TRANSFORMERS)
+def test_what_is_said_of_a_transformer(models: Path, case: str) -> None:
+    for name, shapes in TRANSFORMERS.items():
+        write_sparse(models / "diffusion_models" / name, shapes)
+    for kind in ("XLabs", "InstantX", "SD3.5 InstantX", "plus"):
+        put_adapter(models, kind, f"{kind}.bin")
+    put_encoder(models, "L", "l.safetensors")
+    put_encoder(models, "S", "s.bin")
+    bare = {key: shape for key, shape in encoder_shapes("S").items() if ".head." not in key}
+    write_sparse(models / folders.ENCODERS / "bare.safetensors", bare)
+    given, words = OF_TRANSFORMERS[case]
+    said = problems(given)
+    assert len(said) == len(words), said
+    for sentence, part in zip(said, words, strict=True):
+        assert part in sentence
+        assert sentence.endswith(".") and "\n" not in sentence
+
+
+def test_the_family_to_draw_is_that_of_the_adapter_or_else_of_the_model(models: Path) -> None:
+    flux, large = transformers.full_flux(), transformers.full_sd3()
+    for name, tensors in {
+        "xlabs": transformer_adapters.xlabs(flux),
+        "instantx": transformer_adapters.instantx(flux),
+        "sd3": transformer_adapters.sd3(large),
+    }.items():
+        save_file(tensors, models / "ipadapter" / f"{name}.safetensors")
+    for name, pair in (("flux", flux), ("large", large)):
+        state = pair.model.model.diffusion_model.state_dict()
+        path = models / "diffusion_models" / f"{name}.safetensors"
+        save_file({key: value.clone().contiguous() for key, value in state.items()}, path)
+    put_adapter(models, "XL plus", "plus.safetensors")
+    for given, family in (
+        ({"adapter": "xlabs.safetensors", "unet": "flux.safetensors"}, "Flux, XLabs"),
+        ({"adapter": "instantx.safetensors"}, "Flux"),
+        ({"adapter": "sd3.safetensors", "unet": "flux.safetensors"}, "SD3.5 Large"),
+        ({"adapter": "plus.safetensors"}, "SDXL"),
+        ({"adapter": "auto", "unet": "flux.safetensors"}, "Flux"),
+        ({"unet": "large.safetensors"}, "SD3.5 Large"),
+        ({"adapter": "none.safetensors"}, ""),
+        ({}, ""),
+    ):
+        assert drawn_family(Combination(**given)) == family, given
+
+
 def test_kolors_is_told_by_its_projection_of_text(models: Path) -> None:
     shapes = unet_shapes("sdxl") | {"encoder_hid_proj.weight": (2048, 4096)}
     write_sparse(models / "diffusion_models" / "kolors.safetensors", shapes)
@@ -91,14 +256,14 @@ def test_kolors_is_told_by_its_projection_of_text(models: Path) -> None:
 
 
 def test_a_model_without_cross_attention_is_named_as_at_a_run(models: Path) -> None:
-    flux = tiny_flux()
-    state = flux.model.diffusion_model.state_dict()
-    path = models / "diffusion_models" / "flux.safetensors"
+    video = tiny_hunyuan_video()
+    state = video.model.diffusion_model.state_dict()
+    path = models / "diffusion_models" / "video.safetensors"
     save_file({key: value.clone().contiguous() for key, value in state.items()}, path)
     with pytest.raises(WrongBase) as caught:
-        attention_layers(flux)
-    assert problems(Combination(unet="flux.safetensors")) == [str(caught.value)]
-    assert problems(Combination(unet="flux.safetensors", kind="plus", adapter="auto")) == [
+        attention_layers(video)
+    assert problems(Combination(unet="video.safetensors")) == [str(caught.value)]
+    assert problems(Combination(unet="video.safetensors", kind="plus", adapter="auto")) == [
         str(caught.value)
     ]
 
@@ -292,4 +457,4 @@ def test_a_query_is_read_by_name() -> None:
 
 
 def test_the_class_names_are_those_of_the_host() -> None:
-    assert comfy.supported_models.Flux.__name__ == type(tiny_flux().model).__name__
+    assert comfy.supported_models.HunyuanVideo.__name__ == type(tiny_hunyuan_video().model).__name__

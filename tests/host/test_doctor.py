@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 
@@ -14,12 +14,13 @@ import comfy.clip_vision
 import folder_paths
 import pytest
 import torch
-from kit.models import checkpoints, tiny
+from kit.models import checkpoints, tiny, transformer_adapters, transformers
 from kit.models.checkpoints import CONTAINERS, all_tables, load_table
+from kit.models.sparse_files import chroma_shapes, flux_shapes, sd3_shapes
 from kit.server import live
 from kit.server.live import Client
 from kit.server.live_graph import changed, node
-from kit.server.live_nodes import tiny_flux
+from kit.server.live_nodes import tiny_hunyuan_video
 from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES, Choice
 from pack.ip_models.adapter.spec import Family
@@ -40,6 +41,7 @@ pytest.importorskip("onnx")
 from kit.models import face_packs as made_packs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+FLUX_INSTANTX = Family.FLUX, Choice.INSTANTX
 OTHERS = ("checkpoints", "controlnet", "loras", "text_encoders", folders.EMBEDS)
 
 
@@ -297,6 +299,106 @@ def test_what_is_linked_into_its_folder_is_not_misplaced(models: Path) -> None:
     assert "Files in other folders:" not in report()
 
 
+def put_base(models: Path, name: str, shapes: dict[str, tuple[int, ...]]) -> None:
+    folder, name = name.split("/")
+    places = folder_paths.folder_names_and_paths
+    places[folder] = ([str(models / folder)], set(folder_paths.supported_pt_extensions))
+    write_sparse(models / folder / name, shapes)
+
+
+def as_checkpoint(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    return {f"model.diffusion_model.{key}": shape for key, shape in shapes.items()}
+
+
+def test_what_is_missing_is_that_of_the_base_models_there_are(models: Path) -> None:
+    put_base(models, "diffusion_models/flux1-dev.safetensors", dict(flux_shapes()))
+    found = report()
+    assert line_with(found, "✓ Flux: flux1-dev.safetensors")
+    assert [line for line in found if "can be done" in line] == ["What can be done with Flux:"]
+    line = of_kind(found, Family.FLUX, Choice.XLABS)
+    assert line.startswith("✗ XLabs: missing the adapter and ViT-L (trained for CFG above 1")
+    line = of_kind(found, Family.FLUX, Choice.XLABS_V2)
+    assert line == "✗ XLabs v2: missing the adapter and ViT-L"
+    line = of_kind(found, Family.FLUX, Choice.INSTANTX)
+    assert line == "✗ InstantX: missing the adapter and SigLIP"
+    line = line_with(found, "InstantX for Flux: put ", ADAPTER_ADDRESSES[FLUX_INSTANTX])
+    assert line.endswith("as FLUX.1-dev-IP-Adapter.bin (licence: FLUX.1 [dev] non-commercial)")
+    assert line_with(found, "SigLIP: put ", ENCODER_ADDRESSES["SigLIP"][1])
+    assert line_with(found, "ViT-L: put ", ENCODER_ADDRESSES["ViT-L"][1])
+    put_base(models, "checkpoints/large.safetensors", as_checkpoint(sd3_shapes()))
+    found = report()
+    assert of_kind(found, Family.SD3, Choice.INSTANTX).endswith("the adapter and SigLIP")
+    assert line_with(found, "InstantX for SD3.5: put ", "(licence: Stability AI community)")
+
+
+def test_base_models_are_listed_as_what_they_are(models: Path) -> None:
+    for number in range(5):
+        put_base(models, f"diffusion_models/flux{number}.safetensors", dict(flux_shapes()))
+    put_base(models, "diffusion_models/chroma.safetensors", dict(chroma_shapes()))
+    put_base(models, "diffusion_models/lite.safetensors", dict(flux_shapes(8)))
+    put_base(models, "diffusion_models/medium.safetensors", dict(sd3_shapes(24, 1536)))
+    put_base(models, "diffusion_models/lora.safetensors", {"lora_unet.lora_up.weight": (8, 4)})
+    (models / "diffusion_models" / "page.safetensors").write_bytes(PAGE)
+    found = report()
+    start = found.index("Base models in models/checkpoints, models/diffusion_models:") + 1
+    assert list(takewhile(lambda line: line[0] in "✓–", found[start:])) == [
+        "✓ Chroma, which is like Flux: chroma.safetensors",
+        "✓ Flux: flux0.safetensors, flux1.safetensors, flux2.safetensors and 2 more",
+        "– Flux with layers of its own: lite.safetensors; no adapter was published for it",
+        "– SD3 Medium or SD3.5 Medium: medium.safetensors; no adapter was published for it",
+    ]
+    assert [line for line in found if "can be done" in line] == ["What can be done with Flux:"]
+
+
+def test_adapters_and_encoders_of_transformers_are_ready_by_content(models: Path) -> None:
+    aliases = {"ipadapter-flux": "InstantX", "xlabs/ipadapters": "XLabs v2"}
+    for folder, kind in aliases.items():
+        put_adapter(models, kind, f"../{folder}/any.bin")
+        name = f"{kind}.safetensors"
+        (models / folder / "any.bin").rename(models / folder / name)
+    put_adapter(models, "SD3.5 InstantX", "three.bin")
+    put_encoder(models, "L", "l.safetensors")
+    bare = encoder_shapes("S")
+    del bare["vision_model.head.probe"]
+    write_sparse(models / "clip_vision" / "bare.safetensors", bare)
+    folders.register()
+    found = report()
+    assert line_with(found, "✓ InstantX.safetensors: 5291 MB, Flux InstantX, 128 tokens", "no enc")
+    assert line_with(found, "✓ XLabs v2.safetensors: ", "Flux XLabs v2, 16 tokens", "l.safetensors")
+    line = of_kind(found, Family.FLUX, Choice.XLABS_V2)
+    assert line == "✓ XLabs v2: XLabs v2.safetensors + l.safetensors"
+    assert of_kind(found, Family.FLUX, Choice.INSTANTX) == "✗ InstantX: missing SigLIP"
+    line = of_kind(found, Family.SD3, Choice.INSTANTX)
+    assert line == "✓ InstantX: three.bin + bare.safetensors"
+    assert line_with(found, "✓ bare.safetensors: ", "SigLIP without its pooled feature")
+    put_encoder(models, "S", "whole.safetensors")
+    line = of_kind(report(), Family.FLUX, Choice.INSTANTX)
+    assert line == "✓ InstantX: InstantX.safetensors + whole.safetensors"
+    assert "Files in other folders:" not in report()
+
+
+@pytest.mark.parametrize("kind", ["XLabs", "XLabs of diffusers", "InstantX", "SD3.5 InstantX"])
+def test_a_misplaced_adapter_of_a_transformer_is_found(models: Path, kind: str) -> None:
+    put_adapter(models, kind, "../controlnet/ip_adapter.safetensors")
+    put_encoder(models, "S", "../loras/sig.safetensors")
+    found = report()
+    line = line_with(found, "controlnet/ip_adapter.safetensors is an IP-Adapter")
+    assert line.endswith("it belongs into models/ipadapter")
+    assert line_with(found, "loras/sig.safetensors is an image encoder")
+
+
+def test_a_connected_transformer_narrows_the_report(models: Path) -> None:
+    put_adapter(models, "InstantX", "big.safetensors")
+    flux = transformers.full_flux()
+    save_file(transformer_adapters.xlabs(flux), models / "ipadapter" / "fits.safetensors")
+    found = report(flux.model)
+    assert line_with(found, "The connected MODEL is Flux with 57 blocks")
+    assert line_with(found, "✓ fits.safetensors", "fits the MODEL")
+    assert line_with(found, "– big.safetensors", "not for the connected MODEL")
+    found = report(transformers.full_chroma().model)
+    assert line_with(found, "The connected MODEL is Chroma, which is like Flux with 57 blocks")
+
+
 def test_a_model_narrows_the_report(models: Path) -> None:
     put_adapter(models, "plus", "big.safetensors")
     twin = tiny.twins("sd1")
@@ -312,7 +414,8 @@ def test_a_model_narrows_the_report(models: Path) -> None:
 
 
 def test_a_model_of_no_use_is_said(models: Path) -> None:
-    line = line_with(report(tiny_flux()), "The connected MODEL is of no use here", "class Flux")
+    found = report(tiny_hunyuan_video())
+    line = line_with(found, "The connected MODEL is of no use here", "class HunyuanVideo")
     assert line.endswith(".")
 
 

@@ -40,7 +40,7 @@ from pack.ip_models.pictures.fit import Fit
 from pack.ip_models.references.features import select
 from pack.nodes.encode import EncodeImage
 from pack.nodes.host.encoder import row_cache
-from pack.nodes.host.encoder.encode import Reference, Unconditional, encode
+from pack.nodes.host.encoder.encode import BLACK_WIDTH, Reference, Unconditional, encode
 from pack.nodes.prepare import PrepareImage
 from PIL import Image
 from torch import Tensor
@@ -105,6 +105,59 @@ def test_a_black_image_is_black_before_normalisation(pair: Pair) -> None:
     assert tiny.relative(features.negative_penultimate, hidden) < TOLERANCE
     assert tiny.relative(hidden, zero) > EFFECT
     assert not negative_of(features).any()
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """With a pooled feature as wide as ViT-L's."""
+    return make_pair(tmp_path_factory.mktemp("large"), BLACK_WIDTH)
+
+
+@pytest.mark.parametrize("unconditional", Unconditional)
+def test_a_black_picture_of_vit_l_is_a_picture(large: Pair, unconditional: Unconditional) -> None:
+    features = encode(
+        large.ours, reference_of(picture(60, 80), picture(60, 80, 1), unconditional=unconditional)
+    )
+    black, _ = large.of_picture(torch.zeros(480, 640, 3, dtype=torch.uint8))
+    zero, _ = large.reference(torch.zeros(1, 3, SIZE, SIZE))
+    assert features.black_pooled is not None and features.black_pooled.shape == (1, BLACK_WIDTH)
+    assert tiny.relative(features.black_pooled, black) < 1e-6
+    assert tiny.relative(black, zero) > EFFECT
+    assert not negative_of(features).any() and not features.negative_given
+
+
+def test_the_black_picture_is_encoded_once(large: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    row_cache.forget()
+    counts = counted_encodings(monkeypatch)
+    first = encode(large.ours, reference_of(picture(60, 80)))
+    assert counts == [1, 1, 1], "picture, zero pixels, black"
+    again = encode(large.ours, reference_of(picture(60, 80, 1)))
+    assert counts == [1, 1, 1, 1]
+    assert first.black_pooled is not None and again.black_pooled is not None
+    assert torch.equal(first.black_pooled, again.black_pooled)
+    again.black_pooled.fill_(7)
+    third = encode(large.ours, reference_of(picture(60, 80)))
+    assert third.black_pooled is not None and torch.equal(first.black_pooled, third.black_pooled)
+    row_cache.forget()
+    counts.clear()
+    black = Unconditional.BLACK_IMAGE
+    same = encode(large.ours, reference_of(picture(60, 80), unconditional=black))
+    assert counts == [1, 1], "the picture, and black for both"
+    assert same.black_pooled is not None
+    assert tiny.relative(same.black_pooled, first.black_pooled) < TOLERANCE
+
+
+def test_what_needs_no_black_picture_has_none(
+    pair: Pair, large: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row_cache.forget()
+    counts = counted_encodings(monkeypatch)
+    assert encode(pair.ours, reference_of(picture(60, 80))).black_pooled is None
+    assert counts == [1, 1]
+    counts.clear()
+    given = encode(large.ours, reference_of(picture(60, 80), negative=batch(picture(50, 70, 3))))
+    assert given.black_pooled is None and given.negative_given
+    assert counts == [1, 1]
 
 
 @pytest.mark.parametrize("unconditional", Unconditional)

@@ -24,7 +24,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.internal import first_real_override, make_locked_method_func
 from comfy_api.latest import io
 from kit.models import companions, encoders, face_packs, tiny
-from kit.server.live_nodes import tiny_flux
+from kit.server.live_nodes import tiny_hunyuan_video
 from pack.ip_models.errors import BadInput, IPAdapterError
 from pack.ip_models.references.features import Region, Regions
 from pack.ip_models.weights.gains import Weights
@@ -208,7 +208,7 @@ def strangers(world: World) -> dict[str, Any]:
         "CONTROL_NET": companions.control_net(TWIN.model),
         "patcher of an encoder": encoder.patcher,
         "network of a MODEL": TWIN.model.model,
-        "MODEL of another family": tiny_flux(),
+        "MODEL of another family": tiny_hunyuan_video(),
         "regions": regions,
         "conditioning of another shape": [[torch.zeros(1, 8, 768)]],
         "conditioning of words": [["a", "b"]],

@@ -16,8 +16,8 @@ import pytest
 import torch
 from kit.models import book, checkpoints, tiny
 from kit.models.tiny import Call, Twins
-from pack.ip_models.adapter.projections import VERSION_1, Structure
 from pack.ip_models.errors import BrokenFile, WrongBase, WrongEncoder
+from pack.ip_models.projection.projections import VERSION_1, Structure
 from pack.nodes.host.files import folders
 from pack.nodes.host.model import lora, patches
 from pack.nodes.host.model.adapter import LoadedAdapter, ProjectionOptions, load

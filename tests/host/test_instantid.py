@@ -19,18 +19,19 @@ import torch
 from diffusers import ControlNetModel
 from kit.models import book, checkpoints, face_packs, tiny
 from kit.models.tiny import CPU, Call, Twins
-from nodes import ControlNetApplyAdvanced
 from pack.ip_models.errors import BadInput, IPAdapterError, NoFace, UnsupportedAdapter, WrongEncoder
 from pack.ip_models.faces.detect import Face
 from pack.ip_models.faces.key_points import draw_key_points
 from pack.ip_models.references.features import FaceFeatures, Region, Regions
+from pack.nodes.faces import InstantIDConditioning
 from pack.nodes.host.face import packs
 from pack.nodes.host.face.encode import Photos, as_picture, chosen_face
 from pack.nodes.host.face.engine import EngineChoice, FaceEngine, load_engine
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
-from pack.nodes.instantid import InstantIDConditioning
 from torch import Tensor
+
+from nodes import ControlNetApplyAdvanced
 
 KIND = "FaceID portrait unnormed"
 LIMIT, EFFECT = 2e-6, 0.01

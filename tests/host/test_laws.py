@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,16 @@ import comfy.sample
 import comfy.samplers
 import pytest
 import torch
-from kit.models import tiny
+from kit.models import tiny, transformer_cases, transformers
 from kit.models.tiny import Twins
+from kit.models.transformer_cases import Given, Layout
+from kit.models.transformers import Pair
 from kit.unet import parse_blocks
 from pack.ip_models.attention.keyvalue import COND, UNCOND
 from pack.ip_models.attention.stack import ActivePrompts
+from pack.ip_models.attention.timed_keys import TimedKeys
 from pack.ip_models.references.combine import Combine, combine
+from pack.ip_models.references.features import ImageFeatures
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Ramp
 from pack.nodes.host.model import patches, wrappers
@@ -84,9 +91,75 @@ def plain() -> Tensor:
     return sample(twin().model)
 
 
-def test_the_adapter_changes_the_picture(adapter: LoadedAdapter) -> None:
-    changed = sample(apply(twin().model, adapter, FEATURES, Settings()))
-    assert tiny.relative(changed, plain()) > EFFECT
+@dataclass(frozen=True)
+class Bed:
+    """A model of one kind with two adapters, and how it is run.
+
+    Attributes:
+        features, more: one reference and two, as the first adapter reads them.
+        others: two references, as the other one reads them.
+        run: a few steps of the real sampler.
+    """
+
+    model: Any
+    adapter: LoadedAdapter
+    other: LoadedAdapter
+    features: ImageFeatures
+    more: ImageFeatures
+    others: ImageFeatures
+    run: Callable[..., Tensor]
+
+    def on(self, settings: Settings | None = None, model: Any = None) -> Any:
+        """The MODEL, or another one, with the first adapter and one reference."""
+        return apply(model or self.model, self.adapter, self.features, settings or Settings())
+
+    def with_other(self, settings: Settings, model: Any) -> Any:
+        """A MODEL with the other adapter."""
+        return apply(model, self.other, self.others, settings)
+
+    @cached_property
+    def plain(self) -> Tensor:
+        """The picture without any adapter."""
+        return self.run(self.model)
+
+
+_TRANSFORMERS: dict[str, tuple[Callable[[], Pair], Layout, Layout]] = {
+    "Flux, XLabs": (transformers.tiny_flux, transformer_cases.XLABS, transformer_cases.INSTANTX),
+    "Flux, InstantX": (transformers.tiny_flux, transformer_cases.INSTANTX, transformer_cases.XLABS),
+    "Chroma": (transformers.tiny_chroma, transformer_cases.XLABS, transformer_cases.XLABS),
+    "SD3.5": (transformers.tiny_sd3, transformer_cases.SD3, transformer_cases.SD3),
+}
+
+
+@pytest.fixture(scope="module", params=["SD1.5", *_TRANSFORMERS])
+def bed(request: pytest.FixtureRequest) -> Bed:
+    if request.param == "SD1.5":
+        one, two = (request.getfixturevalue(name) for name in ("adapter", "other"))
+        return Bed(twin().model, one, two, FEATURES, MORE, MORE, sample)
+    make, first, second = _TRANSFORMERS[request.param]
+    pair = make()
+
+    def run(model: Any, cfg: float = 3.0, count: int = 3, batch: int = 1) -> Tensor:
+        call = transformers.make_call()
+        louder = torch.linspace(1, 0.9, batch).repeat(2).view(-1, 1, 1, 1)
+        x, context, pooled = (
+            rows.repeat_interleave(batch, 0) for rows in (call.x, call.context, call.pooled)
+        )
+        call = transformers.Call(x * louder, call.sigma, context, pooled)
+        return transformers.sample_host(pair, model, call, cfg, count)
+
+    loaded = (
+        transformer_cases.loaded(pair, layout, seed) for layout, seed in ((first, 1), (second, 2))
+    )
+    features = (
+        transformer_cases.features(layout, Given(references=count, seed=seed))
+        for layout, count, seed in ((first, 1, 3), (first, 2, 4), (second, 2, 5))
+    )
+    return Bed(pair.model, *loaded, *features, run)
+
+
+def test_the_adapter_changes_the_picture(bed: Bed) -> None:
+    assert tiny.relative(bed.run(bed.on(Settings())), bed.plain) > EFFECT
 
 
 @pytest.mark.parametrize(
@@ -99,72 +172,66 @@ def test_the_adapter_changes_the_picture(adapter: LoadedAdapter) -> None:
     ],
     ids=["scale 0", "closed window", "black mask", "no block"],
 )
-def test_what_is_off_is_bit_for_bit_the_plain_model(adapter: LoadedAdapter, off: Settings) -> None:
-    model = apply(twin().model, adapter, FEATURES, off)
-    # The very first step of a window from 0 to 0 is above every real noise level.
-    assert torch.equal(sample(model), plain())
+def test_what_is_off_is_bit_for_bit_the_plain_model(bed: Bed, off: Settings) -> None:
+    # A window from 0 to 0 is closed, also where its noise level is that of the first step.
+    assert torch.equal(bed.run(bed.on(off)), bed.plain)
 
 
-def test_two_halves_are_one_whole(adapter: LoadedAdapter) -> None:
+def test_two_halves_are_one_whole(bed: Bed) -> None:
     half = Settings(scale=0.5)
-    whole = sample(apply(twin().model, adapter, FEATURES, Settings()))
-    halves = apply(apply(twin().model, adapter, FEATURES, half), adapter, FEATURES, half)
-    assert tiny.relative(sample(halves), whole) < ROUNDING
+    halves = bed.on(half, bed.on(half))
+    assert tiny.relative(bed.run(halves), bed.run(bed.on())) < ROUNDING
 
 
-def test_the_same_reference_twice_is_one_reference(adapter: LoadedAdapter) -> None:
-    twice = combine([FEATURES, FEATURES], [1.0, 1.0], Combine.CONCAT)
-    one = sample(apply(twin().model, adapter, FEATURES, Settings()))
-    assert twice.count == 2
-    assert tiny.relative(sample(apply(twin().model, adapter, twice, Settings())), one) < ROUNDING
+def test_the_same_reference_twice_is_one_reference(bed: Bed) -> None:
+    twice = combine([bed.features, bed.features], [1.0, 1.0], Combine.CONCAT)
+    assert isinstance(twice, ImageFeatures) and twice.count == 2
+    both = apply(bed.model, bed.adapter, twice, Settings())
+    if bed.adapter.spec.timed:  # image keys of SD3.5 share the attention with the tokens
+        assert tiny.relative(bed.run(both), bed.plain) > EFFECT
+    else:
+        assert tiny.relative(bed.run(both), bed.run(bed.on())) < ROUNDING
 
 
-def test_the_order_of_adapters_does_not_matter(
-    adapter: LoadedAdapter, other: LoadedAdapter
-) -> None:
-    model = twin().model
-    ab = apply(apply(model, adapter, FEATURES, Settings()), other, MORE, Settings(scale=0.6))
-    ba = apply(apply(model, other, MORE, Settings(scale=0.6)), adapter, FEATURES, Settings())
-    assert tiny.relative(sample(ab), sample(ba)) < ROUNDING
-    alone = sample(apply(model, adapter, FEATURES, Settings()))
-    assert tiny.relative(sample(ab), alone) > EFFECT
+def test_the_order_of_adapters_does_not_matter(bed: Bed) -> None:
+    quiet = Settings(scale=0.6)
+    ab = bed.run(bed.with_other(quiet, bed.on()))
+    ba = bed.run(bed.on(model=bed.with_other(quiet, bed.model)))
+    assert tiny.relative(ab, ba) < ROUNDING
+    assert tiny.relative(ab, bed.run(bed.on())) > EFFECT
 
 
-def test_mask_and_complement_are_the_whole(adapter: LoadedAdapter) -> None:
+def test_mask_and_complement_are_the_whole(bed: Bed) -> None:
     mask = torch.rand(1, 40, 50)
-    model = apply(twin().model, adapter, FEATURES, Settings(mask=mask))
-    assert tiny.relative(sample(model), plain()) > EFFECT
-    both = apply(model, adapter, FEATURES, Settings(mask=1 - mask))
-    whole = sample(apply(twin().model, adapter, FEATURES, Settings()))
-    assert tiny.relative(sample(both), whole) < ROUNDING
+    model = bed.on(Settings(mask=mask))
+    assert tiny.relative(bed.run(model), bed.plain) > EFFECT
+    both = bed.on(Settings(mask=1 - mask), model)
+    assert tiny.relative(bed.run(both), bed.run(bed.on())) < ROUNDING
 
 
-def test_a_mask_of_rank_two_and_of_rank_three_are_the_same(adapter: LoadedAdapter) -> None:
+def test_a_mask_of_rank_two_and_of_rank_three_are_the_same(bed: Bed) -> None:
     mask = torch.rand(16, 24)
-    flat = apply(twin().model, adapter, FEATURES, Settings(mask=mask))
-    batched = apply(twin().model, adapter, FEATURES, Settings(mask=mask[None]))
-    assert torch.equal(sample(flat), sample(batched))
+    flat, batched = (bed.on(Settings(mask=one)) for one in (mask, mask[None]))
+    assert torch.equal(bed.run(flat), bed.run(batched))
 
 
-def test_a_batch_is_its_pictures_one_by_one(adapter: LoadedAdapter) -> None:
-    model = apply(twin().model, adapter, MORE, Settings())
-    batch = sample(model, batch=3)
-    assert tiny.relative(batch[:1], sample(model)) < ROUNDING
+def test_a_batch_is_its_pictures_one_by_one(bed: Bed) -> None:
+    model = apply(bed.model, bed.adapter, bed.more, Settings())
+    batch = bed.run(model, batch=3)
+    assert tiny.relative(batch[:1], bed.run(model)) < ROUNDING
     assert tiny.relative(batch[2:], batch[:1]) > 1e-3
 
 
-def test_siblings_and_repeats_never_touch_each_other(
-    adapter: LoadedAdapter, other: LoadedAdapter
-) -> None:
-    first = apply(twin().model, adapter, FEATURES, Settings())
-    picture = sample(first)
-    left = sample(apply(first, other, MORE, Settings()))
+def test_siblings_and_repeats_never_touch_each_other(bed: Bed) -> None:
+    first = bed.on()
+    picture = bed.run(first)
+    left = bed.run(bed.with_other(Settings(), first))
     for _ in range(10):
-        right = apply(first, other, MORE, Settings(scale=0.3))
-    assert torch.equal(sample(first), picture)
-    assert torch.equal(sample(apply(first, other, MORE, Settings())), left)
-    assert tiny.relative(sample(right), left) > EFFECT
-    assert torch.equal(sample(twin().model), plain())
+        right = bed.with_other(Settings(scale=0.3), first)
+    assert torch.equal(bed.run(first), picture)
+    assert torch.equal(bed.run(bed.with_other(Settings(), first)), left)
+    assert tiny.relative(bed.run(right), left) > EFFECT
+    assert torch.equal(bed.run(bed.model), bed.plain)
     assert len(patches.prompts_of(right).prompts) == 2
 
 
@@ -203,10 +270,9 @@ def test_every_layer_fires_once_in_each_model_call(
     assert len(addresses) == (16 if family == "sd1" else 70)
 
 
-def test_without_guidance_only_the_positive_rows_run(adapter: LoadedAdapter) -> None:
-    model = apply(twin().model, adapter, FEATURES, Settings())
-    picture = sample(model, cfg=1.0)
-    assert tiny.relative(picture, sample(twin().model, cfg=1.0)) > EFFECT
+def test_without_guidance_only_the_positive_rows_run(bed: Bed) -> None:
+    picture = bed.run(bed.on(), cfg=1.0)
+    assert tiny.relative(picture, bed.run(bed.model, cfg=1.0)) > EFFECT
 
 
 def test_a_pass_of_uncond_alone_gets_the_tokens_of_uncond(
@@ -237,16 +303,16 @@ def test_a_pass_of_uncond_alone_gets_the_tokens_of_uncond(
 
 
 def test_rows_computed_one_after_the_other_give_the_same_picture(
-    adapter: LoadedAdapter, monkeypatch: pytest.MonkeyPatch
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = apply(twin().model, adapter, MORE, Settings())
-    together = sample(model, batch=2)
+    model = apply(bed.model, bed.adapter, bed.more, Settings())
+    together = bed.run(model, batch=2)
 
     def little(device: Any = None, torch_free_too: bool = False) -> Any:
         return (1, 1) if torch_free_too else 1  # the host then runs cond and uncond apart
 
     monkeypatch.setattr(comfy.model_management, "get_free_memory", little)
-    assert tiny.relative(sample(model, batch=2), together) < ROUNDING
+    assert tiny.relative(bed.run(model, batch=2), together) < ROUNDING
 
 
 def test_a_window_is_active_exactly_in_its_steps(adapter: LoadedAdapter) -> None:
@@ -394,12 +460,38 @@ def test_keys_are_projected_once_for_the_same_references(
     assert torch.equal(sample(apply(twin().model, adapter, features, Settings())), first)
 
 
-def test_run_time_copies_are_gone_after_the_run(adapter: LoadedAdapter) -> None:
-    model = apply(twin().model, adapter, FEATURES, Settings(mask=torch.ones(1, 8, 8)))
-    sample(model)
+def test_run_time_copies_are_gone_after_the_run(bed: Bed) -> None:
+    model = bed.on(Settings(mask=torch.ones(1, 8, 8)))
+    bed.run(model)
     for prompt in patches.prompts_of(model).prompts:
-        assert not len(prompt.keys._moved) and not prompt.keys._uploaded
+        if isinstance(prompt.keys, TimedKeys):
+            assert not prompt.keys._levels
+        else:
+            assert not len(prompt.keys._moved) and not prompt.keys._uploaded
         assert prompt.mask is not None and not len(prompt.mask._moved)
+
+
+def test_an_interrupted_run_leaves_nothing_behind(bed: Bed) -> None:
+    model = bed.on()
+    before = bed.run(model)
+    interrupting = model.clone()
+
+    def stop(args: dict[str, Any]) -> Tensor:
+        raise comfy.model_management.InterruptProcessingException
+
+    interrupting.set_model_sampler_post_cfg_function(stop)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        bed.run(interrupting)
+    assert torch.equal(bed.run(bed.model), bed.plain)
+    assert torch.equal(bed.run(model), before)
+
+
+def test_a_copy_of_the_options_gives_the_same_picture(bed: Bed) -> None:
+    """Packs deep-copy the options of a MODEL."""
+    model = bed.on()
+    copied = model.clone()
+    copied.model_options = copy.deepcopy(model.model_options)
+    assert torch.equal(bed.run(copied), bed.run(model))
 
 
 class Foreign:
@@ -568,18 +660,15 @@ def test_packs_can_add_to_a_patch_and_only_in_their_model(
     assert torch.equal(sample(visited(bare, weight=0.0)), sample(bare))
 
 
-def test_removing_leaves_the_plain_model(adapter: LoadedAdapter, other: LoadedAdapter) -> None:
-    once = apply(twin().model, adapter, FEATURES, Settings())
-    both = apply(once, other, MORE, Settings())
-    picture = sample(both)
+def test_removing_leaves_the_plain_model(bed: Bed) -> None:
+    both = bed.with_other(Settings(), bed.on())
+    picture = bed.run(both)
     removed = patches.remove(both)
-    assert torch.equal(sample(removed), plain())
-    assert (
-        removed.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
-        == {}
-    )
-    assert torch.equal(sample(both), picture)
-    assert torch.equal(sample(patches.remove(twin().model)), plain())
+    assert torch.equal(bed.run(removed), bed.plain)
+    options = removed.model_options["transformer_options"]
+    assert not any(options.get("patches_replace", {}).values())
+    assert torch.equal(bed.run(both), picture)
+    assert torch.equal(bed.run(patches.remove(bed.model)), bed.plain)
 
 
 def test_a_patch_wrapped_by_another_pack_adds_nothing_once_removed(adapter: LoadedAdapter) -> None:
@@ -625,17 +714,23 @@ def test_the_text_keeps_its_own_attention(adapter: LoadedAdapter) -> None:
     assert seen == [True, True]  # self-attention and text; the image is ours
 
 
-def test_nothing_is_held_for_sampling_but_the_model_itself(adapter: LoadedAdapter) -> None:
-    model = apply(twin().model, adapter, FEATURES, Settings())
-    before = sample(model)
+def test_nothing_is_held_for_sampling_but_the_model_itself(bed: Bed) -> None:
+    model = bed.on()
+    before = bed.run(model)
     comfy.model_management.unload_all_models()
     assert model.model_patches_models() == []
-    weights = adapter.patcher.model.state_dict()
+    if bed.adapter.spec.timed:  # its weights make the keys of the next run
+        assert bed.adapter.patcher not in [
+            one.model for one in comfy.model_management.current_loaded_models
+        ]
+        assert torch.equal(bed.run(model), before)
+        return
+    weights = bed.adapter.patcher.model.state_dict()
     saved = {key: value.clone() for key, value in weights.items()}
     try:
         for value in weights.values():
             value.fill_(float("nan"))
-        assert torch.equal(sample(model), before)
+        assert torch.equal(bed.run(model), before)
     finally:
         for key, value in weights.items():
             value.copy_(saved[key])

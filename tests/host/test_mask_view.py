@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import folder_paths
 import numpy
 import pytest
 import torch
-from kit.models import tiny
+from kit.models import tiny, transformers
 from kit.models.tiny import Twins
-from kit.server.live_nodes import tiny_flux
+from kit.models.transformers import Pair
+from kit.server.live_nodes import tiny_hunyuan_video
 from pack.ip_models.attention.attend import Cover
 from pack.ip_models.attention.call import BatchMode
 from pack.ip_models.attention.masks import MaskRule
@@ -266,6 +268,17 @@ def test_what_is_wrong_is_one_sentence(inputs: dict[str, Any], words: str) -> No
     assert words in text and text.endswith(".") and "\n" not in text
 
 
+@pytest.mark.parametrize("make", [transformers.tiny_flux, transformers.tiny_sd3])
+def test_a_transformer_has_one_grid_of_patches(make: Callable[[], Pair]) -> None:
+    pair = make()
+    latent = {"samples": torch.zeros(1, 16, 65, 48)}
+    out = PreviewMask.execute(soft(1, 60, 50), model=pair.model, latent=latent)
+    said = out.ui["text"][0].split("\n")
+    assert said[0].startswith("384 x 520 pixels, layers of this MODEL")
+    assert [line for line in said if "layers" in line][1:] == [said[1]]
+    assert said[1].startswith(f"24 x 33, {pair.blocks} layers")
+
+
 def test_a_model_without_cross_attention_says_so() -> None:
-    with pytest.raises(WrongBase, match="class Flux and has no cross-attention"):
-        PreviewMask.execute(torch.ones(4, 4), model=tiny_flux())
+    with pytest.raises(WrongBase, match="class HunyuanVideo, which no IP-Adapter reaches"):
+        PreviewMask.execute(torch.ones(4, 4), model=tiny_hunyuan_video())

@@ -12,7 +12,7 @@ import pytest
 import torch
 from kit.models import tiny
 from kit.models.tiny import Twins
-from kit.server.live_nodes import tiny_flux
+from kit.server.live_nodes import tiny_hunyuan_video
 from pack.ip_models.errors import BadInput, IPAdapterError, WrongBase, WrongEncoder
 from pack.ip_models.references.features import ImageFeatures
 from pack.nodes.apply import ApplyIPAdapter
@@ -78,8 +78,8 @@ def test_features_of_another_encoder(twin: Twins, adapter: LoadedAdapter) -> Non
 
 
 def test_a_model_without_cross_attention_is_refused_by_name(adapter: LoadedAdapter) -> None:
-    with pytest.raises(WrongBase, match="class Flux") as caught:
-        apply(tiny_flux(), adapter, FEATURES, Settings())
+    with pytest.raises(WrongBase, match="class HunyuanVideo") as caught:
+        apply(tiny_hunyuan_video(), adapter, FEATURES, Settings())
     assert is_sentence(caught.value)
 
 

@@ -17,6 +17,7 @@ from pack.ip_models.adapter.spec import AdapterSpec, Family, Kind
 from pack.ip_models.errors import BrokenFile, MissingModel, WrongBase, WrongEncoder
 from pack.ip_models.layer import Layer
 from pack.ip_models.references.features import ImageFeatures
+from pack.ip_models.transformer.layers import DOUBLE, JOINT, SINGLE, layers_of_counts
 from pack.ip_models.unet.address import LayerAddress
 from pack.nodes.host.encoder import load
 from pack.nodes.host.files import folders
@@ -42,14 +43,20 @@ ADAPTERS = {
     "FaceID plus": "ip-adapter-faceid-plus_sd15",
     "Kolors": "kolors_ip_adapter_plus_general",
     "Kolors FaceID plus": "kolors_ipa-faceid-plus",
+    "XLabs": "xlabs_flux-ip-adapter",
+    "XLabs v2": "xlabs_flux-ip-adapter-v2",
+    "XLabs of diffusers": "diffusers_flux-ip-adapter",
+    "InstantX": "instantx_flux.1-dev-ip-adapter",
+    "SD3.5 InstantX": "instantx_sd3.5-large-ip-adapter",
 }
-# Layers, width, and pooled width of the encoders; K is the ViT-L of Kolors, for 336 px.
+# Layers, width, and pooled width of the encoders; K is the ViT-L of Kolors, for 336 px, S SigLIP.
 ENCODERS = {
     "H": (32, 1280, 1024),
     "G": (48, 1664, 1280),
     "L": (24, 1024, 768),
     "K": (24, 1024, 768),
     "g": (40, 1408, 1024),
+    "S": (27, 1152, 1152),
 }
 PAGE = b"<!DOCTYPE html><html></html>"
 
@@ -74,14 +81,15 @@ def encoder_shapes(kind: str) -> dict[str, tuple[int, ...]]:
     """As many keys as tell encoders apart, under their names in transformers."""
     layers, width, pooled = ENCODERS[kind]
     numbers = range(layers)
+    places = {"K": 577, "S": 729}.get(kind, 257)
+    pooling: Shapes = {"visual_projection.weight": (pooled, width)}
+    if kind == "S":
+        pooling = {"vision_model.head.probe": (1, 1, width)}
     return {
-        "vision_model.embeddings.position_embedding.weight": (
-            577 if kind == "K" else 257,
-            width,
-        ),
+        "vision_model.embeddings.position_embedding.weight": (places, width),
         **{f"vision_model.encoder.layers.{i}.layer_norm1.weight": (width,) for i in numbers},
         "vision_model.post_layernorm.weight": (width,),
-        "visual_projection.weight": (pooled, width),
+        **pooling,
     }
 
 
@@ -97,6 +105,8 @@ def layers(hidden: Iterable[int], context: int) -> list[Layer]:
 
 
 KOLORS = [replace(layer, projected=True) for layer in layers(HIDDEN_SDXL, 2048)]
+FLUX = list(layers_of_counts(((DOUBLE, 19), (SINGLE, 38)), 3072))
+SD3 = list(layers_of_counts(((JOINT, 38),), 2432))
 SD1, SD2, SDXL = layers(HIDDEN_SD1, 768), layers(HIDDEN_SD1, 1024), layers(HIDDEN_SDXL, 2048)
 
 
@@ -124,6 +134,10 @@ def is_sentence(text: str) -> bool:
         (SDXL, Choice.STANDARD, "XL standard"),
         (SDXL, Choice.VIT_G, "XL ViT-G"),
         (SDXL, Choice.PLUS, "XL plus"),
+        (FLUX, Choice.XLABS, "XLabs"),
+        (FLUX, Choice.XLABS_V2, "XLabs v2"),
+        (FLUX, Choice.INSTANTX, "InstantX"),
+        (SD3, Choice.INSTANTX, "SD3.5 InstantX"),
     ],
 )
 @pytest.mark.parametrize("backwards", [True, False])
@@ -238,6 +252,52 @@ def test_a_kind_that_was_never_published_is_said_to_be_so() -> None:
         search.find_adapter(SDXL, Choice.FULL_FACE)
 
 
+@pytest.mark.parametrize(
+    ("base", "kinds"),
+    [(FLUX, "XLabs, XLabs v2 or InstantX"), (SD3, "InstantX")],
+    ids=["Flux", "SD3.5"],
+)
+@pytest.mark.parametrize("choice", [Choice.STANDARD, Choice.PLUS, Choice.FACEID])
+def test_a_kind_of_unets_is_answered_with_those_of_the_transformer(
+    models: Path, base: list[Layer], kinds: str, choice: Choice
+) -> None:
+    put_adapter(models, "standard", "a.bin")
+    with pytest.raises(MissingModel) as refused:
+        search.find_adapter(base, choice)
+    assert refused.value.action.startswith(f"Choose another kind, {kinds}, or ")
+    assert f"no {choice.value} adapter was published for" in refused.value.action
+    assert is_sentence(str(refused.value))
+
+
+def test_a_missing_adapter_of_a_transformer_has_a_name_of_its_own(models: Path) -> None:
+    """What is published of all of them has two names."""
+    put_adapter(models, "XLabs", "v1.safetensors")
+    asked = [(FLUX, Choice.XLABS_V2), (FLUX, Choice.INSTANTX), (SD3, Choice.INSTANTX)]
+    actions: list[str] = []
+    for base, choice in asked:
+        with pytest.raises(MissingModel, match=f"{choice.value} adapter for") as refused:
+            search.find_adapter(base, choice)
+        assert "v1.safetensors is Flux XLabs for ViT-L" in refused.value.found
+        actions.append(refused.value.action)
+    names = [action.split(" as ")[1].split(", ")[0] for action in actions]
+    assert names == [
+        "flux-ip-adapter-v2.safetensors",
+        "FLUX.1-dev-IP-Adapter.bin",
+        "SD3.5-Large-IP-Adapter.bin",
+    ]
+
+
+@pytest.mark.parametrize(
+    "base", [FLUX[:19], FLUX[:56], FLUX[1:], SD3[:24], layers_of_counts((("double", 5),), 3072)]
+)
+def test_a_transformer_with_other_blocks_gets_no_adapter(models: Path, base: list[Layer]) -> None:
+    for kind in ("XLabs v2", "InstantX", "SD3.5 InstantX"):
+        put_adapter(models, kind, f"{kind}.bin")
+    for choice in (Choice.INSTANTX, Choice.STANDARD):
+        with pytest.raises(MissingModel, match="No adapter was published for"):
+            search.find_adapter(base, choice)
+
+
 def test_a_base_with_other_widths_gets_no_adapter(models: Path) -> None:
     put_adapter(models, "standard", "a.bin")
     with pytest.raises(MissingModel, match="a.bin is SD1.5 standard"):
@@ -259,13 +319,18 @@ def test_a_base_with_other_widths_gets_no_adapter(models: Path) -> None:
         ("Kolors", "K"),
         ("Kolors FaceID plus", "K"),
         ("FaceID plus", "H"),
+        ("XLabs", "L"),
+        ("XLabs v2", "L"),
+        ("InstantX", "S"),
+        ("SD3.5 InstantX", "S"),
     ],
 )
-@pytest.mark.parametrize("order", ["HGLK", "LKGH", "KGLH"])
+@pytest.mark.parametrize("order", ["HGLKS", "SLKGH", "KGSLH"])
 def test_encoders_are_chosen_by_content_whatever_they_are_called(
     models: Path, adapter: str, encoder: str, order: str
 ) -> None:
     names = ["CLIP-ViT-H-14.safetensors", "CLIP-ViT-bigG-14.bin", "model.safetensors", "k.bin"]
+    names.append("sigclip_vision_patch14_384.safetensors")
     placed = dict(zip(order, names, strict=True))
     for kind, name in placed.items():
         put_encoder(models, kind, name)
@@ -286,6 +351,19 @@ def test_an_encoder_without_projection_serves_plus_and_not_standard(models: Path
     assert search.find_encoder(spec_of(models, "plus")) == "bare.safetensors"
     with pytest.raises(MissingModel, match="bare.safetensors is ViT-H"):
         search.find_encoder(spec_of(models, "standard"))
+
+
+def test_siglip_without_its_pooling_head_serves_sd3_and_not_flux(models: Path) -> None:
+    shapes = encoder_shapes("S")
+    del shapes["vision_model.head.probe"]
+    write_sparse(models / folders.ENCODERS / "bare.safetensors", shapes)
+    assert search.find_encoder(spec_of(models, "SD3.5 InstantX")) == "bare.safetensors"
+    with pytest.raises(MissingModel) as refused:
+        search.find_encoder(spec_of(models, "InstantX"))
+    assert "bare.safetensors is SigLIP without its pooled feature" in refused.value.found
+    assert "sigclip_vision_patch14_384.safetensors" in refused.value.action
+    put_encoder(models, "S", "whole.safetensors")
+    assert search.find_encoder(spec_of(models, "InstantX")) == "whole.safetensors"
 
 
 def test_an_encoder_that_shares_only_the_pooled_width_is_not_chosen(models: Path) -> None:

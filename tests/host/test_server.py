@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from kit.models import checkpoints
+from kit.models import checkpoints, transformer_adapters
+from kit.models.transformers import tiny_flux
 from kit.server import live
 from kit.server.live import Client, Prompt
 from kit.server.live_graph import (
@@ -45,12 +46,8 @@ def write_models(folder: Path) -> None:
     for name, width, context in (("for_vit_g", 1280, 768), ("for_sdxl", 1024, 2048)):
         tensors = checkpoints.tiny_adapter("standard", WIDTHS, context, width, 4)
         checkpoints.write(folder / f"{name}.safetensors", tensors, "flat")
-    stream = "double_blocks.0.processor.ip_adapter_double_stream"
-    flux = {f"{stream}_{half}_proj.weight": torch.zeros(8, 8) for half in "kv"}
-    flux |= {f"{stream}_{half}_proj.bias": torch.zeros(8) for half in "kv"}
-    flux |= {"ip_adapter_proj_model.proj.weight": torch.zeros(32, 768)}
-    flux |= {f"ip_adapter_proj_model.{name}": torch.zeros(8) for name in ("norm.weight",)}
-    torch.save(flux, folder / "flux.bin")
+    torch.save(transformer_adapters.xlabs(tiny_flux()), folder / "flux.bin")
+    torch.save({"pulid_ca.0.norm1.weight": torch.zeros(8)}, folder / "pulid.bin")
     whole = (folder / "tiny.safetensors").read_bytes()
     (folder / "cut.safetensors").write_bytes(whole[:-1000])
     (folder / "page.safetensors").write_text("<!DOCTYPE html><html>Sign in</html>")
@@ -109,7 +106,8 @@ def test_the_loader_says_what_the_file_is(client: Client) -> None:
     ("file", "words"),
     [
         ("tiny.safetensors", "SD1.5, standard, 4 tokens, 16 layers, needs ViT-H"),
-        ("flux.bin", "Flux adapter of kind XLabs"),
+        ("flux.bin", "Flux, XLabs, 4 tokens, 3 layers, needs ViT-L"),
+        ("pulid.bin", "is a PuLID file for Flux"),
         ("page.safetensors", "is a web page"),
         ("../secret", "is not in"),
         ("", "is not in"),
@@ -189,15 +187,15 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
         ["WrongBase", "SDXL", "SD1.5", "Load"],
     ),
     "kind": (
-        changed(adapter={"adapter_file": "flux.bin"}),
-        ["UnsupportedAdapter", "flux.bin", "XLabs", "SD1.5"],
+        changed(adapter={"adapter_file": "pulid.bin"}),
+        ["UnsupportedAdapter", "pulid.bin", "PuLID", "SD1.5"],
     ),
     "page": (changed(adapter={"adapter_file": "page.safetensors"}), ["BrokenFile", "web page"]),
     "pointer": (changed(adapter={"adapter_file": "pointer.bin"}), ["BrokenFile", "Git LFS"]),
     "cut": (changed(adapter={"adapter_file": "cut.safetensors"}), ["BrokenFile", "cut off"]),
     "model": (
-        changed(apply={"model": ["bad", 0]}) | {"bad": node("IPATestFlux")},
-        ["WrongBase", "Flux", "SD1.5, SD2 and SDXL"],
+        changed(apply={"model": ["bad", 0]}) | {"bad": node("IPATestHunyuanVideo")},
+        ["WrongBase", "HunyuanVideo", "SD1.5, SD2, SDXL, Kolors, Flux.1"],
     ),
     "no picture": (with_tensor("encode", "image", 0, "0x8x8x3"), ["BadInput", "no pixels"]),
     "no pixels": (with_tensor("encode", "image", 0, "1x0x8x3"), ["BadInput", "no pixels"]),

@@ -31,7 +31,7 @@ from pack.ip_models.references import embeds_file
 from pack.ip_models.references.features import FaceFeatures, ImageFeatures, Region, Regions
 from pack.nodes.host.embeds import store
 from pack.nodes.host.embeds.store import FileFormat, IfExists
-from pack.nodes.host.encoder.encode import encode
+from pack.nodes.host.encoder.encode import BLACK_WIDTH, encode
 from pack.nodes.host.encoder.identity import fingerprint
 from pack.nodes.host.files import folders
 from pack.nodes.host.model.apply import Settings, apply
@@ -728,6 +728,33 @@ def test_the_encoder_does_not_run_with_loaded_embeds(
     filled = load("positive.ipadpt", clip_vision=encoder)
     assert torch.equal(filled.negative_penultimate, embeds.negative_penultimate)
     assert not torch.equal(filled.negative_penultimate, embeds.penultimate)
+
+
+def test_a_black_picture_is_kept_and_made_up_where_a_file_has_none(
+    home: Path, tmp_path: Path, runs: list[int]
+) -> None:
+    encoder = encoders.make_pair(tmp_path, BLACK_WIDTH).ours
+    embeds = encode(encoder, encoders.reference_of(encoders.picture(60, 80)))
+    runs.clear()
+    loaded = load(save(embeds), clip_vision=encoder)
+    assert loaded.black_pooled is not None and embeds.black_pooled is not None
+    assert torch.equal(loaded.black_pooled, embeds.black_pooled) and runs == []
+    old = save(replace(embeds, black_pooled=None), "old")
+    assert load(old).black_pooled is None and runs == []
+    filled = load(old, clip_vision=encoder)
+    assert filled.black_pooled is not None and runs != []
+    assert torch.equal(filled.black_pooled, embeds.black_pooled)
+    assert filled.pooled is not None and torch.equal(filled.pooled, embeds.pooled)
+
+
+def test_a_negative_file_is_a_negative_image(home: Path) -> None:
+    given = replace(PICTURE, negative_given=True)
+    name, other = save(PICTURE), save(given, "given")
+    assert not load(name).negative_given and load(other).negative_given
+    assert load(name, negative_file=other).negative_given
+    torch.save([torch.cat([torch.zeros(1, 1, 64), torch.ones(1, 1, 64)])], home / "none.ipadpt")
+    torch.save([torch.cat([torch.rand(1, 1, 64), torch.ones(1, 1, 64)])], home / "one.ipadpt")
+    assert not load("none.ipadpt").negative_given and load("one.ipadpt").negative_given
 
 
 def finetuned(encoder: Any) -> Any:

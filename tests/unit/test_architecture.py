@@ -19,13 +19,13 @@ ROOM_FILES = 12  # nodes/ too; __init__.py defines nothing and does not count
 FLOORS = (
     ("__init__.py",),
     ("nodes/extension.py",),
-    ("nodes", "nodes/plus"),
+    ("nodes", "nodes/plus", "nodes/flux_packs"),
     ("nodes/sockets.py", "nodes/plus/steps", "nodes/host/routes.py", "nodes/host/pictures"),
     ("nodes/host/doctor", "nodes/plus/migrate", "nodes/plus/objects"),
     ("nodes/host/model",),
     ("nodes/host/model/backbones", "nodes/host/embeds", "nodes/host/face"),
     ("nodes/host/model/call",),
-    ("nodes/host/encoder", "nodes/plus/pixels"),
+    ("nodes/host/encoder", "nodes/host/late_guidance.py", "nodes/plus/pixels"),
     (
         "nodes/host/files",
         "nodes/host/node_table.py",
@@ -36,6 +36,7 @@ FLOORS = (
     ),
     ("ip_models/references",),
     ("ip_models/adapter",),
+    ("ip_models/projection",),
     ("ip_models/attention", "ip_models/faces", "ip_models/transformer", "ip_models/unet"),
     ("ip_models/pictures",),
     ("ip_models/weights", "ip_models/onnx"),

@@ -6,16 +6,17 @@ All of it on the meta device, where a wrong shape fails as it does with data.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from kit.models.checkpoints import as_tensors, fill, load_table, tiny_shapes
 from pack.ip_models.adapter.module import IPAdapter
-from pack.ip_models.adapter.projections import Structure
 from pack.ip_models.adapter.recognise import read_spec
 from pack.ip_models.adapter.spec import AdapterSpec, Feature, Kind
 from pack.ip_models.adapter.state_dict import canonical
 from pack.ip_models.errors import BrokenFile, IPAdapterError, UnknownAdapter
+from pack.ip_models.projection.projections import Structure
 from torch import Tensor, nn
 
 META = torch.device("meta")
@@ -31,6 +32,9 @@ UNNORMED = "ip-adapter-faceid-portrait_sdxl_unnorm"
 KOLORS = "kolors_ip_adapter_plus_general"
 KOLORS_FACE = "kolors_ipa-faceid-plus"
 SDXL = "ip-adapter_sdxl"
+XLABS = "xlabs_flux-ip-adapter"
+INSTANTX = "instantx_flux.1-dev-ip-adapter"
+SD3 = "instantx_sd3.5-large-ip-adapter"
 LAYOUTS = (
     STANDARD,
     PLUS,
@@ -42,10 +46,31 @@ LAYOUTS = (
     KOLORS,
     KOLORS_FACE,
     SDXL,
+    XLABS,
+    INSTANTX,
+    SD3,
 )
 # Of what there is many times, some: attention layers, LoRA maps, blocks of a resampler.
-REPEATED = ("ip_adapter.", "adapter_modules.", "image_proj.layers.", "perceiver_resampler.layers.")
-SAMPLED = ("r.1.", "r.5.", "r.31.", "r.0.to_k", "r.7.to_out", "s.1.to_k", "s.139.", "layers.3.")
+REPEATED = (
+    "ip_adapter.",
+    "adapter_modules.",
+    "double_blocks.",
+    "image_proj.layers.",
+    "perceiver_resampler.layers.",
+)
+SAMPLED = (
+    "r.0.norm",
+    "s.0.p",
+    "s.18.p",
+    "r.1.",
+    "r.5.",
+    "r.31.",
+    "r.0.to_k",
+    "r.7.to_out",
+    "s.1.to_k",
+    "s.139.",
+    "layers.3.",
+)
 
 
 def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -76,6 +101,14 @@ def damaged(tensor: Tensor) -> Iterator[tuple[str, Tensor | None]]:
     yield "of absurd size", empty(2**40, *shape[1:])
 
 
+def tokens_and_time(adapter: IPAdapter, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Tokens of two references, and the embedding of a timestep where they depend on it."""
+    if adapter.spec.timed:
+        resampler: Any = adapter.image_proj
+        return resampler.at(*inputs, empty(2))
+    return (adapter.tokens(*inputs, structure=Structure(shortcut=True)),)
+
+
 def run(tensors: dict[str, Tensor]) -> AdapterSpec:
     """Load and project what the spec asks for; any refusal must come from `read_spec`."""
     weights = canonical(tensors, FILE)
@@ -86,12 +119,11 @@ def run(tensors: dict[str, Tensor]) -> AdapterSpec:
     sequence: list[int] = [] if pooled else [257 if spec.needs_encoder else 1]
     wide = empty(2, *sequence, spec.feature_width)
     inputs = (empty(2, 512), wide) if spec.kind is Kind.FACEID_PLUS else (wide,)
-    tokens: Tensor = adapter.tokens(*inputs, structure=Structure(shortcut=True))
+    heard = tokens_and_time(adapter, inputs)
+    tokens = heard[0]
     assert tokens.shape == (2, spec.tokens, spec.token_width)
     if not spec.through_text_projection:
-        pairs = [
-            (maps.to_k_ip(tokens), maps.to_v_ip(tokens)) for maps in adapter.ip_adapter.values()
-        ]
+        pairs = [maps(*heard) for maps in adapter.ip_adapter.values()]
         assert tuple(k.shape[-1] for k, _ in pairs) == spec.layer_widths
         assert all(k.shape == v.shape for k, v in pairs)
     return spec
@@ -106,7 +138,12 @@ INPUT = {
     KOLORS: "image_proj.proj_in.weight",
     FACE_PLUS: "image_proj.perceiver_resampler.proj_in.weight",
     KOLORS_FACE: "image_proj.perceiver_resampler.proj_in.weight",
+    XLABS: "ip_adapter_proj_model.proj.weight",
+    INSTANTX: "image_proj.proj.0.weight",
+    SD3: "image_proj.proj_in.weight",
 }
+# Half as many sines and cosines of the timestep are none the less some of each.
+TIME = {(SD3, "image_proj.time_embedding.linear_1.weight", "half as wide")}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -135,7 +172,8 @@ def test_what_is_recognised_can_be_loaded_and_run(name: str) -> None:
     fitting = {(key, what) for key, what in accepted if "_lora." in key}
     assert {what for _, what in fitting} <= {"a row short", "a column short", "half as wide"}
     narrow = ("a column short", "half as wide") if name in INPUT else ()
-    assert accepted - fitting == {(INPUT[name], what) for what in narrow}
+    fewer = {(key, what) for file, key, what in TIME if file == name}
+    assert accepted - fitting == fewer | {(INPUT[name], what) for what in narrow}
     assert refused > 80
 
 
@@ -148,6 +186,19 @@ SAID = {
         "to_v_ip.weight has 768 x 640 values, not 640 x 768",
     ),
     "transposed latents": (PLUS, "image_proj.latents", empty(1, 768, 16), "latents has"),
+    "a map of Flux": (
+        INSTANTX,
+        "image_proj.proj.0.weight",
+        None,
+        "has no tensor proj.0.weight",
+    ),
+    "a norm of SD3.5": (SD3, "ip_adapter.9.norm_ip_k.weight", None, "9.norm_ip_k.weight"),
+    "a bias of XLabs": (
+        XLABS,
+        "double_blocks.3.processor.ip_adapter_double_stream_v_proj.bias",
+        None,
+        "has no tensor 3.to_v_ip.bias",
+    ),
     "heads": (
         PLUS,
         "image_proj.layers.0.0.to_q.weight",

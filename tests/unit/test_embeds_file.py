@@ -23,6 +23,8 @@ from pack.ip_models.references.features import (
 from pack.nodes.host.embeds.safe_name import safe_parts
 from torch import Tensor
 
+ODD = [-0.0, 0.0, 1e-45, 3.4e38, -1e-38, 1 / 3]
+
 
 def rows(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.randn(*shape).to(dtype)
@@ -73,6 +75,17 @@ SAMPLES: dict[str, Callable[[], Features | Regions]] = {
     "face and crops": face,
     "regions": two_regions,
     "tiles": lambda: replace(picture(3, 3), picture_of=(0, 1, 0)),
+    "black picture": lambda: replace(picture(), black_pooled=torch.tensor([ODD])),
+    "black picture in half": lambda: replace(
+        picture(dtype=torch.float16), black_pooled=rows(1, 6).half()
+    ),
+    "black picture in double": lambda: replace(
+        picture(dtype=torch.float64), black_pooled=rows(1, 6).double() / 3
+    ),
+    "negative image": lambda: replace(picture(3, 3), negative_given=True),
+    "face and crops, with all": lambda: replace(
+        face(), crops=replace(picture(2), black_pooled=rows(1, 6), negative_given=True)
+    ),
 }
 
 
@@ -88,7 +101,8 @@ def tensors_of(thing: Any) -> list[Any]:
         return [None]
     names = ("pooled", "penultimate", "negative_pooled", "negative_penultimate")
     rows = [getattr(thing, name) for name in names]
-    return [*rows, thing.source, thing.encoder, thing.picture_of]
+    said = thing.source, thing.encoder, thing.picture_of, thing.negative_given
+    return [*rows, thing.black_pooled, *said]
 
 
 def assert_same(one: Any, other: Any) -> None:
@@ -140,6 +154,23 @@ def test_whatever_is_written_can_be_read() -> None:
     assert back.source.startswith("a?b?ccc")
 
 
+def test_earlier_readers_open_what_they_know() -> None:
+    """They refuse tensors and shapes they do not know, and take no notice of other entries."""
+    plain = picture(1)
+    told = replace(plain, black_pooled=rows(1, 6), negative_given=True, picture_of=(0,))
+    (before, old), (after, new) = pack(plain), pack(told)
+    assert before.keys() == after.keys()
+    (one,), (other,) = json.loads(old)["parts"], json.loads(new)["parts"]
+    assert {key: other[key] for key in one} == one
+    assert other.keys() - one.keys() == {"black_pooled", "negative_given", "picture_of"}
+
+
+def test_a_file_without_the_newer_entries_lacks_what_they_say() -> None:
+    back = unpack(*pack(picture()), "a")
+    assert isinstance(back, ImageFeatures)
+    assert back.black_pooled is None and back.negative_given is False
+
+
 def test_one_content_has_one_text() -> None:
     embeds = two_regions()
     assert pack(embeds)[1] == pack(embeds)[1]
@@ -168,6 +199,7 @@ def test_a_file_that_names_the_version_of_its_pack_is_read() -> None:
         (Regions((Region(FaceFeatures(torch.zeros(0, 512), None, "a"), None, 1.0),)), "nobody"),
         (Regions((Region(picture(), None, math.nan),)), "scale nan"),
         (ImageFeatures(torch.full((1, 6), math.inf), None, None, None, "a"), "not finite"),
+        (replace(picture(), black_pooled=torch.full((1, 6), math.nan)), "black_pooled.*not finite"),
     ],
 )
 def test_what_no_loader_would_take_is_not_written(embeds: Any, words: str) -> None:
@@ -214,6 +246,12 @@ LIES: dict[str, tuple[Change, str]] = {
     "source of two lines": (wrong("source", "a\nb"), "plain text"),
     "long source": (wrong("source", "a" * 9999), "plain text"),
     "encoder": (wrong("encoder", None), "plain text"),
+    "black text": (wrong("black_pooled", "black"), "what a black picture gives"),
+    "black of another width": (wrong("black_pooled", [0.5] * 5), "what a black picture gives"),
+    "black of words": (wrong("black_pooled", ["0.5"] * 6), "what a black picture gives"),
+    "black true": (wrong("black_pooled", [True] * 6), "what a black picture gives"),
+    "black nan": (wrong("black_pooled", [math.nan] * 6), "what a black picture gives"),
+    "black too large": (wrong("black_pooled", [1e300] * 6), "what a black picture gives"),
     "shape": (lambda p, _: part(p)["shapes"].update(pooled=[2, 7]), r"says that 0.pooled is"),
     "shape text": (lambda p, _: part(p)["shapes"].update(pooled="2 x 6"), "says that 0.pooled"),
     "name": (lambda p, t: t.pop("0.pooled"), "names 0.pooled, which is not in it"),

@@ -10,10 +10,10 @@ import torch
 from kit.models import book
 from kit.models.checkpoints import fill, nest, tiny_shapes
 from pack.ip_models.adapter.module import IPAdapter
-from pack.ip_models.adapter.projections import Structure
 from pack.ip_models.adapter.recognise import read_spec
 from pack.ip_models.adapter.state_dict import canonical
 from pack.ip_models.errors import WrongBase
+from pack.ip_models.projection.projections import Structure
 from torch import Tensor, nn
 
 WIDTHS = (64, 64)

@@ -12,11 +12,18 @@ from kit.models.checkpoints import as_published, load_table
 from numpy.typing import NDArray
 from pack.ip_models.adapter.encoders import name_encoder
 from pack.ip_models.adapter.recognise import read_spec
-from pack.ip_models.adapter.spec import AdapterSpec, Feature
+from pack.ip_models.adapter.spec import AdapterSpec, Family, Feature, Kind
 from pack.ip_models.adapter.state_dict import canonical
 from pack.ip_models.errors import BadInput, WrongEncoder
 from pack.ip_models.references.combine import Combine, combine, warning
-from pack.ip_models.references.features import FaceFeatures, ImageFeatures, Region, Regions, select
+from pack.ip_models.references.features import (
+    FaceFeatures,
+    ImageFeatures,
+    Region,
+    Regions,
+    inputs,
+    select,
+)
 from pack.ip_models.references.report import describe
 from torch import Tensor
 
@@ -396,3 +403,104 @@ def test_the_report_says_which_face_adapters_can_hear_a_face() -> None:
     face = FaceFeatures(rows(1, 512, seed=1), None, "buffalo_l")
     assert "1 face of buffalo_l" in describe(face) and "plus" not in describe(face)
     assert "FaceID plus" in describe(replace(face, crops=part(1)))
+
+
+FLUX, SD3 = Family.FLUX, Family.SD3
+
+
+def transformer(family: Family, kind: Kind, feature: Feature, width: int) -> AdapterSpec:
+    return AdapterSpec(family, kind, 4, feature, width, 0, (0,), (64,), "SigLIP", False)
+
+
+XLABS = transformer(FLUX, Kind.XLABS, Feature.POOLED, 6)
+INSTANTX = transformer(FLUX, Kind.INSTANTX, Feature.POOLED, 6)
+LARGE = transformer(SD3, Kind.INSTANTX, Feature.PENULTIMATE, 8)
+BLACK = rows(1, 6, seed=77)
+
+
+def encoded(
+    count: int = 2, given: bool = False, black: bool = True, seed: int = 0
+) -> ImageFeatures:
+    """As Encode Image gives them: zero is what no negative image gives."""
+    made = replace(part(count, seed), black_pooled=BLACK if black else None, negative_given=given)
+    assert made.negative_pooled is not None
+    return made if given else replace(made, negative_pooled=torch.zeros_like(made.negative_pooled))
+
+
+def read(features: ImageFeatures, spec: AdapterSpec) -> Tensor:
+    (pair,) = inputs(features, spec, "a", HINT)
+    return pair
+
+
+def test_without_a_negative_image_each_adapter_hears_its_own_nothing() -> None:
+    features = encoded()
+    assert torch.equal(read(features, XLABS)[1], BLACK.expand(2, 6))
+    assert torch.equal(read(features, INSTANTX)[1], features.pooled)
+    assert not read(features, LARGE)[1].any() and bool(features.negative_penultimate.any())
+    for spec in (XLABS, INSTANTX):
+        assert torch.equal(read(features, spec)[0], features.pooled)
+    assert torch.equal(read(features, LARGE)[0], features.penultimate)
+
+
+def test_a_negative_image_is_heard_by_all() -> None:
+    features = encoded(given=True, black=False)
+    assert features.negative_pooled is not None and features.negative_penultimate is not None
+    for spec in (XLABS, INSTANTX):
+        assert torch.equal(read(features, spec)[1], features.negative_pooled.expand(2, 6))
+    assert torch.equal(read(features, LARGE)[1], features.negative_penultimate.expand(2, 3, 8))
+
+
+def test_adapters_for_unets_hear_what_they_always_heard() -> None:
+    features = encoded()
+    standard = replace(XLABS, family=Family.SD1, kind=Kind.STANDARD)
+    plus = replace(LARGE, family=Family.SD1, kind=Kind.PLUS)
+    assert not read(features, standard)[1].any()
+    assert torch.equal(read(features, plus)[1], features.negative_penultimate.expand(2, 3, 8))
+
+
+def test_without_a_black_picture_xlabs_asks_for_it() -> None:
+    with pytest.raises(WrongEncoder, match="ViT-H were made without a black picture.*Encode"):
+        read(encoded(black=False), XLABS)
+    assert read(encoded(black=False), INSTANTX).shape == (2, 2, 6)
+
+
+def test_merged_references_keep_their_own_negatives() -> None:
+    one, other = encoded(2, given=True, black=False, seed=1), encoded(1, seed=2)
+    joined = combine([other, one], [1.0, 0.5], Combine.CONCAT)
+    assert joined.negative_given and joined.black_pooled is BLACK
+    assert one.negative_pooled is not None and one.negative_penultimate is not None
+    heard = read(joined, XLABS)[1]
+    assert torch.equal(heard[:1], BLACK)
+    assert torch.equal(heard[1:], one.negative_pooled.expand(2, 6))
+    heard = read(joined, INSTANTX)[1]
+    assert torch.equal(heard[:1], other.pooled)
+    assert torch.equal(heard[1:], one.negative_pooled.expand(2, 6))
+    heard = read(joined, LARGE)[1]
+    assert not heard[:1].any()
+    assert torch.equal(heard[1:], one.negative_penultimate.expand(2, 3, 8))
+
+
+@pytest.mark.parametrize("method", MIXES)
+def test_a_mix_hears_the_negative_of_the_first(method: Combine) -> None:
+    one, other = encoded(1, given=True, seed=1), encoded(2, seed=2)
+    assert combine([one, other], [1.0, 1.0], method).negative_given
+    joined = combine([other, one], [1.0, 1.0], method)
+    assert not joined.negative_given and joined.black_pooled is BLACK
+    assert torch.equal(read(joined, XLABS)[1], BLACK)
+
+
+def test_regions_keep_both() -> None:
+    side = Regions((region(encoded(given=True, seed=1), 0.2),))
+    joined = combine([side, encoded(seed=2)], [1.0, 1.0], Combine.CONCAT)
+    assert isinstance(joined, Regions)
+    given = [one.features for one in joined.regions]
+    assert all(isinstance(one, ImageFeatures) and one.black_pooled is BLACK for one in given)
+    assert [one.negative_given for one in given if isinstance(one, ImageFeatures)] == [True, False]
+
+
+def test_the_report_says_which_adapters_of_transformers_read_them() -> None:
+    lines = describe(replace(encoded(), source="ViT-L"))
+    assert "pooled 6: for standard and light (4 tokens each), XLabs" in lines
+    lines = describe(replace(encoded(black=False), source="SigLIP"))
+    assert "pooled 6: for the Flux adapter of InstantX (128 tokens each)" in lines
+    assert "penultimate 3 x 8: for the SD3.5 adapter of InstantX (64 tokens each)" in lines

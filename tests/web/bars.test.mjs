@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { meaningOfKey } from "../../web/bar_keys.js";
 import {
-  FILL_NAMES, axisOf, barsOf, filled, groupsOf, nameOf, placeOf, snapped, tidy, valueAt, withValues,
+  FILL_NAMES, axisOf, barsOf, filled, groupsOf, isOfCrowd, linesOf, nameOf, placeOf, snapped, tidy, valueAt, withValues,
 } from "../../web/bars.js";
 
 const FACTORS = [[1, 1], [0, 0.5, 1], [0.25]];
@@ -78,4 +78,33 @@ test("keys change, move, type and reset", () => {
   assert.deepEqual(press("Delete"), { value: 1 });
   assert.deepEqual(press("-"), { typed: "-" });
   for (const key of ["a", "F5", "constructor", "Shift"]) assert.equal(press(key), null);
+});
+
+/** Blocks of these names, as many of each as said. */
+function blocks(counts) {
+  const parts = Object.entries(counts).flatMap(([name, count]) =>
+    Array.from({ length: count }, () => ({ block: name, name, layers: 1, pixels: 16 })),
+  );
+  return { parts, bars: barsOf(parts.map(() => [1]), parts.map(() => false), null) };
+}
+
+test("many blocks of one name have a line to themselves, cut before what five divides", () => {
+  const { parts, bars } = blocks({ double: 19, single: 38 });
+  const lines = linesOf(bars, parts);
+  const firsts = lines.map(({ groups }) => groups.map((group) => group.bars[0].number));
+  assert.deepEqual(firsts, [[0, 5, 10, 15], [19, 20, 25, 30, 35, 40, 45, 50, 55]]);
+  assert.deepEqual(lines.flatMap(({ groups }) => groups.flatMap((group) => group.bars)), bars);
+  assert.ok(lines.every(({ crowded, groups }, i) => {
+    return crowded && groups.every(({ part }) => part.name === ["double", "single"][i]);
+  }));
+  assert.ok(isOfCrowd(parts[0], parts) && isOfCrowd(parts[56], parts));
+  assert.equal(linesOf(...Object.values(blocks({ joint: 38 })).reverse()).length, 1);
+});
+
+test("few blocks of each name stay in one line, whole", () => {
+  const { parts, bars } = blocks({ down: 2, mid: 1, up: 12 });
+  const [line, ...others] = linesOf(bars, parts);
+  assert.deepEqual(others, []);
+  assert.deepEqual([line.crowded, line.groups.map((group) => group.bars.length)], [false, [2, 1, 12]]);
+  assert.ok(!isOfCrowd(parts[3], parts));
 });

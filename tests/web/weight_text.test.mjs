@@ -15,3 +15,16 @@ test("of layers that differ by halves the first says what is common", () => {
 test("silence everywhere is no empty text, which would be a mistake", () => {
   assert.equal(writeWeights([[0, 0], [0]]), "0:0");
 });
+
+test("of many transformers neighbours that are equal are one entry", () => {
+  const factors = [...Array(6).fill([0]), ...Array(13).fill([0.5]), [1], [0.25], [0.25]];
+  assert.equal(writeWeights(factors), "6-18:0.5, 19:1, 20-21:0.25");
+  assert.equal(writeWeights(Array(57).fill([1])), "0-56:1");
+  assert.equal(writeWeights(Array(38).fill([0])), "0:0");
+  const deep = [...Array(16).fill([1, 1]), [1, 0.5]];
+  assert.equal(writeWeights(deep), "0-16:1, 16.1:0.5");
+});
+
+test("the text for UNets names each transformer, as other programs read it", () => {
+  assert.equal(writeWeights(Array(16).fill([1])), Array.from({ length: 16 }, (_, i) => `${i}:1`).join(", "));
+});

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import comfy.model_detection
@@ -13,9 +14,11 @@ import torch
 from ....ip_models.adapter.published import is_known
 from ....ip_models.adapter.spec import UNET_FAMILIES
 from ....ip_models.layer import Layer
+from ....ip_models.transformer.layers import DOUBLE, JOINT, SINGLE, layers_of_counts
 from ....ip_models.unet.address import LayerAddress, parse_address
 from ....ip_models.unet.layers import Facts, layers_of_names
-from ..files import checkpoint
+from ..files.checkpoint import identity
+from ..files.header import holds_safetensors, safetensors_shapes
 from ..model.search import shape_of
 
 _SUFFIXES = (".safetensors", ".sft")
@@ -27,6 +30,9 @@ _DIFFUSERS = re.compile(
 )
 _SAMPLER = re.compile(r"^(down|up)_blocks\.([0-9]{1,3})\.(?:down|up)samplers\.0\.conv$")
 _STAGES = {"down_blocks": "input", "up_blocks": "output", "mid_block": "middle"}
+# As the host calls the networks that are built as Flux is.
+_CHROMA = ("chroma", "chroma_radiance")
+_FLUX = ("flux", "flux2", *_CHROMA)
 # What the host's own detection stumbles over in files it does not know.
 _FOREIGN = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError)
 
@@ -36,8 +42,9 @@ class Base:
     """A base model.
 
     Attributes:
-        layers: cross-attention in checkpoint order, empty where the model is no UNet.
-        name: what the host calls a model that is no UNet, e.g. "Flux".
+        layers: those for image prompts in the order of adapter files, empty where there are none.
+        name: what the host calls a model without them, e.g. "WAN21_T2V", or one that is called
+            otherwise than the family whose adapters it takes.
     """
 
     layers: tuple[Layer, ...]
@@ -52,14 +59,21 @@ def read_base(path: str) -> Base | None:
     """
     if not path.lower().endswith(_SUFFIXES):
         return None
-    shapes = checkpoint.read_shapes(path)
+    return _read(*identity(path))
+
+
+@lru_cache(maxsize=4096)
+def _read(path: str, mtime_ns: int, size: int) -> Base | None:
+    """What is found is kept and the header is not, which is long in whole checkpoints."""
+    if not holds_safetensors(path):
+        return None
+    shapes = safetensors_shapes(path)
     for prefix in _PREFIXES:
         found = dict(_layers(shapes, prefix))
         if found:
             names = _module_names(shapes, prefix)
             return _unet(found, names, f"{prefix}encoder_hid_proj.weight" in shapes)
-    name = _transformer(shapes)
-    return Base((), name) if name else None
+    return _transformer(shapes)
 
 
 def _layers(shapes: Mapping[str, Any], prefix: str) -> Iterator[tuple[LayerAddress, Facts]]:
@@ -109,16 +123,38 @@ def _unet(found: dict[LayerAddress, Facts], names: Iterable[str], projected: boo
     return Base(layers)
 
 
-def _transformer(shapes: Mapping[str, Any]) -> str:
-    """The host's name of a model that is no UNet, "" for what it does not know either."""
-    prefix = _PREFIXES[0]
-    whole = any(key.startswith(prefix) for key in shapes)
+def _transformer(shapes: Mapping[str, Any]) -> Base | None:
+    """A model that is no UNet, None for what the host does not know either."""
+    prefix = _PREFIXES[0] if any(key.startswith(_PREFIXES[0]) for key in shapes) else ""
     try:
         like = {key: torch.empty(value.shape, device="meta") for key, value in shapes.items()}
-        config = comfy.model_detection.detect_unet_config(like, prefix if whole else "")
-        if not config or not config.get("image_model"):
-            return ""
+        config = comfy.model_detection.detect_unet_config(like, prefix)
+        if not config and not prefix:  # as diffusers names the tensors of transformers
+            like = comfy.model_detection.convert_diffusers_mmdit(like) or {}
+            config = comfy.model_detection.detect_unet_config(like, "")
+        if not config:
+            return None
+        if layers := _blocks(like, prefix, config):
+            return Base(layers, "Chroma" if config.get("image_model") in _CHROMA else "")
+        if not config.get("image_model"):
+            return None
         known = comfy.model_detection.model_config_from_unet_config(config)
     except _FOREIGN:
-        return ""
-    return "" if known is None else type(known).__name__
+        return None
+    return None if known is None else Base((), type(known).__name__)
+
+
+def _blocks(
+    shapes: Mapping[str, torch.Tensor], prefix: str, config: Mapping[str, Any]
+) -> tuple[Layer, ...]:
+    """The layers of Flux, Chroma and SD3.5, empty for others."""
+    if config.get("image_model") in _FLUX:
+        counts = ((DOUBLE, config["depth"]), (SINGLE, config["depth_single_blocks"]))
+        # Weights packed by quantisation have other shapes, and what is added to them has not.
+        bias = shapes.get(f"{prefix}img_in.bias")
+        return layers_of_counts(counts, config["hidden_size"] if bias is None else len(bias))
+    start = f"{prefix}joint_blocks."
+    count = len({int(key[len(start) :].split(".")[0]) for key in shapes if key.startswith(start)})
+    if not count:
+        return ()
+    return layers_of_counts(((JOINT, count),), shapes[f"{prefix}x_embedder.proj.weight"].shape[0])

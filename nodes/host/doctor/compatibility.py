@@ -13,7 +13,7 @@ import folder_paths
 from ....ip_models.adapter.encoders import EncoderWidths
 from ....ip_models.adapter.published import Choice
 from ....ip_models.adapter.spec import AdapterSpec, Feature
-from ....ip_models.errors import IPAdapterError
+from ....ip_models.errors import IPAdapterError, WrongEncoder
 from ....ip_models.references.features import no_face_read, no_picture_of_face, other_encoder
 from ....ip_models.weights.outline import outline_of
 from ..encoder.load import read_encoder
@@ -146,6 +146,9 @@ def _require_width(given: Combination, spec: AdapterSpec, name: str) -> None:
     if widths is None or not spec.needs_encoder or widths.fits(spec):
         return
     width = widths.pooled if spec.feature is Feature.POOLED else widths.penultimate
+    if width is None:  # of the file itself, and no other loader would find more in it
+        found = f"{os.path.basename(given.encoder)} is {widths.about}"
+        raise WrongEncoder(found, f"{name} reads it", search.encoder_hint(spec))
     raise other_encoder(widths.name, width, spec, name, search.encoder_hint(spec))
 
 

@@ -9,16 +9,21 @@ from typing import Generic, TypeVar
 from ....ip_models.adapter.encoders import EncoderWidths
 from ....ip_models.adapter.published import (
     ADAPTER_ADDRESSES,
+    ADAPTER_LICENCES,
+    ADAPTER_NAMES,
     ENCODER_ADDRESSES,
     RULES,
     Choice,
     rank,
 )
 from ....ip_models.adapter.spec import FACE_KINDS, AdapterSpec, Family, Kind
+from .bases import BaseFiles
 
 Content = TypeVar("Content")
 _FACE_SITE = "https://github.com/deepinsight/insightface/tree/master/model_zoo"
-_ALWAYS = (Family.SD1, Family.SDXL)  # listed even where nothing was found for them
+_ALWAYS = (Family.SD1, Family.SDXL)  # listed where it is not known which base models there are
+_ENCODERS = {Kind.XLABS: "ViT-L", Kind.INSTANTX: "SigLIP"}
+_REMARKS = {Choice.XLABS: "trained for CFG above 1, where v2 works at 1 too"}
 _WITHOUT_ENCODER = (Kind.FACEID, Kind.PORTRAIT, Kind.PORTRAIT_UNNORMED)
 
 
@@ -88,6 +93,7 @@ class Survey:
         misplaced: sentences on files in folders where no node looks for them.
         family: of the connected MODEL, None without one or where it is unknown.
         published: whether adapters were published for the connected MODEL; true without one.
+        bases: the base models in their folders.
     """
 
     about: tuple[str, ...]
@@ -98,16 +104,22 @@ class Survey:
     misplaced: tuple[str, ...]
     family: Family | None
     published: bool = True
+    bases: tuple[BaseFiles, ...] = ()
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Something to get: what, from where, into which folder and under which name ("" for any)."""
+    """Something to get: what, from where, into which folder and under which name ("" for any).
+
+    Attributes:
+        licence: "" where it does not limit what may be done.
+    """
 
     what: str
     address: str
     folder: str
     name: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,8 +152,9 @@ def readiness(found: Survey) -> list[Readiness]:
     if found.family is not None or not found.published:
         families = [found.family] if found.family else []
     else:
-        specs = [one.spec for one in found.adapters if one.usable and one.spec]
-        families = [f for f in Family if f in _ALWAYS or any(spec.family is f for spec in specs)]
+        evident = [one.family for one in found.bases if one.family] or list(_ALWAYS)
+        evident += [one.spec.family for one in found.adapters if one.usable and one.spec]
+        families = [family for family in Family if family in evident]
     published = [key for key in ADAPTER_ADDRESSES if key[0] in families]
     for family in families:  # SD2 has adapters, but none was published
         published += [(family, c) for c in Choice if (family, c) not in published]
@@ -154,8 +167,7 @@ def _readiness(found: Survey, family: Family, choice: Choice) -> Readiness:
     adapter = _best(found, family, choice)
     wanted, missing = _usual_encoder(family, choice), list[Missing]()
     if adapter is None:
-        address = ADAPTER_ADDRESSES.get((family, choice), "")
-        missing.append(Missing(f"{choice.value} for {family.value}", address, "models/ipadapter"))
+        missing.append(_missing_adapter(family, choice))
         encoders = [
             one.name for one in found.encoders if one.content and one.content.name == wanted
         ]
@@ -165,7 +177,7 @@ def _readiness(found: Survey, family: Family, choice: Choice) -> Readiness:
     if wanted and not encoders:
         name, address = ENCODER_ADDRESSES.get(wanted, ("", ""))
         missing.append(Missing(wanted, address, "models/clip_vision", name))
-    pack, remark = "", ""
+    pack, remark = "", _REMARKS.get(choice, "")
     if RULES[choice].kind in FACE_KINDS:
         pack, remark = _face_pack(found, family)
         if not pack:
@@ -178,6 +190,17 @@ def _readiness(found: Survey, family: Family, choice: Choice) -> Readiness:
         face_pack=pack,
         missing=tuple(missing),
         remark=remark,
+    )
+
+
+def _missing_adapter(family: Family, choice: Choice) -> Missing:
+    published = (family, choice)
+    return Missing(
+        what=f"{choice.value} for {family.value}",
+        address=ADAPTER_ADDRESSES.get(published, ""),
+        folder="models/ipadapter",
+        name=ADAPTER_NAMES.get(published, ""),
+        licence=ADAPTER_LICENCES.get(published, ""),
     )
 
 
@@ -200,7 +223,7 @@ def _usual_encoder(family: Family, choice: Choice) -> str:
         return ""
     if family is Family.KOLORS:
         return "ViT-L 336"
-    return RULES[choice].encoder or "ViT-H"
+    return _ENCODERS.get(RULES[choice].kind) or RULES[choice].encoder or "ViT-H"
 
 
 def _wanted_pack(family: Family) -> tuple[str, str]:

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ....ip_models.adapter.encoders import EncoderWidths
-from ....ip_models.adapter.published import shortcut
+from ....ip_models.adapter.published import Choice, rank, shortcut
 from ....ip_models.adapter.spec import AdapterSpec, Kind
 from ..face import packs
 from ..files import folders
+from .bases import FOLDERS, BaseFiles
 from .findings import AdapterFile, FacePackFolder, File, Missing, Readiness, Survey, readiness
 
 _GOOD, _BAD, _IDLE = "✓", "✗", "–"
+_SHOWN = 3  # files of base models of one kind
 
 
 def lines(found: Survey) -> list[str]:
@@ -21,6 +23,7 @@ def lines(found: Survey) -> list[str]:
     kinds = readiness(found)
     parts = (
         found.about,
+        _bases(found.bases),
         _section("Adapters", folders.where(folders.ADAPTERS), map(_adapter, found.adapters)),
         _section("Image encoders", folders.where(folders.ENCODERS), map(_encoder, found.encoders)),
         _section("Face packs", packs.where(), _face_packs(found.face_packs)),
@@ -43,6 +46,18 @@ def _section(title: str, where: str, rows: Iterable[str]) -> Iterator[str]:
     yield from list(rows) or ["none"]
 
 
+def _bases(found: Iterable[BaseFiles]) -> Iterator[str]:
+    if found:
+        yield f"Base models in {', '.join(f'models/{folder}' for folder in FOLDERS)}:"
+    for one in found:
+        more = len(one.files) - _SHOWN
+        files = ", ".join(one.files[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        if one.family:
+            yield f"{_GOOD} {one.name}: {files}"
+        else:
+            yield f"{_IDLE} {one.name}: {files}; no adapter was published for it"
+
+
 def _adapter(one: AdapterFile) -> str:
     if one.spec is None:
         return _broken(one.file)
@@ -60,6 +75,8 @@ def _short(spec: AdapterSpec, name: str) -> str:
     kind = spec.kind.value
     if spec.kind is Kind.FACEID_PLUS:
         kind += " v2" if shortcut(spec, os.path.basename(name)) else " v1"
+    elif spec.kind is Kind.XLABS and rank(Choice.XLABS_V2, spec, name) is not None:
+        kind += " v2"
     return f"{spec.family.value} {kind}, {spec.tokens} tokens, needs {spec.needs}"
 
 
@@ -68,7 +85,7 @@ def _encoder(one: File[EncoderWidths]) -> str:
         return _broken(one)
     if one.content is None:
         return f"{_IDLE} {one.name}: {_size(one)}, no CLIP image encoder, not used here"
-    return f"{_GOOD} {one.name}: {_size(one)}, {one.content.name}"
+    return f"{_GOOD} {one.name}: {_size(one)}, {one.content.about}"
 
 
 def _embeds(one: File[str]) -> str:
@@ -111,7 +128,8 @@ def _ready(one: Readiness) -> str:
 def _lacking(one: Readiness) -> str:
     adapter = [] if one.adapter else ["the adapter"]
     rest = [thing.what for thing in one.missing[len(adapter) :]]
-    return f"{_BAD} {one.choice.value}: missing {' and '.join(adapter + rest)}"
+    remark = f" ({one.remark})" if one.remark else ""
+    return f"{_BAD} {one.choice.value}: missing {' and '.join(adapter + rest)}{remark}"
 
 
 def _to_get(kinds: Iterable[Readiness]) -> Iterator[str]:
@@ -123,4 +141,5 @@ def _to_get(kinds: Iterable[Readiness]) -> Iterator[str]:
 
 def _address(thing: Missing) -> str:
     named = f" as {thing.name}" if thing.name else ""
-    return f"{thing.what}: put {thing.address or 'such a file'} into {thing.folder}{named}"
+    licence = f" (licence: {thing.licence})" if thing.licence else ""
+    return f"{thing.what}: put {thing.address or 'such a file'} into {thing.folder}{named}{licence}"

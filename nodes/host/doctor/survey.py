@@ -30,6 +30,7 @@ from ..model import search
 from ..model.adapter import read_file_spec
 from ..model.backbones.layers import attention_layers
 from ..protocols import Model
+from .bases import found_bases
 from .findings import AdapterFile, FacePackFolder, File, Survey
 from .misplaced import TROUBLE, misplaced
 from .report import lines
@@ -38,6 +39,7 @@ log = logging.getLogger("ipadapter")
 Content = TypeVar("Content")
 _ROOT = Path(__file__).parents[3]
 _INCUMBENT = "IPAdapterPlus.py"
+_PARTS = {True: "cross-attention layers", False: "blocks"}
 _VERSION = re.compile(r'^version = "(.+)"$', re.MULTILINE)
 
 
@@ -61,6 +63,7 @@ def survey(model: Model | None = None, clip_vision: Any = None) -> Survey:
         misplaced=tuple(misplaced()),
         family=family_of(base) if base else None,
         published=base is None or published_family(base) is not None,
+        bases=found_bases(),
     )
 
 
@@ -143,7 +146,9 @@ def _layers(model: Model | None) -> tuple[Sequence[Layer], str]:
     except (AttributeError, *TROUBLE):
         return [], f"a {type(model).__name__}, which is no MODEL"
     base = search.shape_of(layers)
-    about = f"{base_name(base)} with {len(layers)} cross-attention layers"
+    kind = type(model.model).__name__
+    whose = f"{kind}, which is like " if kind.startswith("Chroma") else ""
+    about = f"{whose}{base_name(base)} with {len(layers)} {_PARTS[layers[0].context > 0]}"
     return layers, about if published_family(base) else f"{about}. {instead(base)}"
 
 
@@ -153,7 +158,7 @@ def _about_encoder(clip_vision: Any, adapters: Iterable[AdapterFile]) -> str:
     if widths is None:
         return "no CLIP image encoder: no adapter can use it"
     names = [one.file.name for one in adapters if one.usable and _goes(widths, one.spec)]
-    return f"{widths.name}, for {', '.join(names) or 'none of the adapters found'}"
+    return f"{widths.about}, for {', '.join(names) or 'none of the adapters found'}"
 
 
 def _goes(widths: EncoderWidths, spec: AdapterSpec | None) -> bool:

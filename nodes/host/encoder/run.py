@@ -14,6 +14,7 @@ from ....ip_models.pictures.tiles import Rows, TileMerge, merge_tiles
 from ....ip_models.references.digest import digest
 from ..progress import Progress
 from .row_cache import KnownRows
+from .siglip import published_norms
 
 
 class Runner:
@@ -100,7 +101,8 @@ class Runner:
 
 def run(encoder: Any, squares: Tensor) -> Rows:
     """One run of the encoder, (n, size, size, 3) in 0..1."""
-    out = encoder.encode_image(squares, crop=False)
+    with published_norms(encoder):
+        out = encoder.encode_image(squares, crop=False)
     pooled, hidden = out["image_embeds"], out["penultimate_hidden_states"]
     return _single(pooled) if pooled.ndim == 2 else None, _single(hidden)
 
@@ -112,7 +114,8 @@ def run_normalised(encoder: Any, pixels: Tensor) -> Rows:
     """
     comfy.model_management.load_model_gpu(encoder.patcher)
     pixels = pixels.to(encoder.load_device)
-    out = encoder.model(pixel_values=pixels, intermediate_output=-2)
+    with published_norms(encoder):
+        out = encoder.model(pixel_values=pixels, intermediate_output=-2)
     device = comfy.model_management.intermediate_device()
     return _single(out[2]).to(device), _single(out[1]).to(device)
 

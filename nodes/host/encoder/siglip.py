@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import comfy.clip_vision
 import torch
 from torch import Tensor
 
@@ -14,6 +16,8 @@ from ....ip_models.pictures.fit import Fit
 SQUASHED = (
     "SigLIP is shown the whole picture squashed to a square, as it was trained; pad keeps its shape"
 )
+
+_EPSILON = 1e-6
 
 
 def is_siglip(clip_vision: Any) -> bool:
@@ -28,6 +32,25 @@ def shown_fit(clip_vision: Any, fit: Fit) -> Fit:
     """How a picture becomes a square: SigLIP's adapters never saw a part of one cut off."""
     whole = fit in (Fit.PAD, Fit.SQUASH)
     return fit if whole or not is_siglip(clip_vision) else Fit.SQUASH
+
+
+@contextmanager
+def published_norms(clip_vision: Any) -> Generator[None]:
+    """Let the norms of ComfyUI's SigLIP add what it was trained with while they run.
+
+    ComfyUI adds CLIP's ten times as much, which is 2e-4 of the features where the embeddings are
+    small. Afterwards it is as before: to other nodes an encoder gives what it always gave.
+    """
+    own = isinstance(clip_vision, comfy.clip_vision.ClipVisionModel) and is_siglip(clip_vision)
+    modules = clip_vision.model.modules() if own else ()
+    norms = [(one, one.eps) for one in modules if isinstance(one, torch.nn.LayerNorm)]
+    try:
+        for norm, _ in norms:
+            norm.eps = _EPSILON
+        yield
+    finally:
+        for norm, before in norms:
+            norm.eps = before
 
 
 class _Pooling(torch.nn.Module):

@@ -20,7 +20,14 @@ EMBEDS = "ipadapter_embeds"
 EMBEDS_ENDINGS = (".safetensors", ".ipadpt")
 MODEL_CONFIG = "config.json"
 # Folder names under models/ that other packs use for the same files.
-_ALIASES = ("ipadapter-flux", "xlabs/ipadapters", "ip_adapter", "ip-adapter", "IPAdapter")
+_ALIASES = (
+    "ipadapter-flux",
+    "xlabs/ipadapters",
+    "xlabs_ipadapters",
+    "ip_adapter",
+    "ip-adapter",
+    "IPAdapter",
+)
 _INCUMBENT = os.path.join("ComfyUI_IPAdapter_plus", "models")
 
 
@@ -118,6 +125,23 @@ def resolve(folder: str, name: object) -> str:
             f"{'Choose a file from the list, or put' if count else 'Put'} it there and press R",
         )
     return path
+
+
+def in_alias(alias: str, name: object) -> str | None:
+    """Path of a listed adapter in a folder that another pack has for such files, if it is there.
+
+    Args:
+        alias: name of that folder; "" for none.
+    """
+    if not alias or not isinstance(name, str) or name not in files(ADAPTERS):
+        return None
+    known = folder_paths.folder_names_and_paths
+    registered = [
+        home for key in (alias, alias.replace("/", "_")) if key in known for home in known[key][0]
+    ]
+    own = os.path.join(folder_paths.models_dir, *alias.split("/"))
+    paths = (os.path.join(home, name) for home in (*registered, own))
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def fingerprint(folder: str, name: object = None) -> str:

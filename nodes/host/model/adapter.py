@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from ....ip_models.adapter.module import IPAdapter
-from ....ip_models.adapter.projections import VERSION_1, Structure
 from ....ip_models.adapter.published import shortcut
 from ....ip_models.adapter.recognise import read_spec
 from ....ip_models.adapter.spec import AdapterSpec, Family, Kind, require_supported
@@ -26,6 +25,7 @@ from ....ip_models.attention.device_cache import DeviceCache
 from ....ip_models.attention.keyvalue import KeyValues
 from ....ip_models.attention.timed_keys import TimedKeys
 from ....ip_models.errors import IPAdapterError, WrongBase
+from ....ip_models.projection.projections import VERSION_1, Structure
 from ....ip_models.references.digest import digest
 from ....ip_models.references.features import Features, inputs
 from ..files import adapter_file

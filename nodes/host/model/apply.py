@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ....ip_models.adapter.projections import Structure
 from ....ip_models.adapter.spec import Family
 from ....ip_models.attention.call import BatchMode
 from ....ip_models.attention.keyvalue import KeyValues, KvScaling
@@ -19,6 +18,7 @@ from ....ip_models.attention.timed_keys import TimedKeys
 from ....ip_models.errors import BadInput, WrongEncoder
 from ....ip_models.inputs import require
 from ....ip_models.layer import Layer
+from ....ip_models.projection.projections import Structure
 from ....ip_models.references.features import FaceFeatures, Features, Region, Regions
 from ....ip_models.weights.gains import EVERYWHERE, Gain, Weights
 from ....ip_models.weights.schedule import SigmaWindow
@@ -52,6 +52,7 @@ class Settings:
         face_lora: strength of the LoRA inside a FaceID file, for the whole run and all prompts.
         first_picture: place in its batch of the first picture of a run over a part of it.
         text_scale: for Kolors, of the image tokens behind the MODEL's projection of text.
+        levels: first and last noise level (sigma) of the part of the run, in place of percents.
     """
 
     scale: float = 1.0
@@ -67,6 +68,7 @@ class Settings:
     face_lora: float = 1.0
     first_picture: int = 0
     text_scale: float = 1.0
+    levels: tuple[float, float] | None = None
 
 
 def apply(
@@ -198,6 +200,8 @@ def _scaled(
 
 
 def _window(model: Model, settings: Settings) -> SigmaWindow | None:
+    if settings.levels is not None:
+        return SigmaWindow(*settings.levels)
     if settings.start_percent <= 0 and settings.end_percent >= 1:
         return None
     percents = (settings.start_percent, settings.end_percent)

@@ -11,6 +11,7 @@ import comfy.model_base
 
 from ....ip_models.adapter.published import (
     ADAPTER_ADDRESSES,
+    ADAPTER_NAMES,
     ENCODER_ADDRESSES,
     RULES,
     Choice,
@@ -63,13 +64,11 @@ def find_adapter(
         return min(ranked)[1]
     rejected = [f"{name} is {_short(spec)}" for name, spec in specs.items()] + broken
     base = shape_of(layers)
-    action = _get_adapter(base, choice)
-    if published_family(base):
-        action += f", or {otherwise}"
+    article = "an" if choice.value[0] in "IX" else "a"
     raise MissingModel(
         f"{folders.where(folders.ADAPTERS)} hold {'; '.join(rejected) or 'no adapter'}",
-        f"a {choice.value} adapter for {base_name(base)} is needed",
-        action,
+        f"{article} {choice.value} adapter for {base_name(base)} is needed",
+        _get_adapter(base, choice, f", or {otherwise}"),
     )
 
 
@@ -83,7 +82,7 @@ def find_encoder(spec: AdapterSpec) -> str:
     fitting = [name for name, widths in encoders.items() if widths.fits(spec)]
     if fitting:
         return fitting[0]
-    rejected = [f"{name} is {widths.name}" for name, widths in encoders.items()] + broken
+    rejected = [f"{name} is {widths.about}" for name, widths in encoders.items()] + broken
     raise MissingModel(
         f"{folders.where(folders.ENCODERS)} hold {'; '.join(rejected) or 'no image encoder'}",
         f"{spec.encoder} is needed",
@@ -151,17 +150,24 @@ def _short(spec: AdapterSpec) -> str:
     return f"{spec.family.value} {spec.kind.value} for {spec.needs}"
 
 
-def _get_adapter(base: Layers, choice: Choice) -> str:
-    """Where to get an adapter that fits a MODEL, or what to do where there is none."""
+def _get_adapter(base: Layers, choice: Choice, otherwise: str = "") -> str:
+    """Where to get an adapter that fits a MODEL, or what to do where there is none.
+
+    Args:
+        otherwise: what else to do where adapters were published for such a MODEL.
+    """
     family = published_family(base)
     if family is None:
         return instead(base)
     address = ADAPTER_ADDRESSES.get((family, choice))
     if address is None:
-        kinds = ", ".join(kind.value for other, kind in ADAPTER_ADDRESSES if other is family)
+        *kinds, last = (kind.value for other, kind in ADAPTER_ADDRESSES if other is family)
+        kind = f"{', '.join(kinds)} or {last}" if kinds else last
         what = f"no {choice.value} adapter was published for {family.value}"
-        return f"Choose another kind: {what}, but {kinds}"
-    return f"Put {address} into models/{folders.ADAPTERS}"
+        return f"Choose another kind, {kind}{otherwise}: {what}"
+    name = ADAPTER_NAMES.get((family, choice))
+    named = f" as {name}" if name else ""
+    return f"Put {address} into models/{folders.ADAPTERS}{named}{otherwise}"
 
 
 def _get_encoder(spec: AdapterSpec) -> str:

@@ -78,9 +78,8 @@ def fill(module: nn.Module, tensors: Mapping[str, Any]) -> None:
     """Tell each layer of a module that was built with `Streamed` where its weights are."""
     for name, layer in module.named_modules():
         if isinstance(layer, _Stored):
-            for part in ("weight", "bias"):
-                if stored := tensors.get(f"{name}.{part}"):
-                    layer.stored[part] = stored
+            parts = {part: tensors.get(f"{name}.{part}") for part in ("weight", "bias")}
+            layer.stored = {part: one for part, one in parts.items() if one is not None}
 
 
 def stored_bytes(module: nn.Module) -> int:

@@ -16,6 +16,7 @@ from ....ip_models.adapter.spec import Kind
 from ....ip_models.adapter.state_dict import AdapterWeights
 from ....ip_models.errors import BrokenFile
 from ...host.files import adapter_file
+from ...host.files.stored import replaced
 from ...host.model.adapter import LoadedAdapter, load
 from .lazy import LazyTensors
 
@@ -94,14 +95,9 @@ class _Source:
                 part: {key: value.to("cpu", copy=True) for key, value in tensors.items()}
                 for part, tensors in halves.items()
             }
-        file = os.path.basename(self.path)
         if not self.current:
-            raise BrokenFile(
-                f"{file} is not the file that was loaded any more",
-                "that one is needed, for another pack asks for its tensors",
-                "Queue the prompt again",
-            )
-        log.info("%s: read once more, for another pack", file)
+            raise replaced(self.path, "that one is needed, for another pack asks for its tensors")
+        log.info("%s: read once more, for another pack", os.path.basename(self.path))
         return _halves(adapter_file.read_weights(self.path))
 
 

@@ -91,11 +91,11 @@ class Pair:
         return self.reference(torch.from_numpy(numpy.asarray(pixels))[None])
 
 
-def make_pair(folder: Path) -> Pair:
-    theirs = CLIPVisionModelWithProjection(CLIPVisionConfig(projection_dim=POOLED, **CONFIG)).eval()
+def make_pair(folder: Path, pooled: int = POOLED) -> Pair:
+    theirs = CLIPVisionModelWithProjection(CLIPVisionConfig(projection_dim=pooled, **CONFIG)).eval()
     with torch.no_grad():
         randomise(theirs)
-    config = {**CONFIG, "projection_dim": POOLED, "model_type": "clip_vision_model"}
+    config = {**CONFIG, "projection_dim": pooled, "model_type": "clip_vision_model"}
     ours = comfy_encoder(folder, config, theirs.state_dict())
     square = {"height": SIZE, "width": SIZE}
     processor = CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size=square)
@@ -132,7 +132,7 @@ def negative_of(features: ImageFeatures) -> Tensor:
 def make_siglip(folder: Path) -> Pair:
     """The same of the kind without class token and pooled feature."""
     config: dict[str, Any] = {**CONFIG, "hidden_act": "gelu_pytorch_tanh"}
-    theirs = SiglipVisionModel(SiglipVisionConfig(layer_norm_eps=1e-5, **config)).eval()
+    theirs = SiglipVisionModel(SiglipVisionConfig(**config)).eval()
     with torch.no_grad():
         randomise(theirs)
     half = [0.5] * 3

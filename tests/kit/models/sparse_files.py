@@ -8,8 +8,10 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
+Shapes = Mapping[str, tuple[int, ...]]
 
-def write_sparse(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Path:
+
+def write_sparse(path: Path, shapes: Shapes) -> Path:
     """A safetensors file of full size whose data are a hole in the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     header: dict[str, object] = {}
@@ -23,3 +25,41 @@ def write_sparse(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Path:
         file.write(struct.pack("<Q", len(text)) + text)
         file.truncate(8 + len(text) + place)
     return path
+
+
+def flux_shapes(doubles: int = 19, singles: int = 38, width: int = 3072) -> Shapes:
+    """As many keys of Flux as tell it from others, those that every block has among them."""
+    return {
+        "img_in.weight": (width, 64),
+        "txt_in.weight": (width, 4096),
+        "vector_in.in_layer.weight": (width, 768),
+        "guidance_in.in_layer.weight": (width, 256),
+        **{f"double_blocks.{i}.img_attn.norm.key_norm.scale": (128,) for i in range(doubles)},
+        **{f"single_blocks.{i}.norm.key_norm.scale": (128,) for i in range(singles)},
+        "final_layer.linear.weight": (64, width),
+    }
+
+
+def chroma_shapes() -> Shapes:
+    """The same of Chroma."""
+    kept = {key: shape for key, shape in flux_shapes().items() if "_in." not in key}
+    return {
+        **kept,
+        "img_in.weight": (3072, 64),
+        "txt_in.weight": (3072, 4096),
+        "distilled_guidance_layer.norms.0.scale": (5120,),
+    }
+
+
+def sd3_shapes(joints: int = 38, width: int = 2432) -> Shapes:
+    """The same of SD3.5."""
+    return {
+        "x_embedder.proj.weight": (width, 16, 2, 2),
+        "y_embedder.mlp.0.weight": (width, 2048),
+        "context_embedder.weight": (width, 4096),
+        **{
+            f"joint_blocks.{i}.context_block.attn.qkv.weight": (3 * width, width)
+            for i in range(joints)
+        },
+        "final_layer.linear.weight": (64, width),
+    }

@@ -17,7 +17,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.loaders.ip_adapter import IPAdapterMixin
 from kit.models import checkpoints
-from pack.ip_models.adapter.projections import VERSION_1, Structure
+from pack.ip_models.projection.projections import VERSION_1, Structure
 from pack.ip_models.references.features import FaceFeatures, Features, ImageFeatures
 from pack.nodes.host.model.adapter import LoadedAdapter, load
 from pack.nodes.host.model.backbones.layers import attention_layers

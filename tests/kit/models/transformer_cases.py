@@ -79,9 +79,9 @@ class PerBlock:
         return [Gain(factor) for factor in self.factors]
 
 
-def patched(pair: Pair, layout: Layout, *given: Given, **settings: Any) -> Any:
-    """The MODEL with all adapters, one after the other."""
-    model = pair.model
+def patched(pair: Pair, layout: Layout, *given: Given, model: Any = None, **settings: Any) -> Any:
+    """The MODEL of the pair, or another one of its kind, with adapters one after the other."""
+    model = pair.model if model is None else model
     for one in given:
         model = apply(
             model,

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers.models.attention_processor import SD3IPAdapterJointAttnProcessor2_0
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 from kit.models import book, checkpoints
 from kit.models.transformers import Call, Pair, run_reference
@@ -49,11 +48,21 @@ class Prompt:
 
     def scale_of(self, block: int) -> float:
         """What one block multiplies with, by its number in the file."""
-        return self.scale if isinstance(self.scale, float) else self.scale[block]
+        return self.scale[block] if isinstance(self.scale, tuple) else self.scale
 
 
 def with_xlabs(pair: Pair, *prompts: Prompt) -> Step:
     """diffusers' own loader, projection and processor; masks are put around the processor."""
+    reference = _xlabs_reference(pair, prompts)
+
+    def step(call: Call) -> Tensor:
+        embeds = [prompt.embeds(call) for prompt in prompts]
+        return run_reference(pair, call, reference, ip_adapter_image_embeds=embeds)
+
+    return step
+
+
+def _xlabs_reference(pair: Pair, prompts: Sequence[Prompt]) -> Any:
     reference = copy.deepcopy(pair.reference)
     states = [_xlabs_state(prompt.tensors) for prompt in prompts]
     reference._load_ip_adapter_weights(states, low_cpu_mem_usage=False)
@@ -63,12 +72,7 @@ def with_xlabs(pair: Pair, *prompts: Prompt) -> Step:
         if any(prompt.rows is not None for prompt in prompts):
             rows = [prompt.rows for prompt in prompts]
             module.attn.set_processor(_MaskedXLabs(processor, rows))
-
-    def step(call: Call) -> Tensor:
-        embeds = [prompt.embeds(call) for prompt in prompts]
-        return run_reference(pair, call, reference, ip_adapter_image_embeds=embeds)
-
-    return step
+    return reference
 
 
 def _xlabs_state(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -131,10 +135,15 @@ class _Layer:
     rows: Tensor | None
 
 
-def with_instantx(pair: Pair, *prompts: Prompt) -> Step:
-    """The published processor: keys normed per head, the query before its rotation, all rows."""
-    reference = copy.deepcopy(pair.reference)
+def with_instantx(pair: Pair, *prompts: Prompt, beside: Sequence[Prompt] = ()) -> Step:
+    """The published processor: keys normed per head, the query before its rotation, all rows.
+
+    Args:
+        beside: adapters of XLabs on the same model.
+    """
+    reference = _xlabs_reference(pair, beside) if beside else copy.deepcopy(pair.reference)
     blocks = [*reference.transformer_blocks, *reference.single_transformer_blocks]
+    below = [block.attn.processor for block in blocks]
 
     def step(call: Call) -> Tensor:
         tokens = [_mlp_tokens(prompt, prompt.embeds(call)) for prompt in prompts]
@@ -143,8 +152,12 @@ def with_instantx(pair: Pair, *prompts: Prompt) -> Step:
                 _instantx_layer(pair, number, prompt, rows)
                 for prompt, rows in zip(prompts, tokens, strict=True)
             ]
-            block.attn.set_processor(_InstantX(layers, call.context.shape[1]))
-        return run_reference(pair, call, reference)
+            processor = _InstantX(layers, call.context.shape[1], below[number])
+            block.attn.set_processor(processor)
+        if not beside:
+            return run_reference(pair, call, reference)
+        embeds = [prompt.embeds(call) for prompt in beside]
+        return run_reference(pair, call, reference, ip_adapter_image_embeds=embeds)
 
     return step
 
@@ -169,9 +182,8 @@ def _instantx_layer(pair: Pair, number: int, prompt: Prompt, tokens: Tensor) -> 
 class _InstantX:
     """Attention to the image tokens beside diffusers' own, added before the output projection."""
 
-    def __init__(self, layers: Sequence[_Layer], text: int) -> None:
-        self.layers, self.text = layers, text
-        self.plain = FluxAttnProcessor()
+    def __init__(self, layers: Sequence[_Layer], text: int, below: Any) -> None:
+        self.layers, self.text, self.below = layers, text, below
 
     def __call__(
         self,
@@ -180,9 +192,12 @@ class _InstantX:
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         image_rotary_emb: Any = None,
+        ip_hidden_states: Sequence[Tensor] | None = None,
     ) -> Any:
-        out = self.plain(
-            attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb
+        plain = isinstance(self.below, FluxAttnProcessor)
+        heard = {} if plain else {"ip_hidden_states": ip_hidden_states}
+        out = self.below(
+            attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb, **heard
         )
         single = encoder_hidden_states is None
         query = attn.norm_q(attn.to_q(hidden_states).unflatten(-1, (attn.heads, attn.head_dim)))
@@ -194,7 +209,7 @@ class _InstantX:
             added = added + more
         if single:
             return out + added
-        return out[0] + added @ attn.to_out[0].weight.T, out[1]
+        return (out[0] + added @ attn.to_out[0].weight.T, *out[1:])
 
     def _rows(self, rows: Tensor, length: int, single: bool) -> Tensor:
         """Text belongs to the whole picture: it hears as much as the picture does on average."""
@@ -252,7 +267,7 @@ class _SD3Sum:
 
     def __init__(
         self,
-        processors: Sequence[SD3IPAdapterJointAttnProcessor2_0],
+        processors: Sequence[Any],
         heard: Sequence[tuple[Tensor, Tensor]],
         rows: Sequence[Tensor | None],
     ) -> None:

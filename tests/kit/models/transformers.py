@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import comfy.model_patcher
 import comfy.sample
@@ -14,11 +14,11 @@ import comfy.supported_models
 import comfy.utils
 import torch
 from diffusers import ChromaTransformer2DModel, FluxTransformer2DModel, SD3Transformer2DModel
+from kit.models.transformer_sizes import CONTEXT, FLUX_HEAD, SD3_HEAD, Sizes
 from torch import Tensor
 
 CPU = torch.device("cpu")
-CONTEXT, POOLED = 96, 64
-FLUX_HEAD, SD3_HEAD = 128, 64
+POOLED = 64
 FLUX_DEPTH, SD3_DEPTH = (19, 38), 38
 AXES = (16, 56, 56)
 GUIDANCE = 3.5
@@ -34,76 +34,63 @@ _CLASSES = {
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(Sizes):
     """A ComfyUI MODEL and a diffusers transformer with the same random weights."""
 
-    family: str
     model: Any
     reference: Any
-    heads: int
-    doubles: int
-    singles: int
 
-    @property
-    def head(self) -> int:
-        """Channels of one head."""
-        return SD3_HEAD if self.family == "sd3" else FLUX_HEAD
 
-    @property
-    def hidden(self) -> int:
-        """Channels of all heads."""
-        return self.heads * self.head
+class Precision(NamedTuple):
+    """Of the host's weights, and of its work with them; the reference works in single precision."""
 
-    @property
-    def blocks(self) -> int:
-        """All blocks; those of SD3.5 count as double ones."""
-        return self.doubles + self.singles
+    stored: torch.dtype = torch.float32
+    computed: torch.dtype = torch.float32
 
-    @property
-    def deep(self) -> bool:
-        """Whether it has as many blocks as the published model."""
-        return self.blocks > 30
+
+SINGLE = Precision()
 
 
 @cache
-def tiny_flux() -> Pair:
+def tiny_flux(precision: Precision = SINGLE) -> Pair:
     """Three double blocks and two single ones, two heads."""
-    return _flux(heads=2, doubles=3, singles=2)
+    return _flux(2, 3, 2, precision)
 
 
 @cache
 def full_flux() -> Pair:
     """As deep as the published model, one head."""
-    return _flux(1, *FLUX_DEPTH)
+    return _flux(1, *FLUX_DEPTH, SINGLE)
 
 
 @cache
-def tiny_chroma() -> Pair:
+def tiny_chroma(precision: Precision = SINGLE) -> Pair:
     """Three double blocks and two single ones, two heads."""
-    return _chroma(heads=2, doubles=3, singles=2)
+    return _chroma(2, 3, 2, precision)
 
 
 @cache
 def full_chroma() -> Pair:
     """As deep as the published model, one head."""
-    return _chroma(1, *FLUX_DEPTH)
+    return _chroma(1, *FLUX_DEPTH, SINGLE)
 
 
 @cache
-def tiny_sd3() -> Pair:
+def tiny_sd3(precision: Precision = SINGLE) -> Pair:
     """Three joint blocks, three heads."""
-    return _sd3(heads=3, blocks=3)
+    return _sd3(3, 3, precision)
 
 
 @cache
 def full_sd3() -> Pair:
     """As deep as SD3.5 Large, two heads."""
-    return _sd3(heads=2, blocks=SD3_DEPTH)
+    return _sd3(2, SD3_DEPTH, SINGLE)
 
 
-def _flux(heads: int, doubles: int, singles: int) -> Pair:
+def _flux(heads: int, doubles: int, singles: int, precision: Precision) -> Pair:
     reference = _random(
         FluxTransformer2DModel,
+        precision,
         patch_size=1,
         in_channels=4 * CHANNELS,
         num_layers=doubles,
@@ -122,14 +109,15 @@ def _flux(heads: int, doubles: int, singles: int) -> Pair:
         vec_in_dim=POOLED,
         guidance_embed=True,
     )
-    model = _host("flux", config, reference, comfy.utils.flux_to_diffusers(config))
-    return Pair("flux", model, reference, heads, doubles, singles)
+    model = _host("flux", config, reference, comfy.utils.flux_to_diffusers(config), precision)
+    return Pair("flux", heads, doubles, singles, model, reference)
 
 
-def _chroma(heads: int, doubles: int, singles: int) -> Pair:
+def _chroma(heads: int, doubles: int, singles: int, precision: Precision) -> Pair:
     approximator = dict(approximator_hidden_dim=64, approximator_layers=2)
     reference = _random(
         ChromaTransformer2DModel,
+        precision,
         patch_size=1,
         in_channels=4 * CHANNELS,
         num_layers=doubles,
@@ -157,8 +145,8 @@ def _chroma(heads: int, doubles: int, singles: int) -> Pair:
         for key in reference.state_dict()
         if key.startswith("distilled_guidance_layer.")
     }
-    model = _host("chroma", config, reference, keys)
-    return Pair("chroma", model, reference, heads, doubles, singles)
+    model = _host("chroma", config, reference, keys, precision)
+    return Pair("chroma", heads, doubles, singles, model, reference)
 
 
 def _lengthen_table(reference: Any) -> None:
@@ -185,9 +173,10 @@ def _flux_config(heads: int, doubles: int, singles: int) -> dict[str, Any]:
     )
 
 
-def _sd3(heads: int, blocks: int) -> Pair:
+def _sd3(heads: int, blocks: int, precision: Precision) -> Pair:
     reference = _random(
         SD3Transformer2DModel,
+        precision,
         sample_size=16,
         patch_size=2,
         in_channels=CHANNELS,
@@ -217,8 +206,8 @@ def _sd3(heads: int, blocks: int) -> Pair:
     )
     keys = comfy.utils.mmdit_to_diffusers(config)
     _swap_in_the_last_block(keys, heads, blocks)
-    model = _host("sd3", config, reference, keys)
-    return Pair("sd3", model, reference, heads, blocks, 0)
+    model = _host("sd3", config, reference, keys, precision)
+    return Pair("sd3", heads, blocks, 0, model, reference)
 
 
 def _swap_in_the_last_block(keys: dict[str, Any], heads: int, blocks: int) -> None:
@@ -231,24 +220,34 @@ def _swap_in_the_last_block(keys: dict[str, Any], heads: int, blocks: int) -> No
             keys[key] = (target, None, comfy.utils.swap_scale_shift) if swap else target
 
 
-def _random(kind: Callable[..., Any], **config: Any) -> Any:
+def _random(kind: Callable[..., Any], precision: Precision, **config: Any) -> Any:
     """Fresh weights of one seed; norms differ from 1, or nobody sees which of them was used."""
     torch.manual_seed(11)
     reference = kind(**config).eval()
     for name, weight in reference.named_parameters():
         if name.endswith("weight") and weight.ndim == 1:
             weight.data.uniform_(0.8, 1.2)
+    for tensor in reference.state_dict().values():
+        tensor.copy_(tensor.to(precision.stored))
     return reference.requires_grad_(False)
 
 
-def _host(family: str, config: dict[str, Any], reference: Any, keys: Mapping[str, Any]) -> Any:
+def _host(
+    family: str,
+    config: dict[str, Any],
+    reference: Any,
+    keys: Mapping[str, Any],
+    precision: Precision,
+) -> Any:
     """A MODEL of the host with the weights of the reference, each of them filled."""
     supported = _CLASSES[family](dict(config))
     supported.unet_config = dict(config)
-    supported.set_inference_dtype(torch.float32, None)
+    stored, computed = precision
+    supported.set_inference_dtype(stored, None if stored == computed else computed)
     base = supported.get_model({}, "", device="cpu")
     transformer = base.diffusion_model
-    state = {k: torch.full_like(v, torch.nan) for k, v in transformer.state_dict().items()}
+    shapes = {key: value.shape for key, value in transformer.state_dict().items()}
+    state = {key: torch.full(shape, torch.nan) for key, shape in shapes.items()}
     for key, value in reference.state_dict().items():
         _fill(state, keys[key], value)
     empty = [key for key, value in state.items() if value.isnan().any()]
@@ -276,6 +275,9 @@ class Call:
     Attributes:
         polarities: of the rows as the host says them, 1 for negative; each has as many rows.
         edited: pictures to edit, one beside each of the latents (Kontext).
+        residuals: what a ControlNet adds after each double block.
+        shorter: by how many tokens the negative prompt is, for runs of the sampler; both prompts
+            are then in calls of their own.
     """
 
     x: Tensor
@@ -284,6 +286,8 @@ class Call:
     pooled: Tensor
     polarities: tuple[int, ...] = (1, 0)
     edited: Tensor | None = None
+    residuals: tuple[Tensor, ...] = ()
+    shorter: int = 0
 
     @property
     def batch(self) -> int:
@@ -292,8 +296,15 @@ class Call:
 
     def positive(self) -> Call:
         """The rows of the positive prompt alone, as guidance-distilled models are called."""
-        rows = slice(-self.batch, None)
-        return Call(self.x[rows], self.sigma, self.context[rows], self.pooled[rows], (0,))
+        return self._half(slice(-self.batch, None), 0)
+
+    def negative(self) -> Call:
+        """The rows of the negative prompt alone."""
+        half = self._half(slice(None, self.batch), 1)
+        return replace(half, context=half.context[:, self.shorter :])
+
+    def _half(self, rows: slice, polarity: int) -> Call:
+        return Call(self.x[rows], self.sigma, self.context[rows], self.pooled[rows], (polarity,))
 
 
 def make_call(batch: int = 1, height: int = 16, width: int = 12, sigma: float = 0.611) -> Call:
@@ -320,6 +331,8 @@ def run_host(pair: Pair, model: Any, call: Call, **options: Any) -> Tensor:
         more["guidance"] = torch.full_like(sigma, guidance)
     if call.edited is not None:
         more["ref_latents"] = [call.edited]
+    if call.residuals:
+        more["control"] = {"input": list(call.residuals), "output": []}
     transformer_options = {
         **model.model_options["transformer_options"],
         "cond_or_uncond": list(call.polarities),
@@ -364,6 +377,8 @@ def run_reference(pair: Pair, call: Call, reference: Any = None, **attention: An
     more: dict[str, Any] = {}
     if pair.family == "flux":
         more = {"pooled_projections": call.pooled, "guidance": torch.full_like(time, GUIDANCE)}
+    if call.residuals:
+        more["controlnet_block_samples"] = call.residuals
     height, width = (size // 2 for size in call.x.shape[-2:])
     image, places = _pack(call.x), _positions(height, width)
     if call.edited is not None:
@@ -407,19 +422,21 @@ def schedule(pair: Pair, steps: int = 4) -> Tensor:
     return comfy.samplers.calculate_sigmas(sampling, "simple", steps)
 
 
-def sample_host(pair: Pair, model: Any, call: Call, cfg: float, steps: int = 4) -> Tensor:
-    """Euler steps by the host's sampler, in the model's own latent space."""
+def sample_host(
+    pair: Pair, model: Any, call: Call, cfg: float, steps: int = 4, sampler: str = "euler"
+) -> Tensor:
+    """A run by one of the host's samplers, in the model's own latent space."""
     more = {"guidance": GUIDANCE} if pair.family == "flux" else {}
     negative, positive = (
-        [[context, {"pooled_output": pooled, **more}]]
-        for context, pooled in zip(call.context.chunk(2), call.pooled.chunk(2), strict=True)
+        [[half.context, {"pooled_output": half.pooled, **more}]]
+        for half in (call.negative(), call.positive())
     )
-    noise = call.x[: len(call.x) // 2]
+    noise = call.negative().x
     out = comfy.sample.sample_custom(
         model,
         noise,
         cfg,
-        comfy.samplers.sampler_object("euler"),
+        comfy.samplers.sampler_object(sampler),
         schedule(pair, steps),
         positive,
         negative,
@@ -431,21 +448,36 @@ def sample_host(pair: Pair, model: Any, call: Call, cfg: float, steps: int = 4) 
 
 
 def sample_reference(
-    pair: Pair, call: Call, cfg: float, step: Callable[[Call], Tensor], steps: int = 4
+    pair: Pair,
+    call: Call,
+    cfg: float,
+    step: Callable[[Call], Tensor],
+    steps: int = 4,
+    sampler: str = "euler",
 ) -> Tensor:
     """The same run by a plain loop.
 
     Args:
-        step: what the transformer gives, of both polarities or at cfg 1 of the positive one.
+        step: what the transformer gives, of both polarities or of one of them.
+        sampler: "euler", or "dpm_2", which calls the model between the steps of the schedule too.
     """
     sigmas = schedule(pair, steps)
-    x = call.x[: len(call.x) // 2] * sigmas[0]
+    x = call.negative().x * sigmas[0]
     for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
-        now = replace(call, x=x.repeat(2, 1, 1, 1), sigma=float(sigma))
-        if cfg == 1:
-            velocity = step(now.positive())
-        else:
-            negative, positive = step(now).chunk(2)
-            velocity = negative + cfg * (positive - negative)
+        velocity = _guided(call, x, sigma, cfg, step)
+        if sampler == "dpm_2" and following > 0:
+            between = (sigma * following).sqrt()
+            velocity = _guided(call, x + velocity * (between - sigma), between, cfg, step)
         x = x + velocity * (following - sigma)
     return x
+
+
+def _guided(
+    call: Call, x: Tensor, sigma: Tensor, cfg: float, step: Callable[[Call], Tensor]
+) -> Tensor:
+    now = replace(call, x=x.repeat(2, 1, 1, 1), sigma=float(sigma))
+    if cfg == 1:
+        return step(now.positive())
+    apart = (now.negative(), now.positive())
+    negative, positive = [step(one) for one in apart] if now.shorter else step(now).chunk(2)
+    return negative + cfg * (positive - negative)

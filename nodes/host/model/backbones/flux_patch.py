@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from .....ip_models.attention.attend import Attended
-from .....ip_models.errors import WrongBatch
 from .....ip_models.transformer.layers import DOUBLE, BlockAddress
 from ...protocols import TransformerOptions
 from .kernel import compiler
-from .transformer import GRID, add, entries_of, hears
+from .transformer import GRID, add, entries_of, hears, rows_after
 
 _QUERY = "ipadapter_query"
 _HELD = "ipadapter_held"
@@ -119,14 +118,7 @@ def _add(
     entries = entries_of(extra, q.shape[0], q, address)
     if not entries:
         return
-    height, width, _ = extra[GRID]
-    after = q.shape[2] - before - height * width
-    if after < 0 or out.shape[1] != q.shape[2]:
-        raise WrongBatch(
-            f"{address.kind} block {address.number} has {q.shape[2] - before} rows of the picture",
-            f"its grid has {width} x {height}",
-            "Take out the node that merges or drops rows, or the references",
-        )
+    after = rows_after(address, q.shape[2] - before, extra[GRID])
     add(out, Attended(q, before=before, after=after), entries, extra)
 
 

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from .....ip_models.attention.attend import Attended
-from .....ip_models.errors import WrongBatch
 from .....ip_models.transformer.layers import JOINT, BlockAddress
 from ...protocols import TransformerOptions
 from .kernel import compiler
-from .transformer import GRID, add, entries_of
+from .transformer import GRID, add, entries_of, rows_after
 
 _OVERRIDE = "optimized_attention_override"
 _BlockArgs = dict[str, Any]
@@ -79,14 +78,8 @@ def _added(
     entries = entries_of(extra, q.shape[0], q, address)
     if not entries:
         return
-    height, width, _ = extra[GRID]
-    if q.shape[2] != height * width:
-        raise WrongBatch(
-            f"joint block {address.number} has {q.shape[2]} rows of the picture",
-            f"its grid has {width} x {height}",
-            "Take out the node that merges or drops rows, or the references",
-        )
-    add(out[:, text:], Attended(q, k, v), entries, extra)
+    after = rows_after(address, q.shape[2], extra[GRID])
+    add(out[:, text:], Attended(q, k, v, after=after), entries, extra)
 
 
 def _in_heads(rows: Tensor, heads: int) -> Tensor:

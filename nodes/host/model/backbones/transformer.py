@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from .....ip_models.attention.attend import Attended, LayerEntry, add_to_rows
 from .....ip_models.attention.masks import Grid
 from .....ip_models.attention.stack import ActivePrompts, PromptStack
+from .....ip_models.errors import WrongBatch
 from .....ip_models.transformer.layers import BlockAddress
 from ...protocols import TransformerOptions
 from ..call import calls, rows
@@ -73,13 +73,27 @@ def add(
     add_to_rows(out, attended, entries, extra[GRID], attention)
 
 
+def rows_after(address: BlockAddress, rows: int, grid: Grid) -> int:
+    """How many rows stand after those of the picture, e.g. those of Kontext's other pictures.
+
+    Args:
+        rows: all that are not text.
+
+    Raises:
+        WrongBatch: there are fewer than the picture has.
+    """
+    height, width, _ = grid
+    if rows < height * width:
+        raise WrongBatch(
+            f"{address.kind} block {address.number} has {rows} rows of the picture",
+            f"its grid has {width} x {height}",
+            "Take out the node that merges or drops rows, or the references",
+        )
+    return rows - height * width
+
+
 def warn_once(text: str) -> None:
     """A warning that is not repeated in every step."""
     if text not in _warned:
         _warned.add(text)
         log.warning("%s", text)
-
-
-def no_compile(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A function that torch.compile leaves to Python."""
-    return torch.compiler.disable(function)

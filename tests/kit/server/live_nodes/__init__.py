@@ -27,46 +27,50 @@ class BadTensor(io.ComfyNode):
         return io.NodeOutput(made, made)
 
 
-class TinyFlux(io.ComfyNode):
+class TinyHunyuanVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(node_id="IPATestFlux", inputs=[], outputs=[io.Model.Output()])
+        return io.Schema(node_id="IPATestHunyuanVideo", inputs=[], outputs=[io.Model.Output()])
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
-        return io.NodeOutput(tiny_flux())
+        return io.NodeOutput(tiny_hunyuan_video())
 
 
-def tiny_flux() -> Any:
-    """A MODEL of a family that has no cross-attention."""
+def tiny_hunyuan_video() -> Any:
+    """A MODEL that no adapter is for, though its blocks are named as those of Flux."""
     config: dict[str, Any] = dict(
-        image_model="flux",
+        image_model="hunyuan_video",
         in_channels=16,
         out_channels=16,
-        vec_in_dim=32,
+        vec_in_dim=768,
         context_in_dim=64,
-        hidden_size=64,
-        mlp_ratio=2.0,
-        num_heads=2,
+        hidden_size=128,
+        mlp_ratio=4.0,
+        num_heads=1,
         depth=1,
         depth_single_blocks=1,
-        axes_dim=[8, 12, 12],
-        theta=10000,
-        patch_size=2,
+        axes_dim=[16, 56, 56],
+        theta=256,
+        patch_size=[1, 2, 2],
         qkv_bias=True,
         guidance_embed=True,
-        txt_ids_dims=[],
+        byt5=False,
+        meanflow=False,
+        use_cond_type_embedding=False,
+        vision_in_dim=None,
+        meanflow_sum=False,
     )
-    flux = comfy.supported_models.Flux(config)
-    flux.unet_config = config
-    flux.set_inference_dtype(torch.float32, None)
+    video = comfy.supported_models.HunyuanVideo(config)
+    video.unet_config = config
+    video.set_inference_dtype(torch.float32, None)
     cpu = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(flux.get_model({}, "", device="cpu"), cpu, cpu)
+    return comfy.model_patcher.ModelPatcher(video.get_model({}, "", device="cpu"), cpu, cpu)
 
 
 class TestExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [BadTensor, TinyFlux]
+        return [BadTensor, TinyHunyuanVideo]
 
 
 async def comfy_entrypoint() -> TestExtension:
