@@ -28,6 +28,7 @@ class JoinedKeyValues:
         self._own, self._cond = own, self.made.pairs(cond)
         self._uncond = None if uncond is cond else self.made.pairs(uncond)
 
+    @torch.no_grad()
     def put(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Keep the key and the value of a layer, both (1, tokens, width)."""
         for half, rows in enumerate((key, value)):

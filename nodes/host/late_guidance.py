@@ -1,6 +1,7 @@
 """Euler on the schedule of XLabs-AI/x-flux with true guidance from a step on.
 
-The host's sampler does it. Schedule as in black-forest-labs/flux `sampling.py` (Apache-2.0): shifted by the number of patches.
+The host's sampler does it. The schedule is that of black-forest-labs/flux, `sampling.py`
+(Apache-2.0), shifted by the number of patches.
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
         checks = sections.counts(contenders, folder)
         checks += sections.memory(contenders, folder)
         checks += sections.second_apply(contenders, folder)
+        checks += sections.transformers()
         sections.layers(folder)
         if options.incumbent:
             checks += sections.agreement(contenders, folder)

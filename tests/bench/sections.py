@@ -17,6 +17,7 @@ from bench import counts as counting
 from bench import faces, overhead, reapply
 from bench import full_size as real
 from bench import memory as keeping
+from bench import transformers as blocks
 from bench.bed import tiny_bed
 from bench.contenders import Contender, How, Ours
 from bench.counts import Case
@@ -98,6 +99,16 @@ def memory(parties: Sequence[Contender], folder: Path) -> list[Check]:
     _title("Adapter in memory while sampling (tiny real UNets)")
     print(table(["", *keeping.HEADER, ""], rows))
     return kept
+
+
+def transformers() -> list[Check]:
+    """Kernels and waits of a call of the transformers, whose tiny models stay on the CPU."""
+    _title("Transformers: work of a call beyond the unpatched model (narrow, full depth)")
+    costs = [blocks.cost(case) for case in blocks.CASES]
+    rows = [[*cost.row(), verdict(cost.checks())] for cost in costs]
+    print(table([*blocks.HEADER, ""], rows))
+    print(f"\n{blocks.LEGEND}")
+    return [check for cost in costs for check in cost.checks()]
 
 
 def second_apply(parties: Sequence[Contender], folder: Path) -> list[Check]:

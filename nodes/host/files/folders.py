@@ -20,7 +20,14 @@ EMBEDS = "ipadapter_embeds"
 EMBEDS_ENDINGS = (".safetensors", ".ipadpt")
 MODEL_CONFIG = "config.json"
 # Folder names under models/ that other packs use for the same files.
-_ALIASES = ("ipadapter-flux", "xlabs/ipadapters", "ip_adapter", "ip-adapter", "IPAdapter")
+_ALIASES = (
+    "ipadapter-flux",
+    "xlabs/ipadapters",
+    "xlabs_ipadapters",
+    "ip_adapter",
+    "ip-adapter",
+    "IPAdapter",
+)
 _INCUMBENT = os.path.join("ComfyUI_IPAdapter_plus", "models")
 
 
@@ -128,7 +135,10 @@ def in_alias(alias: str, name: object) -> str | None:
     """
     if not alias or not isinstance(name, str) or name not in files(ADAPTERS):
         return None
-    registered = folder_paths.folder_names_and_paths.get(alias, ([], set()))[0]
+    known = folder_paths.folder_names_and_paths
+    registered = [
+        home for key in (alias, alias.replace("/", "_")) if key in known for home in known[key][0]
+    ]
     own = os.path.join(folder_paths.models_dir, *alias.split("/"))
     paths = (os.path.join(home, name) for home in (*registered, own))
     return next((path for path in paths if os.path.isfile(path)), None)
