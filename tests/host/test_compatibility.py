@@ -12,12 +12,13 @@ import pytest
 import torch
 from kit.models import tiny, transformer_adapters, transformers
 from kit.models.checkpoints import all_tables, load_table
-from kit.models.sparse_files import chroma_shapes, flux_shapes, sd3_shapes
+from kit.models.sparse_files import Shapes, chroma_shapes, flux_shapes, sd3_shapes, write_gguf
 from kit.models.transformers import Pair
 from kit.server.live_nodes import tiny_hunyuan_video
 from pack.ip_models.adapter.encoders import name_encoder
 from pack.ip_models.adapter.published import Choice
 from pack.ip_models.errors import WrongBase, WrongEncoder
+from pack.ip_models.layer import Layer
 from pack.ip_models.references.features import ImageFeatures, inputs
 from pack.nodes.host.doctor.base_model import read_base
 from pack.nodes.host.doctor.compatibility import (
@@ -26,12 +27,13 @@ from pack.nodes.host.doctor.compatibility import (
     drawn_family,
     problems,
 )
+from pack.nodes.host.doctor.gguf import gguf_shapes
 from pack.nodes.host.files import folders
 from pack.nodes.host.model import search
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones.layers import attention_layers
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
-from test_search import FLUX, PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
+from test_search import FLUX, PAGE, SD3, encoder_shapes, put_adapter, put_encoder, write_sparse
 
 SCALE = 10  # the tiny UNets are a tenth as wide as the published ones
 PREFIX = "model.diffusion_model."
@@ -131,6 +133,29 @@ def test_packed_weights_of_flux_are_counted_by_what_is_not_packed(models: Path) 
     assert problems(Combination("instantx.bin", unet="nf4.safetensors")) == []
     base = read_base(str(path))
     assert base is not None and base.layers == tuple(FLUX)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "layers"),
+    [(flux_shapes(), FLUX), (sd3_shapes(), SD3), (own_shapes("sdxl"), None)],
+    ids=["Flux", "SD3.5", "a UNet"],
+)
+def test_a_gguf_file_tells_its_layers(
+    models: Path, shapes: Shapes, layers: list[Layer] | None
+) -> None:
+    base = read_base(str(write_gguf(models / "diffusion_models" / "q4.gguf", shapes)))
+    wanted = tuple(layers) if layers else attention_layers(tiny.twins("sdxl").model)
+    assert base is not None and base.layers == wanted
+
+
+def test_a_damaged_gguf_file_tells_nothing(models: Path) -> None:
+    whole = write_gguf(models / "whole.gguf", flux_shapes()).read_bytes()
+    path = models / "damaged.gguf"
+    for place in range(0, 600, 5):
+        path.write_bytes(whole[:place])
+        assert gguf_shapes(str(path)) == {} and read_base(str(path)) is None
+        path.write_bytes(whole[:place] + b"\xff" * 8 + whole[place + 8 :])
+        read_base(str(path))
 
 
 TRANSFORMERS = {

@@ -16,7 +16,7 @@ import pytest
 import torch
 from kit.models import checkpoints, tiny, transformer_adapters, transformers
 from kit.models.checkpoints import CONTAINERS, all_tables, load_table
-from kit.models.sparse_files import chroma_shapes, flux_shapes, sd3_shapes
+from kit.models.sparse_files import chroma_shapes, flux_shapes, sd3_shapes, write_gguf
 from kit.server import live
 from kit.server.live import Client
 from kit.server.live_graph import changed, node
@@ -347,6 +347,16 @@ def test_base_models_are_listed_as_what_they_are(models: Path) -> None:
         "– Flux with layers of its own: lite.safetensors; no adapter was published for it",
         "– SD3 Medium or SD3.5 Medium: medium.safetensors; no adapter was published for it",
     ]
+    assert [line for line in found if "can be done" in line] == ["What can be done with Flux:"]
+
+
+def test_quantised_base_models_are_listed_too(models: Path) -> None:
+    """ComfyUI-GGUF lists them under a name of its own."""
+    folder_paths.folder_names_and_paths["unet_gguf"] = ([str(models / "unet")], {".gguf"})
+    write_gguf(models / "unet" / "flux1-dev-Q4_0.gguf", flux_shapes())
+    (models / "unet" / "page.gguf").write_bytes(PAGE)
+    found = report()
+    assert line_with(found, "✓ Flux: flux1-dev-Q4_0.gguf")
     assert [line for line in found if "can be done" in line] == ["What can be done with Flux:"]
 
 

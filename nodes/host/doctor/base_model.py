@@ -20,8 +20,9 @@ from ....ip_models.unet.layers import Facts, layers_of_names
 from ..files.checkpoint import identity
 from ..files.header import holds_safetensors, safetensors_shapes
 from ..model.search import shape_of
+from .gguf import gguf_shapes
 
-_SUFFIXES = (".safetensors", ".sft")
+_SUFFIXES = (".safetensors", ".sft", ".gguf")
 _PREFIXES = ("model.diffusion_model.", "", "unet.")
 _KEY = ".to_k.weight"
 _DIFFUSERS = re.compile(
@@ -65,9 +66,12 @@ def read_base(path: str) -> Base | None:
 @lru_cache(maxsize=4096)
 def _read(path: str, mtime_ns: int, size: int) -> Base | None:
     """What is found is kept and the header is not, which is long in whole checkpoints."""
-    if not holds_safetensors(path):
+    if path.lower().endswith(_SUFFIXES[-1]):
+        shapes = gguf_shapes(path)
+    elif holds_safetensors(path):
+        shapes = safetensors_shapes(path)
+    else:
         return None
-    shapes = safetensors_shapes(path)
     for prefix in _PREFIXES:
         found = dict(_layers(shapes, prefix))
         if found:

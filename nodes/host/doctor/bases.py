@@ -16,6 +16,7 @@ from .base_model import Base, read_base
 from .misplaced import TROUBLE
 
 FOLDERS = ("checkpoints", "diffusion_models")
+_GGUF = "unet_gguf"  # the name under which ComfyUI-GGUF lists its own among the latter
 
 
 class BaseFiles(NamedTuple):
@@ -44,7 +45,8 @@ def found_bases() -> tuple[BaseFiles, ...]:
 
 
 def _read() -> Iterator[tuple[str, Base]]:
-    for folder in filter(folder_paths.folder_names_and_paths.__contains__, FOLDERS):
+    places = folder_paths.folder_names_and_paths
+    for folder in filter(places.__contains__, (*FOLDERS, _GGUF)):
         for name in folders.files(folder):
             path = folder_paths.get_full_path(folder, name)
             try:
