@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Iterable, Sequence
+from collections.abc import Generator, Hashable, Iterable
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -16,17 +16,16 @@ from .....ip_models.layer import Layer
 from .....ip_models.transformer.layers import DOUBLE, SINGLE, BlockAddress, layers_of_counts
 from .....ip_models.transformer.vocabulary import FLUX
 from ...protocols import Model, TransformerOptions
-from .backbone import BaseNorms, TextProjection
 from .flux_patch import Heard, patched
 from .own import own_object
-from .transformer import GRID, grid_of, warn_once
+from .transformer import GRID, Transformer, grid_of, warn_once
 
 _NETWORK = "diffusion_model"
 _NUNCHAKU = ("ComfyFluxWrapper", "Nunchaku")
 _OWN = (comfy.ldm.flux.model.Flux, comfy.ldm.chroma.model.Chroma)
 
 
-class Flux:
+class Flux(Transformer):
     """See `Backbone`; slots are `BlockAddress`es."""
 
     vocabulary = FLUX
@@ -47,30 +46,10 @@ class Flux:
         counts = ((DOUBLE, len(network.double_blocks)), (SINGLE, len(network.single_blocks)))
         return layers_of_counts(counts, int(network.hidden_size))
 
-    def text_projection(self, model: Model) -> TextProjection | None:
-        """None: no adapter goes through it."""
-        return None
-
-    def norms(self, model: Model) -> BaseNorms | None:
-        """None: these adapters take the queries as they are normed by the model."""
-        return None
-
     def slot(self, layer: Layer, spec: AdapterSpec) -> Hashable:
         """See `Backbone.slot`; XLabs adds after the block."""
         address = cast("BlockAddress", layer.slot)
         return address._replace(after=spec.kind is Kind.XLABS)
-
-    def hook(self, model: Model, slots: Iterable[Hashable]) -> None:
-        """Nothing: patches are put into the options of each call."""
-
-    def unhook(self, model: Model) -> None:
-        """Nothing was put on."""
-
-    def hook_call(
-        self, options: TransformerOptions, slots: Iterable[Hashable]
-    ) -> TransformerOptions:
-        """As they are, see `calling`."""
-        return options
 
     @contextmanager
     def calling(
@@ -91,10 +70,6 @@ class Flux:
                 "block for image prompts: the references have no effect. Take out that node, or "
                 "the references."
             )
-
-    def processor_names(self, layers: Sequence[Layer]) -> list[str]:
-        """None: no adapter of these models carries a LoRA."""
-        return []
 
 
 def _is_flux(model: Model, network: object) -> bool:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Iterable, Sequence
+from collections.abc import Generator, Hashable, Iterable
 from contextlib import contextmanager
 from typing import Any, cast
 
 import comfy.model_base
 import torch
 
-from .....ip_models.adapter.spec import AdapterSpec
 from .....ip_models.layer import Layer
 from .....ip_models.transformer.layers import JOINT, BlockAddress, layers_of_counts
 from .....ip_models.transformer.vocabulary import SD3
 from ...protocols import Model, TransformerOptions
-from .backbone import BaseNorms, TextProjection
+from .backbone import BaseNorms
 from .own import own_object, own_weight
 from .sd3_patch import patched
-from .transformer import GRID, grid_of
+from .transformer import GRID, Transformer, grid_of
 
 _NETWORK = "diffusion_model"
 
 
-class StableDiffusion3:
+class StableDiffusion3(Transformer):
     """See `Backbone`; slots are `BlockAddress`es."""
 
     vocabulary = SD3
@@ -37,10 +36,6 @@ class StableDiffusion3:
         blocks = network.joint_blocks
         width = int(blocks[0].x_block.attn.qkv.in_features)
         return layers_of_counts(((JOINT, len(blocks)),), width)
-
-    def text_projection(self, model: Model) -> TextProjection | None:
-        """None: no adapter goes through it."""
-        return None
 
     def norms(self, model: Model) -> BaseNorms | None:
         """See `Backbone.norms`."""
@@ -62,22 +57,6 @@ class StableDiffusion3:
         dtype: torch.dtype = base.manual_cast_dtype or base.get_dtype()
         return BaseNorms(network, mark, tuple(pairs), dtype)
 
-    def slot(self, layer: Layer, spec: AdapterSpec) -> Hashable:
-        """See `Backbone.slot`."""
-        return layer.slot
-
-    def hook(self, model: Model, slots: Iterable[Hashable]) -> None:
-        """Nothing: patches are put into the options of each call."""
-
-    def unhook(self, model: Model) -> None:
-        """Nothing was put on."""
-
-    def hook_call(
-        self, options: TransformerOptions, slots: Iterable[Hashable]
-    ) -> TransformerOptions:
-        """As they are, see `calling`."""
-        return options
-
     @contextmanager
     def calling(
         self,
@@ -89,7 +68,3 @@ class StableDiffusion3:
         """See `Backbone.calling`."""
         options = patched(options, cast("Iterable[BlockAddress]", slots))
         yield {**options, GRID: grid_of(network, latent)}
-
-    def processor_names(self, layers: Sequence[Layer]) -> list[str]:
-        """None: no adapter of these models carries a LoRA."""
-        return []

@@ -3,24 +3,62 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 
 from torch import Tensor
 
+from .....ip_models.adapter.spec import AdapterSpec
 from .....ip_models.attention.attend import Attended, LayerEntry, add_to_rows
 from .....ip_models.attention.masks import Grid
 from .....ip_models.attention.stack import ActivePrompts, PromptStack
 from .....ip_models.errors import WrongBatch
+from .....ip_models.layer import Layer
 from .....ip_models.transformer.layers import BlockAddress
-from ...protocols import TransformerOptions
+from ...protocols import Model, TransformerOptions
 from ..call import calls, rows
+from .backbone import BaseNorms, TextProjection
 from .kernel import unquantised_attention
 
 log = logging.getLogger("ipadapter")
 
 GRID = "ipadapter_grid"
 _warned = set[str]()
+
+
+class Transformer:
+    """What backbones of transformers have in common, see `Backbone`.
+
+    Nothing is put on a MODEL: patches go into the options of each call.
+    """
+
+    def text_projection(self, model: Model) -> TextProjection | None:
+        """None: no adapter goes through it."""
+        return None
+
+    def norms(self, model: Model) -> BaseNorms | None:
+        """None, unless adapters bring norms of their own."""
+        return None
+
+    def slot(self, layer: Layer, spec: AdapterSpec) -> Hashable:
+        """See `Backbone.slot`."""
+        return layer.slot
+
+    def hook(self, model: Model, slots: Iterable[Hashable]) -> None:
+        """Nothing."""
+
+    def unhook(self, model: Model) -> None:
+        """Nothing was put on."""
+
+    def hook_call(
+        self, options: TransformerOptions, slots: Iterable[Hashable]
+    ) -> TransformerOptions:
+        """As they are, see `Backbone.calling`."""
+        return options
+
+    def processor_names(self, layers: Sequence[Layer]) -> list[str]:
+        """None: no adapter of these models carries a LoRA."""
+        return []
 
 
 def grid_of(network: object, latent: tuple[int, int]) -> Grid:
