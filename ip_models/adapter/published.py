@@ -112,12 +112,12 @@ ADAPTER_ADDRESSES: dict[tuple[Family, Choice], str] = {
     ),
 }
 
-# Under which names to keep files that were published under the same one: those of their pages.
+# Under which names to keep files that were published under the same one, as the examples do.
 ADAPTER_NAMES: dict[tuple[Family, Choice], str] = {
-    (Family.FLUX, Choice.XLABS): "flux-ip-adapter.safetensors",
-    (Family.FLUX, Choice.XLABS_V2): "flux-ip-adapter-v2.safetensors",
-    (Family.FLUX, Choice.INSTANTX): "FLUX.1-dev-IP-Adapter.bin",
-    (Family.SD3, Choice.INSTANTX): "SD3.5-Large-IP-Adapter.bin",
+    (Family.FLUX, Choice.XLABS): "flux_xlabs_ip_adapter.safetensors",
+    (Family.FLUX, Choice.XLABS_V2): "flux_xlabs_v2_ip_adapter.safetensors",
+    (Family.FLUX, Choice.INSTANTX): "flux_instantx_ip-adapter.bin",
+    (Family.SD3, Choice.INSTANTX): "sd35_instantx_ip-adapter.bin",
 }
 # Those that do not let everybody do everything.
 ADAPTER_LICENCES: dict[tuple[Family, Choice], str] = {

@@ -322,7 +322,7 @@ def test_what_is_missing_is_that_of_the_base_models_there_are(models: Path) -> N
     line = of_kind(found, Family.FLUX, Choice.INSTANTX)
     assert line == "✗ InstantX: missing the adapter and SigLIP"
     line = line_with(found, "InstantX for Flux: put ", ADAPTER_ADDRESSES[FLUX_INSTANTX])
-    assert line.endswith("as FLUX.1-dev-IP-Adapter.bin (licence: FLUX.1 [dev] non-commercial)")
+    assert line.endswith("as flux_instantx_ip-adapter.bin (licence: FLUX.1 [dev] non-commercial)")
     assert line_with(found, "SigLIP: put ", ENCODER_ADDRESSES["SigLIP"][1])
     assert line_with(found, "ViT-L: put ", ENCODER_ADDRESSES["ViT-L"][1])
     put_base(models, "checkpoints/large.safetensors", as_checkpoint(sd3_shapes()))

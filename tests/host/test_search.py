@@ -281,9 +281,9 @@ def test_a_missing_adapter_of_a_transformer_has_a_name_of_its_own(models: Path) 
         actions.append(refused.value.action)
     names = [action.split(" as ")[1].split(", ")[0] for action in actions]
     assert names == [
-        "flux-ip-adapter-v2.safetensors",
-        "FLUX.1-dev-IP-Adapter.bin",
-        "SD3.5-Large-IP-Adapter.bin",
+        "flux_xlabs_v2_ip_adapter.safetensors",
+        "flux_instantx_ip-adapter.bin",
+        "sd35_instantx_ip-adapter.bin",
     ]
 
 
