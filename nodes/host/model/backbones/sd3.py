@@ -33,9 +33,8 @@ class StableDiffusion3(Transformer):
             network, "joint_blocks"
         ):
             return ()
-        blocks = network.joint_blocks
-        width = int(blocks[0].x_block.attn.qkv.in_features)
-        return layers_of_counts(((JOINT, len(blocks)),), width)
+        counts = ((JOINT, len(network.joint_blocks)),)
+        return layers_of_counts(counts, int(network.hidden_size))
 
     def norms(self, model: Model) -> BaseNorms | None:
         """See `Backbone.norms`."""
@@ -43,7 +42,8 @@ class StableDiffusion3(Transformer):
         base: Any = model.model
         pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
         for number, block in enumerate(network.joint_blocks):
-            path, attention = f"{_NETWORK}.joint_blocks.{number}.x_block.attn", block.x_block.attn
+            path = f"{_NETWORK}.joint_blocks.{number}.x_block.attn"
+            attention = getattr(getattr(block, "x_block", None), "attn", None)
             weights = [getattr(attention, name, None) for name in ("ln_q", "ln_k")]
             if any(getattr(norm, "weight", None) is None for norm in weights):
                 return None
@@ -55,7 +55,8 @@ class StableDiffusion3(Transformer):
         marked = any(".attn.ln_" in key for key in model.patches)
         mark = model.patches_uuid if marked else None
         dtype: torch.dtype = base.manual_cast_dtype or base.get_dtype()
-        return BaseNorms(network, mark, tuple(pairs), dtype)
+        stored = dtype.itemsize < 2  # a type of weights, not one to compute with
+        return BaseNorms(network, mark, tuple(pairs), torch.bfloat16 if stored else dtype)
 
     @contextmanager
     def calling(
