@@ -180,6 +180,8 @@ class InstantIDConditioning(Node):
             "and the picture of where eyes, nose and mouth are to be. Connect all three to Apply "
             "ControlNet with InstantID's ControlNet; the MODEL gets the face by Apply IP-Adapter.",
             search_aliases=[
+                "ipadapter",
+                "ip adapter",
                 "InstantID",
                 "IdentityNet",
                 "Apply InstantID",

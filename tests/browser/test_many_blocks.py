@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from comfy_page import ComfyPage
 from kit.models import transformer_adapters
-from kit.models.transformers import FLUX_DEPTH, SD3_DEPTH, Pair
+from kit.models.transformer_sizes import Sizes
 from kit.server.live import Client
 from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from playwright.sync_api import Locator, expect
@@ -16,8 +16,8 @@ from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariable
 from test_block_weights import EDITOR, Editor
 
 FAMILY = "Model family shown"
-FLUX = Pair("flux", None, None, 1, *FLUX_DEPTH)
-SD3 = Pair("sd3", None, None, 2, SD3_DEPTH, 0)
+FLUX = Sizes("flux", 1, 19, 38)
+SD3 = Sizes("sd3", 2, 38, 0)
 
 
 def drawn(comfy: ComfyPage, family: str, preset: str = "linear", weights: str = "") -> Editor:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from comfy_page import ComfyPage
 from kit.server.live import Client
+from pack.nodes.flux_packs import register as flux_packs
 from pack.nodes.plus import register
 
 OLD = json.loads((Path(__file__).parent / "incumbent_nodes.json").read_text("utf-8"))
@@ -51,7 +52,7 @@ def search(comfy: ComfyPage, editor_server: Client) -> Iterator[Search]:
         info["display_name"]: name
         for name, info in known.items()
         if info["python_module"] == "custom_nodes.ip-adapter-pack"
-        and name.removesuffix("V2") not in register.NODES
+        and name.removesuffix("V2") not in {**register.NODES, **flux_packs.NODES}
     }
     comfy.page.evaluate(CHOOSE, "default" if comfy.vue else "v1 (legacy)")
     comfy.page.evaluate(TOGGLE)

@@ -184,7 +184,7 @@ def doctor(comfy: ComfyPage) -> None:
     comfy.run()
     expect(comfy.shown('[data-ipadapter="about"]')).to_have_count(1)
     # High enough for the letters of machines that have none of the usual fonts.
-    place(comfy, {node: (0, 0, 900, 1200)})
+    place(comfy, {node: (0, 0, 900, 1450)})
 
 
 SCENES = {
@@ -193,7 +193,7 @@ SCENES = {
     "block_weights_sdxl": Scene(block_weights_sdxl, True, ()),
     "schedule": Scene(schedule, True, ("steps",)),
     "warning": Scene(warning, False, ("is an adapter for SDXL", "this MODEL is SD1.5")),
-    "doctor": Scene(doctor, False, ("Adapters in", "plus face"), zoom=1.0),
+    "doctor": Scene(doctor, False, ("Adapters in", "plus face"), zoom=0.9),
     "preview_mask": Scene(preview_mask, True, ("SD1.5",)),
     "prepare_image": Scene(prepare_image, True, ("224",)),
 }

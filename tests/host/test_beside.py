@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -662,10 +662,13 @@ def test_apply_clones_the_model_once(
 class Changing:
     """Keys and values of a network that is asked at each noise level."""
 
-    references = 1
+    references, timed, own_keys = 1, False, ()
 
     def __init__(self, keys: KeyValues, model: object) -> None:
         self.keys, self.model, self.asked = keys, model, list[float | None]()
+
+    def prepare(self, levels: Sequence[float]) -> None:
+        """Nothing: it is asked for each level."""
 
     def at(self, call: Call) -> KeyValues:
         self.asked.append(call.sigma)

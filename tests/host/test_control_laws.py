@@ -28,7 +28,7 @@ from pack.ip_models.weights.schedule import Curve, Ramp
 from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
-from pack.nodes.host.model.backbones import unet_patch
+from pack.nodes.host.model.backbones import kernel, unet_patch
 from pack.nodes.host.model.bind import mark
 from torch import Tensor
 
@@ -307,7 +307,7 @@ MOST_BESIDES = {"steps": 3, "both and blocks": 4, "K+V with penalty": 3}
 def test_two_kernels_for_each_layer_and_reference(way: str, tmp_path: Path) -> None:
     """A mask is no third one: it is multiplied and added in one."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (host_attention, unet_patch):
+        for module in (host_attention, unet_patch, kernel):
             patch.setattr(module, "optimized_attention", host_attention.attention_pytorch)
         bed = tiny_bed("sd1")
         tensors = tiny.adapter_tensors(twin(), "standard", seed=5)

@@ -40,11 +40,12 @@ from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 Node = type[io.ComfyNode]
-# What goes into the one that converts embeds depends on the other input: see tests/plus.
+# What goes into the one that converts embeds depends on the other input (tests/plus); InstantID's
+# needs an adapter of its own and a face in the picture (test_instantid.py).
 NODES: list[Node] = [
     node
     for node in asyncio.run(IPAdapterExtension().get_node_list())
-    if node.__name__ != "ConvertEmbeds"
+    if node.__name__ not in ("ConvertEmbeds", "InstantIDConditioning")
 ]
 NAN, INF = float("nan"), float("inf")
 TWIN = tiny.twins("sd1")
