@@ -118,8 +118,8 @@ class AdapterSpec:
 
     @property
     def streamed(self) -> bool:
-        """Whether its weights stay in the file and are read layer by layer: 5.3 GB, needed once."""
-        return self.family is Family.FLUX and self.kind is Kind.INSTANTX
+        """Whether its weights stay in the file, read layer by layer: gigabytes, used once."""
+        return self.family is Family.FLUX
 
     @property
     def timed(self) -> bool:

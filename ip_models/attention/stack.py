@@ -13,6 +13,7 @@ from .attend import LayerEntry
 from .call import Call, CondChunk
 from .prompt import ImagePrompt, ResolvedPrompt
 from .shared import Shared
+from .timed_keys import TimedKeys
 
 _Where = tuple[torch.device, torch.dtype]
 
@@ -155,6 +156,17 @@ class PromptStack(Shared):
             active = dataclasses.replace(active, tables=previous.tables)
         self.last.active, self.last.own = active, ()
         return active
+
+    def on(self, norms: object) -> PromptStack:
+        """The same with keys for the norms that the model has now, see `TimedKeys.on`."""
+        return PromptStack(
+            tuple(
+                dataclasses.replace(prompt, keys=prompt.keys.on(norms))
+                if isinstance(prompt.keys, TimedKeys)
+                else prompt
+                for prompt in self.prompts
+            )
+        )
 
     def prepare(self, levels: Sequence[float]) -> None:
         """Make what depends on the noise level for the levels of a run that begins."""

@@ -15,6 +15,7 @@ from .shared import Shared
 
 Make = Callable[[Sequence[float]], list[KeyValues]]
 _Finish = Callable[[KeyValues], KeyValues]
+Renew = Callable[[object], "TimedKeys | None"]
 _DIGITS = 6  # of a noise level, which samplers work out anew for each step
 _MOST_BYTES = 2 * 2**30  # of main memory for all levels together
 
@@ -31,6 +32,7 @@ class TimedKeys(Shared):
         own_keys: see `KeySource.own_keys`.
         level_bytes: of the keys and values of one level.
         finish: what is done with those of each level.
+        renew: makes them anew for other norms of the model; None where they are the same.
     """
 
     timed = True
@@ -43,9 +45,11 @@ class TimedKeys(Shared):
         own_keys: tuple[Tensor, ...],
         level_bytes: int,
         finish: tuple[_Finish, ...] = (),
+        renew: Renew | None = None,
     ) -> None:
         self.references, self.tokens, self.own_keys = references, tokens, own_keys
         self._make, self._level_bytes, self._finish = make, level_bytes, finish
+        self._renew = renew
         self._levels: dict[float, KeyValues] = {}
         self._schedule: list[float] = []
         # What was rounded: a noise level is multiplied by 1000, and so would be what it lacks.
@@ -81,8 +85,20 @@ class TimedKeys(Shared):
         return self._then(finish, self.references, self.tokens)
 
     def _then(self, finish: _Finish, references: int, tokens: int) -> TimedKeys:
-        steps = (*self._finish, finish)
-        return TimedKeys(self._make, references, tokens, self.own_keys, self._level_bytes, steps)
+        steps, own, size = (*self._finish, finish), self.own_keys, self._level_bytes
+        return TimedKeys(self._make, references, tokens, own, size, steps, self._renew)
+
+    def on(self, norms: object) -> TimedKeys:
+        """The same for a model with other norms than the one they were made for.
+
+        Args:
+            norms: as the backbone of the model gives them.
+        """
+        made = None if self._renew is None else self._renew(norms)
+        if made is None:
+            return self
+        made.references, made.tokens, made._finish = self.references, self.tokens, self._finish
+        return made
 
     def prepare(self, levels: Sequence[float]) -> None:
         """Make those of a schedule together, as far as there is room for them."""
@@ -117,13 +133,19 @@ class TimedKeys(Shared):
             return keys
 
     def _fill(self, level: float) -> None:
-        """Make a level and those after it, instead of those before it if they need the room."""
+        """Make a level and those after it in the schedule, as far as there is room.
+
+        Where there is none, those that are past make way, and the furthest ones after them.
+        """
         schedule = self._schedule
         later = schedule[schedule.index(level) :] if level in schedule else [level]
         missing = [one for one in later if one not in self._levels]
         most = max(1, _MOST_BYTES // self._level_bytes)
         if len(self._levels) + len(missing) > most:
-            self._levels, missing = {}, later[:most]
+            self._levels = {one: keys for one, keys in self._levels.items() if one <= level}
+            while len(self._levels) >= most:
+                del self._levels[min(self._levels)]
+            missing = missing[: most - len(self._levels)]
         self._made(missing)
 
     def _made(self, levels: Sequence[float]) -> None:

@@ -187,7 +187,7 @@ def select(features: ImageFeatures, spec: AdapterSpec, adapter: str, hint: str) 
             hears without a reference.
     """
     pair = features.pair(spec.feature)
-    if pair is None or not _fits(pair[0], spec):
+    if pair is None or not _fits(pair[0], spec) or _of_another(features, spec):
         width = None if pair is None else int(pair[0].shape[-1])
         raise other_encoder(features.source, width, spec, adapter, hint)
     if spec.stages:
@@ -262,6 +262,17 @@ def no_picture_of_face(source: str, spec: AdapterSpec, adapter: str) -> WrongEnc
         f"{adapter} needs clip_vision {spec.encoder} on Encode Face too",
         f"Connect {spec.encoder} to it",
     )
+
+
+def _of_another(features: ImageFeatures, spec: AdapterSpec) -> bool:
+    """Whether pooled features of the right width come from an encoder that is known to be another.
+
+    ViT-L for 336 px and SigLIP base have 768 values as ViT-L has them.
+    """
+    if spec.kind is not Kind.XLABS or features.penultimate is None:
+        return False
+    sequence, width = features.penultimate.shape[1:]
+    return (sequence, width) == (577, 1024) or width == spec.feature_width
 
 
 def _fits(rows: Tensor, spec: AdapterSpec) -> bool:

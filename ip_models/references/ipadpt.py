@@ -121,6 +121,13 @@ def write(features: Features, spec: AdapterSpec | None, adapter: str, hint: str)
             "an .ipadpt holds one sort of features for each adapter",
             _SAFETENSORS,
         )
+    if spec is not None and spec.stages:
+        raise BadInput(
+            f"{adapter} is an adapter for {spec.family.value}, for which diffusers takes "
+            "references and negatives apart",
+            "an .ipadpt holds them one after the other",
+            _SAFETENSORS,
+        )
     if spec is None:
         feature, pair = _only_pair(features)
     else:

@@ -61,6 +61,10 @@ class XlabsSampler(PackNode):
         require_conditioning("conditioning", conditioning)
         require_conditioning("neg_conditioning", neg_conditioning)
         require_latent(latent_image)
+        if not conditioning or not neg_conditioning:
+            raise BadInput(
+                "a conditioning is an empty list", "a text is needed", "Connect CLIP Text Encode"
+            )
         if controlnet_condition is not None:
             raise BadInput(
                 "controlnet_condition is connected, which is x-flux-comfyui's own",

@@ -14,6 +14,7 @@ from typing import Any
 import comfy.sample
 import comfy.samplers
 import comfy.utils
+import latent_preview
 import node_helpers
 import torch
 from torch import Tensor
@@ -87,21 +88,29 @@ def sample(
     guider = _Guider(model)
     guider.set_conds(positive, negative)
     guider.scale = late.scale
-    guider.begins = float(sigmas[late.first]) if late.first < len(sigmas) - 1 else -1.0
     if bool(given.any()):  # the picture of a latent, from the level that its strength leaves
         share = min(max(strength, 0.0), 1.0)
-        first = min(int((1 - share) * len(sigmas)), max(0, len(sigmas) - 1))
-        sigmas = sigmas[first:]
-    if len(sigmas) < 2:
-        return {**latent, "samples": given}
+        sigmas = sigmas[min(int((1 - share) * len(sigmas)), max(0, len(sigmas) - 1)) :]
+        if len(sigmas) < 2:
+            return {**latent, "samples": given}
+    # Steps are counted from where the run begins.
+    guider.begins = float(sigmas[late.first]) if late.first < len(sigmas) - 1 else -1.0
     noise = comfy.sample.prepare_noise(given, seed, latent.get("batch_index"))
+    base: Any = model.model
+    space = base.latent_format
+    if len(sigmas) < 2:  # no step at all: the noise it would have begun with
+        return {**latent, "samples": space.process_out(noise)}
     samples = guider.sample(
         noise,
         given,
         comfy.samplers.sampler_object("euler"),
         sigmas,
         denoise_mask=latent.get("noise_mask"),
+        callback=latent_preview.prepare_callback(model, len(sigmas) - 1),
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
+    # The host takes the noise that is left for a scale of the picture, x-flux leaves it in.
+    left = 1 - float(sigmas[-1])
+    samples = samples if left == 1 else space.process_out(space.process_in(samples) * left)
     return {**latent, "samples": samples}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import comfy.ldm.modules.attention as host_attention
@@ -12,9 +14,10 @@ import comfy.model_management
 import torch
 from bench.counter import Counts, measure
 from bench.report import Check, megabytes, number
-from kit.models import transformer_cases, transformers
+from kit.models import tiny, transformer_cases, transformers
 from kit.models.transformer_cases import INSTANTX, SD3, XLABS, Given, Layout
 from kit.models.transformers import Call, Pair, make_call, run_host
+from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones import kernel
 from pack.nodes.host.model.patches import prompts_of
 
@@ -91,8 +94,11 @@ def cost(case: Case) -> Cost:
     kernel.optimized_attention = host_attention.attention_pytorch
     try:
         pair, call = case.build(), make_call()
-        adapter = transformer_cases.loaded(pair, case.layout, 1)
-        model = transformer_cases.patched(pair, case.layout, Given())
+        with TemporaryDirectory() as folder:  # in memory it would not be read as users have it
+            tensors = case.layout.tensors(pair, 1)
+            adapter = tiny.load_tensors(Path(folder), tensors)
+            features = transformer_cases.features(case.layout, Given())
+            model = apply(pair.model, adapter, features, Settings(scale=0.7))
         assert prompts_of(model).prompts
         added = _counted(pair, model, call) - _counted(pair, pair.model, call)
         loaded = [one.model for one in comfy.model_management.current_loaded_models]

@@ -356,3 +356,37 @@ def test_its_own_control_net_is_refused_with_what_to_connect() -> None:
             latent_image={"samples": torch.zeros(1, 16, 8, 8)},
             controlnet_condition=[{}],
         )
+
+
+def test_the_noise_that_is_left_stays_in_as_in_that_pack() -> None:
+    """By its own loop over the host's model: steps of Euler that end before the last level."""
+    pair = transformers.tiny_flux()
+    positive, negative = conditionings(pair)
+    latent = {"samples": torch.zeros(1, 16, 16, 12)}
+    node: Any = register.NODES["XlabsSampler"]()
+    (out,) = node.sampling(pair.model, positive, negative, 7, 8, 20, 3.0, 0.0, 0.6, latent)
+    sigmas = LateGuidance(3.0, 20, 8, 0.6).sigmas(latent["samples"])
+    assert len(sigmas) == int(9 * 0.6) and sigmas[-1] > 0
+    x = comfy.sample.prepare_noise(latent["samples"], 7)
+    call = make_call()
+    half = call.positive()
+    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+        step = transformers.Call(x, float(now), half.context, half.pooled, (0,))
+        x = x + (then - now) * transformers.run_host(pair, pair.model, step)
+    expected = pair.model.model.latent_format.process_out(x)
+    assert tiny.relative(out["samples"], expected) < 1e-5
+
+
+def test_steps_are_counted_from_where_a_picture_begins() -> None:
+    pair = transformers.tiny_flux()
+    positive, negative = conditionings(pair)
+    latent = {"samples": torch.randn(1, 16, 16, 12)}
+    node: Any = register.NODES["XlabsSampler"]()
+
+    def run(first: int) -> Tensor:
+        (out,) = node.sampling(pair.model, positive, negative, 7, 10, first, 3.0, 0.5, 1.0, latent)
+        return out["samples"]
+
+    # Half of the schedule is run: guidance from the third of its steps on is neither all nor none.
+    assert tiny.relative(run(2), run(0)) > 1e-4
+    assert tiny.relative(run(2), run(20)) > 1e-4

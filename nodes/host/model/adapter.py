@@ -173,7 +173,13 @@ class LoadedAdapter:
         count = len(together[0]) * self.spec.tokens * 2 * sum(self.spec.layer_widths)
         own_keys = module.own_keys(norms.pairs)
         tokens = references * self.spec.tokens
-        return TimedKeys(make, 1, tokens, own_keys, count * dtype.itemsize)
+
+        def renew(now: object) -> TimedKeys | None:
+            same = isinstance(now, BaseNorms) and norms.same(now)
+            return None if same else self._timed(features, cast("BaseNorms | None", now))
+
+        size = count * dtype.itemsize
+        return TimedKeys(make, 1, tokens, own_keys, size, renew=renew)
 
     def _project(self, rows: tuple[Tensor, ...], options: ProjectionOptions) -> KeyValues:
         comfy.model_management.load_models_gpu([self.patcher])

@@ -234,6 +234,13 @@ def _check_numbers(settings: Settings) -> None:
             "pictures of a batch are counted from 0",
             "Enter 0, or the number of the first picture of the part",
         )
+    if settings.levels is not None and settings.levels[0] < settings.levels[1]:
+        raise BadInput(
+            f"the part of the run begins at noise level {settings.levels[0]:g} and ends at "
+            f"{settings.levels[1]:g}",
+            "noise falls, so that the start is not after the end",
+            "Swap start_percent and end_percent",
+        )
     if not 0 <= start <= end <= 1:
         raise BadInput(
             f"start_percent is {start} and end_percent is {end}",

@@ -36,7 +36,10 @@ def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
     stack = options.get(KEY)
     if isinstance(stack, PromptStack):
         sampling = guider.model_patcher.get_model_object("model_sampling")
-        options[KEY] = of_run = stack.under(sampling.percent_to_sigma)
+        of_run = stack.under(sampling.percent_to_sigma)
+        if any(prompt.keys.timed for prompt in stack.prompts):  # a later node may have set norms
+            of_run = of_run.on(_backbone(options).norms(guider.model_patcher))
+        options[KEY] = of_run
         sigmas = cast("Tensor | None", args[3] if len(args) > 3 else kwargs.get("sigmas"))
         levels = tuple(sigmas.tolist()) if stack.needs_sigma and sigmas is not None else ()
         conditions = Conditions(guider)

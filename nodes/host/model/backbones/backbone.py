@@ -59,6 +59,15 @@ class BaseNorms:
     pairs: tuple[tuple[Tensor, Tensor], ...] = field(compare=False)
     dtype: torch.dtype = torch.float32
 
+    def same(self, other: BaseNorms) -> bool:
+        """Whether they are as long and hold the same numbers."""
+        pairs = zip(self.pairs, other.pairs, strict=False)
+        return len(self.pairs) == len(other.pairs) and all(
+            torch.equal(one, its)
+            for own, others in pairs
+            for one, its in zip(own, others, strict=True)
+        )
+
 
 class Backbone(Protocol):
     """A kind of diffusion model.

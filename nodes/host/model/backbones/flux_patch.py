@@ -67,6 +67,8 @@ class OutputPatch:
 
     def __call__(self, attn: Tensor, extra_options: TransformerOptions) -> Tensor:
         """(batch, rows, width) with the image prompts of this block."""
+        if "optimized_attention_override" in extra_options:
+            attn = attn.clone()  # nobody knows who else holds it
         (_added if compiler() is None else _added_uncompiled)(attn, extra_options)
         return attn
 
@@ -101,6 +103,8 @@ class BlockPatch:
         out = extra["original_block"](args) if self.below is None else self.below(args, extra)
         # A block that was left out has no query, and there is nothing to add to.
         if held.query is not None:
+            if self.below is not None:
+                out = {**out, "img": out["img"].clone()}  # nobody knows who else holds it
             (_add_after if compiler() is None else _add_after_uncompiled)(
                 out["img"], held, options, BlockAddress(DOUBLE, self.number, after=True)
             )
