@@ -12,7 +12,7 @@ from .masks import Crop, Grid, RegionMask
 
 
 class Attention(Protocol):
-    """Multi-head attention as the host offers it: (n, length, width) in and out."""
+    """Multi-head attention as the host offers it: (n, length, width) out, and mostly in."""
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, heads: int, /) -> Tensor: ...
 
@@ -140,15 +140,6 @@ def add_image_attention(
     return out
 
 
-class HeadAttention(Protocol):
-    """Attention as the host offers it for heads that are apart.
-
-    (n, heads, length, head width) in, (n, length, heads * head width) out.
-    """
-
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, heads: int, /) -> Tensor: ...
-
-
 class Attended(NamedTuple):
     """What a layer of a transformer attends with, of the rows that hear image prompts.
 
@@ -170,13 +161,14 @@ def add_to_rows(
     attended: Attended,
     entries: Sequence[LayerEntry],
     grid: Grid,
-    attention: HeadAttention,
+    attention: Attention,
 ) -> None:
     """Add, for each image prompt, the attention to its image tokens at its scale, in place.
 
     Args:
         out: (batch, rows, width) that nobody else holds.
         grid: that of the picture's rows.
+        attention: with heads that are apart, (n, heads, length, head width) in.
     """
     q = attended.q
     batch, heads = q.shape[:2]

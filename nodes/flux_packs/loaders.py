@@ -19,11 +19,9 @@ class FileLoader(PackNode):
     """A loader with a file of adapters.
 
     Attributes:
-        FILE: name of its input.
         FOLDER: the folder of these packs, in which a name is looked up first; "" for none.
     """
 
-    FILE: ClassVar[str] = "ipadapter"
     FOLDER: ClassVar[str] = "ipadapter-flux"
 
     @classmethod
@@ -60,7 +58,6 @@ class FileLoader(PackNode):
 
 
 class LoadFluxIPAdapter(FileLoader):
-    FILE = "ipadatper"  # spelt so
     FOLDER = "xlabs/ipadapters"
     RETURN_TYPES = ("IP_ADAPTER_FLUX",)
     RETURN_NAMES = ("ipadapterFlux",)
@@ -71,6 +68,7 @@ class LoadFluxIPAdapter(FileLoader):
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
+                # Spelt so.
                 "ipadatper": (folders.files(folders.ADAPTERS),),
                 "clip_vision": (folders.files(folders.ENCODERS),),
                 "provider": (["CPU", "GPU"],),

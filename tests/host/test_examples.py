@@ -15,6 +15,7 @@ from kit.pages.example_graphs import sketches
 from kit.server import example_models, live
 from kit.server.live import Client
 from pack.demo.prompts import to_prompt
+from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, ADAPTER_NAMES
 from PIL import Image, ImageSequence
 from stand_ins import fitted
 
@@ -75,6 +76,14 @@ def test_an_example_tells_what_it_is(name: str) -> None:
     assert thumbnail.stat().st_size < 40_000
     with Image.open(thumbnail) as image:
         assert image.size == (400, 300)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_is_called_as_messages_tell_to_keep_it(name: str) -> None:
+    names = {ADAPTER_ADDRESSES[key]: called for key, called in ADAPTER_NAMES.items()}
+    for node in workflow(name)["nodes"]:
+        for model in node["properties"].get("models", []):
+            assert model["name"] == names.get(model["url"], model["name"])
 
 
 @pytest.mark.parametrize("name", NAMES)

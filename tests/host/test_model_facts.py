@@ -20,7 +20,7 @@ from pack.ip_models.adapter.lora import renamed
 from pack.ip_models.errors import WrongBase
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
-from pack.nodes.host.model.backbones.layers import attention_layers, text_projection
+from pack.nodes.host.model.backbones.layers import attention_layers, backbone_of
 from pack.nodes.host.model.backbones.unet import Unet
 from torch import Tensor, nn
 
@@ -233,6 +233,10 @@ def test_a_lora_works_on_packed_weights_as_by_the_host(
     bare = sample(apply(model, face, FACES, Settings(face_lora=0.0)))
     assert tiny.relative(picture, bare) > EFFECT
     assert torch.equal(sample(model), before)
+
+
+def text_projection(model: Any) -> Any:
+    return backbone_of(model).text_projection(model)
 
 
 def test_text_is_projected_by_the_weights_of_the_model() -> None:

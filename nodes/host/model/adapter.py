@@ -160,8 +160,8 @@ class LoadedAdapter:
             )
         rows, module = self._inputs(features), self.patcher.model
         references, dtype = rows[0].shape[1], norms.dtype
-        shared = all(bool((row[1] == row[1, :1]).all()) for row in rows)
-        together = tuple(torch.cat((row[0], row[1, :1] if shared else row[1])) for row in rows)
+        others = max(1, _others(rows))
+        together = tuple(torch.cat((row[0], row[1, :others])) for row in rows)
 
         def make(levels: Sequence[float]) -> list[KeyValues]:
             # The weights stay where they are, and come to the device one layer at a time.

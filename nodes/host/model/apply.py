@@ -26,7 +26,7 @@ from ..face.packs import Recogniser
 from ..protocols import Model
 from . import search
 from .adapter import ANY_ENCODER, LoadedAdapter, ProjectionOptions
-from .backbones.layers import attention_layers, backbone_of, text_projection
+from .backbones.layers import found
 from .lora import add_lora
 from .patches import install
 
@@ -86,12 +86,12 @@ def apply(
     _check_numbers(settings)
     regions = embeds.regions if isinstance(embeds, Regions) else (Region(embeds, None, 1.0),)
     masks = [_mask(region, settings) for region in regions]
-    backbone, layers = backbone_of(model), attention_layers(model)
+    backbone, layers = found(model)
     search.require_base(adapter.name, adapter.spec, layers)
     layers = adapter.spec.of(layers)
     window = _window(model, settings)
     structure = Structure(adapter.shortcut, settings.face_structure)
-    text = text_projection(model)
+    text = backbone.text_projection(model)
     if text is not None:
         text = replace(text, scale=settings.text_scale)
     options = ProjectionOptions(structure, text, backbone.norms(model))

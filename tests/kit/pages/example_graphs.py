@@ -122,17 +122,17 @@ SIGLIP = File(
     f"{_COMFY}/sigclip_vision_384/resolve/main/sigclip_vision_patch14_384.safetensors",
 )
 XLABS_V2 = File(
-    "flux-ip-adapter-v2.safetensors",
+    "flux_xlabs_v2_ip_adapter.safetensors",
     "ipadapter",
     f"{HUB}/XLabs-AI/flux-ip-adapter-v2/resolve/main/ip_adapter.safetensors",
 )
 INSTANTX_FLUX = File(
-    "FLUX.1-dev-IP-Adapter.bin",
+    "flux_instantx_ip-adapter.bin",
     "ipadapter",
     f"{HUB}/InstantX/FLUX.1-dev-IP-Adapter/resolve/main/ip-adapter.bin",
 )
 INSTANTX_SD35 = File(
-    "SD3.5-Large-IP-Adapter.bin",
+    "sd35_instantx_ip-adapter.bin",
     "ipadapter",
     f"{HUB}/InstantX/SD3.5-Large-IP-Adapter/resolve/main/ip-adapter.bin",
 )

@@ -8,7 +8,7 @@ from .....ip_models.errors import WrongBase
 from .....ip_models.layer import Layer
 from .....ip_models.weights.vocabulary import Vocabulary
 from ...protocols import Model
-from .backbone import Backbone, BaseNorms, TextProjection
+from .backbone import Backbone
 from .flux import Flux
 from .sd3 import StableDiffusion3
 from .unet import Unet
@@ -24,7 +24,7 @@ def backbone_of(model: Model) -> Backbone:
     Raises:
         WrongBase: it is of none that takes image prompts, or something is in the way.
     """
-    return _found(model)[0]
+    return found(model)[0]
 
 
 def attention_layers(model: Model) -> tuple[Layer, ...]:
@@ -33,28 +33,15 @@ def attention_layers(model: Model) -> tuple[Layer, ...]:
     Raises:
         WrongBase: see `backbone_of`.
     """
-    return _found(model)[1]
+    return found(model)[1]
 
 
-def text_projection(model: Model) -> TextProjection | None:
-    """The projection of a MODEL with a text encoder of another width, None for all others.
-
-    Raises:
-        WrongBase: see `backbone_of`.
-    """
-    return backbone_of(model).text_projection(model)
-
-
-def base_norms(model: Model) -> BaseNorms | None:
-    """Norms of a MODEL that an adapter's own take the place of, None for all others.
+def found(model: Model) -> tuple[Backbone, tuple[Layer, ...]]:
+    """Both at once, which looks at the MODEL once.
 
     Raises:
         WrongBase: see `backbone_of`.
     """
-    return backbone_of(model).norms(model)
-
-
-def _found(model: Model) -> tuple[Backbone, tuple[Layer, ...]]:
     for backbone in BACKBONES:
         layers = backbone.layers(model)
         if layers:
