@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from . import limits
+
+_LEFT_OUT = " ... "
+
 
 class IPAdapterError(ValueError):
-    """Something the user can put right.
+    """Something the user can put right, in one line of at most `limits.MESSAGE` characters.
 
     Args:
         found: what is there, e.g. "ip-adapter_sdxl.safetensors is an adapter for SDXL".
@@ -13,8 +17,29 @@ class IPAdapterError(ValueError):
     """
 
     def __init__(self, found: str, needed: str, action: str) -> None:
-        super().__init__(f"{found}; {needed}. {action}.")
         self.found, self.needed, self.action = found, needed, action
+        parts = [_one_line(part) for part in (found, needed, action)]
+        while (over := sum(map(len, parts)) + len("; . .") - limits.MESSAGE) > 0:
+            longest = max(range(3), key=lambda at: len(parts[at]))
+            length = len(parts[longest])
+            second = max(len(part) for at, part in enumerate(parts) if at != longest)
+            parts[longest] = _shortened(parts[longest], max(length - over, second - 1, 60))
+        super().__init__(f"{parts[0]}; {parts[1]}. {parts[2]}.")
+
+
+def _one_line(part: str) -> str:
+    """Without characters that nobody sees or that end a line; the ends of a text without end."""
+    if len(part) > 2 * limits.MESSAGE:
+        part = _shortened(part, 2 * limits.MESSAGE)
+    if part.isprintable():
+        return part
+    return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in part)
+
+
+def _shortened(part: str, length: int) -> str:
+    """Both ends of a text."""
+    kept = length - len(_LEFT_OUT)
+    return f"{part[: kept - kept // 2]}{_LEFT_OUT}{part[len(part) - kept // 2 :]}"
 
 
 class BrokenFile(IPAdapterError):

@@ -1,0 +1,23 @@
+"""How much a file, prompt, request or text may ask for: every limit of the pack, in one table.
+
+Each is far above anything published, so that nobody meets it by honest means, and low enough that
+whatever stays below it costs no more than a small multiple of its own size.
+"""
+
+from __future__ import annotations
+
+# What a user reads.
+MESSAGE = 500  # characters of an error; the longest of ours without a name has some 400
+
+# Headers and tables of model files, JSON settings beside them, pickles of torch.
+HEADER_BYTES = 8 * 2**20  # a whole SDXL checkpoint describes itself in 0.4 MB
+ELEMENTS = 500_000  # of a header, settings or pickle; a whole SDXL checkpoint has some 120,000
+TENSORS = 50_000  # of a file; a whole SDXL checkpoint has some 2,500
+DEPTH = 32  # of tables inside tables; a training's state has 5
+TENSOR_NAME = 512  # characters; the longest published one has some 120
+RANK = 8  # dimensions of a tensor; a convolution over video has 5
+SIZE = 2**24  # of one dimension; a vocabulary of a text model has 2**18
+PARTS = 1000  # files into which one model may be cut; published are up to 20
+SHARED = 2  # times the size of its file that all tensors of it together may have
+CACHED_TENSORS = 200_000  # whose shapes are remembered, of all files together
+EMBEDS_HEADER_BYTES = 2**20  # of a file of embeds, which has a few tensors
