@@ -74,7 +74,9 @@ class Cast:
         made[key] = node(name)
         for group in ("required", "optional"):
             for socket, given in inputs.get(group, {}).items():
-                if isinstance(given[0], str) and given[0] in self.known[name]["output"]:
+                kind = given[0]
+                passed_on = isinstance(kind, str) and kind in self.known[name]["output"]
+                if passed_on and kind not in PLAIN:
                     source = self._of_its_kind(made, name, given[0], group)
                 else:
                     source = self._value(made, socket, given)

@@ -63,7 +63,8 @@ def _loading(file: str) -> Prompt:
 
 
 def _nobody() -> Prompt:
-    prompt = test_face_server.face_graph(photo="ipadapter_example_waves.jpg")
+    prompt = test_face_server.face_graph()
+    prompt["photo"] = node("EmptyImage", width=256, height=256, batch_size=1, color=0)
     prompt["adapter"]["inputs"]["adapter_file"] = "ip-adapter-faceid_sd15.bin"
     return prompt
 
