@@ -24,7 +24,7 @@ async def received(request: web.Request) -> Mapping[str, Any] | bytes:
     if request.method != "GET":
         return await _body(request)
     if len(request.query_string) > limits.QUERY:
-        raise _too_much(f"more than {limits.QUERY} characters of names", limits.QUERY)
+        raise _too_much("file names without end", f"{limits.QUERY} characters")
     return request.query
 
 
@@ -49,13 +49,13 @@ async def _read(request: web.Request) -> bytes:
         if not part:
             return bytes(body)
         body += part
-    raise _too_much("a text that is too long to be drawn", most)
+    raise _too_much("a text that is too long to be drawn", f"{most} bytes")
 
 
-def _too_much(what: str, most: int) -> RefusedRequest:
+def _too_much(what: str, most: str) -> RefusedRequest:
     return RefusedRequest(
         f"the editor asks about {what}",
-        f"a question may have {most} bytes",
+        f"a question may have {most}",
         "Shorten the text, or the names of the files",
         status=_TOO_MUCH,
     )
@@ -65,8 +65,11 @@ def question(body: bytes) -> Mapping[str, Any]:
     """The values of a node's widgets by name.
 
     Raises:
-        RefusedRequest: it is no JSON object.
+        RefusedRequest: it is no JSON object, or one of too many parts.
     """
+    # Counted before it is read: looking for those that nobody needs any more, Python stops all.
+    if body.count(b"[") + body.count(b"{") > limits.QUESTION_PARTS:
+        raise _too_much("lists without end", f"{limits.QUESTION_PARTS} lists")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
