@@ -82,6 +82,18 @@ class UnsupportedNetwork(IPAdapterError):
     """A whole ONNX file that asks for something the pack's own runner does not do."""
 
 
+class RefusedRequest(IPAdapterError):
+    """A question of the editor, or of a program, that is not answered.
+
+    Args:
+        status: the one of HTTP for it.
+    """
+
+    def __init__(self, found: str, needed: str, action: str, status: int) -> None:
+        super().__init__(found, needed, action)
+        self.status = status
+
+
 class NoSuchFace(IPAdapterError):
     """A picture shows faces, but not as many as were asked for."""
 

@@ -22,3 +22,15 @@ PARTS = 1000  # files into which one model may be cut; published are up to 20
 SHARED = 2  # times the size of its file that all tensors of it together may have
 CACHED_TENSORS = 200_000  # whose shapes are remembered, of all files together
 EMBEDS_HEADER_BYTES = 2**20  # of a file of embeds, which has a few tensors
+
+# Texts of widgets.
+PYTHON_TEXT = 20_000  # characters in Python's form, not JSON's; 50 references for all of SDXL
+
+# What the editor asks the server.
+READING_THREADS = 2  # for questions about files, whose answer a disk may keep waiting
+THINKING_THREADS = 1  # for pictures of weights and schedules, a few milliseconds each
+WAITING_REQUESTS = 64  # for each sort of threads; a browser has six connections
+REQUEST_SECONDS = 60  # for an answer; Doctor takes some 2 seconds for a first look at 200 files
+QUERY = 8000  # characters; five names of 200 have at most 3,000
+QUESTION_PARTS = 20_000  # lists and objects; weights of 50 references have some 100
+QUESTION_BYTES = 2**20  # of weights or a graph; a schedule of 50,000 frames has some 900,000

@@ -34,6 +34,7 @@ FLOORS = (
         "nodes/host/server.py",
         "nodes/host/settings.py",
     ),
+    ("nodes/host/requests",),
     ("ip_models/references",),
     ("ip_models/adapter",),
     ("ip_models/projection",),
