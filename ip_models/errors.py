@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import limits
 
-_LEFT_OUT = " ... "
+_LEFT_OUT = " … "
 
 
 class IPAdapterError(ValueError):
@@ -80,6 +80,18 @@ class UnknownPlace(IPAdapterError):
 
 class UnsupportedNetwork(IPAdapterError):
     """A whole ONNX file that asks for something the pack's own runner does not do."""
+
+
+class RefusedRequest(IPAdapterError):
+    """A question of the editor, or of a program, that is not answered.
+
+    Args:
+        status: the one of HTTP for it.
+    """
+
+    def __init__(self, found: str, needed: str, action: str, status: int) -> None:
+        super().__init__(found, needed, action)
+        self.status = status
 
 
 class NoSuchFace(IPAdapterError):

@@ -12,6 +12,7 @@ MESSAGE = 500  # characters of an error; the longest of ours without a name has 
 # Headers and tables of model files, JSON settings beside them, pickles of torch.
 HEADER_BYTES = 8 * 2**20  # a whole SDXL checkpoint describes itself in 0.4 MB
 ELEMENTS = 500_000  # of a header, settings or pickle; a whole SDXL checkpoint has some 120,000
+ARCHIVE_BYTES = 4 * 2**20  # of torch's tables, zip's or pickled; a whole SDXL checkpoint has 0.5 MB
 TENSORS = 50_000  # of a file; a whole SDXL checkpoint has some 2,500
 DEPTH = 32  # of tables inside tables; a training's state has 5
 TENSOR_NAME = 512  # characters; the longest published one has some 120
@@ -21,3 +22,15 @@ PARTS = 1000  # files into which one model may be cut; published are up to 20
 SHARED = 2  # times the size of its file that all tensors of it together may have
 CACHED_TENSORS = 200_000  # whose shapes are remembered, of all files together
 EMBEDS_HEADER_BYTES = 2**20  # of a file of embeds, which has a few tensors
+
+# Texts of widgets.
+PYTHON_TEXT = 20_000  # characters in Python's form, not JSON's; 50 references for all of SDXL
+
+# What the editor asks the server.
+READING_THREADS = 2  # for questions about files, whose answer a disk may keep waiting
+THINKING_THREADS = 1  # for pictures of weights and schedules, a few milliseconds each
+WAITING_REQUESTS = 64  # for each sort of threads; a browser has six connections
+REQUEST_SECONDS = 60  # for an answer; Doctor takes some 2 seconds for a first look at 200 files
+QUERY = 8000  # characters; five names of 200 have at most 3,000
+QUESTION_PARTS = 20_000  # lists and objects; weights of 50 references have some 100
+QUESTION_BYTES = 2**20  # of weights or a graph; a schedule of 50,000 frames has some 900,000

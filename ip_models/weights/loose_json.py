@@ -6,6 +6,8 @@ import ast
 import json
 from typing import Any, cast
 
+from .. import limits
+
 
 def read(text: str) -> Any:
     """Dicts, lists, strings and floats; a host that turns an object into text uses Python's form.
@@ -20,6 +22,9 @@ def read(text: str) -> Any:
         return json.loads(text, parse_int=float, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         try:
+            # Python builds a tree of such a text in one go, while every other thread waits.
+            if len(text) > limits.PYTHON_TEXT:
+                raise ValueError("too long for that")
             return _floats(ast.literal_eval(text))
         except (ValueError, SyntaxError, TypeError, MemoryError):
             place = f"line {error.lineno}, column {error.colno}"

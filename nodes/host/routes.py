@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Awaitable, Callable
-from typing import cast
-
-from aiohttp import web
+from collections.abc import Callable
 
 from ...ip_models.adapter.spec import require_supported
 from ...ip_models.errors import IPAdapterError
@@ -17,7 +12,7 @@ from .doctor.compatibility import Combination, drawn_family, problems
 from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
-from .server import running
+from .server import READING, THINKING, Given, serve
 
 
 def register(moving: Callable[[Question], object]) -> None:
@@ -26,66 +21,36 @@ def register(moving: Callable[[Question], object]) -> None:
     Args:
         moving: answers what the editor asks before it turns old nodes into new ones.
     """
-    if (instance := running()) is not None:
-        instance.routes.get("/ipadapter/about")(_about)
-        instance.routes.post("/ipadapter/weights")(_answering(_drawn_weights))
-        instance.routes.post("/ipadapter/schedule")(_answering(drawn_schedule))
-        instance.routes.post("/ipadapter/moving")(_answering(moving))
-        instance.routes.get("/ipadapter/doctor")(_doctor)
-        instance.routes.get("/ipadapter/check")(_check)
-        instance.routes.get("/ipadapter/family")(_family)
+    serve("/ipadapter/about", _about, READING)
+    serve("/ipadapter/doctor", _doctor, READING)
+    serve("/ipadapter/check", _check, READING)
+    serve("/ipadapter/family", _family, READING)
+    serve("/ipadapter/moving", moving, READING, "POST")
+    serve("/ipadapter/weights", _drawn_weights, THINKING, "POST")
+    serve("/ipadapter/schedule", drawn_schedule, THINKING, "POST")
 
 
-def _drawn_weights(question: Question) -> object:
-    return drawn_weights(question, VOCABULARY)
+def _drawn_weights(given: Given) -> object:
+    return drawn_weights(given, VOCABULARY)
 
 
-async def _about(request: web.Request) -> web.Response:
-    # Off the event loop: an old .bin may take a moment to open.
-    text = await asyncio.to_thread(describe, request.query.get("file", ""))
-    return web.json_response({"text": [text]})
+def _about(given: Given) -> object:
+    return {"text": [describe(given.get("file", ""))]}
 
 
-def _answering(
-    answer: Callable[[Question], object],
-) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler that is sent the values of a node's widgets by name, as JSON."""
-
-    def read_and_answer(body: bytes) -> str | None:
-        try:
-            question = json.loads(body)
-        except (ValueError, RecursionError):
-            return None
-        known = isinstance(question, dict)
-        return json.dumps(answer(cast("Question", question))) if known else None
-
-    async def handle(request: web.Request) -> web.Response:
-        # Off the event loop: a user may type or paste anything.
-        text = await asyncio.to_thread(read_and_answer, await request.read())
-        if text is None:
-            needed = "the values of a node's widgets by name are needed, as JSON"
-            return web.json_response({"error": needed}, status=400)
-        return web.json_response(text=text)
-
-    return handle
-
-
-async def _doctor(request: web.Request) -> web.Response:
+def _doctor(given: Given) -> object:
     """?log=1 writes the report to the log as well."""
-    logged = request.query.get("log", "") in ("1", "true")
-    return web.json_response({"text": await asyncio.to_thread(survey.report, logged=logged)})
+    return {"text": survey.report(logged=given.get("log", "") in ("1", "true"))}
 
 
-async def _check(request: web.Request) -> web.Response:
+def _check(given: Given) -> object:
     """?adapter=NAME&encoder=NAME&checkpoint=NAME and so on, see `Combination`."""
-    given = Combination.read(request.query)
-    return web.json_response({"text": await asyncio.to_thread(problems, given)})
+    return {"text": problems(Combination.read(given))}
 
 
-async def _family(request: web.Request) -> web.Response:
+def _family(given: Given) -> object:
     """?adapter=NAME&checkpoint=NAME&unet=NAME, see `drawn_family`."""
-    given = Combination.read(request.query)
-    return web.json_response({"family": await asyncio.to_thread(drawn_family, given)})
+    return {"family": drawn_family(Combination.read(given))}
 
 
 def describe(name: str) -> str:

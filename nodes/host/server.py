@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
+
+from ...ip_models import limits
+from ...ip_models.errors import RefusedRequest
+from .requests import content, visitor
+from .requests.pool import Pool
+from .requests.shown_paths import shortened
+
+Given = Mapping[str, Any]
+READING = Pool(limits.READING_THREADS)
+"""For what looks into files."""
+THINKING = Pool(limits.THINKING_THREADS)
+"""For what does not, so that an editor is drawn while the others wait for a disk."""
 
 
 def running() -> Any:
@@ -16,14 +29,31 @@ def running() -> Any:
     return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 
 
-def serve(path: str, answer: Callable[[], object]) -> None:
-    """Answer GET of a path with what a function gives, as JSON."""
+def serve(path: str, answer: Callable[[Given], object], pool: Pool, method: str = "GET") -> None:
+    """Answer requests for a path as JSON; nothing where there is no server.
 
-    async def handle(_request: web.Request) -> web.Response:
-        return web.json_response(answer())
+    Args:
+        answer: is given the query of a GET, the JSON object that was sent with a POST.
+        pool: whose threads do it.
+    """
+
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            visitor.require_known_host(request)
+            sent = await content.received(request)
+            local = visitor.is_this_machine(request)
+            text = await pool.answer(lambda: _answered(answer, sent, local))
+        except RefusedRequest as refusal:
+            return web.json_response({"error": str(refusal)}, status=refusal.status)
+        return web.json_response(text=text)
 
     if (server := running()) is not None:
-        server.routes.get(path)(handle)
+        server.routes.route(method, path)(handle)
+
+
+def _answered(answer: Callable[[Given], object], sent: Given | bytes, local: bool) -> str:
+    found = answer(content.question(sent) if isinstance(sent, bytes) else sent)
+    return json.dumps(found if local else shortened(found))
 
 
 def before_validation(handler: Callable[[Any], Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from ..host.node_table import enter, owner_of
-from ..host.server import before_validation, serve
+from ..host.server import READING, before_validation, serve
 from ..host.settings import OFF, old_nodes
 from . import apply_kinds, apply_others, embeds, loaders, params, pictures, version1, weights
 from .migrate.prompts import repair
@@ -35,7 +35,7 @@ def register(pack: str) -> None:
     """
     # Both ask whose a name is when they are needed: packs that come later may take it.
     before_validation(lambda sent: repair(sent, is_ours))
-    serve("/ipadapter/old_nodes", lambda: table(is_ours))
+    serve("/ipadapter/old_nodes", lambda _: table(is_ours), READING)
     if old_nodes() == OFF:
         return
     foreign = [name for name in NODES if owner_of(name) is not None]
