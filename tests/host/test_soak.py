@@ -13,7 +13,7 @@ from kit.server.live_graph import node
 from soak import figures
 from soak.figures import ALLOWED, Figures
 from soak.session import Session
-from soak.watch import NODES, Watch
+from soak.watch import NODES, Plan, Watch
 
 LEAKING = NODES.with_name("leaking_nodes")
 NUMBERS = itertools.count()
@@ -75,7 +75,7 @@ def changing() -> dict[str, Prompt]:
 def watched(client: Client, *kinds: str) -> Watch:
     seen = Watch(Session(client, seed=0), EVERY, WARM_UP)
     acts = [(kind, partial(leak, kind)) for kind in kinds]
-    seen.run(acts, [("nothing", lambda session: None)], changing(), PROMPTS)
+    seen.run(Plan(acts, [("nothing", lambda session: None)], changing()), PROMPTS)
     return seen
 
 
