@@ -1,4 +1,4 @@
-"""What the server under watch finds in its folders: models of all kinds, pictures, hostile files."""
+"""What the server under watch finds in its folders: models of all kinds, hostile files."""
 
 from __future__ import annotations
 
