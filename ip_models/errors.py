@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import limits
 
-_LEFT_OUT = " ... "
+_LEFT_OUT = " … "
 
 
 class IPAdapterError(ValueError):

@@ -12,6 +12,7 @@ MESSAGE = 500  # characters of an error; the longest of ours without a name has 
 # Headers and tables of model files, JSON settings beside them, pickles of torch.
 HEADER_BYTES = 8 * 2**20  # a whole SDXL checkpoint describes itself in 0.4 MB
 ELEMENTS = 500_000  # of a header, settings or pickle; a whole SDXL checkpoint has some 120,000
+ARCHIVE_BYTES = 4 * 2**20  # of torch's tables, zip's or pickled; a whole SDXL checkpoint has 0.5 MB
 TENSORS = 50_000  # of a file; a whole SDXL checkpoint has some 2,500
 DEPTH = 32  # of tables inside tables; a training's state has 5
 TENSOR_NAME = 512  # characters; the longest published one has some 120

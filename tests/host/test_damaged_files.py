@@ -175,7 +175,7 @@ def tables_that_multiply() -> Any:
     ("content", "words"),
     [
         pytest.param(expanded, "5.to_v_ip.weight larger than the file", id="one number expanded"),
-        pytest.param(tables_that_multiply, "holds more than 100000 entries", id="tables"),
+        pytest.param(tables_that_multiply, "or one table twice", id="tables"),
     ],
 )
 @pytest.mark.parametrize("read", [checkpoint.read_shapes, checkpoint.read_tensors])

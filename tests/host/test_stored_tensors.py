@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import torch
 from pack.ip_models.errors import BrokenFile
-from pack.nodes.host.files import adapter_file
-from pack.nodes.host.files.stored import StoredTensor, stored_tensors
+from pack.nodes.host.files import adapter_file, checkpoint
+from pack.nodes.host.files.contents import stored_tensors
+from pack.nodes.host.files.stored import StoredTensor
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -107,25 +108,46 @@ def repacked(path: Path, method: int, extra: Mapping[str, bytes]) -> None:
             archive.writestr(member.filename, replaced or whole.read(member))
 
 
-UNFIT: dict[str, Callable[[Path], object]] = {
-    "older than torch 1.6": lambda path: torch.save(
-        content(torch.float32), path, _use_new_zipfile_serialization=False
+def test_rows_of_a_file_older_than_torch_1_6(tmp_path: Path) -> None:
+    tensors = content(torch.float16)
+    torch.save(tensors, tmp_path / "a.bin", _use_new_zipfile_serialization=False)
+    require_equal(stored_tensors(str(tmp_path / "a.bin")), tensors)
+
+
+def test_rows_that_do_not_follow_each_other_cannot_be_read_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    torch.save({"a": numbers(3, 4).T}, path)
+    assert stored_tensors(str(path)) is None
+    assert torch.equal(checkpoint.read_tensors(str(path))["a"], numbers(3, 4).T)
+
+
+UNFIT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "packed": (lambda path: repacked(path, zipfile.ZIP_DEFLATED, {}), "is a packed archive"),
+    "of the other byte order": (
+        lambda path: repacked(path, 0, {"byteorder": b"big"}),
+        "was written on a machine of the other byte order",
     ),
-    "turned": lambda path: torch.save({"a": numbers(3, 4).T}, path),
-    "packed": lambda path: repacked(path, zipfile.ZIP_DEFLATED, {}),
-    "of the other byte order": lambda path: repacked(path, 0, {"byteorder": b"big"}),
-    "of something unknown": lambda path: torch.save({"a": torch.device("cpu")}, path),
-    "code": lambda path: torch.save({"a": os.system}, path),
+    "of something unknown": (
+        lambda path: torch.save({"a": torch.device("cpu")}, path),
+        "holds code or objects other than tensors",
+    ),
+    "code": (
+        lambda path: torch.save({"a": os.system}, path),
+        "holds code or objects other than tensors",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", UNFIT)
-def test_what_cannot_be_found_row_by_row_is_said(tmp_path: Path, case: str) -> None:
+def test_what_no_tensors_can_be_found_in_is_refused(tmp_path: Path, case: str) -> None:
     path = tmp_path / "a.bin"
     torch.save(content(torch.float32), path)
     assert stored_tensors(str(path)) is not None
-    UNFIT[case](path)
-    assert stored_tensors(str(path)) is None
+    damage, words = UNFIT[case]
+    damage(path)
+    for read in (stored_tensors, checkpoint.read_shapes, checkpoint.read_tensors):
+        with pytest.raises(BrokenFile, match=f"^a.bin {words}"):
+            read(str(path))
 
 
 def test_code_is_not_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +156,8 @@ def test_code_is_not_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
             return print, ("code ran",)
 
     torch.save({"a": numbers(2), "b": Loud()}, tmp_path / "a.bin")
-    assert stored_tensors(str(tmp_path / "a.bin")) is None
+    with pytest.raises(BrokenFile, match="holds code"):
+        stored_tensors(str(tmp_path / "a.bin"))
     assert "code ran" not in capfd.readouterr().out
 
 

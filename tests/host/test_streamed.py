@@ -211,14 +211,26 @@ def test_what_was_projected_is_kept_though_the_file_is_gone(tmp_path: Path) -> N
     assert key_values(adapter, references()) is made
 
 
-def test_a_file_of_an_old_torch_is_read_whole_and_that_is_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_of_an_old_torch_stays_on_the_disk_too(tmp_path: Path) -> None:
     path = tmp_path / "old.bin"
     torch.save(checkpoints.nest(tensors()), path, _use_new_zipfile_serialization=False)
+    adapter = load(str(path))
+    assert adapter.patcher.model_size() == 0
+    require_close(key_values(adapter, references()), key_values(in_memory(), references()))
+
+
+def test_a_file_whose_rows_do_not_follow_is_read_whole_and_that_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "turned.bin"
+    turned = {
+        key: tensor.T.contiguous().T if tensor.ndim == 2 else tensor
+        for key, tensor in tensors().items()
+    }
+    torch.save(checkpoints.nest(turned), path)
     with caplog.at_level(logging.INFO, "ipadapter"):
         adapter = load(str(path))
-    assert "old.bin: all of it is read into memory" in caplog.text
+    assert "turned.bin: all of it is read into memory" in caplog.text
     assert adapter.patcher.model_size() > 0
     require_close(key_values(adapter, references()), key_values(in_memory(), references()))
 

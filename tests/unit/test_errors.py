@@ -26,7 +26,7 @@ def test_both_ends_of_what_is_long_are_shown(place: int, length: int) -> None:
     said = str(BadInput(*parts))
     assert "begins xx" in said and "xx ends" in said and len(said) <= limits.MESSAGE
     assert all(part in said for at, part in enumerate(parts) if at != place)
-    assert (" ... " in said) == (length >= 1000)
+    assert (" … " in said) == (length >= 1000)
 
 
 def test_short_messages_are_as_they_were() -> None:

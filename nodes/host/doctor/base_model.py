@@ -17,8 +17,9 @@ from ....ip_models.layer import Layer
 from ....ip_models.transformer.layers import DOUBLE, JOINT, SINGLE, layers_of_counts
 from ....ip_models.unet.address import LayerAddress, parse_address
 from ....ip_models.unet.layers import Facts, layers_of_names
-from ..files.checkpoint import identity
-from ..files.header import holds_safetensors, safetensors_shapes
+from ..files.contents import tables
+from ..files.header import holds_safetensors
+from ..files.opened import identity, opened
 from ..model.search import shape_of
 from .gguf import gguf_shapes
 
@@ -67,11 +68,12 @@ def read_base(path: str) -> Base | None:
 def _read(path: str, mtime_ns: int, size: int) -> Base | None:
     """What is found is kept and the header is not, which is long in whole checkpoints."""
     if path.lower().endswith(_SUFFIXES[-1]):
-        shapes = gguf_shapes(path)
-    elif holds_safetensors(path):
-        shapes = safetensors_shapes(path)
+        shapes: Mapping[str, Any] = gguf_shapes(path)
     else:
-        return None
+        with opened(path) as file:
+            if not holds_safetensors(file):
+                return None
+            shapes = tables(file)
     for prefix in _PREFIXES:
         found = dict(_layers(shapes, prefix))
         if found:
@@ -88,7 +90,7 @@ def _layers(shapes: Mapping[str, Any], prefix: str) -> Iterator[tuple[LayerAddre
         address = parse_address(name) or _parse_diffusers(name)
         if address is not None:
             # Weights packed by quantisation have other shapes than the layers they stand for.
-            packed = not isinstance(value.dtype, torch.dtype)
+            packed = not getattr(value.dtype, "is_floating_point", False)
             yield address, Facts(0, 0) if packed else Facts(*value.shape)
 
 

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from ..files.header import TensorShape
+from ..files.checkpoint import TensorShape
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)

@@ -11,7 +11,8 @@ from torch import Tensor
 from ....ip_models.errors import BadInput, MissingModel
 from ....ip_models.inputs import one_line
 from ..files.checkpoint import identity, read_list
-from ..files.header import ANOTHER, broken
+from ..files.opened import broken
+from ..files.torch_file import ANOTHER
 
 ENDING = ".ipadpt"
 

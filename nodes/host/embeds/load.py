@@ -20,7 +20,8 @@ from ....ip_models.references.features import FaceFeatures, Features, ImageFeatu
 from ....ip_models.references.report import describe
 from ..encoder.encode import BLACK_WIDTH, Reference, encode
 from ..encoder.identity import fingerprint
-from ..files import checkpoint, folders, header
+from ..files import checkpoint, folders, opened, torch_file
+from ..files.header import holds_safetensors
 
 _NEEDED = "embeds saved by Save Embeds, diffusers or ComfyUI_IPAdapter_plus are needed"
 _ANY_PICTURE = Reference(torch.zeros(1, 8, 8, 3), Fit.SQUASH)
@@ -82,16 +83,18 @@ def _read(file: str, entry: int) -> tuple[Features | Regions, list[str]]:
     path = folders.resolve(folders.EMBEDS, file)
     name = os.path.basename(path)
     try:
-        if header.holds_safetensors(path):
+        with opened.opened(path) as file:
+            own = holds_safetensors(file)
+        if own:
             _require_entry(entry, 1, name)
             return _own(path, name), []
         content = checkpoint.read_list(path)
     except BrokenFile as error:
-        if error.needed != header.NEEDED:
+        if error.needed != opened.NEEDED:
             raise
         action = error.action
         if action.startswith(
-            (header.AGAIN, header.ANOTHER, header.WITHOUT_CODE)
+            (opened.AGAIN, torch_file.ANOTHER, torch_file.WITHOUT_CODE)
         ):  # it may never have been downloaded
             action = "Save them again, or choose another file"
         raise BrokenFile(error.found, _NEEDED, action) from error

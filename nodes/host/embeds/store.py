@@ -17,10 +17,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from ....ip_models import limits
 from ....ip_models.errors import BadInput, BrokenFile
 from ....ip_models.references import embeds_file, ipadpt
 from ....ip_models.references.features import Features, Regions
-from ..files import checkpoint, folders
+from ..files import folders
 from .safe_name import safe_parts
 
 _PART = ".ipadapter-part"  # the ending of a file that is being written, which no list shows
@@ -52,10 +53,10 @@ def as_safetensors(embeds: Features | Regions) -> bytes:
     tensors, text = embeds_file.pack(embeds)
     data = safetensors.torch.save(tensors, {embeds_file.KEY: text})
     header = int.from_bytes(data[:8], "little")
-    if header > checkpoint.LARGEST_LABELLED:
+    if header > limits.EMBEDS_HEADER_BYTES:
         raise BadInput(
             f"the embeds take {header} bytes to describe",
-            f"at most {checkpoint.LARGEST_LABELLED} can be read again",
+            f"at most {limits.EMBEDS_HEADER_BYTES} can be read again",
             "Save fewer regions in one file",
         )
     try:

@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
+from ....ip_models import limits
 from ....ip_models.adapter.state_dict import AdapterWeights, canonical
 from ....ip_models.errors import BrokenFile
 from . import checkpoint
-from .stored import stored_tensors
+from .contents import stored_tensors
 
 # As transformers, diffusers and accelerate call them; an index.json lists them, their names do too.
 _PART = re.compile(r"^(.*)-([0-9]{5})-of-([0-9]{5})(\.[A-Za-z]+)$")
-_MOST_PARTS = 1000
 
 
 def identity(path: str) -> tuple[str, int, int]:
@@ -62,22 +62,11 @@ def stored_weights(path: str) -> AdapterWeights | None:
     """
     parts: list[Mapping[str, Any]] = []
     for part in _parts(path):
-        shapes = checkpoint.read_shapes(part)  # refuses what is broken
         stored = stored_tensors(part)
-        if stored is None or not _found_all(stored, shapes):
+        if stored is None:
             return None
         parts.append(stored)
     return _united(path, parts)
-
-
-def _found_all(stored: Mapping[str, Any], shapes: Mapping[str, Any]) -> bool:
-    """Whether each weight was found as the one it is."""
-    found = {name: tensor[:2] for name, tensor in _names(stored)}
-    return all(
-        found.get(name) == shape
-        for name, shape in _names(shapes)
-        if getattr(shape.dtype, "is_floating_point", False)
-    )
 
 
 def _united(path: str, parts: Iterable[Mapping[str, Any]]) -> AdapterWeights:
@@ -97,7 +86,7 @@ def _parts(path: str) -> list[str]:
     folder, name = os.path.split(path)
     match = _PART.match(name)
     count = int(match[3]) if match else 1
-    if match is None or not 1 <= int(match[2]) <= count <= _MOST_PARTS:
+    if match is None or not 1 <= int(match[2]) <= count <= limits.PARTS:
         return [path]
     names = [f"{match[1]}-{number:05}-of-{match[3]}{match[4]}" for number in range(1, count + 1)]
     paths = [os.path.join(folder, part) for part in names]

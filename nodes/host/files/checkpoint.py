@@ -3,40 +3,62 @@
 from __future__ import annotations
 
 import os
-import pickle
-import zipfile
-from collections.abc import Container, Mapping
-from functools import lru_cache
-from typing import Any, cast
+import threading
+from collections import OrderedDict
+from collections.abc import Container, Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
-import comfy.model_management
-import comfy.utils
-import safetensors
 import torch
+from torch import Tensor
 
-from ....ip_models.errors import BrokenFile
-from .header import (
-    AGAIN,
-    ANOTHER,
-    UNREADABLE,
-    WITHOUT_CODE,
-    TensorShape,
-    broken,
-    header_size,
-    holds_safetensors,
-    left_out_names,
-    safetensors_shapes,
-)
+from ....ip_models import limits
+from .contents import described, tables
+from .header import header_size, holds_safetensors
+from .opened import ModelFile, broken, identity, opened
+from .stored import StoredTensor, require_finite
+from .torch_file import ANOTHER
 
-_SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
-_MOST_ENTRIES = 100_000  # a whole SDXL checkpoint has some 3,000
-LARGEST_LABELLED = _LARGEST_PICKLE = 2**20  # where a file has a few tensors only
+__all__ = ["identity", "read_labelled", "read_list", "read_shapes", "read_tensors"]
 
 
-def identity(path: str) -> tuple[str, int, int]:
-    """Changes when a file is replaced; the same for every link to it."""
-    stat = os.stat(path)
-    return os.path.realpath(path), stat.st_mtime_ns, stat.st_size
+class TensorShape(NamedTuple):
+    """What a header tells about a tensor; of a type that torch does not have only its name."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype | str
+
+
+class _Remembered:
+    """Shapes of the files that were looked at last, as many as there is room for."""
+
+    def __init__(self) -> None:
+        self._files: OrderedDict[tuple[str, int, int], tuple[Mapping[str, Any], int]] = (
+            OrderedDict()
+        )
+        self._lock, self._count = threading.Lock(), 0
+
+    def get(self, path: str) -> Mapping[str, Any]:
+        """The shapes of a file, read again where it is another now."""
+        known = os.stat(path)
+        key = (path, known.st_mtime_ns, known.st_size)
+        with self._lock:
+            if key in self._files:
+                self._files.move_to_end(key)
+                return self._files[key][0]
+        with opened(path) as file:
+            shapes = _shapes(tables(file))
+        with self._lock:
+            self._put(key, shapes, 1 + sum(1 for _ in _leaves(shapes)))
+        return shapes
+
+    def _put(self, key: tuple[str, int, int], shapes: Mapping[str, Any], count: int) -> None:
+        self._count += count - self._files.pop(key, ({}, 0))[1]
+        self._files[key] = shapes, count
+        while self._count > limits.CACHED_TENSORS and len(self._files) > 1:
+            self._count -= self._files.popitem(last=False)[1][1]
+
+
+_remembered = _Remembered()
 
 
 def read_shapes(path: str) -> Mapping[str, Any]:
@@ -45,15 +67,26 @@ def read_shapes(path: str) -> Mapping[str, Any]:
     Raises:
         BrokenFile: see `read_tensors`.
     """
-    stat = os.stat(path)
-    return _read_shapes(path, stat.st_mtime_ns, stat.st_size)
+    return _remembered.get(path)
 
 
-@lru_cache(maxsize=512)
-def _read_shapes(path: str, mtime_ns: int, size: int) -> Mapping[str, Any]:
-    if holds_safetensors(path):
-        return safetensors_shapes(path)
-    return _torch_shapes(path, _load_torch(path, "meta"))
+def _shapes(held: Mapping[str, Any]) -> dict[str, Any]:
+    shapes: dict[str, Any] = {}
+    for key, value in held.items():
+        if isinstance(value, dict):
+            shapes[key] = _shapes(cast("dict[str, Any]", value))
+        elif isinstance(value, StoredTensor):
+            shapes[key] = TensorShape(value.shape, value.dtype)
+    return shapes
+
+
+def _leaves(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value that is no table, by its whole name."""
+    for key, value in held.items():
+        if isinstance(value, dict):
+            yield from _leaves(cast("dict[str, Any]", value), f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def read_tensors(path: str, keys: Container[str] | None = None) -> Mapping[str, Any]:
@@ -64,82 +97,74 @@ def read_tensors(path: str, keys: Container[str] | None = None) -> Mapping[str, 
             everything where left out.
 
     Raises:
-        BrokenFile: the file is empty, cut, a web page, a Git LFS pointer, no model file, or holds
-            anything but tensors.
+        BrokenFile: the file is empty, cut, a web page, a Git LFS pointer, no model file, holds
+            anything but tensors, or weights that are not finite, or is written to meanwhile.
     """
-    if not holds_safetensors(path):
-        # Mapped, so that what is not needed is never read; copied, so that no file is held open.
-        loaded = _load_torch(path, "cpu", mapped=True)
-        _torch_shapes(path, loaded)
-        return _copied(loaded, keys)
-    shapes = safetensors_shapes(path)
-    try:
-        tensors = _read_safetensors(path, {key for key in shapes if keys is None or key in keys})
-    except (safetensors.SafetensorError, *UNREADABLE) as error:
-        raise broken(path, "has a header that does not describe its data") from error
-    return tensors
+    with opened(path) as file:
+        return _Reading(file, keys).of(tables(file))
 
 
-def _read_safetensors(path: str, keys: set[str]) -> dict[str, torch.Tensor]:
-    alias = left_out_names(path)
-    with safetensors.safe_open(path, framework="pt") as file:
-        stored = set(file.keys())
-        if not stored <= keys or not path.lower().endswith(_SAFETENSORS_SUFFIXES):
-            return {key: file.get_tensor(alias.get(key, key)).clone() for key in keys}
-    tensors: dict[str, torch.Tensor] = comfy.utils.load_torch_file(path, safe_load=True)
-    return tensors | {key: tensors[alias[key]] for key in keys - stored}
+class _Reading:
+    """Reads tensors of one file; a tensor that is there under two names is read once."""
+
+    def __init__(self, file: ModelFile, keys: Container[str] | None) -> None:
+        self._file, self._keys = file, keys
+        self._read: dict[StoredTensor, Tensor] = {}
+
+    def of(self, held: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = {
+            value
+            for name, value in _leaves(held)
+            if isinstance(value, StoredTensor) and self._wants(name)
+        }
+        self._file.require_room(sum(tensor.nbytes for tensor in wanted))
+        return self._table(held, "")
+
+    def _wants(self, name: str) -> bool:
+        return self._keys is None or name in self._keys
+
+    def _table(self, held: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for key, value in held.items():
+            name = f"{prefix}{key}"
+            if isinstance(value, dict):
+                made[key] = self._table(cast("dict[str, Any]", value), f"{name}.")
+            elif not isinstance(value, StoredTensor):
+                made[key] = value
+            elif self._wants(name):
+                made[key] = self._tensor(name, value)
+        return made
+
+    def _tensor(self, name: str, stored: StoredTensor) -> Tensor:
+        if stored not in self._read:
+            self._read[stored] = stored.read(self._file).contiguous()
+            require_finite(self._file.path, name, self._read[stored])
+        return self._read[stored]
 
 
-def _copied(tensors: Mapping[str, Any], keys: Container[str] | None, prefix: str = "") -> Any:
-    copies: dict[str, Any] = {}
-    for key, value in tensors.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            inner = cast("Mapping[str, Any]", value)
-            copies[key] = _copied(inner, keys, f"{name}.")
-        elif not isinstance(value, torch.Tensor):
-            copies[key] = value
-        elif keys is None or name in keys:
-            copies[key] = value.clone()
-    return copies
-
-
-def read_labelled(path: str, label: str) -> tuple[dict[str, torch.Tensor], str]:
+def read_labelled(path: str, label: str) -> tuple[dict[str, Tensor], str]:
     """All tensors of a small safetensors file and one entry of its metadata.
 
     Raises:
         BrokenFile: the file is not whole, its header is not small, or it has no such entry.
     """
-    with open(path, "rb") as file:
-        length = header_size(file.read(8))
-    if length > LARGEST_LABELLED:
-        raise broken(path, f"is not an embeds file, its header has {length} bytes", ANOTHER)
-    safetensors_shapes(path)
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            text, keys = (file.metadata() or {}).get(label), list(file.keys())
-            if text is None:
-                raise broken(path, f"is not an embeds file, {_contents(keys)}", ANOTHER)
-            _require_room(path)
-            # Copies, for a file that is mapped into memory cannot be replaced on Windows.
-            return {key: file.get_tensor(key).clone() for key in keys}, text
-    except BrokenFile:
-        raise
-    except (safetensors.SafetensorError, *UNREADABLE) as error:
-        raise broken(path, "has a header that does not describe its data") from error
+    with opened(path) as file:
+        length = header_size(file.read(0, 8).ljust(8, b"\0"))
+        if length > limits.EMBEDS_HEADER_BYTES and holds_safetensors(file):
+            found = f"is not an embeds file, its header has {length} bytes"
+            raise broken(path, found, ANOTHER)
+        held, notes = described(file)
+        text = notes.get(label)
+        if text is None:
+            raise broken(path, f"is not an embeds file, {_contents(list(held))}", ANOTHER)
+        named = cast("dict[str, StoredTensor]", held)
+        _require_room_twice(file)
+        return {key: tensor.read(file) for key, tensor in named.items()}, text
 
 
-def _require_room(path: str) -> None:
-    """Refuse a file that would fill the memory, whose holes take no room on the disk."""
-    size = os.path.getsize(path)
-    free = int(comfy.model_management.get_free_memory(torch.device("cpu")))
-    if size > free / 3:  # it is there twice while it is read, and something has to be left
-        needed, there = (f"{count / 2**30:.1f} GB" for count in (3 * size, free))
-        raise BrokenFile(
-            f"{os.path.basename(path)} needs {needed} of memory to be read",
-            f"{there} are free",
-            "Choose another file, or close other programs",
-        )
+def _require_room_twice(file: ModelFile) -> None:
+    """Embeds are there twice while they are read, and something has to be left."""
+    file.require_room(3 * file.size)
 
 
 def _contents(keys: list[str]) -> str:
@@ -153,86 +178,15 @@ def read_list(path: str) -> object:
     Raises:
         BrokenFile: the file is not whole, holds code, or unpacks to more than it is.
     """
-    if not _zipped(path):
-        raise broken(path, "is a bare pickle, which may hold code", ANOTHER)
-    members = _members(path)
-    described = [one.file_size for one in members if one.filename.endswith("data.pkl")]
-    if max(described, default=0) > _LARGEST_PICKLE:
-        raise broken(
-            path, f"has a description of {max(described)} bytes, embeds need far less", ANOTHER
-        )
-    _require_room(path)
-    return _torch_load(path, "cpu")
-
-
-def _zipped(path: str) -> bool:
-    with open(path, "rb") as file:
-        return file.read(2) == b"PK"
-
-
-def _members(path: str) -> list[zipfile.ZipInfo]:
-    """What is in a file of torch's, which stores and does not pack."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except UNREADABLE as error:
-        raise broken(path, "is cut off or damaged") from error
-    if sum(member.file_size for member in members) > os.path.getsize(path):
-        raise broken(path, "is a packed archive that torch has not written", ANOTHER)
-    return members
-
-
-def _torch_load(path: str, device: str, mapped: bool = False) -> object:
-    try:
-        return torch.load(path, map_location=device, weights_only=True, mmap=mapped)
-    except UNREADABLE as error:
-        if "weights_only" in str(error) or isinstance(error, pickle.UnpicklingError):
-            what = "holds code or objects other than tensors, or is damaged"
-            action = WITHOUT_CODE
-        else:
-            what, action = "is cut off or damaged", AGAIN
-        raise broken(path, what, action) from error
-
-
-def _load_torch(path: str, device: str, mapped: bool = False) -> Mapping[str, Any]:
-    zipped = _zipped(path)
-    if zipped:
-        _members(path)
-    loaded = _torch_load(path, device, mapped and zipped)
-    if not isinstance(loaded, Mapping):
-        raise broken(path, f"holds a {type(loaded).__name__} instead of named tensors", ANOTHER)
-    named = cast("Mapping[str, Any]", loaded)
-    inner = named.get("state_dict")
-    return cast("Mapping[str, Any]", inner if isinstance(inner, Mapping) else named)
-
-
-def _holds(value: object) -> bool:
-    return isinstance(value, (Mapping, torch.Tensor))
-
-
-def _torch_shapes(path: str, loaded: Mapping[str, Any]) -> dict[str, Any]:
-    """Shapes as nested as the tensors; a pickle may claim far more of both than its file holds."""
-    size, left = os.path.getsize(path), iter(range(_MOST_ENTRIES))
-
-    def shapes_of(tensors: Mapping[str, Any]) -> dict[str, Any]:
-        shapes: dict[str, Any] = {}
-        for key, value in tensors.items():
-            if next(left, None) is None:
-                raise broken(path, f"holds more than {_MOST_ENTRIES} entries", ANOTHER)
-            if isinstance(value, Mapping):
-                shapes[str(key)] = shapes_of(cast("Mapping[str, Any]", value))
-            elif isinstance(value, list) and any(map(_holds, cast("list[Any]", value))):
-                listed = cast("list[Any]", value)
-                shapes[str(key)] = shapes_of({str(i): one for i, one in enumerate(listed)})
-            elif isinstance(value, torch.Tensor):
-                if value.numel() * value.element_size() > size:
-                    raise broken(
-                        path, f"has a tensor {key} larger than the file ({size} bytes)", ANOTHER
-                    )
-                shapes[str(key)] = TensorShape(tuple(value.shape), value.dtype)
-        return shapes
-
-    try:
-        return shapes_of(loaded)
-    except RecursionError:
-        raise broken(path, "holds a table inside itself", ANOTHER) from None
+    with opened(path) as file:
+        if file.read(0, 2) != b"PK":
+            raise broken(path, "is a bare pickle, which may hold code", ANOTHER)
+        content: Any = described(file, limits.EMBEDS_HEADER_BYTES)[0]
+        _require_room_twice(file)
+        listed = cast("list[Any]", content) if isinstance(content, list) else [content]
+        spans = (one.span for one in listed if isinstance(one, StoredTensor))
+        if sum(spans) > limits.SHARED * file.size:
+            found = f"has tensors that together are larger than the file ({file.size} bytes)"
+            raise broken(path, found, ANOTHER)
+        read = [one.read(file) if isinstance(one, StoredTensor) else one for one in listed]
+        return read if isinstance(content, list) else read[0]

@@ -1,0 +1,144 @@
+"""Files of models, opened once: regular ones only, by plain reads, and noticed when written to."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import comfy.model_management
+import torch
+
+from ....ip_models.errors import BrokenFile
+
+NEEDED = "a whole .safetensors or .bin model file is needed"
+AGAIN = "Download it again"
+_Stat = tuple[int, int, int, int]
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def broken(path: str, what: str, action: str = AGAIN) -> BrokenFile:
+    """The refusal of a model file, named as artists see it."""
+    return BrokenFile(f"{os.path.basename(path)} {what}", NEEDED, action)
+
+
+def identity(path: str) -> tuple[str, int, int]:
+    """Changes when a file is replaced; the same for every link to it."""
+    known = os.stat(path)
+    return os.path.realpath(path), known.st_mtime_ns, known.st_size
+
+
+class ModelFile(NamedTuple):
+    """A file that is open.
+
+    Nothing of it is mapped into memory: a map of a file that somebody cuts meanwhile ends the
+    process, and one that is held keeps it from being replaced on Windows.
+
+    Attributes:
+        size: in bytes.
+    """
+
+    path: str
+    size: int
+    handle: int
+    before: _Stat
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes there, fewer at the end of the file."""
+        parts: list[bytes] = []
+        length = max(0, min(length, self.size - offset))
+        while length > 0 and (part := self._some(offset, length)):
+            parts.append(part)
+            offset, length = offset + len(part), length - len(part)
+        return b"".join(parts)
+
+    def _some(self, offset: int, length: int) -> bytes:
+        os.lseek(self.handle, offset, os.SEEK_SET)
+        return os.read(self.handle, length)
+
+    def fill(self, offset: int, tensor: torch.Tensor) -> None:
+        """Read into a tensor whose rows follow each other.
+
+        Raises:
+            BrokenFile: the file ends before.
+        """
+        left = tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b""
+        os.lseek(self.handle, offset, os.SEEK_SET)
+        with open(self.handle, "rb", buffering=0, closefd=False) as file:
+            while left:
+                count = file.readinto(left)
+                if not count:
+                    raise broken(self.path, "is cut off or damaged")
+                left = left[count:]
+
+    def require_room(self, needed: int) -> None:
+        """Refuse a file that would fill the memory, whose holes take no room on the disk.
+
+        Raises:
+            BrokenFile: so much is not free.
+        """
+        free = int(comfy.model_management.get_free_memory(torch.device("cpu")))
+        if needed > free:
+            wanted, there = (f"{count / 2**30:.1f} GB" for count in (needed, free))
+            raise BrokenFile(
+                f"{os.path.basename(self.path)} needs {wanted} of memory to be read",
+                f"{there} are free",
+                "Choose another file, or close other programs",
+            )
+
+    def unchanged(self) -> bool:
+        """Whether nobody has written to it or put another in its place."""
+        try:
+            now = os.stat(self.path)
+        except OSError:
+            return False
+        return _of(os.fstat(self.handle)) == self.before == _of(now)
+
+
+def _of(known: os.stat_result) -> _Stat:
+    return known.st_dev, known.st_ino, known.st_mtime_ns, known.st_size
+
+
+@contextmanager
+def opened(path: str) -> Generator[ModelFile]:
+    """A model file to read from.
+
+    Raises:
+        OSError: it is not there, or may not be read.
+        BrokenFile: it is a folder, a pipe or a device, or it was written to while it was open.
+    """
+    kind = os.stat(path).st_mode
+    if stat.S_ISDIR(kind):
+        raise broken(path, "is a folder", "Choose the model file inside it")
+    if not stat.S_ISREG(kind):
+        raise _irregular(path)
+    handle = os.open(path, os.O_RDONLY | _NO_WAITING)
+    try:
+        known = os.fstat(handle)
+        if not stat.S_ISREG(known.st_mode):  # something else by now
+            raise _irregular(path)
+        file = ModelFile(path, known.st_size, handle, _of(known))
+        try:
+            yield file
+        except BrokenFile as error:
+            if file.unchanged():
+                raise
+            raise _written_to(path) from error
+        if not file.unchanged():
+            raise _written_to(path)
+    finally:
+        os.close(handle)
+
+
+def _irregular(path: str) -> BrokenFile:
+    return broken(path, "is a pipe or a device and no file", "Put the file itself there")
+
+
+def _written_to(path: str) -> BrokenFile:
+    return broken(
+        path,
+        "was written to while it was read",
+        "Wait until it is copied or downloaded, and queue the prompt again",
+    )
