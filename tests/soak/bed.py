@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from conftest import ROOT
-from kit.models import transformer_adapters
+from kit.models import encoder_shapes, transformer_adapters
 from kit.models.sparse_files import write_sparse
 from kit.models.transformer_sizes import Sizes
 from kit.server import example_models
@@ -39,7 +39,7 @@ def write(base: Path) -> dict[str, str]:
     # Packs for Flux load their encoder from a file.
     write_sparse(
         models / "clip_vision" / VIT_L,
-        {"visual_projection.weight": (768, 1024), "vision_model.post_layernorm.weight": (1024,)},
+        encoder_shapes.hollow(1024, 768),
     )
     flux = Sizes("flux", 1, *example_models.FLUX_BLOCKS)
     (models / "xlabs" / "ipadapters").mkdir(parents=True)

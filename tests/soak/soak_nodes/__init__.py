@@ -11,9 +11,8 @@ import psutil
 import torch
 from aiohttp import web
 from comfy_api.latest import ComfyExtension, io
-from torch import nn
-
 from server import PromptServer
+from torch import nn
 
 
 class MemoryOut(io.ComfyNode):
