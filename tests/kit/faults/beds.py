@@ -160,7 +160,7 @@ def unet_bed(root: Path, family: str, kind: str) -> Bed:
     features: Features = (
         tiny.random_faces(2, crops="plus" in kind) if face else tiny.random_features(2)
     )
-    call = tiny.make_call(twin, height=16, width=24)
+    call = tiny.make_call(twin)
     more: list[dict[str, Any]] = [{}, {}]
     if call.y is not None:
         size = {"width": 192, "height": 128, "target_width": 192, "target_height": 128}
@@ -176,7 +176,7 @@ def unet_bed(root: Path, family: str, kind: str) -> Bed:
             "kv_scaling": "K+V",
             "batch_mode": "one per picture, loop",
         }
-    noise = call.x[:1].float()
+    noise = comfy.sample.prepare_noise(torch.zeros(1, 4, 8, 8), 1)
     return adapter_bed(
         root,
         f"{kind}.safetensors",

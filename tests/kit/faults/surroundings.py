@@ -12,6 +12,7 @@ import comfy.model_management
 import torch
 
 _HANDLES = Path("/proc/self/fd")
+_SMALL = 2**16
 _HOOKS = (
     "_forward_hooks",
     "_forward_pre_hooks",
@@ -24,10 +25,15 @@ _PLAIN = (bool, int, float, str, type(None))
 _OURS = "pack."
 
 
-def files(root: Path) -> dict[str, bytes]:
-    """All files below a folder."""
-    paths = (path for path in root.rglob("*") if path.is_file())
-    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+def files(root: Path) -> dict[str, object]:
+    """All files below a folder: which ones they are, and of small ones every byte."""
+    found: dict[str, object] = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            known = path.stat()
+            content = path.read_bytes() if known.st_size < _SMALL else known.st_mtime_ns
+            found[str(path.relative_to(root))] = (known.st_ino, known.st_size, content)
+    return found
 
 
 def handles() -> dict[str, str]:
