@@ -90,13 +90,12 @@ class ModelFile(NamedTuple):
         try:
             os.lseek(self.handle, offset, os.SEEK_SET)
             with open(self.handle, "rb", buffering=0, closefd=False) as file:
-                while left:
-                    count = file.readinto(left)
-                    if not count:
-                        raise broken(self.path, "is cut off or damaged")
+                while left and (count := file.readinto(left)):
                     left = left[count:]
         except OSError as error:
             raise unreadable(self.path, error) from error
+        if left:
+            raise broken(self.path, "is cut off or damaged")
 
     def require_room(self, needed: int) -> None:
         """Refuse a file that would fill the memory, whose holes take no room on the disk.
