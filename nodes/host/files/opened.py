@@ -11,7 +11,7 @@ from typing import NamedTuple
 import comfy.model_management
 import torch
 
-from ....ip_models.errors import BrokenFile
+from ....ip_models.errors import BrokenFile, MissingModel
 
 NEEDED = "a whole .safetensors or .bin model file is needed"
 AGAIN = "Download it again"
@@ -24,8 +24,11 @@ def broken(path: str, what: str, action: str = AGAIN) -> BrokenFile:
     return BrokenFile(f"{os.path.basename(path)} {what}", NEEDED, action)
 
 
-def unreadable(path: str, error: OSError) -> BrokenFile:
+def unreadable(path: str, error: OSError) -> BrokenFile | MissingModel:
     """The refusal of a file that the disk does not give."""
+    if isinstance(error, FileNotFoundError):
+        what = f"{os.path.basename(path)} is not there any more"
+        return MissingModel(what, NEEDED, "Put it back, or press R and choose another file")
     what = f"cannot be read ({error.strerror or type(error).__name__})"
     return broken(path, what, "Check the file and its permissions")
 
@@ -34,7 +37,7 @@ def identity(path: str) -> tuple[str, int, int]:
     """Changes when a file is replaced; the same for every link to it.
 
     Raises:
-        BrokenFile: it is not there, or may not be read.
+        BrokenFile, MissingModel: it may not be read, or is not there.
     """
     try:
         known = os.stat(path)
@@ -129,8 +132,9 @@ def opened(path: str) -> Generator[ModelFile]:
     """A model file to read from.
 
     Raises:
-        BrokenFile: it is not there, may not be read, is a folder, a pipe or a device, or it was
-            written to while it was open.
+        BrokenFile: it may not be read, is a folder, a pipe or a device, or it was written to while
+            it was open.
+        MissingModel: it is not there.
     """
     with _handle(path) as (handle, known):
         file = ModelFile(path, known.st_size, handle, _of(known))
