@@ -29,8 +29,11 @@ def broken(path: str, what: str, action: str = AGAIN) -> BrokenFile:
 def unreadable(path: str, error: OSError) -> BrokenFile | MissingModel:
     """The refusal of a file that the disk does not give."""
     if isinstance(error, FileNotFoundError):
-        what = f"{os.path.basename(path)} is not there any more"
-        return MissingModel(what, NEEDED, "Put it back, or press R and choose another file")
+        return MissingModel(
+            f"{os.path.basename(path)} is not there any more",
+            NEEDED,
+            "Put it back, or press R and choose another file",
+        )
     what = f"cannot be read ({error.strerror or type(error).__name__})"
     return broken(path, what, "Check the file and its permissions")
 

@@ -20,6 +20,10 @@ _HOOKS = (
     "_forward_pre_hooks_with_kwargs",
     "_backward_hooks",
 )
+_ON_A_MODEL = (
+    *("model_options", "patches", "object_patches", "object_patches_backup", "attachments"),
+    *("callbacks", "wrappers", "additional_models", "injections", "hook_patches", "hook_backup"),
+)
 _PLAIN = (bool, int, float, str, type(None))
 # The pack's name in the tests, see conftest.
 _OURS = "pack."
@@ -64,12 +68,9 @@ def switches() -> dict[str, object]:
 
 
 def model(patcher: Any) -> dict[str, object]:
-    """What is put on a MODEL or an encoder's patcher, and on its network."""
+    """What is put on a MODEL or on an encoder's patcher, its network aside."""
     held = vars(patcher)
-    names = ("model_options", "patches", "object_patches", "attachments", "callbacks", "wrappers")
-    more = ("additional_models", "injections", "hook_patches", "hook_backup", "object_patches_backup")
-    found = {name: outline(held.get(name)) for name in (*names, *more)}
-    return found | {"network": dict(network(patcher.model))}
+    return {name: outline(held.get(name)) for name in _ON_A_MODEL}
 
 
 def network(module: torch.nn.Module) -> Iterator[tuple[str, object]]:

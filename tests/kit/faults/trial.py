@@ -37,7 +37,6 @@ class Bed:
         root: the folder of all models.
         patchers: MODELs and encoders that are in use.
         picture: what has to be the same picture afterwards.
-        writes: files that an operation may leave, whole: name and bytes.
     """
 
     root: Path
@@ -93,6 +92,7 @@ class _Trial:
         self._bed, self._operation, self._sort = bed, operation, sort
         self._wanted = self._value(operation.run(operation.prepare()))
         self._control = surroundings.bits(bed.picture())
+        self._networks = {id(one.model): one.model for one in bed.patchers}
         self.survived, self.failures = 0, list[str]()
 
     def _value(self, result: Any) -> object:
@@ -122,7 +122,7 @@ class _Trial:
         try:
             with self._sort.watch(trip):
                 result = self._operation.run(given)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - judged, and told with all others
             return self._judged(trip, error)
         if self._value(result) != self._wanted:
             return "another result, in silence"
@@ -143,6 +143,7 @@ class _Trial:
             "handles": surroundings.handles(),
             "switches": surroundings.switches(),
             "models": [surroundings.model(one) for one in self._bed.patchers],
+            "networks": [dict(surroundings.network(one)) for one in self._networks.values()],
         }
 
     def _changes(self, before: dict[str, Any]) -> Iterator[str]:
