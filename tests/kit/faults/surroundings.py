@@ -12,7 +12,7 @@ import comfy.model_management
 import torch
 
 _HANDLES = Path("/proc/self/fd")
-_SMALL = 2**16
+_SMALL = 2**20
 _HOOKS = (
     "_forward_hooks",
     "_forward_pre_hooks",
@@ -36,7 +36,7 @@ def files(root: Path) -> dict[str, object]:
         if path.is_file():
             known = path.stat()
             content = path.read_bytes() if known.st_size < _SMALL else known.st_mtime_ns
-            found[str(path.relative_to(root))] = (known.st_ino, known.st_size, content)
+            found[str(path.relative_to(root))] = (known.st_size, content)
     return found
 
 

@@ -14,6 +14,9 @@ from pack.ip_models import limits
 from pack.ip_models.errors import IPAdapterError
 
 
+_PART = ".ipadapter-part"
+
+
 @dataclass(frozen=True)
 class Operation:
     """Something a node or the sampler does.
@@ -90,7 +93,12 @@ def try_all(bed: Bed, name: str, sort: Sort, most: int | None) -> Report:
 class _Trial:
     def __init__(self, bed: Bed, operation: Operation, sort: Sort) -> None:
         self._bed, self._operation, self._sort = bed, operation, sort
-        self._wanted = self._value(operation.run(operation.prepare()))
+        given = operation.prepare()
+        before = surroundings.files(bed.root)
+        self._wanted = self._value(operation.run(given))
+        # What a good run writes is whole, whenever it is found.
+        after = surroundings.files(bed.root)
+        self._whole = [one for name, one in after.items() if before.get(name) != one]
         self._control = surroundings.bits(bed.picture())
         self._networks = {id(one.model): one.model for one in bed.patchers}
         self.survived, self.failures = 0, list[str]()
@@ -112,7 +120,8 @@ class _Trial:
         trip = Trip(self._sort.make, number)
         outcome = self._outcome(trip, given)
         label = f"{number} ({trip.failed})"
-        found = [*([outcome] if outcome else []), *self._changes(before)]
+        left = trip.failed.startswith("unlink:")  # what cannot be removed is there
+        found = [*([outcome] if outcome else []), *self._changes(before, left)]
         del before
         found += self._again(given)
         self.failures += [f"{label}: {one}" for one in found]
@@ -146,8 +155,12 @@ class _Trial:
             "networks": [dict(surroundings.network(one)) for one in self._networks.values()],
         }
 
-    def _changes(self, before: dict[str, Any]) -> Iterator[str]:
+    def _changes(self, before: dict[str, Any], left: bool) -> Iterator[str]:
         now = self._state()
+        for name, one in list(now["files"].items()):
+            if one in self._whole or (left and name.endswith(_PART)):
+                before["files"].pop(name, None)
+                del now["files"][name]
         if before["handles"] != now["handles"]:
             gc.collect()
             now["handles"] = surroundings.handles()
