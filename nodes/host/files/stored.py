@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ....ip_models.errors import BrokenFile
+from ....ip_models.errors import BrokenFile, IPAdapterError
 from .opened import ModelFile, broken, identity, opened
 from .torch_file import ANOTHER
 
@@ -37,7 +37,7 @@ class StoredFile(NamedTuple):
         """
         try:
             same = identity(self.path) == self.identity
-        except BrokenFile:
+        except IPAdapterError:
             same = False
         if not same:
             raise replaced(self.path, "its weights are read from it while they are needed")
