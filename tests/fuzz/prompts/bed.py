@@ -7,6 +7,7 @@ from the text of a request to the history, each watched.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import resource
@@ -14,11 +15,13 @@ import shutil
 import tempfile
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from conftest import ROOT
+from torch import Tensor
 
 from . import objects
 
@@ -37,6 +40,7 @@ class Outcome:
         answer: characters of all that the host answers and keeps in its history.
         seconds: of processor time.
         growth: MB of memory at the highest point above what there was before.
+        digest: of the latent that it has made, if it has.
     """
 
     kind: str
@@ -45,6 +49,7 @@ class Outcome:
     answer: int = 0
     seconds: float = 0.0
     growth: float = 0.0
+    digest: str = ""
 
 
 class Bed:
@@ -86,15 +91,15 @@ class Bed:
     def run(self, text: str) -> Outcome:
         """Send a prompt, as its JSON, and wait for its end."""
         _forget_peak()
+        for name in [name for name in objects.TABLE if name.startswith("taken")]:
+            del objects.TABLE[name]
         before, start = _memory("VmRSS"), time.process_time()
         try:
             outcome = self._send(json.loads(text))
         except Exception as error:  # what would end the thread of the host's queue
             outcome = Outcome("ended", _where(error), str(error)[:2000])
         seconds, growth = time.process_time() - start, _memory("VmHWM") - before
-        return Outcome(
-            outcome.kind, outcome.error, outcome.words, outcome.answer, seconds, growth
-        )
+        return replace(outcome, seconds=seconds, growth=growth, digest=_digest())
 
     def _send(self, prompt: Any) -> Outcome:
         sent = self.server.trigger_on_prompt({"prompt": prompt})["prompt"]
@@ -159,6 +164,15 @@ def _where(error: BaseException) -> str:
 
     frames = traceback.format_tb(error.__traceback__)
     return f"{type(error).__module__}.{type(error).__name__} at {_last(frames)}"
+
+
+def _digest() -> str:
+    """Of the latent that was taken last."""
+    latent = objects.TABLE.get("taken0")
+    samples = latent.get("samples") if isinstance(latent, dict) else None
+    if not isinstance(samples, Tensor) or samples.layout != torch.strided or samples.is_meta:
+        return ""
+    return hashlib.sha256(samples.float().numpy().tobytes()).hexdigest()
 
 
 def _memory(name: str) -> float:

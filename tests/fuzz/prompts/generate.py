@@ -11,6 +11,8 @@ from . import objects, texts
 from .schemas import Goods, Input, Prompt, good_value, inputs_of
 
 _PLAIN = 0.75  # of widgets that stay at their default in a good prompt
+_LEFT_OUT = 0.3  # of inputs that need not be there
+_TOGETHER = 0.3  # of the prompts have a MODEL of any family with what goes with it
 _NUMBERS = (
     *(0, 1, -1, 2, 7, 255, 65_537, 2**31, -(2**31) - 1, 2**53, 2**63, 2**64, 10**30, -(10**30)),
     *(10**400, 0.5, -0.0, 1e-320, 1e308, -1e308, float("nan"), float("inf"), float("-inf")),
@@ -68,13 +70,17 @@ class Generator:
         """A prompt of one node with values that it takes, and what looks at all its outputs."""
         node: dict[str, Any] = {"class_type": kind, "inputs": {}}
         prompt: Prompt = {"node": node}
+        own = self.goods.families.get(kind, {})
+        fitting = random.choice(self.goods.together) if self.goods.together else {}
+        own = own or (fitting if random.random() < _TOGETHER else {})
         for one in inputs_of(self.classes[kind]):
-            if not one.needed and random.random() < 0.4:
+            if not one.needed and random.random() < _LEFT_OUT:
                 continue
             if one.is_widget:
                 node["inputs"][one.name] = good_value(one, random, plain)
             elif names := self.goods.of(one.sort):
                 key = names[0] if random.random() < plain else random.choice(names)
+                key = own.get(one.sort, key)
                 node["inputs"][one.name] = give(prompt, key)
         self._look_at(prompt, kind, random)
         return prompt

@@ -56,9 +56,16 @@ def _grown(name: str, template: dict[str, Any]) -> list[Input]:
 
 @dataclass
 class Goods:
-    """Good objects by the type of the socket they are for: names in `objects.TABLE`."""
+    """Good objects by the type of the socket they are for: names in `objects.TABLE`.
+
+    Attributes:
+        families: what a node that is for one family of models takes, by the type of the socket.
+        together: MODEL, adapter and embeds that go together, likewise.
+    """
 
     names: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    families: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    together: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
 
     def add(self, sort: str, value: Any, most: int) -> bool:
         """Keep an output of a node, unless there are enough of its type."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from random import Random
 from typing import Any
@@ -15,7 +16,7 @@ from .bed import Bed
 from .generate import Generator
 from .schemas import Goods, Prompt
 
-_MOST = 6  # of one type
+_MOST = 12  # of one type
 _ROUNDS = 3  # an EMBEDS comes from an IPADAPTER, and other nodes need one
 
 # The first of each type goes with the first of all others: SD1.5, ViT-H.
@@ -29,10 +30,30 @@ _FIRST: list[tuple[str, dict[str, Any]]] = [
     ("IPADemoCLIPVision", {"clip_name": tiny_nodes.SIGLIP}),
     ("CLIPTextEncode", {"clip": "good CLIP 0", "text": "a cat"}),
     ("EmptyLatentImage", {"width": 64, "height": 64, "batch_size": 1}),
-    ("CLIPVisionEncode", {"clip_vision": "good CLIP_VISION 0", "image": "good IMAGE 0"}),
+    (
+        "CLIPVisionEncode",
+        {"clip_vision": "good CLIP_VISION 2", "image": "good IMAGE 0", "crop": "center"},
+    ),
     ("IPALoadAdapter", {"adapter_file": TINY}),
     ("IPAdapterModelLoader", {"ipadapter_file": TINY}),
+    (
+        "IPAdapterEncoder",
+        {
+            "ipadapter": "good IPADAPTER 0",
+            "image": "good IMAGE 0",
+            "weight": 1.0,
+            "clip_vision": "good CLIP_VISION 0",
+        },
+    ),
+    *(
+        (
+            "IPAEncodeImage",
+            {"clip_vision": f"good CLIP_VISION {number}", "image": "good IMAGE 0", "fit": "pad"},
+        )
+        for number in range(3)
+    ),
 ]
+_OWN_MODEL = {"SD3": 2, "Flux": 3, "Xlabs": 3}  # of nodes that are for one family
 
 
 def gather(bed: Bed) -> Goods:
@@ -49,6 +70,8 @@ def gather(bed: Bed) -> Goods:
         _keep(bed, goods, _alone(kind, inputs), _types(kind))
     for adapter in _choices(bed, "IPALoadAdapter", "adapter_file"):
         _keep(bed, goods, _alone("IPALoadAdapter", {"adapter_file": adapter}), ["IP_ADAPTER"])
+    goods.families = {kind: _family(goods, kind) for kind in bed.classes}
+    goods.together = _together(bed, goods)
     for turn in range(_ROUNDS):
         plain = Generator(turn, bed.classes, goods)
         for kind in sorted(bed.classes):
@@ -57,6 +80,24 @@ def gather(bed: Bed) -> Goods:
             prompt["take"]["inputs"].pop("taken7", None)
             _keep(bed, goods, prompt, _types(kind))
     return goods
+
+
+def _family(goods: Goods, kind: str) -> dict[str, str]:
+    """The MODEL of a node that is for one family."""
+    found = [number for word, number in _OWN_MODEL.items() if word in kind]
+    return {"MODEL": goods.names["MODEL"][found[0]]} if found else {}
+
+
+def _together(bed: Bed, goods: Goods) -> list[dict[str, str]]:
+    """MODEL, adapter and embeds that go together."""
+    found: list[dict[str, str]] = []
+    sorts = ("MODEL", "IP_ADAPTER", "IPA_EMBEDS")
+    for names in itertools.product(*(goods.names[sort] for sort in sorts)):
+        inputs = dict(zip(("model", "adapter", "embeds"), names, strict=True))
+        window = {"scale": 1.0, "start_percent": 0.0, "end_percent": 1.0}
+        if bed.run(json.dumps(_alone("IPAApply", {**inputs, **window}))).kind == "ran":
+            found.append(dict(zip(sorts, names, strict=True)))
+    return found
 
 
 def _alone(kind: str, inputs: dict[str, Any]) -> Prompt:
