@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import limits
 
-_LEFT_OUT = " … "
+_LEFT_OUT, _LEAST = " … ", 120  # characters that are left of each part
 
 
 class IPAdapterError(ValueError):
@@ -19,11 +19,11 @@ class IPAdapterError(ValueError):
     def __init__(self, found: str, needed: str, action: str) -> None:
         self.found, self.needed, self.action = found, needed, action
         parts = [_one_line(part) for part in (found, needed, action)]
-        while (over := sum(map(len, parts)) + len("; . .") - limits.MESSAGE) > 0:
-            longest = max(range(3), key=lambda at: len(parts[at]))
-            length = len(parts[longest])
-            second = max(len(part) for at, part in enumerate(parts) if at != longest)
-            parts[longest] = _shortened(parts[longest], max(length - over, second - 1, 60))
+        for at in range(len(parts)):
+            over = sum(map(len, parts)) + len("; . .") - limits.MESSAGE
+            if over > 0:  # what to do is shortened last
+                length = len(parts[at])
+                parts[at] = _shortened(parts[at], min(length, max(length - over, _LEAST)))
         super().__init__(f"{parts[0]}; {parts[1]}. {parts[2]}.")
 
 
@@ -38,6 +38,8 @@ def _one_line(part: str) -> str:
 
 def _shortened(part: str, length: int) -> str:
     """Both ends of a text."""
+    if length >= len(part):
+        return part
     kept = length - len(_LEFT_OUT)
     return f"{part[: kept - kept // 2]}{_LEFT_OUT}{part[len(part) - kept // 2 :]}"
 

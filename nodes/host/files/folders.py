@@ -9,7 +9,7 @@ from typing import Any
 
 import folder_paths
 
-from ....ip_models.errors import MissingModel
+from ....ip_models.errors import BrokenFile, MissingModel
 from ....ip_models.inputs import one_line
 
 log = logging.getLogger("ipadapter")
@@ -112,19 +112,52 @@ def resolve(folder: str, name: object) -> str:
 
     Raises:
         MissingModel: there is no such file.
+        BrokenFile: it is a link out of the folders.
     """
     path = None
     if isinstance(name, str):  # a program may send anything
         path = folder_paths.get_full_path(folder, name) or model_folders(folder).get(name)
-    if path is None:
-        count = len(files(folder))
-        found = f"{count or 'no'} other file{'' if count == 1 else 's'}"
-        raise MissingModel(
-            f"{one_line(name)} is not in {where(folder)}, which hold {found}",
-            "the file must be there under this name",
-            f"{'Choose a file from the list, or put' if count else 'Put'} it there and press R",
-        )
-    return path
+    if path is not None:
+        require_inside(path, folder)
+        return path
+    count = len(files(folder))
+    found = f"{count or 'no'} other file{'' if count == 1 else 's'}"
+    raise MissingModel(
+        f"{one_line(name)} is not in {where(folder)}, which hold {found}",
+        "the file must be there under this name",
+        f"{'Choose a file from the list, or put' if count else 'Put'} it there and press R",
+    )
+
+
+def require_inside(path: str, folder: str) -> None:
+    """Refuse a link out of the host's folders that somebody may have brought with other files.
+
+    A folder that is a link itself was put there on purpose, and leads where it leads.
+
+    Raises:
+        BrokenFile: it is one.
+    """
+    real = os.path.realpath(path)
+    places = {os.path.realpath(place) for known in _places() for place in known}
+    if any(real.startswith(os.path.join(place, "")) for place in places):
+        return
+    homes_of = (home for home in homes(folder) if path.startswith(os.path.join(home, "")))
+    place, stop = os.path.dirname(path), next(homes_of, os.path.dirname(path))
+    while not os.path.islink(place):
+        if len(place) <= len(stop):
+            raise BrokenFile(
+                f"{os.path.basename(path)} is a link to {real}, which is in no model folder",
+                "a file that lies in one is needed",
+                "Put the file itself there, or a link to its folder, or enter its folder in "
+                "extra_model_paths.yaml",
+            )
+        place = os.path.dirname(place)
+
+
+def _places() -> Iterable[list[str]]:
+    """All places where the host looks for files of some kind, but for those of code."""
+    table = folder_paths.folder_names_and_paths
+    return [known[0] for name, known in table.items() if name != "custom_nodes"]
 
 
 def in_alias(alias: str, name: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Generator
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import comfy.model_management
 import torch
 
+from ....ip_models import limits
 from ....ip_models.errors import BrokenFile
 
 NEEDED = "a whole .safetensors or .bin model file is needed"
@@ -99,6 +101,39 @@ class ModelFile(NamedTuple):
 
 def _of(known: os.stat_result) -> _Stat:
     return known.st_dev, known.st_ino, known.st_mtime_ns, known.st_size
+
+
+class Stream(io.RawIOBase):
+    """A model file as Python's own readers want it; nothing is read that is larger than a table."""
+
+    def __init__(self, file: ModelFile) -> None:
+        super().__init__()
+        self._file, self._at = file, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence]
+        if start + offset < 0:
+            raise ValueError("before the beginning of the file")
+        self._at = start + offset
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self._file.size - self._at)
+        size = left if size is None or size < 0 else min(size, left)
+        if size > limits.ARCHIVE_BYTES:
+            raise ValueError(f"{size} bytes at once")
+        data = self._file.read(self._at, size)
+        self._at += len(data)
+        return data
 
 
 @contextmanager
