@@ -27,6 +27,7 @@ EXAMPLES = ROOT / "example_workflows"
 SIDE, STEPS, FRAMES = 128, 2, 2
 SAVING = "save_embeds"  # what load_embeds loads
 SEEDS = 2**32
+NO_INPUTS = {"input": {}}
 
 
 def acts(known: Mapping[str, Any]) -> Acts:
@@ -56,7 +57,13 @@ def examples(known: Mapping[str, Any]) -> dict[str, Prompt]:
     """The example workflows with the tiny models."""
     models = random_models(SIDE, steps=STEPS, frames=FRAMES)
     found = {path.stem: json.loads(path.read_text("utf-8")) for path in EXAMPLES.glob("*.json")}
-    return {name: to_prompt(fitted(one, models), known) for name, one in sorted(found.items())}
+    made = {}
+    for name, workflow in sorted(found.items()):
+        one = fitted(workflow, models)
+        # A host without the pack knows nothing of its widgets, and needs to know nothing.
+        strangers = {n["type"]: NO_INPUTS for n in one["nodes"] if n["type"] not in known}
+        made[name] = to_prompt(one, {**strangers, **known})
+    return made
 
 
 def native() -> dict[str, Prompt]:
