@@ -5,6 +5,7 @@ python dev.py test [pytest arguments]    lint, types, Python tests, browser-code
 python dev.py bench [arguments]          speed and memory against the unpatched model
 python dev.py bench --demo               what the demo's toy models do, over a hundred seeds
 python dev.py company [--packs FOLDER]   beside other packs' code, or what they do in a few lines
+python dev.py soak [--prompts N]         a server under everything at once: does it grow
 
 All that is needed is Python 3.11 or newer and git. ComfyUI is looked for in $COMFYUI_PATH, around
 the pack when that sits in custom_nodes, and in ~/comfy/ComfyUI; else it is cloned, from
@@ -53,7 +54,7 @@ class Problem(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"demo": demo, "test": test, "bench": bench, "company": company}
+    commands = {"demo": demo, "test": test, "bench": bench, "company": company, "soak": soak}
     if not arguments or arguments[0] not in commands:
         say(__doc__ or "")
         return 0 if arguments in (["-h"], ["--help"]) else 2
@@ -94,6 +95,10 @@ def company(arguments: list[str]) -> int:
     # The script runs in the pack's folder; its user may be in another.
     given = [os.path.abspath(part) if os.path.exists(part) else part for part in arguments]
     return run_script(ROOT / "tests" / "company" / "run.py", given)
+
+
+def soak(arguments: list[str]) -> int:
+    return run_script(ROOT / "tests" / "soak" / "run.py", arguments)
 
 
 def run_script(script: Path, arguments: list[str]) -> int:

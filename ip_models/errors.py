@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch
+
 from . import limits
 
-_LEFT_OUT = " … "
+_LEFT_OUT, _LEAST = " … ", 120  # characters that are left of each part
+_MAIN_MEMORY = "DefaultCPUAllocator"  # in what torch says, which has no class for it
 
 
 class IPAdapterError(ValueError):
@@ -19,11 +22,11 @@ class IPAdapterError(ValueError):
     def __init__(self, found: str, needed: str, action: str) -> None:
         self.found, self.needed, self.action = found, needed, action
         parts = [_one_line(part) for part in (found, needed, action)]
-        while (over := sum(map(len, parts)) + len("; . .") - limits.MESSAGE) > 0:
-            longest = max(range(3), key=lambda at: len(parts[at]))
-            length = len(parts[longest])
-            second = max(len(part) for at, part in enumerate(parts) if at != longest)
-            parts[longest] = _shortened(parts[longest], max(length - over, second - 1, 60))
+        for at in range(len(parts)):
+            over = sum(map(len, parts)) + len("; . .") - limits.MESSAGE
+            if over > 0:  # what to do is shortened last
+                length = len(parts[at])
+                parts[at] = _shortened(parts[at], min(length, max(length - over, _LEAST)))
         super().__init__(f"{parts[0]}; {parts[1]}. {parts[2]}.")
 
 
@@ -38,8 +41,16 @@ def _one_line(part: str) -> str:
 
 def _shortened(part: str, length: int) -> str:
     """Both ends of a text."""
+    if length >= len(part):
+        return part
     kept = length - len(_LEFT_OUT)
     return f"{part[: kept - kept // 2]}{_LEFT_OUT}{part[len(part) - kept // 2 :]}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was short, which is the host's own matter and says nothing of a file."""
+    short = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return short or _MAIN_MEMORY in str(error)
 
 
 class BrokenFile(IPAdapterError):

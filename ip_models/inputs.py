@@ -151,6 +151,21 @@ def no_link(name: str, value: object, source: str) -> BadInput:
     )
 
 
+def only_known(node: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse inputs that a node does not have.
+
+    Raises:
+        BadInput: there is one.
+    """
+    names = list(known)
+    if (unknown := next((name for name in given if name not in names), None)) is not None:
+        raise BadInput(
+            f"{node} has no input called {shown(unknown)}",
+            f"only {', '.join(names)} can be connected" if names else "it has none at all",
+            "Take out that link, or give it the name of the input that is meant",
+        )
+
+
 _OVERSHOOT = 1.0
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)

@@ -20,6 +20,8 @@ RANK = 8  # dimensions of a tensor; a convolution over video has 5
 SIZE = 2**24  # of one dimension; a vocabulary of a text model has 2**18
 PARTS = 1000  # files into which one model may be cut; published are up to 20
 SHARED = 2  # times the size of its file that all tensors of it together may have
+BASE_TENSORS = 10_000  # of a base model's file; published are up to 2,500
+BLOCKS = 512  # of a base model, by the number in a tensor's name; published are up to 80
 CACHED_TENSORS = 200_000  # whose shapes are remembered, of all files together
 EMBEDS_HEADER_BYTES = 2**20  # of a file of embeds, which has a few tensors
 

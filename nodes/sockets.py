@@ -14,7 +14,16 @@ from ..ip_models.attention.call import BatchMode
 from ..ip_models.attention.keyvalue import KvScaling
 from ..ip_models.attention.masks import MaskRule, require_mask
 from ..ip_models.errors import BadInput
-from ..ip_models.inputs import listed, require, shown, switch, text, whole, within
+from ..ip_models.inputs import (
+    listed,
+    only_known,
+    require,
+    shown,
+    switch,
+    text,
+    whole,
+    within,
+)
 from ..ip_models.pictures.fit import require_images
 from ..ip_models.references.features import Features, Regions
 from ..ip_models.weights.gains import Weights as LayerWeights
@@ -220,8 +229,10 @@ def _checked(run: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
 
     @functools.wraps(run)
     def execute(cls: type[Node], *args: Any, **kwargs: Any) -> io.NodeOutput:
+        schema = cls.define_schema()
+        only_known(schema.display_name or schema.node_id, kwargs, [one.id for one in schema.inputs])
         given = signature.bind_partial(cls, *args, **kwargs).arguments
-        for one in cls.define_schema().inputs:
+        for one in schema.inputs:
             default = signature.parameters[one.id].default
             if default is inspect.Parameter.empty:
                 given.setdefault(one.id, None)

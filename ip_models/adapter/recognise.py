@@ -12,6 +12,7 @@ from collections import Counter
 import torch
 from torch import nn
 
+from .. import limits
 from ..errors import BrokenFile, UnknownAdapter
 from ..inputs import sides
 from .layouts import ProjectionKind, read_projection
@@ -20,7 +21,6 @@ from .module import IPAdapter
 from .spec import ENCODER_NAMES, UNET_FAMILIES, AdapterSpec, Family
 from .state_dict import AdapterWeights, broken, highest_number
 
-_LARGEST_SIZE = 2**24  # far above any published one, and its square can still be counted
 _LAYER_KEY = re.compile(r"^[0-9]{1,3}\.to_[kv]_ip\.weight$")
 _META = torch.device("meta")
 
@@ -66,7 +66,7 @@ def _called(key: str, weights: AdapterWeights) -> str:
 def _require_plain(weights: AdapterWeights, name: str) -> None:
     """Refuse sizes that nothing can be built with, and types that nothing can be computed with."""
     for key, tensor in (weights.projection | weights.layers | weights.lora).items():
-        if not all(0 < size < _LARGEST_SIZE for size in tensor.shape):
+        if not all(0 < size < limits.SIZE for size in tensor.shape):
             raise broken(name, f"has a tensor {key[:80]} of {sides(tensor.shape)} values")
         if not getattr(tensor.dtype, "is_floating_point", False):
             raise BrokenFile(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..errors import BrokenFile, UnsupportedNetwork
+from ..errors import BrokenFile, UnsupportedNetwork, is_out_of_memory
 from .file import Network, Node
 from .layers import LAYERS
 from .node import Call, CannotRun, Operator
@@ -96,10 +96,8 @@ class OnnxModule(nn.Module):
         )
         try:
             return step.run(Call(step.node, self.opset, found))
-        except torch.OutOfMemoryError:
-            raise  # the host frees memory and tells the user
         except _FAILURES as error:
-            raise _unsupported(self.file, step.node, str(error)) from error
+            raise _refused(self.file, step.node, error) from error
 
     def _find(
         self, name: str, values: dict[str, Tensor], device: torch.device, on_host: bool
@@ -111,6 +109,13 @@ class OnnxModule(nn.Module):
         weight: Tensor = getattr(self.weights, self._places[name])
         # A host that is short of memory may have left the weights where they were.
         return weight.to(device)
+
+
+def _refused(file: str, node: Node, error: Exception) -> Exception:
+    """What is raised for an operation that failed."""
+    if is_out_of_memory(error):
+        return error  # the host frees memory and tells the user
+    return _unsupported(file, node, str(error))
 
 
 def _unsupported(file: str, node: Node, why: str) -> UnsupportedNetwork:
@@ -189,7 +194,7 @@ class _Plan:
             try:
                 return torch.tensor(given[found], dtype=kinds[found])
             except _FAILURES as error:
-                raise _unsupported(self._network.name, node, str(error)) from error
+                raise _refused(self._network.name, node, error) from error
         raise _unsupported(self._network.name, node, "its value is of an unknown kind")
 
     def _are_small(self, inputs: tuple[str, ...]) -> bool:
@@ -202,7 +207,7 @@ class _Plan:
         try:
             return OPERATORS[node.operator](Call(node, self._network.opset, values)).contiguous()
         except _FAILURES as error:
-            raise _unsupported(self._network.name, node, str(error)) from error
+            raise _refused(self._network.name, node, error) from error
 
     def _find_host_values(self) -> set[str]:
         """Values made from shapes alone."""

@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from .. import json_text, limits
 from ..attention.masks import require_mask
 from ..errors import BadInput, BrokenFile
 from .features import FaceFeatures, Features, ImageFeatures, Region, Regions
@@ -154,7 +155,7 @@ class _Reader:
 
     def read(self, text: str) -> Features | Regions:
         try:
-            plan = self.table(json.loads(text), "its description")
+            plan = self.table(json_text.read(text, limits.EMBEDS_HEADER_BYTES), "its description")
         except (ValueError, RecursionError):
             raise self.broken("has a description that is not JSON") from None
         version = plan.get("version")

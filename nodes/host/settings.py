@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from functools import lru_cache
 from typing import Any, cast
 
 import folder_paths
+
+from ...ip_models import json_text, limits
 
 AS_SHIPPED, CORRECTED, OFF = "as shipped", "corrected", "off"
 _OLD_NODES = "IPAdapter.OldNodes"
@@ -39,7 +40,7 @@ def _settings() -> dict[str, Any]:
 def _read(path: str, _time: int) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
-            held: object = json.load(file)
+            held: object = json_text.read(file.read(limits.HEADER_BYTES + 1))
     except ValueError:
         return {}
     return cast("dict[str, Any]", held) if isinstance(held, dict) else {}

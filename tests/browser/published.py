@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from kit.models import encoder_shapes
 from kit.models.checkpoints import HIDDEN_SD1, HIDDEN_SDXL, load_table
 from kit.models.sparse_files import write_sparse
 
@@ -44,7 +45,7 @@ def write(models: Path) -> None:
         (CHECKPOINT_SDXL, _BLOCKS_SDXL, HIDDEN_SDXL, 2048),
     ):
         write_sparse(models / "checkpoints" / name, _unet(blocks, hidden, context))
-    write_sparse(models / "clip_vision" / VIT_H, _vit_h())
+    write_sparse(models / "clip_vision" / VIT_H, encoder_shapes.clip(32, 1280, 1024))
     for name in ADAPTERS:
         table = load_table(name)
         write_sparse(models / "ipadapter" / f"{name}.safetensors", table.tensors)
@@ -60,28 +61,3 @@ def _unet(blocks: Mapping[str, int], hidden: tuple[int, ...], context: int) -> S
         shapes[f"{stem}.to_q.weight"] = (width, width)
         shapes[f"{stem}.to_k.weight"] = (width, context)
     return shapes
-
-
-def _vit_h() -> Shapes:
-    width, inside = 1280, 5120
-    shapes: dict[str, tuple[int, ...]] = {
-        "vision_model.embeddings.class_embedding": (width,),
-        "vision_model.embeddings.patch_embedding.weight": (width, 3, 14, 14),
-        "vision_model.embeddings.position_embedding.weight": (257, width),
-        "visual_projection.weight": (1024, width),
-    }
-    for norm in ("pre_layrnorm", "post_layernorm"):
-        shapes |= _layer(f"vision_model.{norm}", width)
-    for i in range(32):
-        stem = f"vision_model.encoder.layers.{i}"
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            shapes |= _layer(f"{stem}.self_attn.{name}", width, width)
-        shapes |= _layer(f"{stem}.layer_norm1", width) | _layer(f"{stem}.layer_norm2", width)
-        shapes |= _layer(f"{stem}.mlp.fc1", inside, width) | _layer(
-            f"{stem}.mlp.fc2", width, inside
-        )
-    return shapes
-
-
-def _layer(name: str, *weight: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": weight, f"{name}.bias": weight[:1]}

@@ -33,7 +33,7 @@ from pack.nodes.host.model import search
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones.layers import attention_layers
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
-from test_search import FLUX, PAGE, SD3, encoder_shapes, put_adapter, put_encoder, write_sparse
+from test_search import FLUX, PAGE, SD3, put_adapter, put_encoder, shapes_of_encoder, write_sparse
 
 SCALE = 10  # the tiny UNets are a tenth as wide as the published ones
 PREFIX = "model.diffusion_model."
@@ -234,7 +234,7 @@ def test_what_is_said_of_a_transformer(models: Path, case: str) -> None:
         put_adapter(models, kind, f"{kind}.bin")
     put_encoder(models, "L", "l.safetensors")
     put_encoder(models, "S", "s.bin")
-    bare = {key: shape for key, shape in encoder_shapes("S").items() if ".head." not in key}
+    bare = {key: shape for key, shape in shapes_of_encoder("S").items() if ".head." not in key}
     write_sparse(models / folders.ENCODERS / "bare.safetensors", bare)
     given, words = OF_TRANSFORMERS[case]
     said = problems(given)
@@ -458,7 +458,7 @@ def test_packed_weights_are_no_reason_for_a_warning(stocked: Path) -> None:
 
 
 def test_nothing_outside_the_folders_is_read(stocked: Path) -> None:
-    outside = encoder_shapes("G")
+    outside = shapes_of_encoder("G")
     write_sparse(stocked / "secret.safetensors", outside)
     for name in ("../secret.safetensors", str(stocked / "secret.safetensors"), "..\\secret", "\0"):
         given = Combination(name, name, name, name, embeds=Source.IMAGE)

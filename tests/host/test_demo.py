@@ -14,6 +14,7 @@ import contact_sheet
 import pytest
 import sheets
 from conftest import HOST, ROOT
+from kit.models import encoder_shapes
 from kit.models.sparse_files import write_sparse
 from kit.server import live
 from kit.server.tiny_nodes.adapter import write_tiny_adapter
@@ -47,14 +48,8 @@ ADAPTER: Shapes = {
         for name in ("to_k_ip", "to_v_ip")
     },
 }
-VIT_H: Shapes = {
-    "visual_projection.weight": (1024, 1280),
-    "vision_model.post_layernorm.weight": (1280,),
-}
-VIT_L: Shapes = {
-    "visual_projection.weight": (768, 1024),
-    "vision_model.post_layernorm.weight": (1024,),
-}
+VIT_H: Shapes = encoder_shapes.hollow(1280, 1024)
+VIT_L: Shapes = encoder_shapes.hollow(1024, 768)
 
 
 def run_demo_script(script: str, cache: Path, *arguments: str | Path) -> Any:

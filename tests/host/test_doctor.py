@@ -14,7 +14,7 @@ import comfy.clip_vision
 import folder_paths
 import pytest
 import torch
-from kit.models import checkpoints, tiny, transformer_adapters, transformers
+from kit.models import checkpoints, encoder_shapes, tiny, transformer_adapters, transformers
 from kit.models.checkpoints import CONTAINERS, all_tables, load_table
 from kit.models.sparse_files import chroma_shapes, flux_shapes, sd3_shapes, write_gguf
 from kit.server import live
@@ -35,7 +35,7 @@ from pack.nodes.host.model import adapter, search
 from pack.nodes.host.model.adapter import read_file_spec
 from safetensors.torch import save_file
 from test_checkpoint import BROKEN
-from test_search import PAGE, encoder_shapes, put_adapter, put_encoder, write_sparse
+from test_search import PAGE, put_adapter, put_encoder, shapes_of_encoder, write_sparse
 
 pytest.importorskip("onnx")
 from kit.models import face_packs as made_packs
@@ -242,10 +242,10 @@ def test_an_encoder_folder_is_one_entry_and_goes_with_adapters(models: Path) -> 
     home.mkdir()
     settings = dict(image_size=224, patch_size=14, hidden_size=1280, num_attention_heads=16)
     (home / "config.json").write_text(json.dumps({"model_type": "clip_vision_model", **settings}))
-    write_sparse(home / "model.safetensors", encoder_shapes("H"))
+    write_sparse(home / "model.safetensors", shapes_of_encoder("H"))
     (home / "model.fp16.safetensors").write_bytes(PAGE)
     found = report()
-    assert line_with(found, "✓ vit-h: 3.4 MB, ViT-H")
+    assert line_with(found, "✓ vit-h: 1264 MB, ViT-H")
     assert line_with(found, "✓ plus: one.safetensors + vit-h/model.safetensors")
     assert not any("fp16" in line for line in found)
     assert problems(Combination("one.safetensors", "vit-h", embeds=Source.IMAGE)) == []
@@ -368,8 +368,7 @@ def test_adapters_and_encoders_of_transformers_are_ready_by_content(models: Path
         (models / folder / "any.bin").rename(models / folder / name)
     put_adapter(models, "SD3.5 InstantX", "three.bin")
     put_encoder(models, "L", "l.safetensors")
-    bare = encoder_shapes("S")
-    del bare["vision_model.head.probe"]
+    bare = encoder_shapes.siglip(27, 1152, head=False)
     write_sparse(models / "clip_vision" / "bare.safetensors", bare)
     folders.register()
     found = report()

@@ -104,7 +104,7 @@ def test_a_pack_that_is_not_there(made: Path, models: Path, name: str) -> None:
     with pytest.raises(MissingModel) as error:
         find(name)
     assert "is in none of" in str(error.value) and "w600k_r50.onnx" in str(error.value)
-    assert str(models / "insightface" / "models") in str(error.value)
+    assert str(models / "insightface" / "models") in error.value.found
     assert "non-commercial" in str(error.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import folder_paths
 import pytest
 import torch
-from kit.models import tiny
+from kit.models import encoder_shapes, tiny
 from kit.models.checkpoints import HIDDEN_SD1, HIDDEN_SDXL, load_table
 from kit.models.sparse_files import write_sparse
 from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, Choice
@@ -77,24 +78,16 @@ def put_adapter(models: Path, kind: str, name: str) -> Path:
     return write_sparse(models / folders.ADAPTERS / name, load_table(ADAPTERS[kind]).tensors)
 
 
-def encoder_shapes(kind: str) -> dict[str, tuple[int, ...]]:
-    """As many keys as tell encoders apart, under their names in transformers."""
+def shapes_of_encoder(kind: str) -> dict[str, tuple[int, ...]]:
+    """All tensors of a published encoder."""
     layers, width, pooled = ENCODERS[kind]
-    numbers = range(layers)
-    places = {"K": 577, "S": 729}.get(kind, 257)
-    pooling: Shapes = {"visual_projection.weight": (pooled, width)}
     if kind == "S":
-        pooling = {"vision_model.head.probe": (1, 1, width)}
-    return {
-        "vision_model.embeddings.position_embedding.weight": (places, width),
-        **{f"vision_model.encoder.layers.{i}.layer_norm1.weight": (width,) for i in numbers},
-        "vision_model.post_layernorm.weight": (width,),
-        **pooling,
-    }
+        return encoder_shapes.siglip(layers, width)
+    return encoder_shapes.clip(layers, width, pooled, 577 if kind == "K" else 257)
 
 
 def put_encoder(models: Path, kind: str, name: str) -> Path:
-    return write_sparse(models / folders.ENCODERS / name, encoder_shapes(kind))
+    return write_sparse(models / folders.ENCODERS / name, shapes_of_encoder(kind))
 
 
 def layers(hidden: Iterable[int], context: int) -> list[Layer]:
@@ -226,7 +219,7 @@ def test_each_adapter_that_does_not_fit_is_listed_with_the_reason(models: Path) 
         "one.bin is SD1.5 standard for ViT-H",
         "two.safetensors is SDXL plus for ViT-H",
         "three.bin is SD1.5 FaceID for a face",
-        "four.bin holds 27 tensors",
+        f"four.bin holds {len(shapes_of_encoder('L'))} tensors",
         f"five.bin is a web page of {len(PAGE)} bytes",
         "six.bin is empty",
         str(models / folders.ADAPTERS),
@@ -338,14 +331,14 @@ def test_encoders_are_chosen_by_content_whatever_they_are_called(
 
 
 def test_an_encoder_under_the_names_of_open_clip_is_found(models: Path) -> None:
-    shapes = {"visual.ln_post.weight": (1280,), "visual.proj": (1280, 1024)}
+    shapes = encoder_shapes.open_clip(32, 1280, 1024)
     write_sparse(models / folders.ENCODERS / "open.safetensors", shapes)
     for kind in ("standard", "plus"):
         assert search.find_encoder(spec_of(models, kind)) == "open.safetensors"
 
 
 def test_an_encoder_without_projection_serves_plus_and_not_standard(models: Path) -> None:
-    shapes = encoder_shapes("H")
+    shapes = shapes_of_encoder("H")
     del shapes["visual_projection.weight"]
     write_sparse(models / folders.ENCODERS / "bare.safetensors", shapes)
     assert search.find_encoder(spec_of(models, "plus")) == "bare.safetensors"
@@ -354,8 +347,7 @@ def test_an_encoder_without_projection_serves_plus_and_not_standard(models: Path
 
 
 def test_siglip_without_its_pooling_head_serves_sd3_and_not_flux(models: Path) -> None:
-    shapes = encoder_shapes("S")
-    del shapes["vision_model.head.probe"]
+    shapes = encoder_shapes.siglip(27, 1152, head=False)
     write_sparse(models / folders.ENCODERS / "bare.safetensors", shapes)
     assert search.find_encoder(spec_of(models, "SD3.5 InstantX")) == "bare.safetensors"
     with pytest.raises(MissingModel) as refused:
@@ -373,7 +365,7 @@ def test_an_encoder_that_shares_only_the_pooled_width_is_not_chosen(models: Path
 
 
 def test_an_encoder_with_another_projection_serves_what_does_not_read_it(models: Path) -> None:
-    shapes = encoder_shapes("H") | {"visual_projection.weight": (512, 1280)}
+    shapes = shapes_of_encoder("H") | {"visual_projection.weight": (512, 1280)}
     write_sparse(models / folders.ENCODERS / "tuned.safetensors", shapes)
     assert search.find_encoder(spec_of(models, "plus")) == "tuned.safetensors"
     with pytest.raises(MissingModel, match="tuned.safetensors is an encoder with 512"):
@@ -508,11 +500,8 @@ def test_a_hint_prefers_the_plain_adapter_of_a_kind(models: Path) -> None:
 
 
 def loadable() -> dict[str, Tensor]:
-    """As little of a ViT-L as makes ComfyUI build one."""
-    shapes = {key: shape for key, shape in encoder_shapes("L").items() if ".layers." not in key}
-    numbers = (0, 22)
-    shapes |= {f"vision_model.encoder.layers.{i}.layer_norm1.weight": (1024,) for i in numbers}
-    return {key: torch.full(shape, 0.5) for key, shape in shapes.items()}
+    """A whole ViT-L in half precision, of which ComfyUI builds one."""
+    return {key: torch.full(shape, 0.5).half() for key, shape in shapes_of_encoder("L").items()}
 
 
 @pytest.mark.parametrize(
@@ -578,6 +567,38 @@ def test_files_that_are_no_encoders_are_refused_in_a_sentence(models: Path) -> N
     with pytest.raises(BrokenFile, match="^adapter.safetensors is no CLIP image encoder;"):
         load.load_encoder(str(no_encoder))
     small = models / folders.ENCODERS / "small.safetensors"
-    save_file({k: v for k, v in loadable().items() if ".layers." not in k}, small)
+    write_sparse(small, encoder_shapes.hollow(1024, 768))
     with pytest.raises(BrokenFile, match="^small.safetensors is no CLIP image encoder;"):
         load.load_encoder(str(small))
+
+
+HALVES = {
+    "CLIP": (encoder_shapes.clip(24, 1024, 768), "vision_model.encoder.layers.7.mlp.fc2.bias"),
+    "OpenCLIP": (
+        encoder_shapes.open_clip(24, 1024, 768),
+        "visual.transformer.resblocks.3.attn.in_proj_bias",
+    ),
+    "SigLIP": (encoder_shapes.siglip(27, 1152), "vision_model.head.mlp.fc2.weight"),
+}
+
+
+@pytest.mark.parametrize("layout", HALVES)
+def test_an_encoder_that_lacks_a_tensor_is_refused_by_everything(models: Path, layout: str) -> None:
+    shapes, key = HALVES[layout]
+    write_sparse(models / folders.ENCODERS / "whole.safetensors", shapes)
+    assert load.widths_in(str(models / folders.ENCODERS / "whole.safetensors"))
+    path = models / folders.ENCODERS / "a.safetensors"
+    write_sparse(path, {name: shape for name, shape in shapes.items() if name != key})
+    for read in (load.load_encoder, load.read_encoder, load.widths_in):
+        words = rf"^a.safetensors has no tensor {re.escape(key)} \(1 of [0-9]+ is missing\)"
+        with pytest.raises(BrokenFile, match=words):
+            read(str(path))
+
+
+def test_the_second_half_of_an_encoder_is_refused(models: Path) -> None:
+    path = models / folders.ENCODERS / "model-00002-of-00002.safetensors"
+    kept = ("visual_projection", "post_layernorm", "position_embedding", ".22.layer_norm1")
+    shapes = shapes_of_encoder("L").items()
+    write_sparse(path, {key: shape for key, shape in shapes if any(one in key for one in kept)})
+    with pytest.raises(BrokenFile, match="are missing.*download its whole folder"):
+        load.load_encoder(str(path))

@@ -10,7 +10,7 @@ import folder_paths
 import numpy
 import pytest
 import torch
-from kit.models import tiny
+from kit.models import encoder_shapes, tiny
 from kit.models.encoders import (
     EFFECT,
     SIZE,
@@ -242,13 +242,9 @@ def head(width: int = SO400M) -> dict[str, Tensor]:
 
 
 def hollow(positions: int = 729) -> dict[str, Tensor]:
-    """As little of the so400m file as makes ComfyUI build one."""
-    ends = "encoder.layers.0.layer_norm1", "encoder.layers.22.layer_norm1", "post_layernorm"
-    tensors = {f"vision_model.{end}.weight": torch.ones(SO400M).half() for end in ends}
-    embeddings = "vision_model.embeddings"
-    tensors[f"{embeddings}.position_embedding.weight"] = torch.ones(positions, SO400M).half()
-    tensors[f"{embeddings}.patch_embedding.weight"] = torch.ones(SO400M, 3, 14, 14).half()
-    return tensors
+    """The so400m file without its head, and with nothing but zeros in it."""
+    shapes = encoder_shapes.siglip(27, SO400M, positions, inside=4304, head=False)
+    return {key: torch.zeros(shape).half() for key, shape in shapes.items()}
 
 
 def pool(sequence: Tensor, tensors: dict[str, Tensor]) -> Tensor:

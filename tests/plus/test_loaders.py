@@ -13,7 +13,7 @@ import comfy.sd
 import folder_paths
 import pytest
 import torch
-from kit.models import checkpoints, face_packs, tiny
+from kit.models import checkpoints, encoder_shapes, face_packs, tiny
 from kit.models.encoders import make_pair
 from kit.models.sparse_files import write_sparse
 from kit.models.tiny import Twins
@@ -360,13 +360,7 @@ def vit_h(models: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def put_encoder(models: Path, monkeypatch: pytest.MonkeyPatch, name: str, *sizes: int) -> Any:
     """The same with layers, width and width of the pooled feature of another one."""
     layers, width, pooled = sizes or (32, 1280, 1024)
-    shapes: dict[str, tuple[int, ...]] = {
-        "vision_model.embeddings.position_embedding.weight": (257, width),
-        "vision_model.post_layernorm.weight": (width,),
-        "visual_projection.weight": (pooled, width),
-    }
-    for i in range(layers):
-        shapes[f"vision_model.encoder.layers.{i}.layer_norm1.weight"] = (width,)
+    shapes = encoder_shapes.clip(layers, width, pooled)
     path = write_sparse(models / folders.ENCODERS / name, shapes)
     encoder = make_pair(models).ours
     monkeypatch.setitem(encoder_load._encoders, checkpoint.identity(str(path)), encoder)  # pyright: ignore

@@ -1,4 +1,4 @@
-"""What the server under watch finds in its folders: models of all kinds, pictures, hostile files."""
+"""What the server under watch finds in its folders: models, pictures, hostile files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from conftest import ROOT
-from kit.models import transformer_adapters
+from kit.models import encoder_shapes, transformer_adapters
 from kit.models.sparse_files import write_sparse
 from kit.models.transformer_sizes import Sizes
 from kit.server import example_models
@@ -18,7 +18,9 @@ from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from plus import recorded
 from safetensors.torch import save_file
 
-TINY = "tiny.safetensors"
+TINY, ROWS = "tiny.safetensors", "rows.ipadpt"
+HOSTILE_EMBEDS = ("hostile empty.safetensors", "hostile code.ipadpt", "hostile bomb.ipadpt")
+PERSON = "ipadapter_example_person_a.jpg"
 VIT_L = "clip-vit-large-patch14.safetensors"
 INPUTS = ROOT / "example_workflows" / "inputs"
 
@@ -30,8 +32,8 @@ class Evil:
         return exec, ("import pathlib; pathlib.Path('was-here').touch()",)
 
 
-def write(base: Path) -> dict[str, str]:
-    """Fill the folders; names of hostile adapters and a word of the sentence each leads to."""
+def write(base: Path) -> list[str]:
+    """Fill the folders; names of hostile adapters."""
     models = base / "models"
     example_models.write_models(models)
     recorded.prepare(base)
@@ -39,7 +41,7 @@ def write(base: Path) -> dict[str, str]:
     # Packs for Flux load their encoder from a file.
     write_sparse(
         models / "clip_vision" / VIT_L,
-        {"visual_projection.weight": (768, 1024), "vision_model.post_layernorm.weight": (1024,)},
+        encoder_shapes.hollow(1024, 768),
     )
     flux = Sizes("flux", 1, *example_models.FLUX_BLOCKS)
     (models / "xlabs" / "ipadapters").mkdir(parents=True)
@@ -47,11 +49,12 @@ def write(base: Path) -> dict[str, str]:
     save_file(transformer_adapters.xlabs(flux), xlabs)
     for path in INPUTS.iterdir():
         (base / "input" / path.name).write_bytes(path.read_bytes())
+    torch.save(torch.rand(1, 1024), base / "input" / ROWS)
     write_hostile_embeds(models / "ipadapter_embeds")
     return write_hostile(models / "ipadapter")
 
 
-def write_hostile(folder: Path) -> dict[str, str]:
+def write_hostile(folder: Path) -> list[str]:
     whole = (folder / TINY).read_bytes()
     size = struct.unpack("<Q", whole[:8])[0]
     header, data = json.loads(whole[8 : 8 + size]), whole[8 + size :]
@@ -74,7 +77,7 @@ def write_hostile(folder: Path) -> dict[str, str]:
         archive.writestr("archive/data.pkl", b"\x80\x02" + b"(" * 2_000_000)
     tensors = {name: torch.zeros(2) for name in ("a", "b")}
     torch.save({"image_proj": tensors, "ip_adapter": tensors}, folder / "hostile unknown.bin")
-    return {path.name: "" for path in sorted(folder.glob("hostile *"))}
+    return sorted(path.name for path in folder.glob("hostile *"))
 
 
 def _safetensors(header: bytes, data: bytes) -> bytes:
@@ -86,4 +89,4 @@ def write_hostile_embeds(folder: Path) -> None:
     (folder / "hostile empty.safetensors").write_bytes(b"")
     torch.save([Evil()], folder / "hostile code.ipadpt")
     torch.save([torch.ones(1).expand(2, 1, 2**50)], folder / "hostile bomb.ipadpt")
-    torch.save(torch.rand(2, 1, 1024), folder / "rows.ipadpt")
+    torch.save([torch.rand(2, 1, 1024)], folder / ROWS)

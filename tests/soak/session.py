@@ -16,6 +16,7 @@ from soak.figures import Figures
 
 PAUSE, LIMIT = 0.01, 120
 LONGEST = 500
+OURS = "ip_models.errors."
 
 
 class Session:
@@ -66,6 +67,12 @@ class Session:
             self.fault(name, f"{missing} not in {said!r}")
         elif len(said.split(": ", 1)[1]) > LONGEST:
             self.fault(name, f"a message of {len(said)} characters")
+
+    def answer(self, name: str, prompt: Prompt) -> None:
+        """Run a prompt that may succeed or end with any sentence of ours."""
+        entry = self._run(name, prompt)
+        if entry and entry["status"]["status_str"] != "success" and OURS not in live.failure(entry):
+            self.fault(name, f"no sentence of ours: {live.failure(entry)}")
 
     def refuse(self, name: str, prompt: Prompt, words: str) -> None:
         """Post a prompt that has to be refused before it runs."""

@@ -33,6 +33,7 @@ FLOORS = (
         "nodes/host/protocols.py",
         "nodes/host/server.py",
         "nodes/host/settings.py",
+        "nodes/host/unchecked.py",
     ),
     ("nodes/host/requests",),
     ("ip_models/references",),

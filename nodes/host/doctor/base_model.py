@@ -11,6 +11,7 @@ from typing import Any
 import comfy.model_detection
 import torch
 
+from ....ip_models import limits
 from ....ip_models.adapter.published import is_known
 from ....ip_models.adapter.spec import UNET_FAMILIES
 from ....ip_models.layer import Layer
@@ -31,6 +32,7 @@ _DIFFUSERS = re.compile(
     r"\.transformer_blocks\.([0-9]{1,3})\.attn2$"
 )
 _SAMPLER = re.compile(r"^(down|up)_blocks\.([0-9]{1,3})\.(?:down|up)samplers\.0\.conv$")
+_NUMBER = re.compile(r"\.([0-9]{1,9})(?=\.)")
 _STAGES = {"down_blocks": "input", "up_blocks": "output", "mid_block": "middle"}
 # As the host calls the networks that are built as Flux is.
 _CHROMA = ("chroma", "chroma_radiance")
@@ -132,6 +134,10 @@ def _unet(found: dict[LayerAddress, Facts], names: Iterable[str], projected: boo
 def _transformer(shapes: Mapping[str, Any]) -> Base | None:
     """A model that is no UNet, None for what the host does not know either."""
     prefix = _PREFIXES[0] if any(key.startswith(_PREFIXES[0]) for key in shapes) else ""
+    # The host counts the blocks of a name by looking through all tensors for each.
+    numbers = (int(number) for key in shapes for number in _NUMBER.findall(key))
+    if len(shapes) > limits.BASE_TENSORS or max(numbers, default=0) > limits.BLOCKS:
+        return None
     try:
         like = {key: torch.empty(value.shape, device="meta") for key, value in shapes.items()}
         config = comfy.model_detection.detect_unet_config(like, prefix)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from collections.abc import Iterator
 from functools import lru_cache
 
 import folder_paths
 
+from ....ip_models import limits
 from ..encoder.load import read_encoder
-from ..files import checkpoint, folders
+from ..files import folders
+from ..files.header import header_size
+from ..files.opened import identity, opened
 from ..model.adapter import read_file_spec
 
 _FOLDERS = (
@@ -24,7 +26,6 @@ _FOLDERS = (
     "style_models",
     "ipadapter",
 )
-_LARGEST_HEADER = 50_000_000
 _PICKLE = 65_536  # a torch file names its tensors at its beginning, as far as is needed here
 _ADAPTER_MARKS = (b"to_k_ip", b"ip_adapter", b"image_proj")
 _ENCODER_MARKS = (b"vision_model.post_layernorm", b"visual.ln_post")
@@ -66,7 +67,7 @@ def _real_homes(folder: str) -> tuple[str, ...]:
 
 def _kind(path: str) -> str | None:
     try:
-        return _read_kind(*checkpoint.identity(path))
+        return _read_kind(*identity(path))
     except TROUBLE:
         return None
 
@@ -86,9 +87,8 @@ def _read_kind(path: str, mtime_ns: int, size: int) -> str | None:
 
 def _start(path: str) -> bytes:
     """The header of a safetensors file, or the first bytes of any other."""
-    with open(path, "rb") as file:
-        first = file.read(9)
-        if len(first) == 9 and first[8:] == b"{":
-            length = min(struct.unpack("<Q", first[:8])[0], _LARGEST_HEADER)
-            return first[8:] + file.read(length - 1)
-        return first + file.read(_PICKLE)
+    with opened(path) as file:
+        first = file.read(0, 9)
+        if first[8:] == b"{":
+            return file.read(8, min(header_size(first), limits.HEADER_BYTES))
+        return file.read(0, _PICKLE)

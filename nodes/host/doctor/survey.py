@@ -22,10 +22,10 @@ from ....ip_models.adapter.spec import AdapterSpec
 from ....ip_models.errors import IPAdapterError
 from ....ip_models.layer import Layer
 from ..embeds.load import describe_file
-from ..encoder import folder
+from ..encoder.load import widths_in
 from ..face import packs
 from ..files import folders
-from ..files.checkpoint import identity, read_shapes
+from ..files.opened import identity
 from ..model import search
 from ..model.adapter import read_file_spec
 from ..model.backbones.layers import attention_layers
@@ -99,11 +99,11 @@ def _adapter(
 def _encoders() -> Iterator[File[EncoderWidths]]:
     models = folders.model_folders(folders.ENCODERS)
     for name in folders.files(folders.ENCODERS):
-        file = _read(folders.ENCODERS, name, lambda path: encoder_widths(read_shapes(path)))
+        file = _read(folders.ENCODERS, name, widths_in)
         if file.content is not None or os.path.dirname(name) not in models:
             yield file  # a part of a folder's weights is of no use by itself
     for name in models:  # last, because Load IP-Adapter for Model takes files only
-        yield _read(folders.ENCODERS, name, lambda path: encoder_widths(folder.read_shapes(path)))
+        yield _read(folders.ENCODERS, name, widths_in)
 
 
 def _embeds(name: str) -> File[str]:

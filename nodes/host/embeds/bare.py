@@ -8,7 +8,7 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ....ip_models.errors import BadInput, MissingModel
+from ....ip_models.errors import BadInput, BrokenFile, MissingModel
 from ....ip_models.inputs import one_line
 from ..files.checkpoint import identity, read_list
 from ..files.opened import broken
@@ -57,7 +57,7 @@ def fingerprint(name: object) -> str:
     """Changes when the file is replaced; "" for what is missing."""
     try:
         return str(identity(find(name)))
-    except (MissingModel, BadInput, OSError):
+    except (MissingModel, BadInput, BrokenFile):
         return ""
 
 

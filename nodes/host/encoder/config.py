@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,9 +9,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ....ip_models.errors import BrokenFile
+from ....ip_models import json_text, limits
+from ....ip_models.errors import BrokenFile, is_out_of_memory
 from ....ip_models.pictures.prepare import CLIP_MEAN
 from ..files import folders
+from ..files.opened import opened
 
 _SIGLIP, _CLIP = "siglip_vision_model", "clip_vision_model"
 _WITH_TEXT = {"clip": _CLIP, "siglip": _SIGLIP}  # whose text model is left out
@@ -64,6 +65,8 @@ class EncoderConfig:
         try:
             return cast("Any", kind)(self.vision)
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
             reason = " ".join(str(error).split())[-120:].rstrip(".")
             raise _unusable(self.path, f"config.json cannot be built: {reason}") from error
 
@@ -93,9 +96,9 @@ def read_json(path: str) -> dict[str, Any]:
     """
     folder, name = os.path.split(path)
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
+        with opened(path) as file:
+            content = json_text.read(file.read(0, limits.HEADER_BYTES + 1).decode("utf-8"))
+    except (OSError, ValueError) as error:  # IPAdapterError too
         raise _unusable(folder, f"{name} cannot be read") from error
     if not isinstance(content, dict):
         raise _unusable(folder, f"{name} holds no settings")

@@ -7,9 +7,11 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import comfy.clip_vision
+import torch
 
 from ....ip_models.adapter.encoders import SIGLIP_HEAD, EncoderWidths, encoder_widths
-from ....ip_models.errors import BrokenFile
+from ....ip_models.adapter.whole_encoder import incomplete, require_whole
+from ....ip_models.errors import BrokenFile, is_out_of_memory
 from ..files import checkpoint, folders
 from ..progress import Progress
 from . import folder
@@ -40,6 +42,7 @@ def _load_encoder(path: str) -> Any:
     read_encoder(path)
     progress = Progress(2)
     tensors = dict(checkpoint.read_tensors(path))
+    names = set(tensors)
     progress.step()
     # OpenCLIP's own layout, as ComfyUI's loader tells it apart.
     foreign = "visual.transformer.resblocks.0.attn.in_proj_weight" in tensors
@@ -49,9 +52,13 @@ def _load_encoder(path: str) -> Any:
         if is_siglip(encoder) and f"{SIGLIP_HEAD}.probe" in tensors:
             add_head(encoder, tensors)
     except (RuntimeError, UnboundLocalError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         raise _no_encoder(path) from error
     if encoder is None:
         raise _no_encoder(path)
+    if not foreign:
+        _require_filled(path, encoder.model, names)
     progress.step()
     return encoder
 
@@ -60,13 +67,33 @@ def read_encoder(path: str) -> EncoderWidths:
     """Feature widths of an image encoder's file or folder, from headers alone.
 
     Raises:
-        BrokenFile: it is no CLIP image encoder.
+        BrokenFile: it is no CLIP image encoder, or not a whole one.
     """
-    read = folder.read_shapes if os.path.isdir(path) else checkpoint.read_shapes
-    widths = encoder_widths(read(path))
+    widths = widths_in(path)
     if widths is None:
         raise _no_encoder(path)
     return widths
+
+
+def widths_in(path: str) -> EncoderWidths | None:
+    """The same, None for a file or folder of something else.
+
+    Raises:
+        BrokenFile: it is no whole encoder, or no whole file.
+    """
+    is_folder = os.path.isdir(path)
+    shapes = folder.read_shapes(path) if is_folder else checkpoint.read_shapes(path)
+    widths = encoder_widths(shapes)
+    if widths is not None and not is_folder:  # a folder says how many layers it has, and more
+        require_whole(shapes, os.path.basename(path))
+    return widths
+
+
+def _require_filled(path: str, model: torch.nn.Module, names: set[str]) -> None:
+    """Refuse a network of the host's with weights that no tensor of the file was for."""
+    needed = [name for name, _ in model.named_parameters()]
+    if missing := [name for name in needed if name not in names]:
+        raise incomplete(os.path.basename(path), missing[0], len(missing), len(needed))
 
 
 def _no_encoder(path: str) -> BrokenFile:

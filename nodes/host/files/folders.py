@@ -9,7 +9,7 @@ from typing import Any
 
 import folder_paths
 
-from ....ip_models.errors import MissingModel
+from ....ip_models.errors import BrokenFile, MissingModel
 from ....ip_models.inputs import one_line
 
 log = logging.getLogger("ipadapter")
@@ -69,8 +69,23 @@ def _same(one: str, other: str) -> bool:
 
 
 def files(folder: str) -> list[str]:
-    """Names of the model files in a folder, as the combos show them."""
-    return folder_paths.get_filename_list(folder)
+    """Names of the model files in a folder, as the combos show them.
+
+    Raises:
+        MissingModel: the disk does not give them.
+    """
+    try:
+        return folder_paths.get_filename_list(folder)
+    except OSError:  # a folder in it is gone, which the host goes on to look for
+        forget(folder)
+    try:
+        return folder_paths.get_filename_list(folder)
+    except OSError as error:
+        raise MissingModel(
+            f"{where(folder)} cannot be read ({error.strerror or type(error).__name__})",
+            "a folder that can be read is needed",
+            "Check the disk and the permissions of the folder",
+        ) from error
 
 
 def forget(folder: str) -> None:
@@ -112,19 +127,52 @@ def resolve(folder: str, name: object) -> str:
 
     Raises:
         MissingModel: there is no such file.
+        BrokenFile: it is a link out of the folders.
     """
     path = None
     if isinstance(name, str):  # a program may send anything
         path = folder_paths.get_full_path(folder, name) or model_folders(folder).get(name)
-    if path is None:
-        count = len(files(folder))
-        found = f"{count or 'no'} other file{'' if count == 1 else 's'}"
-        raise MissingModel(
-            f"{one_line(name)} is not in {where(folder)}, which hold {found}",
-            "the file must be there under this name",
-            f"{'Choose a file from the list, or put' if count else 'Put'} it there and press R",
-        )
-    return path
+    if path is not None:
+        require_inside(path, folder)
+        return path
+    count = len(files(folder))
+    found = f"{count or 'no'} other file{'' if count == 1 else 's'}"
+    raise MissingModel(
+        f"{one_line(name)} is not in {where(folder)}, which hold {found}",
+        "the file must be there under this name",
+        f"{'Choose a file from the list, or put' if count else 'Put'} it there and press R",
+    )
+
+
+def require_inside(path: str, folder: str) -> None:
+    """Refuse a link out of the host's folders that somebody may have brought with other files.
+
+    A folder that is a link itself was put there on purpose, and leads where it leads.
+
+    Raises:
+        BrokenFile: it is one.
+    """
+    real = os.path.realpath(path)
+    places = {os.path.realpath(place) for known in _places() for place in known}
+    if any(real.startswith(os.path.join(place, "")) for place in places):
+        return
+    homes_of = (home for home in homes(folder) if path.startswith(os.path.join(home, "")))
+    place, stop = os.path.dirname(path), next(homes_of, os.path.dirname(path))
+    while not os.path.islink(place):
+        if len(place) <= len(stop):
+            raise BrokenFile(
+                f"{os.path.basename(path)} is a link to {real}, which is in no model folder",
+                "a file that lies in one is needed",
+                "Put the file itself there, or a link to its folder, or enter its folder in "
+                "extra_model_paths.yaml",
+            )
+        place = os.path.dirname(place)
+
+
+def _places() -> Iterable[list[str]]:
+    """All places where the host looks for files of some kind, but for those of code."""
+    table = folder_paths.folder_names_and_paths
+    return [known[0] for name, known in table.items() if name != "custom_nodes"]
 
 
 def in_alias(alias: str, name: object) -> str | None:
@@ -150,8 +198,11 @@ def fingerprint(folder: str, name: object = None) -> str:
         return ""
     names = files(folder) if name is None else [name]
     homes = model_folders(folder)
-    if name in homes:
-        names = [os.path.join(name, inner) for inner in sorted(os.listdir(homes[name]))]
-    paths = {one: folder_paths.get_full_path(folder, one) for one in names}
-    stats = {one: os.stat(path) for one, path in paths.items() if path is not None}
+    try:
+        if name in homes:
+            names = [os.path.join(name, inner) for inner in sorted(os.listdir(homes[name]))]
+        paths = {one: folder_paths.get_full_path(folder, one) for one in names}
+        stats = {one: os.stat(path) for one, path in paths.items() if path is not None}
+    except OSError:  # gone meanwhile; what it is needed for says so
+        return ""
     return ";".join(f"{one}:{stat.st_mtime_ns}:{stat.st_size}" for one, stat in stats.items())

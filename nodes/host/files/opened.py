@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import comfy.model_management
 import torch
 
+from ....ip_models import limits
 from ....ip_models.errors import BrokenFile
 
 NEEDED = "a whole .safetensors or .bin model file is needed"
@@ -24,10 +26,23 @@ def broken(path: str, what: str, action: str = AGAIN) -> BrokenFile:
     return BrokenFile(f"{os.path.basename(path)} {what}", NEEDED, action)
 
 
+def unreadable(path: str, error: OSError) -> BrokenFile:
+    """The refusal of a file that the disk does not give."""
+    what = f"cannot be read ({error.strerror or type(error).__name__})"
+    return broken(path, what, "Check the file and its permissions")
+
+
 def identity(path: str) -> tuple[str, int, int]:
-    """Changes when a file is replaced; the same for every link to it."""
-    known = os.stat(path)
-    return os.path.realpath(path), known.st_mtime_ns, known.st_size
+    """Changes when a file is replaced; the same for every link to it.
+
+    Raises:
+        BrokenFile: it is not there, or may not be read.
+    """
+    try:
+        known = os.stat(path)
+        return os.path.realpath(path), known.st_mtime_ns, known.st_size
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 class ModelFile(NamedTuple):
@@ -46,7 +61,11 @@ class ModelFile(NamedTuple):
     before: _Stat
 
     def read(self, offset: int, length: int) -> bytes:
-        """The bytes there, fewer at the end of the file."""
+        """The bytes there, fewer at the end of the file.
+
+        Raises:
+            BrokenFile: the disk does not give them.
+        """
         parts: list[bytes] = []
         length = max(0, min(length, self.size - offset))
         while length > 0 and (part := self._some(offset, length)):
@@ -55,23 +74,29 @@ class ModelFile(NamedTuple):
         return b"".join(parts)
 
     def _some(self, offset: int, length: int) -> bytes:
-        os.lseek(self.handle, offset, os.SEEK_SET)
-        return os.read(self.handle, length)
+        try:
+            os.lseek(self.handle, offset, os.SEEK_SET)
+            return os.read(self.handle, length)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
 
     def fill(self, offset: int, tensor: torch.Tensor) -> None:
         """Read into a tensor whose rows follow each other.
 
         Raises:
-            BrokenFile: the file ends before.
+            BrokenFile: the file ends before, or the disk does not give them.
         """
         left = tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b""
-        os.lseek(self.handle, offset, os.SEEK_SET)
-        with open(self.handle, "rb", buffering=0, closefd=False) as file:
-            while left:
-                count = file.readinto(left)
-                if not count:
-                    raise broken(self.path, "is cut off or damaged")
-                left = left[count:]
+        try:
+            os.lseek(self.handle, offset, os.SEEK_SET)
+            with open(self.handle, "rb", buffering=0, closefd=False) as file:
+                while left:
+                    count = file.readinto(left)
+                    if not count:
+                        raise broken(self.path, "is cut off or damaged")
+                    left = left[count:]
+        except OSError as error:
+            raise unreadable(self.path, error) from error
 
     def require_room(self, needed: int) -> None:
         """Refuse a file that would fill the memory, whose holes take no room on the disk.
@@ -91,14 +116,47 @@ class ModelFile(NamedTuple):
     def unchanged(self) -> bool:
         """Whether nobody has written to it or put another in its place."""
         try:
-            now = os.stat(self.path)
+            now, held = os.stat(self.path), os.fstat(self.handle)
         except OSError:
             return False
-        return _of(os.fstat(self.handle)) == self.before == _of(now)
+        return _of(held) == self.before == _of(now)
 
 
 def _of(known: os.stat_result) -> _Stat:
     return known.st_dev, known.st_ino, known.st_mtime_ns, known.st_size
+
+
+class Stream(io.RawIOBase):
+    """A model file as Python's own readers want it; nothing is read that is larger than a table."""
+
+    def __init__(self, file: ModelFile) -> None:
+        super().__init__()
+        self._file, self._at = file, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence]
+        if start + offset < 0:
+            raise ValueError("before the beginning of the file")
+        self._at = start + offset
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self._file.size - self._at)
+        size = left if size is None or size < 0 else min(size, left)
+        if size > limits.ARCHIVE_BYTES:
+            raise ValueError(f"{size} bytes at once")
+        data = self._file.read(self._at, size)
+        self._at += len(data)
+        return data
 
 
 @contextmanager
@@ -106,19 +164,10 @@ def opened(path: str) -> Generator[ModelFile]:
     """A model file to read from.
 
     Raises:
-        OSError: it is not there, or may not be read.
-        BrokenFile: it is a folder, a pipe or a device, or it was written to while it was open.
+        BrokenFile: it is not there, may not be read, is a folder, a pipe or a device, or it was
+            written to while it was open.
     """
-    kind = os.stat(path).st_mode
-    if stat.S_ISDIR(kind):
-        raise broken(path, "is a folder", "Choose the model file inside it")
-    if not stat.S_ISREG(kind):
-        raise _irregular(path)
-    handle = os.open(path, os.O_RDONLY | _NO_WAITING)
-    try:
-        known = os.fstat(handle)
-        if not stat.S_ISREG(known.st_mode):  # something else by now
-            raise _irregular(path)
+    with _handle(path) as (handle, known):
         file = ModelFile(path, known.st_size, handle, _of(known))
         try:
             yield file
@@ -128,8 +177,29 @@ def opened(path: str) -> Generator[ModelFile]:
             raise _written_to(path) from error
         if not file.unchanged():
             raise _written_to(path)
+
+
+@contextmanager
+def _handle(path: str) -> Generator[tuple[int, os.stat_result]]:
+    """A regular file that is open, and what is known of it."""
+    handle = None
+    try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            raise broken(path, "is a folder", "Choose the model file inside it")
+        if not stat.S_ISREG(kind):
+            raise _irregular(path)
+        handle = os.open(path, os.O_RDONLY | _NO_WAITING)
+        known = os.fstat(handle)
+        if not stat.S_ISREG(known.st_mode):  # something else by now
+            raise _irregular(path)
+        yield handle, known
+    except OSError as error:
+        raise unreadable(path, error) from error
     finally:
-        os.close(handle)
+        if handle is not None:
+            with suppress(OSError):  # all that is wanted of it has been read
+                os.close(handle)
 
 
 def _irregular(path: str) -> BrokenFile:

@@ -37,7 +37,7 @@ class StoredFile(NamedTuple):
         """
         try:
             same = identity(self.path) == self.identity
-        except OSError:
+        except BrokenFile:
             same = False
         if not same:
             raise replaced(self.path, "its weights are read from it while they are needed")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ....ip_models import limits
 from ....ip_models.errors import BrokenFile
 from . import pickled
-from .opened import AGAIN, ModelFile, broken
+from .opened import AGAIN, ModelFile, Stream, broken
 
 ANOTHER = "Choose a file that holds tensors and nothing else"
 WITHOUT_CODE = "Get it as .safetensors, or save its tensors alone"
@@ -53,39 +53,6 @@ class TorchFile(NamedTuple):
     begins: Mapping[str, int]
 
 
-class _Reader(io.RawIOBase):
-    """A model file as Python's own readers want it; nothing is read that is larger than a table."""
-
-    def __init__(self, file: ModelFile) -> None:
-        super().__init__()
-        self._file, self._at = file, 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence]
-        if start + offset < 0:
-            raise ValueError("before the beginning of the file")
-        self._at = start + offset
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        left = max(0, self._file.size - self._at)
-        size = left if size is None or size < 0 else min(size, left)
-        if size > limits.ARCHIVE_BYTES:
-            raise ValueError(f"{size} bytes at once")
-        data = self._file.read(self._at, size)
-        self._at += len(data)
-        return data
-
-
 def read(file: ModelFile, most: int = limits.ARCHIVE_BYTES) -> TorchFile:
     """Whatever `torch.save` wrote.
 
@@ -108,7 +75,7 @@ def read(file: ModelFile, most: int = limits.ARCHIVE_BYTES) -> TorchFile:
 
 
 def _zip(file: ModelFile, most: int) -> TorchFile:
-    with zipfile.ZipFile(_Reader(file)) as archive:  # pyright: ignore[reportArgumentType]
+    with zipfile.ZipFile(Stream(file)) as archive:  # pyright: ignore[reportArgumentType]
         members = {member.filename: member for member in archive.infolist()}
         _require_stored(file, members.values())
         name = next(name for name in (*members, "data.pkl") if name.endswith("data.pkl"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, cast
 
 from ...host.node_table import owner_of
@@ -21,9 +22,11 @@ def repair(sent: Any, is_ours: Callable[[object], bool]) -> Any:
     """
     prompt = sent.get("prompt") if isinstance(sent, dict) else None
     if isinstance(prompt, dict):
+        # Once for each class: its widgets list the files of folders, and a prompt may be long.
+        known = cache(lambda name: widgets(name, owner_of(name)))
         for key, node in cast("Prompt", prompt).items():
             if _is_node(node) and is_ours(node["class_type"]):
-                prompt[key] = _as_of_today(node, is_ours)
+                prompt[key] = _as_of_today(node, is_ours, known)
     return sent
 
 
@@ -35,9 +38,11 @@ def _is_node(node: Any) -> bool:
     )
 
 
-def _as_of_today(node: Prompt, is_ours: Callable[[object], bool]) -> Prompt:
+def _as_of_today(
+    node: Prompt, is_ours: Callable[[object], bool], known: Callable[[str], list[Widget]]
+) -> Prompt:
     name, inputs = _renamed(node["class_type"], dict(node["inputs"]), is_ours)
-    for widget in widgets(name, owner_of(name)):
+    for widget in known(name):
         _correct(inputs, widget)
     return {**node, "class_type": name, "inputs": inputs}
 

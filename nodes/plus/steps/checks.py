@@ -9,15 +9,18 @@ from collections.abc import Callable
 from typing import Any
 
 from ....ip_models.errors import BadInput
-from ....ip_models.inputs import shown, text
+from ....ip_models.inputs import only_known, shown, text
 
 
 def checked(run: Callable[..., Any]) -> Callable[..., Any]:
     """A method that runs only with numbers and texts where its node has such widgets."""
     signature = inspect.signature(run)
+    names = [one.name for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    takes_any = len(names) < len(signature.parameters)
 
     @functools.wraps(run)
     def method(node: Any, *args: Any, **kwargs: Any) -> Any:
+        only_known(type(node).__name__, kwargs, kwargs if takes_any else names[1:])
         bound = signature.bind(node, *args, **kwargs)
         groups: dict[str, dict[str, Any]] = node.INPUT_TYPES()
         specs = {name: spec for group in groups.values() for name, spec in group.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy
 import torch
-from kit.models import checkpoints, face_packs, transformer_adapters
+from kit.models import checkpoints, encoder_shapes, face_packs, transformer_adapters
 from kit.models.sparse_files import write_sparse
 from kit.models.transformer_sizes import Sizes
 from kit.pages.example_graphs import (
@@ -61,10 +61,7 @@ PLACEHOLDERS: dict[File, dict[str, tuple[int, ...]]] = {
     SD35: {},
     VIT_L: {},
     SIGLIP: {},
-    VIT_H: {
-        "visual_projection.weight": (1024, 1280),
-        "vision_model.post_layernorm.weight": (1280,),
-    },
+    VIT_H: encoder_shapes.hollow(1280, 1024),
 }
 
 

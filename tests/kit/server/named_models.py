@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from kit.models import checkpoints, face_packs
+from kit.models import checkpoints, encoder_shapes, face_packs
 from kit.models.sparse_files import write_sparse
 from kit.server.example_models import WIDTHS, WIDTHS_SDXL, skin_detector
 from kit.server.tiny_nodes.placeholders import BASE
@@ -89,10 +89,7 @@ def _adapter(path: Path) -> None:
 
 def _encoder(path: Path) -> None:
     hidden, pooled = ENCODERS[encoder_of(path.name)]
-    shapes = {
-        "visual_projection.weight": (pooled, hidden),
-        "vision_model.post_layernorm.weight": (hidden,),
-    }
+    shapes = encoder_shapes.hollow(hidden, pooled)
     if path.suffix == ".safetensors":
         write_sparse(path, shapes)
     else:

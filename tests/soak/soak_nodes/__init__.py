@@ -1,4 +1,4 @@
-"""What a server tells of itself while it is watched, and a memory that gives out when asked to."""
+"""What a server tells of itself while it is watched, and memory that gives out when asked to."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import psutil
 import torch
 from aiohttp import web
 from comfy_api.latest import ComfyExtension, io
-from torch import nn
-
 from server import PromptServer
+from torch import nn
 
 
 class MemoryOut(io.ComfyNode):
@@ -26,7 +25,7 @@ class MemoryOut(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", optional=True),
                 io.ClipVision.Input("clip_vision", optional=True),
-                io.Int.Input("calls", default=0),
+                io.Int.Input("calls", default=0, tooltip="of norms, before one fails"),
             ],
             outputs=[io.Model.Output(), io.ClipVision.Output()],
             not_idempotent=True,
@@ -44,16 +43,17 @@ class MemoryOut(io.ComfyNode):
 def _fail_once(module: nn.Module, calls: int) -> None:
     """In the middle of a run: in a layer, so that all that is above it has to unwind."""
     left = calls
-    layer = next(part for part in module.modules() if isinstance(part, nn.LayerNorm))
 
     def fail(*_: Any) -> None:
         nonlocal left
         if left == 0:
-            hook.remove()
+            for hook in hooks:
+                hook.remove()
             raise torch.OutOfMemoryError("Allocation on device")
         left -= 1
 
-    hook = layer.register_forward_pre_hook(fail)
+    layers = (part for part in module.modules() if isinstance(part, nn.LayerNorm))
+    hooks = [layer.register_forward_pre_hook(fail) for layer in layers]
 
 
 class SoakExtension(ComfyExtension):
