@@ -1,4 +1,4 @@
-"""Hostile files, and what comes of them: none may cost more than its size or end without a sentence.
+"""Hostile files, and what comes of them: none may cost more than its size, all end in a sentence.
 
 python dev.py fuzz [--seconds N] [--count N] [--seed S] [--into FOLDER] [--replay FILE]
 
@@ -41,11 +41,16 @@ def main(arguments: list[str]) -> int:
         return 0 if fuzz.replay(replayed, print) else 1
     seed = random.SystemRandom().randrange(2**31) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
-    found = fuzz.run(seed, options.count, options.seconds, into, lambda text: print(text, flush=True))
+    found = fuzz.run(seed, options.count, options.seconds, into, _say)
     for kind, count in found.most_common():
         print(f"{count:6} {kind}")
-    print(f"{found.total()} in all; 0 went wrong" if set(found) <= {_FINE} else f"written to {into}")
-    return 0 if set(found) <= {_FINE} else 1
+    fine = set(found) <= {_FINE}
+    print("0 went wrong" if fine else f"written into {into}, for --replay")
+    return 0 if fine else 1
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

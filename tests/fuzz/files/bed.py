@@ -65,4 +65,5 @@ def good_name(sort: Sort) -> str:
 
 def renamed(whole: Whole) -> Found:
     """The files of a model under the name of the good one."""
-    return {path.replace(whole.name, f"{_MARK}-{whole.name}", 1): d for path, d in whole.files.items()}
+    new = f"{_MARK}-{whole.name}"
+    return {path.replace(whole.name, new, 1): data for path, data in whole.files.items()}

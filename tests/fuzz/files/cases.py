@@ -85,6 +85,12 @@ _HOW: dict[str, Callable[[bytes, Random], bytes]] = {
     "settings": folder_files.settings,
     **{one.__name__: one for one in plain_bytes.DAMAGES},
 }
+_BY_ENDING = {
+    ".safetensors": "safetensors",
+    ".onnx": "onnx",
+    ".json": "settings",
+    ".gguf": "flipped",
+}
 _STRUCTURED = ("safetensors", "torch", "onnx", "settings")
 _BYTES = tuple(one.__name__ for one in plain_bytes.DAMAGES)
 _INSTEAD = "instead"
@@ -117,8 +123,7 @@ def _rank(damage: Damage) -> int:
 
 
 def _kind(name: str) -> str:
-    kinds = {".safetensors": "safetensors", ".onnx": "onnx", ".json": "settings", ".gguf": "flipped"}
-    return kinds.get(Path(name).suffix, "torch")
+    return _BY_ENDING.get(Path(name).suffix, "torch")
 
 
 def _done(found: Found, damage: Damage) -> Found:

@@ -233,5 +233,6 @@ def _bases() -> Iterator[Whole]:
 
 def _loras() -> Iterator[Whole]:
     stem = "base_model.model.unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
-    tensors = {f"{stem}.lora_A.weight": torch.ones(4, 32), f"{stem}.lora_B.weight": torch.ones(32, 4)}
+    shapes = {f"{stem}.lora_A.weight": (4, 32), f"{stem}.lora_B.weight": (32, 4)}
+    tensors = checkpoints.fill(shapes)
     yield _one(Sort.LORA, "ip-adapter-faceid_sd15_lora.safetensors", save(tensors))

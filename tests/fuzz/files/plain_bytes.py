@@ -65,7 +65,8 @@ def begun(data: bytes, random: Random) -> bytes:
 def filled(data: bytes, random: Random) -> bytes:
     """A piece is one byte again and again."""
     place, size = _place(data, random), random.choice((4, 64, 1000))
-    return data[:place] + random.choice((b"\0", b"\xff", b"A", b"(", b"[")) * size + data[place + size :]
+    filling = random.choice((b"\0", b"\xff", b"A", b"(", b"["))
+    return data[:place] + filling * size + data[place + size :]
 
 
 def exchanged(data: bytes, random: Random) -> bytes:

@@ -52,7 +52,8 @@ def tensors_in(held: Any, depth: int = 0) -> Iterator[Tensor]:
         for one in held:
             yield from tensors_in(one, depth + 1)
     elif hasattr(held, "__dataclass_fields__"):
-        yield from tensors_in([getattr(held, name) for name in held.__dataclass_fields__], depth + 1)
+        own = [getattr(held, name) for name in held.__dataclass_fields__]
+        yield from tensors_in(own, depth + 1)
 
 
 def strangers(served: Mapping[str, set[str]], label: str, place: Path) -> list[str]:

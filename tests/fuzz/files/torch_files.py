@@ -41,7 +41,7 @@ def damaged(data: bytes, random: Random) -> bytes:
 def _of_content(data: bytes, random: Random) -> bytes:
     try:
         content = torch.load(io.BytesIO(data), weights_only=True)
-    except Exception as error:  # noqa: BLE001 (it was damaged before)
+    except Exception as error:
         raise ValueError("no whole file of torch's") from error
     made = random.choice(_CONTENTS)(content, random)
     return saved(made, old=random.random() < (0.2 if data.startswith(b"PK") else 0.8))
