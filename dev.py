@@ -6,6 +6,7 @@ python dev.py bench [arguments]          speed and memory against the unpatched 
 python dev.py bench --demo               what the demo's toy models do, over a hundred seeds
 python dev.py company [--packs FOLDER]   beside other packs' code, or what they do in a few lines
 python dev.py soak [--prompts N]         a server under everything at once: does it grow
+python dev.py fuzz [--seconds N]         hostile files: what each costs, and how it ends
 
 All that is needed is Python 3.11 or newer and git. ComfyUI is looked for in $COMFYUI_PATH, around
 the pack when that sits in custom_nodes, and in ~/comfy/ComfyUI; else it is cloned, from
@@ -54,7 +55,10 @@ class Problem(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"demo": demo, "test": test, "bench": bench, "company": company, "soak": soak}
+    commands = {
+        **{"demo": demo, "test": test, "bench": bench, "company": company},
+        **{"soak": soak, "fuzz": fuzz},
+    }
     if not arguments or arguments[0] not in commands:
         say(__doc__ or "")
         return 0 if arguments in (["-h"], ["--help"]) else 2
@@ -95,6 +99,14 @@ def company(arguments: list[str]) -> int:
     # The script runs in the pack's folder; its user may be in another.
     given = [os.path.abspath(part) if os.path.exists(part) else part for part in arguments]
     return run_script(ROOT / "tests" / "company" / "run.py", given)
+
+
+def fuzz(arguments: list[str]) -> int:
+    # The script runs in the pack's folder; its user may be in another.
+    script = ROOT / "tests" / "fuzz" / "run.py"
+    names = [place + 1 for place, one in enumerate(arguments) if one in ("--into", "--replay")]
+    paths = {place: os.path.abspath(arguments[place]) for place in names if place < len(arguments)}
+    return run_script(script, [paths.get(place, one) for place, one in enumerate(arguments)])
 
 
 def soak(arguments: list[str]) -> int:
