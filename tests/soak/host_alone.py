@@ -31,7 +31,7 @@ def controls(known: Mapping[str, Any]) -> dict[str, Prompt]:
 def prompts(known: Mapping[str, Any]) -> dict[str, Prompt]:
     whole = {name: recorded.reduced(Record.read(name)) for name in recorded.names()}
     whole |= passing.examples(known) | passing.native()
-    made = {name: without(prompt, known) for name, prompt in whole.items()}
+    made = {name: passing.small(without(prompt, known)) for name, prompt in whole.items()}
     return {name: prompt for name, prompt in made.items() if _saves(prompt)}
 
 
