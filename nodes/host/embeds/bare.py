@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ....ip_models import limits
-from ....ip_models.errors import BadInput, BrokenFile, IPAdapterError, MissingModel
+from ....ip_models.errors import BadInput, IPAdapterError, MissingModel
 from ....ip_models.inputs import one_line
 from ..files.checkpoint import identity, read_list
 from ..files.opened import broken
