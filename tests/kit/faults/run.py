@@ -34,7 +34,7 @@ def require_unharmed(bed: Bed, operation: str, sort: str) -> None:
     with torch.no_grad():
         report = try_all(bed, operation, _sorts(bed.root)[sort], MOST)
     print(f"{operation}, {sort}: {report.count} operations, {report.tried} failed once")
-    assert report.failures == []
+    assert not report.failures, "\n".join(report.failures)
 
 
 def _sorts(root: Path) -> dict[str, Sort]:
