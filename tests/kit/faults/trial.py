@@ -13,7 +13,6 @@ from kit.faults.trips import Trip, Watch, spread
 from pack.ip_models import limits
 from pack.ip_models.errors import IPAdapterError
 
-
 _PART = ".ipadapter-part"
 
 
