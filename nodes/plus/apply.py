@@ -103,6 +103,7 @@ class Apply(OldNode):
         profile = self.profile
         if ipadapter_params is None:
             return applied(model, tools, image, looks, wanted, profile, image_composition)
+        require_model("model", model)
         patched, crops = model.clone(), None
         for picture, each in _listed(ipadapter_params, wanted):
             patched, crops = applied(patched, tools, picture, looks, each, profile)

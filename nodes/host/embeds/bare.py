@@ -81,6 +81,7 @@ def write(rows: Tensor, prefix: object) -> str:
     """
     home = os.path.abspath(folder_paths.get_output_directory())
     text = str(prefix)
+    _require_name(text)
     _require_inside("filename_prefix", os.path.abspath(os.path.join(home, text)), home, prefix)
     folder, name, counter, _, _ = folder_paths.get_save_image_path(text, home)
     path = os.path.join(folder, f"{name}_{counter:05}{ENDING}")
@@ -90,6 +91,28 @@ def write(rows: Tensor, prefix: object) -> str:
     # Of its own memory: a view would take the whole tensor that it is a part of along.
     torch.save(rows.detach().cpu().clone(), path)
     return path
+
+
+def _require_name(prefix: str) -> None:
+    """Refuse what no file can be called.
+
+    Raises:
+        BadInput: a part is too long, or holds what file systems do not take.
+    """
+    odd = "\0" in prefix or not prefix.isascii() and _encoded(prefix) is None
+    if odd or any(len(_encoded(part) or b"") > _LONGEST for part in re.split(r"[/\\]", prefix)):
+        raise BadInput(
+            f"filename_prefix is {one_line(prefix)}",
+            f"the name of a file, of {_LONGEST} letters at most, is needed",
+            "Type a name like embeds/reference",
+        )
+
+
+def _encoded(name: str) -> bytes | None:
+    try:
+        return name.encode()
+    except UnicodeEncodeError:  # half of a letter
+        return None
 
 
 def _require_inside(name: str, path: str, home: str, value: object) -> None:
