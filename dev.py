@@ -6,6 +6,7 @@ python dev.py bench [arguments]          speed and memory against the unpatched 
 python dev.py bench --demo               what the demo's toy models do, over a hundred seeds
 python dev.py company [--packs FOLDER]   beside other packs' code, or what they do in a few lines
 python dev.py soak [--prompts N]         a server under everything at once: does it grow
+python dev.py fuzz [--seconds N]         hostile files: what each costs, and how it ends
 
 All that is needed is Python 3.11 or newer and git. ComfyUI is looked for in $COMFYUI_PATH, around
 the pack when that sits in custom_nodes, and in ~/comfy/ComfyUI; else it is cloned, from
@@ -30,7 +31,8 @@ from pathlib import Path
 
 OLDEST_PYTHON = (3, 11)
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
-COMFYUI_TAG = "v0.33.0"
+COMFYUI_VERSION = "v0.33.0"
+COMFYUI_COMMIT = "2f35f4a08176d993cded35dac3332be4f7287f41"  # which is that version
 COMFYUI_SOURCE = "https://github.com/comfyanonymous/ComfyUI"
 ROOT = Path(os.path.abspath(__file__)).parent
 # Much of the time is waiting for servers; a file's tests stay together, with its fixtures.
@@ -54,7 +56,10 @@ class Problem(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"demo": demo, "test": test, "bench": bench, "company": company, "soak": soak}
+    commands = {
+        **{"demo": demo, "test": test, "bench": bench, "company": company},
+        **{"soak": soak, "fuzz": fuzz},
+    }
     if not arguments or arguments[0] not in commands:
         say(__doc__ or "")
         return 0 if arguments in (["-h"], ["--help"]) else 2
@@ -95,6 +100,14 @@ def company(arguments: list[str]) -> int:
     # The script runs in the pack's folder; its user may be in another.
     given = [os.path.abspath(part) if os.path.exists(part) else part for part in arguments]
     return run_script(ROOT / "tests" / "company" / "run.py", given)
+
+
+def fuzz(arguments: list[str]) -> int:
+    # The script runs in the pack's folder; its user may be in another.
+    script = ROOT / "tests" / "fuzz" / "run.py"
+    names = [place + 1 for place, one in enumerate(arguments) if one in ("--into", "--replay")]
+    paths = {place: os.path.abspath(arguments[place]) for place in names if place < len(arguments)}
+    return run_script(script, [paths.get(place, one) for place, one in enumerate(arguments)])
 
 
 def soak(arguments: list[str]) -> int:
@@ -191,18 +204,18 @@ def is_comfyui(folder: Path) -> bool:
 def clone_comfyui() -> Path:
     """A pinned ComfyUI in the cache folder; cloned once, atomically."""
     source = os.environ.get("COMFYUI_REPOSITORY") or COMFYUI_SOURCE
-    target = cache() / f"ComfyUI-{COMFYUI_TAG}-{digest(source)[:8]}"
+    target = cache() / f"ComfyUI-{COMFYUI_COMMIT[:12]}-{digest(source)[:8]}"
     if is_comfyui(target):
         return target
     if shutil.which("git") is None:
         raise Problem("there is no ComfyUI and no git to fetch it with. Install git")
-    say(f"No ComfyUI found: cloning {COMFYUI_TAG} from {source} into {target} (a minute) ...")
+    say(f"No ComfyUI found: fetching {COMFYUI_VERSION} from {source} into {target} (a minute) ...")
     with tempfile.TemporaryDirectory(dir=cache(), prefix="clone-") as folder:
         partial = Path(folder) / "ComfyUI"
-        error = git_clone(source, partial, "--branch", COMFYUI_TAG)
+        error = git_fetch(source, partial, COMFYUI_COMMIT)
         if error and source != COMFYUI_SOURCE:
-            say(f"{COMFYUI_TAG} cannot be had from {source}: trying its default branch ...")
-            error = git_clone(source, partial)
+            say(f"{COMFYUI_VERSION} cannot be had from {source}: trying its default branch ...")
+            error = git_fetch(source, partial, "HEAD")
         if error or not is_comfyui(partial):
             raise Problem(
                 f"cloning ComfyUI from {source} failed ({error or 'it holds no ComfyUI'}). "
@@ -213,18 +226,27 @@ def clone_comfyui() -> Path:
     return target
 
 
-def git_clone(source: str, target: Path, *options: str) -> str:
-    """Clone without history; the last line of git's complaint, empty on success."""
+def git_fetch(source: str, target: Path, commit: str) -> str:
+    """One commit without history, by its hash; the last line of git's complaint, empty if none."""
     shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
     variables = {name: value for name, value in os.environ.items() if name not in GIT_STATE}
-    done = subprocess.run(
-        ["git", "clone", "--quiet", "--depth", "1", *options, source, str(target)],
-        env=variables | {"GIT_TERMINAL_PROMPT": "0"},
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    return (done.stderr.strip().splitlines() or ["no reason given"])[-1] if done.returncode else ""
+    for command in (
+        ["init", "--quiet"],
+        ["fetch", "--quiet", "--depth", "1", source, commit],
+        ["checkout", "--quiet", "FETCH_HEAD"],
+    ):
+        done = subprocess.run(
+            ["git", *command],
+            cwd=target,
+            env=variables | {"GIT_TERMINAL_PROMPT": "0"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+        if done.returncode:
+            return (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    return ""
 
 
 def environment(comfyui: Path | None) -> Path:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch
+
 from . import limits
 
 _LEFT_OUT, _LEAST = " … ", 120  # characters that are left of each part
+_MAIN_MEMORY = "DefaultCPUAllocator"  # in what torch says, which has no class for it
 
 
 class IPAdapterError(ValueError):
@@ -42,6 +45,12 @@ def _shortened(part: str, length: int) -> str:
         return part
     kept = length - len(_LEFT_OUT)
     return f"{part[: kept - kept // 2]}{_LEFT_OUT}{part[len(part) - kept // 2 :]}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was short, which is the host's own matter and says nothing of a file."""
+    short = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return short or _MAIN_MEMORY in str(error)
 
 
 class BrokenFile(IPAdapterError):

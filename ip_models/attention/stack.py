@@ -72,10 +72,12 @@ class ActivePrompts(Shared):
         """What each layer adds, by slot, on the device and in the type of its query."""
         known = self.tables.get((device, dtype))
         if known is None:
-            known = self.tables[device, dtype] = {}
+            known = {}
             for prompt in self.prompts:
                 for slot, entry in prompt.entries(device, dtype):
                     known.setdefault(slot, []).append(entry)
+            # Only when it is whole: another call may use it where this one ran out of memory.
+            self.tables[device, dtype] = known
         return known
 
 

@@ -8,7 +8,8 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ....ip_models.errors import BadInput, MissingModel
+from ....ip_models import limits
+from ....ip_models.errors import BadInput, IPAdapterError, MissingModel
 from ....ip_models.inputs import one_line
 from ..files.checkpoint import identity, read_list
 from ..files.opened import broken
@@ -57,7 +58,7 @@ def fingerprint(name: object) -> str:
     """Changes when the file is replaced; "" for what is missing."""
     try:
         return str(identity(find(name)))
-    except (MissingModel, BadInput, OSError):
+    except IPAdapterError:
         return ""
 
 
@@ -65,10 +66,14 @@ def read(path: str) -> Tensor:
     """The tensor of a file.
 
     Raises:
-        BrokenFile: the file is not whole, holds code, or something else than one tensor.
+        BrokenFile: the file is not whole, holds code, or something else than one tensor, or one
+            that repeats what is in it.
     """
     content = read_list(path)
     if isinstance(content, Tensor):
+        if content.nbytes > limits.SHARED * os.path.getsize(path):
+            found = f"has a tensor of {content.nbytes} bytes, more than the file"
+            raise broken(path, found, ANOTHER)
         return content.detach()
     raise broken(path, f"holds a {type(content).__name__} and not one tensor", ANOTHER)
 

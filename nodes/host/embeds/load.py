@@ -88,7 +88,7 @@ def _read(file: str, entry: int) -> tuple[Features | Regions, list[str]]:
         if own:
             _require_entry(entry, 1, name)
             return _own(path, name), []
-        content = checkpoint.read_list(path)
+        content, size = checkpoint.read_list(path), opened.identity(path)[2]
     except BrokenFile as error:
         if error.needed != opened.NEEDED:
             raise
@@ -98,10 +98,7 @@ def _read(file: str, entry: int) -> tuple[Features | Regions, list[str]]:
         ):  # it may never have been downloaded
             action = "Save them again, or choose another file"
         raise BrokenFile(error.found, _NEEDED, action) from error
-    except OSError as error:
-        what = f"{name} cannot be read ({error.strerror or type(error).__name__})"
-        raise BrokenFile(what, _NEEDED, "Check the file and its permissions") from error
-    entries = ipadpt.read(content, name, os.path.getsize(path))
+    entries = ipadpt.read(content, name, size)
     _require_entry(entry, len(entries), name)
     marks = ["entry" if i != entry else "this is entry" for i in range(len(entries))]
     lines = [f"{marks[i]} {i}: {one.describe()}" for i, one in enumerate(entries)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ....ip_models import json_text, limits
-from ....ip_models.errors import BrokenFile
+from ....ip_models.errors import BrokenFile, is_out_of_memory
 from ....ip_models.pictures.prepare import CLIP_MEAN
 from ..files import folders
 from ..files.opened import opened
@@ -65,6 +65,8 @@ class EncoderConfig:
         try:
             return cast("Any", kind)(self.vision)
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
             reason = " ".join(str(error).split())[-120:].rstrip(".")
             raise _unusable(self.path, f"config.json cannot be built: {reason}") from error
 

@@ -116,9 +116,21 @@ class FolderEncoder:
 
 
 def identity(path: str) -> tuple[Any, ...]:
-    """Changes when a file of the folder is replaced."""
-    files = sorted(entry.path for entry in os.scandir(path) if entry.is_file())
-    return tuple(checkpoint.identity(file) for file in files)
+    """Changes when a file of the folder is replaced.
+
+    Raises:
+        BrokenFile: the folder cannot be read.
+    """
+    files = (os.path.join(path, name) for name in sorted(_names(path)))
+    return tuple(checkpoint.identity(file) for file in files if os.path.isfile(file))
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise _broken(path, f"cannot be read ({reason})", "Check its permissions") from error
 
 
 def read_shapes(path: str) -> dict[str, Any]:
@@ -157,7 +169,7 @@ def load(path: str) -> FolderEncoder:
 def _weight_files(path: str) -> list[str]:
     if os.path.isfile(os.path.join(path, _FILE)):
         return [os.path.join(path, _FILE)]
-    names = os.listdir(path)
+    names = _names(path)
     if _INDEX not in names:
         only = "only .bin weights" if any(name.endswith(".bin") for name in names) else "no weights"
         raise _broken(path, f"holds {only}", f"Download {_FILE} into the folder too")

@@ -11,7 +11,7 @@ import torch
 
 from ....ip_models.adapter.encoders import SIGLIP_HEAD, EncoderWidths, encoder_widths
 from ....ip_models.adapter.whole_encoder import incomplete, require_whole
-from ....ip_models.errors import BrokenFile
+from ....ip_models.errors import BrokenFile, is_out_of_memory
 from ..files import checkpoint, folders
 from ..progress import Progress
 from . import folder
@@ -52,6 +52,8 @@ def _load_encoder(path: str) -> Any:
         if is_siglip(encoder) and f"{SIGLIP_HEAD}.probe" in tensors:
             add_head(encoder, tensors)
     except (RuntimeError, UnboundLocalError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         raise _no_encoder(path) from error
     if encoder is None:
         raise _no_encoder(path)

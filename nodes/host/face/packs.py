@@ -19,7 +19,7 @@ import folder_paths
 from ....ip_models.errors import BrokenFile, MissingModel
 from ....ip_models.inputs import one_line
 from ....ip_models.onnx.file import read_signature
-from ..files.checkpoint import identity
+from ..files.opened import identity, opened
 
 log = logging.getLogger("ipadapter")
 
@@ -181,7 +181,10 @@ def where() -> str:
 def fingerprint(name: object) -> str:
     """Changes when a file of a pack is replaced; "" for a pack that is not there."""
     folder = _folders().get(name) if isinstance(name, str) else None
-    stats = [os.stat(path) for path in _networks(folder)] if folder else []
+    try:
+        stats = [os.stat(path) for path in _networks(folder)] if folder else []
+    except OSError:  # gone meanwhile; what it is needed for says so
+        return ""
     return ";".join(f"{stat.st_mtime_ns}:{stat.st_size}" for stat in stats)
 
 
@@ -273,9 +276,9 @@ def _known_file(path: str, mtime_ns: int, size: int) -> KnownFile | None:
     if not alike:
         return None
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    with opened(path) as file:
+        for begin in range(0, size, 1 << 20):
+            digest.update(file.read(begin, 1 << 20))
     return next((one for one in alike if one.sha256 == digest.hexdigest()), None)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ....ip_models import limits
 from .contents import described, tables
 from .header import header_size, holds_safetensors
-from .opened import ModelFile, broken, identity, opened
+from .opened import ModelFile, broken, identity, opened, unreadable
 from .stored import StoredTensor, require_finite
 from .torch_file import ANOTHER
 
@@ -39,7 +39,10 @@ class _Remembered:
 
     def get(self, path: str) -> Mapping[str, Any]:
         """The shapes of a file, read again where it is another now."""
-        known = os.stat(path)
+        try:
+            known = os.stat(path)
+        except OSError as error:
+            raise unreadable(path, error) from error
         key = (path, known.st_mtime_ns, known.st_size)
         with self._lock:
             if key in self._files:

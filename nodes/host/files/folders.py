@@ -69,8 +69,23 @@ def _same(one: str, other: str) -> bool:
 
 
 def files(folder: str) -> list[str]:
-    """Names of the model files in a folder, as the combos show them."""
-    return folder_paths.get_filename_list(folder)
+    """Names of the model files in a folder, as the combos show them.
+
+    Raises:
+        MissingModel: the disk does not give them.
+    """
+    try:
+        return folder_paths.get_filename_list(folder)
+    except OSError:  # a folder in it is gone, which the host goes on to look for
+        forget(folder)
+    try:
+        return folder_paths.get_filename_list(folder)
+    except OSError as error:
+        raise MissingModel(
+            f"{where(folder)} cannot be read ({error.strerror or type(error).__name__})",
+            "a folder that can be read is needed",
+            "Check the disk and the permissions of the folder",
+        ) from error
 
 
 def forget(folder: str) -> None:
@@ -183,8 +198,11 @@ def fingerprint(folder: str, name: object = None) -> str:
         return ""
     names = files(folder) if name is None else [name]
     homes = model_folders(folder)
-    if name in homes:
-        names = [os.path.join(name, inner) for inner in sorted(os.listdir(homes[name]))]
-    paths = {one: folder_paths.get_full_path(folder, one) for one in names}
-    stats = {one: os.stat(path) for one, path in paths.items() if path is not None}
+    try:
+        if name in homes:
+            names = [os.path.join(name, inner) for inner in sorted(os.listdir(homes[name]))]
+        paths = {one: folder_paths.get_full_path(folder, one) for one in names}
+        stats = {one: os.stat(path) for one, path in paths.items() if path is not None}
+    except OSError:  # gone meanwhile; what it is needed for says so
+        return ""
     return ";".join(f"{one}:{stat.st_mtime_ns}:{stat.st_size}" for one, stat in stats.items())

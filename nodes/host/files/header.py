@@ -150,8 +150,9 @@ def _header(file: ModelFile) -> tuple[dict[str, Any], int]:
         raise broken(file.path, said)
     if length > limits.HEADER_BYTES:
         raise broken(file.path, f"has a header of {length} bytes", "Choose a model file")
+    text = file.read(8, length)
     try:
-        header = json_text.read(file.read(8, length).decode("utf-8"))
+        header = json_text.read(text.decode("utf-8"))
     except DAMAGED:
         raise broken(file.path, "has a damaged header") from None
     if not isinstance(header, dict):

@@ -6,14 +6,14 @@ import io
 import os
 import stat
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import comfy.model_management
 import torch
 
 from ....ip_models import limits
-from ....ip_models.errors import BrokenFile
+from ....ip_models.errors import BrokenFile, MissingModel
 
 NEEDED = "a whole .safetensors or .bin model file is needed"
 AGAIN = "Download it again"
@@ -26,10 +26,29 @@ def broken(path: str, what: str, action: str = AGAIN) -> BrokenFile:
     return BrokenFile(f"{os.path.basename(path)} {what}", NEEDED, action)
 
 
+def unreadable(path: str, error: OSError) -> BrokenFile | MissingModel:
+    """The refusal of a file that the disk does not give."""
+    if isinstance(error, FileNotFoundError):
+        return MissingModel(
+            f"{os.path.basename(path)} is not there any more",
+            NEEDED,
+            "Put it back, or press R and choose another file",
+        )
+    what = f"cannot be read ({error.strerror or type(error).__name__})"
+    return broken(path, what, "Check the file and its permissions")
+
+
 def identity(path: str) -> tuple[str, int, int]:
-    """Changes when a file is replaced; the same for every link to it."""
-    known = os.stat(path)
-    return os.path.realpath(path), known.st_mtime_ns, known.st_size
+    """Changes when a file is replaced; the same for every link to it.
+
+    Raises:
+        BrokenFile, MissingModel: it may not be read, or is not there.
+    """
+    try:
+        known = os.stat(path)
+        return os.path.realpath(path), known.st_mtime_ns, known.st_size
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 class ModelFile(NamedTuple):
@@ -48,7 +67,11 @@ class ModelFile(NamedTuple):
     before: _Stat
 
     def read(self, offset: int, length: int) -> bytes:
-        """The bytes there, fewer at the end of the file."""
+        """The bytes there, fewer at the end of the file.
+
+        Raises:
+            BrokenFile: the disk does not give them.
+        """
         parts: list[bytes] = []
         length = max(0, min(length, self.size - offset))
         while length > 0 and (part := self._some(offset, length)):
@@ -57,23 +80,25 @@ class ModelFile(NamedTuple):
         return b"".join(parts)
 
     def _some(self, offset: int, length: int) -> bytes:
-        os.lseek(self.handle, offset, os.SEEK_SET)
-        return os.read(self.handle, length)
+        try:
+            os.lseek(self.handle, offset, os.SEEK_SET)
+            return os.read(self.handle, length)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
 
     def fill(self, offset: int, tensor: torch.Tensor) -> None:
         """Read into a tensor whose rows follow each other.
 
         Raises:
-            BrokenFile: the file ends before.
+            BrokenFile: the file ends before, or the disk does not give them.
         """
-        left = tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b""
-        os.lseek(self.handle, offset, os.SEEK_SET)
-        with open(self.handle, "rb", buffering=0, closefd=False) as file:
-            while left:
-                count = file.readinto(left)
-                if not count:
+        try:
+            os.lseek(self.handle, offset, os.SEEK_SET)
+            with open(self.handle, "rb", buffering=0, closefd=False) as file:
+                if tensor.numel() and not _filled(file, tensor):
                     raise broken(self.path, "is cut off or damaged")
-                left = left[count:]
+        except OSError as error:
+            raise unreadable(self.path, error) from error
 
     def require_room(self, needed: int) -> None:
         """Refuse a file that would fill the memory, whose holes take no room on the disk.
@@ -93,10 +118,18 @@ class ModelFile(NamedTuple):
     def unchanged(self) -> bool:
         """Whether nobody has written to it or put another in its place."""
         try:
-            now = os.stat(self.path)
+            now, held = os.stat(self.path), os.fstat(self.handle)
         except OSError:
             return False
-        return _of(os.fstat(self.handle)) == self.before == _of(now)
+        return _of(held) == self.before == _of(now)
+
+
+def _filled(file: io.FileIO, tensor: torch.Tensor) -> bool:
+    """Whether there were bytes for all of it."""
+    left = tensor.flatten().view(torch.uint8).numpy().data
+    while left and (count := file.readinto(left)):
+        left = left[count:]
+    return not left
 
 
 def _of(known: os.stat_result) -> _Stat:
@@ -141,19 +174,11 @@ def opened(path: str) -> Generator[ModelFile]:
     """A model file to read from.
 
     Raises:
-        OSError: it is not there, or may not be read.
-        BrokenFile: it is a folder, a pipe or a device, or it was written to while it was open.
+        BrokenFile: it may not be read, is a folder, a pipe or a device, or it was written to while
+            it was open.
+        MissingModel: it is not there.
     """
-    kind = os.stat(path).st_mode
-    if stat.S_ISDIR(kind):
-        raise broken(path, "is a folder", "Choose the model file inside it")
-    if not stat.S_ISREG(kind):
-        raise _irregular(path)
-    handle = os.open(path, os.O_RDONLY | _NO_WAITING)
-    try:
-        known = os.fstat(handle)
-        if not stat.S_ISREG(known.st_mode):  # something else by now
-            raise _irregular(path)
+    with _handle(path) as (handle, known):
         file = ModelFile(path, known.st_size, handle, _of(known))
         try:
             yield file
@@ -163,8 +188,29 @@ def opened(path: str) -> Generator[ModelFile]:
             raise _written_to(path) from error
         if not file.unchanged():
             raise _written_to(path)
+
+
+@contextmanager
+def _handle(path: str) -> Generator[tuple[int, os.stat_result]]:
+    """A regular file that is open, and what is known of it."""
+    handle = None
+    try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            raise broken(path, "is a folder", "Choose the model file inside it")
+        if not stat.S_ISREG(kind):
+            raise _irregular(path)
+        handle = os.open(path, os.O_RDONLY | _NO_WAITING)
+        known = os.fstat(handle)
+        if not stat.S_ISREG(known.st_mode):  # something else by now
+            raise _irregular(path)
+        yield handle, known
+    except OSError as error:
+        raise unreadable(path, error) from error
     finally:
-        os.close(handle)
+        if handle is not None:
+            with suppress(OSError):  # all that is wanted of it has been read
+                os.close(handle)
 
 
 def _irregular(path: str) -> BrokenFile:

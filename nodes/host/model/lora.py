@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import comfy.lora
 import comfy.sd
-import comfy.utils
 from torch import Tensor
 
 from ....ip_models.adapter.lora import renamed, require_fit
 from ....ip_models.attention.shared import Shared
+from ..files import checkpoint
 from ..protocols import Model
 from .backbones.layers import backbone_of
 
@@ -74,8 +75,20 @@ def add_lora(
 
 
 def read_lora(path: str) -> Mapping[str, Tensor]:
-    """The tensors of a LoRA file, for `with_lora`."""
-    return comfy.utils.load_torch_file(path, safe_load=True)
+    """The tensors of a LoRA file, for `with_lora`.
+
+    Raises:
+        BrokenFile: the file is damaged, or holds anything but tensors.
+    """
+    return dict(_named(checkpoint.read_tensors(path)))
+
+
+def _named(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    for key, value in held.items():
+        if isinstance(value, Mapping):
+            yield from _named(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
+        elif isinstance(value, Tensor):
+            yield f"{prefix}{key}", value
 
 
 def with_lora(model: Model, tensors: Mapping[str, Tensor], strength: float) -> Model:

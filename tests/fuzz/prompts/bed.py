@@ -12,7 +12,6 @@ import json
 import logging
 import resource
 import shutil
-import tempfile
 import time
 import uuid
 from dataclasses import dataclass, replace
@@ -58,8 +57,9 @@ class Bed:
     def __init__(self) -> None:
         import execution
         import folder_paths
-        import nodes
         import server
+
+        import nodes
 
         self.base = Path(folder_paths.base_path)
         for folder in ("custom_nodes", "input", "output", "temp"):

@@ -20,7 +20,6 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     into, replayed = options.into.absolute(), options.replay and options.replay.absolute()
     import conftest  # finds the host
-
     from fuzz.prompts import fuzz
 
     if replayed:
