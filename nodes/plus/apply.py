@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from ..host.protocols import require_model
 from .objects.pipeline import adapter_of, encoder_of, faces_of, is_pipeline, no_pipeline
 from .params import FIELDS, require_params
 from .steps.references import Looks

@@ -1,6 +1,6 @@
 """What the host follows without having checked it ends its worker; not through nodes of this pack.
 
-Nearly each of these prompts leaves a server without the handler with a queue on which nothing runs again.
+Most of these prompts leave a server without the handler with a queue on which nothing runs again.
 """
 
 from __future__ import annotations

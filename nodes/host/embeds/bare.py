@@ -102,22 +102,19 @@ def _require_name(prefix: str) -> None:
     """Refuse what no file can be called.
 
     Raises:
-        BadInput: a part is too long, or holds what file systems do not take.
+        BadInput: it is too long, or holds what file systems do not take.
     """
-    odd = "\0" in prefix or not prefix.isascii() and _encoded(prefix) is None
-    if odd or any(len(_encoded(part) or b"") > _LONGEST for part in re.split(r"[/\\]", prefix)):
+    try:
+        lengths = [len(part.encode()) for part in prefix.replace("\\", "/").split("/")]
+    except UnicodeEncodeError:  # half of a letter
+        lengths = []
+    too_long = max(lengths, default=0) > limits.FILE_NAME_PART or sum(lengths) > limits.FILE_NAME
+    if "\0" in prefix or too_long or not lengths:
         raise BadInput(
             f"filename_prefix is {one_line(prefix)}",
-            f"the name of a file, of {_LONGEST} letters at most, is needed",
+            f"the name of a file, each part of {limits.FILE_NAME_PART} letters at most, is needed",
             "Type a name like embeds/reference",
         )
-
-
-def _encoded(name: str) -> bytes | None:
-    try:
-        return name.encode()
-    except UnicodeEncodeError:  # half of a letter
-        return None
 
 
 def _require_inside(name: str, path: str, home: str, value: object) -> None:

@@ -50,11 +50,9 @@ class Generator:
 
     def __init__(self, seed: int, classes: dict[str, Any], goods: Goods) -> None:
         self.seed, self.classes, self.goods = seed, classes, goods
-        # Hidden doubles of old nodes are the same class; those of today's names come twice as often.
+        # Hidden doubles of old nodes are the same class; today's nodes come twice as often.
         shown = sorted(name for name in classes if not name.endswith("V2"))
-        self.kinds = shown + [
-            name for name in shown if name.startswith("IPA") and "pter" not in name
-        ]
+        self.kinds = shown + [name for name in shown if _is_new(name)]
 
     def case(self, number: int) -> Case:
         """The prompt of a number."""
@@ -124,6 +122,10 @@ class Generator:
         if way < 0.75:
             return random.choice((*_LINKS, *_LINKS_TOO))
         return _value(random)
+
+
+def _is_new(name: str) -> bool:
+    return name.startswith("IPA") and not name.startswith(("IPAdapter", "IPAAdapter"))
 
 
 def _lighten(inputs: dict[str, Any], declared: list[Input]) -> None:
