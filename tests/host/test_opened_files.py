@@ -429,3 +429,21 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
         except BrokenFile:
             assert name == "b"
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_remembered_of_a_file_goes_with_it(tmp_path: Path) -> None:
+    remembered = checkpoint._Remembered()
+    names = ("one", "two", "three")
+    for name in names:
+        save_file({"a": torch.zeros(2)}, tmp_path / name)
+        remembered.get(str(tmp_path / name))
+    before = remembered._count
+    for size in (3, 4, 5):
+        save_file({"a": torch.zeros(size)}, tmp_path / "one")
+        assert remembered.get(str(tmp_path / "one"))["a"].shape == (size,)
+        assert (len(remembered._files), remembered._count) == (3, before)
+    (tmp_path / "two").unlink()
+    save_file({"a": torch.zeros(6)}, tmp_path / "three")
+    remembered.get(str(tmp_path / "three"))
+    assert remembered._files.keys() == {str(tmp_path / name) for name in ("one", "three")}
+    assert remembered._count == before * 2 // 3
