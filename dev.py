@@ -31,7 +31,8 @@ from pathlib import Path
 
 OLDEST_PYTHON = (3, 11)
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
-COMFYUI_TAG = "v0.33.0"
+COMFYUI_VERSION = "v0.33.0"
+COMFYUI_COMMIT = "2f35f4a08176d993cded35dac3332be4f7287f41"  # which is that version
 COMFYUI_SOURCE = "https://github.com/comfyanonymous/ComfyUI"
 ROOT = Path(os.path.abspath(__file__)).parent
 # Much of the time is waiting for servers; a file's tests stay together, with its fixtures.
@@ -203,18 +204,18 @@ def is_comfyui(folder: Path) -> bool:
 def clone_comfyui() -> Path:
     """A pinned ComfyUI in the cache folder; cloned once, atomically."""
     source = os.environ.get("COMFYUI_REPOSITORY") or COMFYUI_SOURCE
-    target = cache() / f"ComfyUI-{COMFYUI_TAG}-{digest(source)[:8]}"
+    target = cache() / f"ComfyUI-{COMFYUI_COMMIT[:12]}-{digest(source)[:8]}"
     if is_comfyui(target):
         return target
     if shutil.which("git") is None:
         raise Problem("there is no ComfyUI and no git to fetch it with. Install git")
-    say(f"No ComfyUI found: cloning {COMFYUI_TAG} from {source} into {target} (a minute) ...")
+    say(f"No ComfyUI found: fetching {COMFYUI_VERSION} from {source} into {target} (a minute) ...")
     with tempfile.TemporaryDirectory(dir=cache(), prefix="clone-") as folder:
         partial = Path(folder) / "ComfyUI"
-        error = git_clone(source, partial, "--branch", COMFYUI_TAG)
+        error = git_fetch(source, partial, COMFYUI_COMMIT)
         if error and source != COMFYUI_SOURCE:
-            say(f"{COMFYUI_TAG} cannot be had from {source}: trying its default branch ...")
-            error = git_clone(source, partial)
+            say(f"{COMFYUI_VERSION} cannot be had from {source}: trying its default branch ...")
+            error = git_fetch(source, partial, "HEAD")
         if error or not is_comfyui(partial):
             raise Problem(
                 f"cloning ComfyUI from {source} failed ({error or 'it holds no ComfyUI'}). "
@@ -225,18 +226,27 @@ def clone_comfyui() -> Path:
     return target
 
 
-def git_clone(source: str, target: Path, *options: str) -> str:
-    """Clone without history; the last line of git's complaint, empty on success."""
+def git_fetch(source: str, target: Path, commit: str) -> str:
+    """One commit without history, by its hash; the last line of git's complaint, empty if none."""
     shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
     variables = {name: value for name, value in os.environ.items() if name not in GIT_STATE}
-    done = subprocess.run(
-        ["git", "clone", "--quiet", "--depth", "1", *options, source, str(target)],
-        env=variables | {"GIT_TERMINAL_PROMPT": "0"},
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    return (done.stderr.strip().splitlines() or ["no reason given"])[-1] if done.returncode else ""
+    for command in (
+        ["init", "--quiet"],
+        ["fetch", "--quiet", "--depth", "1", source, commit],
+        ["checkout", "--quiet", "FETCH_HEAD"],
+    ):
+        done = subprocess.run(
+            ["git", *command],
+            cwd=target,
+            env=variables | {"GIT_TERMINAL_PROMPT": "0"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+        if done.returncode:
+            return (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    return ""
 
 
 def environment(comfyui: Path | None) -> Path:

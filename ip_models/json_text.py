@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
 
@@ -24,7 +25,17 @@ def read(text: str, most: int = limits.HEADER_BYTES) -> Any:
     parts = sum(map(text.count, _MARKS))
     if parts > 2 * limits.ELEMENTS:  # each pair has a colon beside its comma
         raise ValueError(f"{parts:,} parts are there, and {2 * limits.ELEMENTS:,} are read")
+    tables = text.count("[") + text.count("{")
+    if tables > limits.TABLES:
+        raise ValueError(f"{tables:,} tables are there, and {limits.TABLES:,} are read")
+    # Python stops to look for what nobody needs any more each time many tables were made, and all
+    # other threads with it: here that would be in vain, and take many times as long as to read.
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         return json.loads(text)
     except RecursionError:
         raise ValueError("tables stand inside tables without end") from None
+    finally:
+        if collecting:
+            gc.enable()

@@ -13,7 +13,8 @@ MESSAGE = 500  # characters of an error; the longest of ours without a name has 
 HEADER_BYTES = 8 * 2**20  # a whole SDXL checkpoint describes itself in 0.4 MB
 ELEMENTS = 500_000  # of a header, settings or pickle; a whole SDXL checkpoint has some 120,000
 ARCHIVE_BYTES = 4 * 2**20  # of torch's tables, zip's or pickled; a whole SDXL checkpoint has 0.5 MB
-TENSORS = 50_000  # of a file; a whole SDXL checkpoint has some 2,500
+TENSORS = 20_000  # of a file; a whole SDXL checkpoint has some 2,500
+TABLES = 65_000  # lists and objects of a JSON text; three for each tensor of a header
 DEPTH = 32  # of tables inside tables; a training's state has 5
 TENSOR_NAME = 512  # characters; the longest published one has some 120
 RANK = 8  # dimensions of a tensor; a convolution over video has 5
@@ -24,6 +25,17 @@ BASE_TENSORS = 10_000  # of a base model's file; published are up to 2,500
 BLOCKS = 512  # of a base model, by the number in a tensor's name; published are up to 80
 CACHED_TENSORS = 200_000  # whose shapes are remembered, of all files together
 EMBEDS_HEADER_BYTES = 2**20  # of a file of embeds, which has a few tensors
+
+# Networks of faces, in ONNX files.
+ONNX_FIELDS = 50_000  # of a message; the graph of a face model has some 1,000
+ONNX_NUMBERS = 200_000  # bytes of a list of whole numbers; a shape has 20
+ONNX_PARTS = 100_000  # nodes, weights and attributes together; a face model has some 2,500
+ONNX_FOLDED = 2**20  # numbers that are worked out when a network is loaded; a face model has 100
+ONNX_RESULT = 2**28  # numbers of one result, in memory of which shapes alone are made before
+ONNX_SIDE = 2**16  # of a result that is enlarged; pictures are searched at up to 1280
+ONNX_LIVE = 600  # numbers held at once, for each of the input; a published recogniser holds 100
+ONNX_MADE = 10_000  # numbers made in a run, for each of the input; a recogniser makes 700
+ONNX_PRODUCTS = 2_000_000  # for each number of the input; a recogniser multiplies 330,000
 
 # Texts of widgets.
 PYTHON_TEXT = 20_000  # characters in Python's form, not JSON's; 50 references for all of SDXL

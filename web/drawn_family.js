@@ -1,9 +1,8 @@
 // @ts-check
 /** Tells each editor of weights which family of models its weights go to. */
 
-// @ts-ignore: served by the host
-import { api } from "../../scripts/api.js";
 import { watchGraph } from "./graph_watch.js";
+import { askFile } from "./route.js";
 import { weighedFiles } from "./weighed_files.js";
 
 /**
@@ -29,8 +28,10 @@ export function followFamily(editor) {
 
 /** @param {any} graph */
 function look(graph) {
+  if (editors.size === 0) return;
+  const files = weighedFiles(graph);
   for (const editor of editors) {
-    if (editor.node.graph) follow(editor, weighedFiles(graph, editor.node));
+    if (editor.node.graph) follow(editor, files.get(editor.node) ?? {});
     else editors.delete(editor);
   }
 }
@@ -52,10 +53,9 @@ async function follow(editor, files) {
 /** @param {string} query */
 async function fetchAnswer(query) {
   try {
-    const reply = await api.fetchApi(`/ipadapter/family?${query}`);
-    return reply.ok ? (await reply.json()).family : "";
+    return (await askFile(`/ipadapter/family?${query}`)).family;
   } catch {
-    answers.delete(query); // the server is away; the next change asks again
+    answers.delete(query); // the server is away or busy; the next change asks again
     return "";
   }
 }

@@ -26,6 +26,8 @@ export class LatestRequest {
     this.running = false;
     this.waiting = false;
     this.unanswered = false;
+    /** Why the server refuses to answer, in its words, or nothing. */
+    this.why = "";
   }
 
   /**
@@ -61,11 +63,21 @@ export class LatestRequest {
     const asked = this.wanted;
     this.running = true;
     const late = setTimeout(() => this.complain(), PATIENCE);
-    const answer = await this.source.answer(asked).catch(() => null);
+    let why = "";
+    const answer = await this.source.answer(asked).catch((error) => {
+      if (error.isFinal) why = error.message;
+      return null;
+    });
     clearTimeout(late);
     this.running = false;
+    this.why = why;
     if (answer) {
       this.arrive(asked, answer);
+    } else if (why) {
+      // Asked again it would be refused again.
+      if (this.wanted === asked) this.wanted = "";
+      this.complain();
+      this.send();
     } else {
       this.complain();
       this.sendLater();

@@ -120,7 +120,7 @@ class Binding {
   paint() {
     const answer = this.answer();
     if (!answer) {
-      if (this.request.unanswered) this.editor.say(`${UNANSWERED}.`);
+      if (this.request.unanswered) this.editor.say(this.request.why || `${UNANSWERED}.`);
       return;
     }
     const family = this.family(answer);
@@ -184,8 +184,9 @@ class Binding {
   remark(family, answer) {
     const { flipped, references, wrong } = answer[family];
     if (!this.isUpToDate(family)) {
-      const { unanswered } = this.request;
-      return unanswered ? `${UNANSWERED}, and the bars are as they were.` : (this.editor.shown?.note ?? "");
+      const { unanswered, why } = this.request;
+      if (!unanswered) return this.editor.shown?.note ?? "";
+      return why || `${UNANSWERED}, and the bars are as they were.`;
     }
     if (this.preset() !== CUSTOM) {
       return flipped.includes(true) ? "Striped bars push away from the reference." : wrong;
@@ -282,7 +283,9 @@ class Binding {
     const before = JSON.stringify(this.question());
     const question = this.asking(CUSTOM, text.trim());
     /** @type {Answer | null} */
-    const answer = await route.answer(JSON.stringify(question)).catch(() => null);
+    const answer = await route.answer(JSON.stringify(question)).catch((error) => {
+      return error.isFinal ? { refused: { wrong: error.message } } : null;
+    });
     // The user has gone on meanwhile.
     if (pasted !== this.pasted || before !== JSON.stringify(this.question())) return "";
     if (!answer) return "The server does not answer, so that nothing is pasted. Paste it into the text.";

@@ -122,8 +122,9 @@ export function makeRoom(node) {
  */
 function putInPlace(node, element) {
   if (element.isConnected) return;
-  const owner = `[data-node-id="${CSS.escape(String(node.id))}"]`;
-  const old = document.querySelector(`${owner} [data-ipadapter="${element.dataset.ipadapter}"]`);
+  const owner = `[data-node-id="${CSS.escape(`${node.id}`)}"]`;
+  const kind = CSS.escape(`${element.dataset.ipadapter}`);
+  const old = document.querySelector(`${owner} [data-ipadapter="${kind}"]`);
   old?.replaceWith(element);
 }
 

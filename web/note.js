@@ -137,6 +137,7 @@ function afterLayout(act) {
  */
 function mount(node, kind, element) {
   if (element.isConnected) return;
-  const stale = `[data-node-id="${node.id}"] [data-ipadapter="${kind}"]`;
+  const owner = `[data-node-id="${CSS.escape(`${node.id}`)}"]`;
+  const stale = `${owner} [data-ipadapter="${CSS.escape(kind)}"]`;
   document.querySelector(stale)?.replaceWith(element);
 }

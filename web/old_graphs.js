@@ -60,6 +60,7 @@ function nodesOf(part) {
  * @param {Table["outputs"]} known
  */
 function correctTypes(part, known) {
+  const from = linksByOrigin(part);
   for (const node of nodesOf(part)) {
     const types = Object.hasOwn(known, node.type) ? known[node.type] : {};
     for (const [slot, output] of list(node.outputs).entries()) {
@@ -67,12 +68,28 @@ function correctTypes(part, known) {
       const type = types[output.type];
       if (output.name === output.type) output.name = type;
       output.type = type;
-      for (const link of list(part.links)) {
-        if (link?.origin_id === node.id && link.origin_slot === slot) link.type = type;
-        if (link?.length === 6 && link[1] === node.id && link[2] === slot) link[5] = type;
+      for (const link of from.get(JSON.stringify([node.id, slot])) ?? []) {
+        if (Array.isArray(link)) link[5] = type;
+        else link.type = type;
       }
     }
   }
+}
+
+/**
+ * @param {any} part
+ * @returns {Map<string, any[]>} by the number of a node and of its slot
+ */
+function linksByOrigin(part) {
+  const found = new Map();
+  for (const link of list(part?.links)) {
+    const isList = Array.isArray(link);
+    if (!isObject(link) || (isList && link.length !== 6)) continue;
+    const origin = JSON.stringify(isList ? [link[1], link[2]] : [link.origin_id, link.origin_slot]);
+    if (!found.has(origin)) found.set(origin, []);
+    found.get(origin).push(link);
+  }
+  return found;
 }
 
 /**

@@ -1,11 +1,37 @@
 // @ts-check
-/** A route of the server that says what the widgets of a node mean. */
+/** What the server is asked: what the widgets of a node mean, and what is known of files. */
 
 // @ts-ignore: served by the host
 import { api } from "../../scripts/api.js";
+import { inTurn } from "./in_turn.js";
 
 const MOST_KNOWN = 64;
 const LONGEST_WAIT = 10_000;
+
+/**
+ * Why there is no answer, in the server's words if it has any.
+ * @param {any} reply
+ * @returns {Promise<Error>}
+ */
+export async function failure(reply) {
+  const said = await reply.json().catch(() => null);
+  const why = typeof said?.error === "string" ? said.error : `${reply.status}`;
+  // What is busy, or slow, is asked again.
+  return Object.assign(new Error(why), { isFinal: [400, 403, 413].includes(reply.status) });
+}
+
+/**
+ * Ask about files, few questions at a time.
+ * @param {string} path
+ * @returns {Promise<any>} rejected if the server does not answer
+ */
+export function askFile(path) {
+  return inTurn(async () => {
+    const reply = await api.fetchApi(path);
+    if (!reply.ok) throw await failure(reply);
+    return reply.json();
+  });
+}
 
 export class Route {
   /** @param {string} path */
@@ -27,7 +53,7 @@ export class Route {
       body: question,
       signal: AbortSignal.timeout(LONGEST_WAIT),
     });
-    if (!reply.ok) throw new Error(`${reply.status}`);
+    if (!reply.ok) throw await failure(reply);
     const answer = await reply.json();
     this.known.set(question, answer);
     if (this.known.size > MOST_KNOWN) this.known.delete([...this.known.keys()][0]);

@@ -36,7 +36,7 @@ export function addSchedulePicture(node) {
     if (NAMES.some((name) => isLinked(node, name))) {
       show(nothing("A part comes through a connection, so there is no picture."));
     } else if (request.unanswered && !request.answers(question())) {
-      note.textContent = "The server does not answer, and the picture is as it was.";
+      note.textContent = request.why || "The server does not answer, and the picture is as it was.";
     } else if (request.answer) {
       show(picture(request.answer, value("over"), value("curve")));
     }

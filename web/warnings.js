@@ -1,9 +1,8 @@
 // @ts-check
 /** Warns on a node, before a run, when model, encoder and adapter do not go together. */
 
-// @ts-ignore: served by the host
-import { api } from "../../scripts/api.js";
 import { watchGraph } from "./graph_watch.js";
+import { askFile } from "./route.js";
 import { combinations } from "./workflow_graph.js";
 import { hide, show } from "./note.js";
 
@@ -32,7 +31,7 @@ watchGraph(
 async function check(node, known) {
   const queries = known.map((one) => new URLSearchParams(one).toString());
   const question = queries.join(" ");
-  if (asked.get(node) === question) return;
+  if (asked.get(node) === question && queries.every((query) => answers.has(query))) return;
   asked.set(node, question);
   const lines = [...new Set((await Promise.all(queries.map(ask))).flat())];
   if (asked.get(node) !== question) return; // something else is connected meanwhile
@@ -53,10 +52,9 @@ function ask(query) {
 /** @param {string} query */
 async function fetchAnswer(query) {
   try {
-    const reply = await api.fetchApi(`/ipadapter/check?${query}`);
-    return reply.ok ? (await reply.json()).text : [];
+    return (await askFile(`/ipadapter/check?${query}`)).text;
   } catch {
-    answers.delete(query); // the server is away; the next change asks again
+    answers.delete(query); // the server is away or busy; the next change asks again
     return [];
   }
 }

@@ -1,39 +1,44 @@
 // @ts-check
 /** Which files the weights of a node are for, read from the graph; no app, no DOM. */
 
-import { adapterOf, baseOf, origin, places } from "./workflow_graph.js";
+import { places } from "./places.js";
+import { adapterOf, baseOf, origin } from "./workflow_graph.js";
 
-/** @typedef {import("./workflow_graph.js").Place} Place */
+/** @typedef {import("./places.js").Place} Place */
 
 const APPLYING = new Set(["IPAApply", "IPABindToConditioning"]);
 const MOST_FACTORS = 200;
 
 /**
- * The adapter and the model of the first Apply that uses the weights, as far as they are known.
+ * For each node of weights the adapter and the model of the first Apply that uses them, as far as
+ * they are known.
  * @param {any} graph
- * @param {any} node
- * @returns {Record<string, string>}
+ * @returns {Map<any, Record<string, string>>}
  */
-export function weighedFiles(graph, node) {
-  for (const place of places(graph, [])) {
-    if (!APPLYING.has(place.node.comfyClass ?? place.node.type) || !uses(place, node)) continue;
+export function weighedFiles(graph) {
+  const found = new Map();
+  for (const place of places(graph)) {
+    if (!APPLYING.has(place.node.comfyClass ?? place.node.type)) continue;
+    const used = [...factors(place)].filter((node) => !found.has(node));
+    if (used.length === 0) continue;
     const files = { adapter: adapterOf(place, "adapter"), ...baseOf(place, "model") };
     const known = Object.entries(files).filter(([, file]) => file);
-    if (known.length > 0) return Object.fromEntries(known);
+    if (known.length === 0) continue;
+    for (const node of used) found.set(node, Object.fromEntries(known));
   }
-  return {};
+  return found;
 }
 
 /**
- * Whether the factors of a node come to an Apply, maybe multiplied with others.
+ * The nodes whose factors come to an Apply, multiplied with each other.
  * @param {Place} place
- * @param {any} node
  */
-function uses(place, node) {
+function factors(place) {
+  const found = new Set();
   let factor = origin(place, "block_weights");
-  for (let count = 0; factor && count < MOST_FACTORS; count++) {
-    if (factor.node === node) return true;
+  while (factor && !found.has(factor.node) && found.size < MOST_FACTORS) {
+    found.add(factor.node);
     factor = origin(factor, "multiply");
   }
-  return false;
+  return found;
 }

@@ -6,9 +6,10 @@
  * What cannot be told from the graph is left out, so that nothing is said about it.
  */
 
+import { places } from "./places.js";
+
 /**
- * A node, and the subgraph nodes it lies in, the outermost first.
- * @typedef {{ node: any, path: any[] }} Place
+ * @typedef {import("./places.js").Place} Place
  * @typedef {Record<string, string>} Combination
  */
 
@@ -16,8 +17,16 @@ const SUBGRAPH_INPUT = -10;
 const MUTED = 2;
 const BYPASSED = 4;
 const MOST_HOPS = 200;
+const MOST_JOINTS = 500;
 const AUTO = "auto";
 const JOINING = new Set(["IPAMergeEmbeds", "IPARegions"]);
+const ADAPTER_LOADERS = new Set(["IPALoadAdapter", "IPALoadForModel"]);
+/** Which widget names the file. */
+const ENCODER_LOADERS = new Map([
+  ["CLIPVisionLoader", "clip_name"],
+  ["IPALoadEncoder", "encoder_file"],
+  ["IPALoadForModel", "encoder_file"],
+]);
 
 /**
  * The combinations of files that each of the pack's nodes will meet.
@@ -25,50 +34,46 @@ const JOINING = new Set(["IPAMergeEmbeds", "IPARegions"]);
  * @returns {Map<any, Combination[]>} none for a node about which nothing is known
  */
 export function combinations(graph) {
-  /** @type {Map<any, Combination[]>} */
+  /** @type {Map<any, Map<string, Combination>>} each once, by its text */
   const found = new Map();
-  for (const place of places(graph, [])) {
-    const read = READERS[place.node.comfyClass ?? place.node.type];
+  for (const place of places(graph)) {
+    const read = READERS.get(place.node.comfyClass ?? place.node.type);
     if (!read) continue;
     const mute = [place.node, ...place.path].some(({ mode }) => mode === MUTED || mode === BYPASSED);
     const known = mute ? [] : read(place).map(withoutUnknown).filter((one) => hasFiles(one));
     // A node of a subgraph that is used twice meets the files of both.
-    found.set(place.node, unique([...(found.get(place.node) ?? []), ...known]));
+    const met = found.get(place.node) ?? new Map();
+    for (const one of known) met.set(JSON.stringify(one), one);
+    found.set(place.node, met);
   }
-  return found;
+  return new Map([...found].map(([node, met]) => [node, [...met.values()]]));
 }
 
-/**
- * All nodes, those of subgraphs once for each use.
- * @param {any} graph
- * @param {any[]} path
- * @returns {Iterable<Place>}
- */
-export function* places(graph, path) {
-  for (const node of graph?.nodes ?? graph?._nodes ?? []) {
-    yield { node, path };
-    const inside = node.subgraph;
-    if (inside && !path.some((outer) => outer.subgraph === inside)) {
-      yield* places(inside, [...path, node]);
-    }
-  }
-}
+/** @type {Map<string, (place: Place) => Combination[]>} */
+const READERS = new Map([
+  ["IPAApply", applied],
+  ["IPABindToConditioning", applied],
+  ["IPALoadForModel", searched],
+  ["IPAEncodeImage", encoded],
+  ["IPAEncodeFace", encoded],
+]);
 
-/** @type {Record<string, (place: Place) => Combination[]>} */
-const READERS = {
-  IPAApply: applied,
-  IPABindToConditioning: applied,
-  IPALoadForModel: (place) => [
+/** @param {Place} place */
+function searched(place) {
+  return [
     {
       kind: value(place, "kind"),
       adapter: value(place, "adapter_file"),
       encoder: value(place, "encoder_file"),
       ...base(origin(place, "model")),
     },
-  ],
-  IPAEncodeImage: (place) => [{ encoder: encoder(origin(place, "clip_vision")) }],
-  IPAEncodeFace: (place) => [{ encoder: encoder(origin(place, "clip_vision")) }],
-};
+  ];
+}
+
+/** @param {Place} place */
+function encoded(place) {
+  return [{ encoder: encoder(origin(place, "clip_vision")) }];
+}
 
 /** @param {Place} place */
 function applied(place) {
@@ -82,8 +87,7 @@ function applied(place) {
  * @returns {string}
  */
 function adapter(place) {
-  const known = { IPALoadAdapter: true, IPALoadForModel: true };
-  if (!place || !(classOf(place) in known)) return "";
+  if (!place || !ADAPTER_LOADERS.has(classOf(place))) return "";
   const file = value(place, "adapter_file");
   return file === AUTO ? "" : file;
 }
@@ -94,13 +98,7 @@ function adapter(place) {
  */
 function encoder(place) {
   if (!place) return "";
-  /** @type {Record<string, string>} */
-  const names = {
-    CLIPVisionLoader: "clip_name",
-    IPALoadEncoder: "encoder_file",
-    IPALoadForModel: "encoder_file",
-  };
-  const name = names[classOf(place)];
+  const name = ENCODER_LOADERS.get(classOf(place));
   const file = name ? value(place, name) : "";
   return file === AUTO ? "" : file;
 }
@@ -122,11 +120,12 @@ function sources(place, seen) {
     if (!eyes) return isLinked(place, "clip_vision") ? [] : [{ embeds: "face" }];
     return [{ embeds: "face and image", encoder: encoder(eyes) }];
   }
-  if (!JOINING.has(kind) || seen.has(place.node)) return [];
+  if (!JOINING.has(kind) || seen.has(place.node) || seen.size >= MOST_JOINTS) return [];
   seen.add(place.node);
-  const parts = inputs(place)
-    .filter((input) => input.type === "IPA_EMBEDS" && input.link != null)
-    .flatMap((input) => sources(origin(place, input.name), seen));
+  const parts = inputs(place).flatMap((input, index) => {
+    const joined = input.type === "IPA_EMBEDS" && input.link != null;
+    return joined ? sources(originOf(place, index, 0), seen) : [];
+  });
   return unique(parts);
 }
 

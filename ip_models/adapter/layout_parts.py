@@ -32,7 +32,7 @@ Tensors = dict[str, Shaped]
 _PROJECTION = ("image_proj", "image_proj_model", "ip_adapter_proj_model")
 _LAYERS = ("ip_adapter", "adapter_modules")
 # The last one of a name counts: some tools save `image_proj.image_proj.proj.weight`.
-_PART = re.compile(rf"^(?:(.+)\.)?({'|'.join(_PROJECTION + _LAYERS)})\.(.+)$")
+_PARTS = _PROJECTION + _LAYERS
 # Of DistributedDataParallel, torch.compile, FSDP and trainers: of no meaning in a name.
 _WRAPPERS = {
     "module",
@@ -66,7 +66,7 @@ class Parts:
     @staticmethod
     def knows(key: str) -> bool:
         """Whether a tensor is expected in an adapter's file, be it only to be left."""
-        return key.startswith("unet.") or bool(_PART.match(key) or read_attention(key))
+        return key.startswith("unet.") or bool(_split(key) or read_attention(key))
 
 
 def flatten(tensors: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Shaped]]:
@@ -99,12 +99,12 @@ def _read(flat: Mapping[str, Shaped]) -> Parts:
         if attention := read_attention(key):
             attentions[key] = attention
             continue
-        match = _PART.match(key)
-        if match is None or (match[2] in _LAYERS and match[3].startswith(_BESIDE)):
+        named = _split(key)
+        if named is None or (named[0] in _LAYERS and named[1].startswith(_BESIDE)):
             continue
-        by_name.setdefault(match[2], {})[match[3]] = value
-        if first.setdefault((match[2], match[3]), key) != key:
-            parts.ambiguous = parts.ambiguous or (first[match[2], match[3]], key)
+        by_name.setdefault(named[0], {})[named[1]] = value
+        if first.setdefault(named, key) != key:
+            parts.ambiguous = parts.ambiguous or (first[named], key)
     parts.projection = _first(by_name, _PROJECTION)
     named = _by_number(attentions, flat, parts)
     parts.layers = named | _first(by_name, _LAYERS)
@@ -113,6 +113,15 @@ def _read(flat: Mapping[str, Shaped]) -> Parts:
 
 def _first(by_name: Mapping[str, Tensors], names: Iterable[str]) -> Tensors:
     return next((by_name[name] for name in names if name in by_name), {})
+
+
+def _split(key: str) -> tuple[str, str] | None:
+    """The part of an adapter that a tensor is of, and its name there; None for any other tensor."""
+    words = key.split(".")
+    for place in range(len(words) - 2, -1, -1):
+        if words[place] in _PARTS and (rest := ".".join(words[place + 1 :])):
+            return words[place], rest
+    return None
 
 
 def _by_number(

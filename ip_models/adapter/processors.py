@@ -12,17 +12,18 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-_NAMES = tuple(
+# The names of the two kinds of UNet, which stand between dots. What is around them is not read.
+_PLACES = tuple(
     re.compile(
-        rf"^(?:(?P<prefix>.+)\.)?(?P<place>(?:(?P<stage>{stages})_blocks\.(?P<level>[0-9]{{1,3}})|"
-        rf"{middle}){number}\.transformer_blocks\.(?P<layer>[0-9]{{1,3}})\.attn(?P<half>[12]))"
-        r"\.(?P<processor>processor\.)?(?P<rest>.+)$"
+        rf"(?<![^.])(?:(?P<stage>{stages})_blocks\.(?P<level>[0-9]{{1,3}})|{middle}){number}"
+        r"\.transformer_blocks\.(?P<layer>[0-9]{1,3})\.attn(?P<half>[12])(?=\..)"
     )
     for stages, middle, number in (
         ("down|up", "mid_block", r"\.attentions\.(?P<number>[0-9]{1,3})"),
         ("input|output", "middle_block", r"(?:\.(?P<number>[0-9]{1,3}))?"),
     )
 )
+_PROCESSOR = "processor."
 _STAGES = {"down": 0, "input": 0, "up": 1, "output": 1, None: 2}
 _OF_ADAPTERS = re.compile(r"to_(?:[kv]_ip|(?:q|k|v|out)_lora)\.")
 
@@ -57,18 +58,21 @@ class Attention(NamedTuple):
 
 def read_attention(key: str) -> Attention | None:
     """What the name of a tensor says, None where it is of no attention of a UNet."""
-    for pattern in _NAMES:
-        if match := pattern.match(key):
-            numbers = (int(match[part] or 0) for part in ("level", "number", "layer"))
-            return Attention(
-                prefix=match["prefix"] or "",
-                module=match["place"],
-                block=Block(_STAGES[match["stage"]], *numbers),
-                cross=match["half"] == "2",
-                rest=match["rest"],
-                adapter=bool(match["processor"] or _OF_ADAPTERS.match(match["rest"])),
-            )
-    return None
+    found = next(filter(None, (list(places.finditer(key)) for places in _PLACES)), None)
+    if found is None:
+        return None
+    place = found[-1]  # whatever was put before it
+    after = key[place.end() + 1 :]
+    rest = after.removeprefix(_PROCESSOR) or after
+    numbers = (int(place[part] or 0) for part in ("level", "number", "layer"))
+    return Attention(
+        prefix=key[: max(place.start() - 1, 0)],
+        module=place[0],
+        block=Block(_STAGES[place["stage"]], *numbers),
+        cross=place["half"] == "2",
+        rest=rest,
+        adapter=rest != after or bool(_OF_ADAPTERS.match(rest)),
+    )
 
 
 def numbered(attentions: Iterable[Attention]) -> dict[Attention, int]:

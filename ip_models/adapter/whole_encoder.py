@@ -44,9 +44,8 @@ def require_whole(shapes: Mapping[str, Any], name: str) -> None:
 
 def incomplete(name: str, first: str, missing: int, needed: int) -> BrokenFile:
     """The refusal of a file that lacks some of the tensors it needs."""
-    verb = "is" if missing == 1 else "are"
     return BrokenFile(
-        f"{name} has no tensor {first} ({missing} of {needed} {verb} missing)",
+        f"{name} lacks {missing} of {needed} tensors, the first of them is {first}",
         "all tensors of an image encoder are needed",
         "Download it again; of a model that is cut into parts, download its whole folder",
     )

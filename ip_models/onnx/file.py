@@ -6,7 +6,7 @@ allocated for a length that the file does not hold.
 
 from __future__ import annotations
 
-import mmap
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,9 @@ import numpy
 import torch
 from torch import Tensor
 
+from .. import limits
 from ..errors import BrokenFile
+from .source import Unfit, Window, opened
 from .wire import Fields, Malformed, floats, integers, signed, text
 
 # data_type -> how the bytes lie in raw_data.
@@ -84,31 +86,29 @@ def read_signature(path: str) -> Network:
     return _read(path, lambda data: _network(data, os.path.basename(path), with_data=False))
 
 
-def _read(path: str, parse: Callable[[memoryview], T]) -> T:
+def _read(path: str, parse: Callable[[Window], T]) -> T:
     try:
-        size = os.path.getsize(path)
-        if size == 0:
-            raise _broken(path, "is empty")
-        with (
-            open(path, "rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-        ):
-            _require_binary(path, data[:256], size)
-            # A copy per file costs less than a view that keeps the map open.
-            with memoryview(data) as view:
-                return _parsed(path, view, size, parse)
+        with opened(path) as data:
+            if not len(data):
+                raise _broken(path, "is empty")
+            _require_binary(path, data.part(0, min(256, len(data))).read(), len(data))
+            return _parsed(path, data, parse)
+    except Unfit as error:
+        raise _broken(path, f"cannot be read ({error})") from error
     except OSError as error:
         raise _broken(path, f"cannot be read ({error.strerror or error})") from error
 
 
-def _parsed(path: str, view: memoryview, size: int, parse: Callable[[memoryview], T]) -> T:
-    problem = ""
+def _parsed(path: str, data: Window, parse: Callable[[Window], T]) -> T:
     try:
-        return parse(view)
-    except (Malformed, ValueError, OverflowError, MemoryError) as error:
-        problem = str(error)
-    # Raised here, where no traceback keeps a view of the map alive.
-    raise _broken(path, f"is cut off or no ONNX file ({size} bytes; {problem})")
+        return parse(data)
+    except (BrokenFile, Unfit, MemoryError):
+        raise
+    except NotFinite as error:
+        raise _broken(path, f"holds {error}") from error
+    except (ValueError, OverflowError, LookupError) as error:
+        found = f"is cut off or no ONNX file ({len(data)} bytes; {error})"
+        raise _broken(path, found) from error
 
 
 def _broken(path: str, what: str, action: str = "Download it again") -> BrokenFile:
@@ -134,12 +134,17 @@ def _require_binary(path: str, start: bytes, size: int) -> None:
         raise _broken(path, "is a zip archive", "Unpack it and put the .onnx files in its place")
 
 
-def _network(data: memoryview, name: str, with_data: bool) -> Network:
+class NotFinite(Malformed):
+    """Weights that would make nothing but further values that are no numbers."""
+
+
+def _network(data: Window, name: str, with_data: bool) -> Network:
     model = Fields(data)
     graphs = model.messages(7)
     if len(graphs) != 1:
         raise Malformed("it holds no graph")
     graph = graphs[0]
+    _require_few(graph)
     nodes = tuple(_node(part) for part in graph.messages(1))
     outputs = tuple(_value(part) for part in graph.messages(12))
     if not nodes or not outputs:
@@ -156,6 +161,16 @@ def _network(data: memoryview, name: str, with_data: bool) -> Network:
         inputs=tuple(v for v in map(_value, graph.messages(11)) if v.name not in known),
         outputs=outputs,
     )
+
+
+def _require_few(graph: Fields) -> None:
+    """Refuse more nodes and attributes than could be told before they are all made."""
+    count = 0
+    for part in graph.blobs(1):
+        node = Fields(part)
+        count += 1 + len(node.all(1)) + len(node.all(5))
+        if count > limits.ONNX_PARTS:
+            raise Malformed(f"it has more than {limits.ONNX_PARTS} nodes, inputs and attributes")
 
 
 def _opset(model: Fields) -> int:
@@ -181,11 +196,11 @@ def _attribute(part: Fields) -> Attribute:
     """The value by the attribute's type; by what is there in files that leave the type out."""
     kind = part.integer(20)
     readers: dict[int, tuple[int, Callable[[], Attribute]]] = {
-        1: (2, lambda: floats(part.all(2))[0]),
+        1: (2, lambda: float(floats(part.all(2))[0])),
         2: (3, lambda: signed(part.integer(3))),
         3: (4, lambda: text(part.last(4))),
-        4: (5, lambda: _tensor(part.messages(5)[0], True)[1]),
-        6: (7, lambda: floats(part.all(7))),
+        4: (5, lambda: _tensor(part.messages(5)[0], True, is_weight=False)[1]),
+        6: (7, lambda: _listed_floats(part)),
         7: (8, lambda: tuple(signed(one) for one in integers(part.all(8)))),
     }
     if kind in readers:
@@ -198,6 +213,13 @@ def _attribute(part: Fields) -> Attribute:
     return next((read() for number, read in readers.values() if part.all(number)), None)
 
 
+def _listed_floats(part: Fields) -> tuple[float, ...]:
+    numbers = floats(part.all(7))
+    if numbers.nbytes > limits.ONNX_NUMBERS:
+        raise Malformed(f"an attribute has {numbers.size} numbers")
+    return tuple(numbers.tolist())
+
+
 def _value(part: Fields) -> Value:
     shape: list[int | None] = []
     for kind in part.messages(2):
@@ -208,7 +230,9 @@ def _value(part: Fields) -> Value:
     return Value(text(part.last(1)), tuple(shape))
 
 
-def _tensor(part: Fields, with_data: bool) -> tuple[str, Tensor | None]:
+def _tensor(
+    part: Fields, with_data: bool, is_weight: bool = True
+) -> tuple[str, Tensor | None]:
     name = text(part.last(8))
     if part.integer(14) == 1 or part.all(13):
         raise Malformed(f"the weights {name!r} lie in another file, which cannot be used")
@@ -226,7 +250,12 @@ def _tensor(part: Fields, with_data: bool) -> tuple[str, Tensor | None]:
     if count != values.size:
         raise Malformed(f"the weights {name!r} of shape {shape} hold {values.size} values")
     wanted = numpy.float32 if kind in _FLOATING else numpy.bool_ if kind == 9 else numpy.int64
-    return name, torch.from_numpy(values.astype(wanted).reshape(shape))
+    made = torch.from_numpy(values.astype(wanted).reshape(shape))
+    if is_weight and made.is_floating_point() and made.numel():
+        low, high = torch.aminmax(made)
+        if not (math.isfinite(float(low)) and math.isfinite(float(high))):
+            raise NotFinite(f"values in {name} that are not finite numbers")
+    return name, made
 
 
 def _values(part: Fields, kind: int) -> numpy.ndarray:
@@ -235,9 +264,9 @@ def _values(part: Fields, kind: int) -> numpy.ndarray:
         dtype = numpy.dtype(_RAW[kind])
         if len(raw[-1]) % dtype.itemsize:
             raise Malformed("weights end within a value")
-        return numpy.frombuffer(bytes(raw[-1]), dtype)
+        return numpy.frombuffer(raw[-1].read(), dtype)
     if kind == 1:
-        return numpy.asarray(floats(part.all(4)), numpy.float32)
+        return floats(part.all(4))
     if kind == 11:
         return _doubles(part)
     numbers = integers(part.all(7 if kind == 7 else 5))
@@ -247,7 +276,7 @@ def _values(part: Fields, kind: int) -> numpy.ndarray:
 
 
 def _doubles(part: Fields) -> numpy.ndarray:
-    joined = b"".join(bytes(one) for one in part.blobs(10))
+    joined = b"".join(one.read() for one in part.blobs(10))
     if len(joined) % 8:
         raise Malformed("weights end within a value")
     return numpy.frombuffer(joined, "<f8")

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .. import limits
 from .file import Node
-
-# A hostile shape must end in a message, not in the machine's memory.
-LARGEST_RESULT = 2**28
 
 
 class CannotRun(ValueError):
@@ -100,7 +98,9 @@ def require_size(shape: list[int]) -> list[int]:
     count = 1
     for size in shape:
         count *= size
-    if min(shape, default=0) < 0 or count > LARGEST_RESULT:
+    if min(shape, default=0) < 0 or max(shape, default=0) > limits.ONNX_SIDE:
+        raise CannotRun(f"it asks for a result of shape {shape}")
+    if count > limits.ONNX_RESULT:
         raise CannotRun(f"it asks for a result of shape {shape}")
     return shape
 

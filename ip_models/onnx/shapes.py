@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .. import limits
 from .node import Call, CannotRun, Operator, axis_of, require_size, to_integers
 
 _FLOATING = (1, 10, 11, 16)
@@ -99,7 +101,7 @@ def _slice(data: Tensor, axis: int, start: int, end: int, step: int) -> Tensor:
     end = min(max(end + size if end < 0 else end, lowest), highest)
     if step == 1:
         return data.narrow(axis, start, max(end - start, 0))
-    places = torch.tensor(list(range(start, end, step)), dtype=torch.int64)
+    places = torch.arange(start, max(start, end) if step > 0 else min(start, end), step)
     return data.index_select(axis, places.to(data.device))
 
 
@@ -174,6 +176,8 @@ def pad(call: Call) -> Tensor:
 def fill(call: Call) -> Tensor:
     value = call.node.attributes.get("value")
     shape = require_size(to_integers(call.data))
+    if math.prod(shape) > limits.ONNX_FOLDED:  # made on the processor, whatever is weighed
+        raise CannotRun(f"it fills a result of shape {shape}")
     return torch.zeros(shape) if value is None else _single(value).expand(shape).clone()
 
 

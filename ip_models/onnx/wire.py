@@ -5,14 +5,16 @@ Written from the format's description (protobuf.dev/programming-guides/encoding)
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
 import numpy
 
+from .. import limits
+from .source import EMPTY, Window
+
 _VARINT, _EIGHT, _LENGTH, _FOUR = 0, 1, 2, 5
 
-Item = int | memoryview
+Item = int | Window
 
 
 class Malformed(ValueError):
@@ -22,26 +24,28 @@ class Malformed(ValueError):
 class Fields:
     """The fields of one message, by number, in the order of the file."""
 
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, data: Window) -> None:
         self._items: dict[int, list[Item]] = {}
-        for number, item in _parse(data):
+        for count, (number, item) in enumerate(_parse(data)):
+            if count >= limits.ONNX_FIELDS:
+                raise Malformed(f"a message has more than {limits.ONNX_FIELDS} fields")
             self._items.setdefault(number, []).append(item)
 
     def all(self, number: int) -> list[Item]:
         """Every value of a field: an integer, or the bytes of anything else."""
         return self._items.get(number, [])
 
-    def blobs(self, number: int) -> list[memoryview]:
+    def blobs(self, number: int) -> list[Window]:
         """Every value of a field of bytes."""
         found = self.all(number)
-        blobs = [one for one in found if isinstance(one, memoryview)]
+        blobs = [one for one in found if isinstance(one, Window)]
         if len(blobs) != len(found):
             raise Malformed(f"field {number} is a number where bytes are expected")
         return blobs
 
-    def last(self, number: int) -> memoryview:
+    def last(self, number: int) -> Window:
         """The value of a field of bytes; empty if it is not there."""
-        return (self.blobs(number) or [memoryview(b"")])[-1]
+        return (self.blobs(number) or [EMPTY])[-1]
 
     def integer(self, number: int) -> int:
         """The value of a field of one integer; 0 if it is not there."""
@@ -55,7 +59,7 @@ class Fields:
         return [Fields(one) for one in self.blobs(number)]
 
 
-def _parse(data: memoryview) -> Iterator[tuple[int, Item]]:
+def _parse(data: Window) -> Iterator[tuple[int, Item]]:
     position, end = 0, len(data)
     while position < end:
         key, position = _varint(data, position)
@@ -74,16 +78,16 @@ def _parse(data: memoryview) -> Iterator[tuple[int, Item]]:
             raise Malformed(f"a field has the unknown kind {wire}")
         if length > end - position:
             raise Malformed(f"a field of {length} bytes has {end - position} left")
-        yield number, data[position : position + length]
+        yield number, data.part(position, length)
         position += length
 
 
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
+def _varint(data: Window | bytes, position: int) -> tuple[int, int]:
     value = 0
     for index in range(10):
         if position >= len(data):
             raise Malformed("it ends within a number")
-        byte = data[position]
+        byte = data[position] if isinstance(data, bytes) else data.byte(position)
         position += 1
         value |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
@@ -103,24 +107,27 @@ def integers(items: list[Item]) -> tuple[int, ...]:
         if isinstance(item, int):
             found.append(item)
             continue
-        position = 0
-        while position < len(item):
-            value, position = _varint(item, position)
+        position, data = 0, _bounded(item, limits.ONNX_NUMBERS).read()
+        while position < len(data):
+            value, position = _varint(data, position)
             found.append(value)
     return tuple(found)
 
 
-def floats(items: list[Item]) -> tuple[float, ...]:
+def floats(items: list[Item]) -> numpy.ndarray:
     """Single precision numbers of a repeated field, packed or not."""
-    blobs = [item for item in items if isinstance(item, memoryview)]
+    blobs = [item for item in items if isinstance(item, Window)]
     if len(blobs) != len(items) or any(len(one) % 4 for one in blobs):
         raise Malformed("floats end within a number")
-    if len(blobs) == len(items) and all(len(one) == 4 for one in blobs):
-        return tuple(struct.unpack("<f", one)[0] for one in blobs)
-    joined = b"".join(bytes(one) for one in blobs)
-    return tuple(numpy.frombuffer(joined, "<f4").tolist())
+    return numpy.frombuffer(b"".join(one.read() for one in blobs), "<f4")
 
 
-def text(data: memoryview) -> str:
+def text(data: Window) -> str:
     """A name; what is not UTF-8 keeps its bytes visibly."""
-    return bytes(data).decode("utf-8", "backslashreplace")
+    return _bounded(data, limits.TENSOR_NAME).read().decode("utf-8", "backslashreplace")
+
+
+def _bounded(data: Window, most: int) -> Window:
+    if len(data) > most:
+        raise Malformed(f"{len(data)} bytes are where at most {most} are expected")
+    return data

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from pack.ip_models.errors import BrokenFile
+from pack.ip_models.errors import BrokenFile, MissingModel
 from pack.nodes.host.files import checkpoint
 from safetensors.torch import save  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
@@ -402,5 +402,5 @@ def test_a_file_that_was_broken_is_read_once_it_is_replaced(tmp_path: Path) -> N
 
 
 def test_a_missing_file_is_no_broken_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(MissingModel):
         checkpoint.read_shapes(str(tmp_path / "gone.bin"))

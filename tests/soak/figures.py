@@ -22,7 +22,8 @@ class Figures:
     """What a server holds after a number of prompts.
 
     Attributes:
-        memory: resident, in megabytes.
+        memory: that is held, in megabytes: private, and not free in the allocator's hands.
+        resident: all that is in memory, with pages of files and with holes, for comparison.
         files: in the folders of models, output, input and what is temporary.
     """
 
@@ -31,10 +32,12 @@ class Figures:
     descriptors: int
     threads: int
     files: int
+    resident: float = 0.0
 
     def __str__(self) -> str:
         return (
-            f"{self.prompts:5} prompts: {self.memory:8.2f} MB, {self.descriptors} descriptors, "
+            f"{self.prompts:5} prompts: {self.memory:.2f} MB ({self.resident:.0f} resident), "
+            f"{self.descriptors} descriptors, "
             f"{self.threads} threads, {self.files} files"
         )
 

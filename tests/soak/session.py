@@ -49,7 +49,9 @@ class Session:
         """The files of the pictures that a prompt saves."""
         sent = self._send(name, prompt)
         entry = self._wait(sent) if sent else {"outputs": {}}
-        found = b"".join(path.read_bytes() for path in self._files(entry["outputs"]))
+        found = b"".join(
+            path.read_bytes() for path in self._files(entry["outputs"]) if path.is_file()
+        )
         if not found:
             self.fault(name, f"no picture: {live.failure(entry) if sent else 'refused'}")
         self._remove(entry["outputs"])

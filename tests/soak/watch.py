@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from conftest import ROOT
 from kit.server import live
 from kit.server.live import Prompt
-from soak import bed, failing, figures, passing, routes
+from soak import bed, failing, figures, host_alone, passing, routes
 from soak.figures import ALLOWED, Figures
 from soak.passing import Act
 from soak.session import Session
@@ -37,19 +38,13 @@ class Watch:
         self.noted: list[Figures] = []
         self.pictures: dict[str, bytes] = {}
 
-    def run(
-        self,
-        acts: Sequence[tuple[str, Act]],
-        asked: Sequence[tuple[str, Act]],
-        controls: dict[str, Prompt],
-        prompts: int,
-    ) -> None:
+    def run(self, plan: Plan, prompts: int) -> None:
         """Act until there were as many prompts, and something is asked of the server with each."""
         due = 0
-        order, questions = _endless(acts, self.session), _endless(asked, self.session)
+        order, questions = _endless(plan.acts, self.session), _endless(plan.asked, self.session)
         while True:
             if self.session.prompts >= due:
-                self._note(controls)
+                self._note(plan.controls)
                 due += self.every
             if self.session.prompts >= prompts:
                 return
@@ -71,31 +66,46 @@ def _endless(acts: Sequence[tuple[str, Act]], session: Session) -> Iterator[tupl
         yield from session.random.sample(list(acts), len(acts))
 
 
-def watch(prompts: int, seed: int) -> int:
+class Plan(NamedTuple):
+    """What is done on a server, what is asked of it, and pictures that stay the same."""
+
+    acts: list[tuple[str, Act]]
+    asked: list[tuple[str, Act]]
+    controls: dict[str, Prompt]
+
+
+def watch(prompts: int, seed: int, alone: bool = False) -> int:
     """Run a server under watch and print the verdict; 0 if nothing is wrong."""
     begun = time.monotonic()
     os.environ |= ALLOCATOR
+    packs = [NODES] if alone else [ROOT, NODES]
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         hostile = bed.write(base)
-        options = ("--cache-classic",)
-        with live.running(base, base / "models", *options, packs=[ROOT, NODES]) as client:
-            session = Session(client, seed)
+        with live.running(base, base / "models", "--cache-classic", packs=packs) as client:
+            seen = Watch(Session(client, seed))
             known = client.get("/object_info")
-            examples = passing.examples(known)
-            acts = [*passing.acts(known), *failing.acts(hostile, bed.HOSTILE_EMBEDS)]
-            passing.again(passing.SAVING, examples[passing.SAVING], session)
-            seen = Watch(session)
+            plan = _alone(known) if alone else _everything(known, hostile, seen.session)
             try:
-                seen.run(
-                    acts,
-                    list(routes.acts(hostile)),
-                    {name: examples[name] for name in CONTROLS},
-                    prompts,
-                )
+                seen.run(plan, prompts)
             except (OSError, TimeoutError) as error:
-                session.fault("the server", f"is gone: {error!r}")
+                seen.session.fault("the server", f"is gone: {error!r}")
     return verdict(seen, time.monotonic() - begun)
+
+
+def _everything(known: Mapping[str, Any], hostile: list[str], session: Session) -> Plan:
+    examples = passing.examples(known)
+    passing.again(passing.SAVING, examples[passing.SAVING], session)
+    return Plan(
+        [*passing.acts(known), *failing.acts(hostile, bed.HOSTILE_EMBEDS)],
+        [*routes.acts(hostile)],
+        {name: examples[name] for name in CONTROLS},
+    )
+
+
+def _alone(known: Mapping[str, Any]) -> Plan:
+    nothing = ("nothing", lambda session: None)
+    return Plan([*host_alone.acts(known)], [nothing], host_alone.controls(known))
 
 
 def verdict(seen: Watch, seconds: float) -> int:

@@ -105,7 +105,10 @@ class TestCloning:
     def test_takes_the_pinned_version(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        source = make_repository(tmp_path / "a source", tag=dev.COMFYUI_TAG)
+        source = make_repository(tmp_path / "a source", tag="pinned")
+        find = [*GIT, "rev-parse", "pinned"]
+        commit = subprocess.run(find, cwd=source, check=True, capture_output=True, text=True)
+        monkeypatch.setattr(dev, "COMFYUI_COMMIT", commit.stdout.strip())
         monkeypatch.setenv("COMFYUI_REPOSITORY", str(source))
         clone = dev.clone_comfyui()
         assert dev.is_comfyui(clone)
@@ -122,7 +125,7 @@ class TestCloning:
         monkeypatch.setenv("PATH", "")
         assert dev.clone_comfyui() == clone
 
-    def test_source_without_the_tag_gives_its_default_branch_and_says_so(
+    def test_source_without_the_commit_gives_its_default_branch_and_says_so(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setenv("COMFYUI_REPOSITORY", str(make_repository(tmp_path / "a source")))

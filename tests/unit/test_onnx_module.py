@@ -13,7 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pack.ip_models.errors import BrokenFile, UnsupportedNetwork
 from pack.ip_models.onnx.file import read_network
-from pack.ip_models.onnx.module import OPERATORS, OnnxModule
+from pack.ip_models.onnx.module import OnnxModule
+from pack.ip_models.onnx.plan import OPERATORS
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 onnx = pytest.importorskip("onnx")
@@ -418,14 +419,14 @@ def test_only_what_is_still_needed_is_kept(monkeypatch: pytest.MonkeyPatch) -> N
     )
     module = OnnxModule(read_network(PATH))
     most = 0
-    run = OnnxModule._run  # pyright: ignore[reportPrivateUsage]
+    run = OnnxModule._call  # pyright: ignore[reportPrivateUsage]
 
     def watch(self: Any, step: Any, values: Any, device: Any) -> Any:
         nonlocal most
         most = max(most, len(values))
         return run(self, step, values, device)
 
-    monkeypatch.setattr(OnnxModule, "_run", watch)
+    monkeypatch.setattr(OnnxModule, "_call", watch)
     module(torch.zeros(1, 1, 4, 4))
     assert most == 1
 

@@ -46,12 +46,17 @@ def test_publishing_needs_the_tests() -> None:
     assert jobs["tests"] == {"uses": "./.github/workflows/tests.yml"}
     needs_key = [name for name, job in jobs.items() if "secrets." in yaml.safe_dump(job)]
     assert needs_key == ["publish"]
-    assert jobs["publish"]["needs"] == "tests"
+    assert jobs["publish"]["needs"] == ["tests", "fire"]
+    # Somebody has to say yes, and the key is that environment's alone.
+    assert jobs["publish"]["environment"] == "release"
+    tried = jobs["fire"]["strategy"]["matrix"]["command"]
+    assert tried == ["soak --prompts 1000", "fuzz --seconds 1800"]
+    assert jobs["fire"]["steps"][-1]["run"] == "python dev.py $COMMAND"
     # A condition such as always() would publish after failed tests too.
     assert not re.search(r"always|failure|cancelled", jobs["publish"]["if"])
     names = [str(step) for step in jobs["publish"]["steps"]]
     check = next(place for place, step in enumerate(names) if "release.py" in step)
-    send = next(place for place, step in enumerate(names) if "publish-node-action" in step)
+    send = next(place for place, step in enumerate(names) if "comfy --skip-prompt" in step)
     assert check < send
     assert triggers("publish.yml") == {"push": {"tags": ["v*"]}}
 
@@ -62,8 +67,13 @@ def test_the_tests_run_everything_with_both_hosts() -> None:
     hosts = [one["comfyui"] for one in job["strategy"]["matrix"]["include"]]
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     oldest = re.search(r'requires-comfyui = ">=(.+)"', project)
-    newest = re.search(r'COMFYUI_TAG = "(.+)"', (ROOT / "dev.py").read_text("utf-8"))
+    script = (ROOT / "dev.py").read_text("utf-8")
+    newest = re.search(r'COMFYUI_VERSION = "(.+)"', script)
     assert oldest and newest and hosts == [f"v{oldest[1]}", newest[1]]
+    # By their commits, which nobody can move, and the same one everywhere.
+    commits = [one["commit"] for one in job["strategy"]["matrix"]["include"]]
+    pinned = re.search(r'COMFYUI_COMMIT = "([0-9a-f]{40})"', script)
+    assert pinned and commits[1] == pinned[1] and re.fullmatch("[0-9a-f]{40}", commits[0])
     assert job["steps"][-1]["run"] == 'COMFYUI_PATH="$RUNNER_TEMP/ComfyUI" .ci/run $TESTS'
     # An old front end is not worth keeping back a release for; its host is.
     chosen = [one["tests"] for one in job["strategy"]["matrix"]["include"]]
@@ -83,6 +93,16 @@ def test_workflows_may_only_read_and_name_what_they_run_exactly(name: str) -> No
     # What a stranger can name, a branch or a title, never becomes part of a command.
     for step in steps(name):
         assert "${{" not in step.get("run", "")
+
+
+def test_what_a_workflow_installs_is_pinned_by_its_hash() -> None:
+    installing = [step["run"] for step in steps("publish.yml") if "pip install" in str(step)]
+    assert len(installing) == 1 and "--require-hashes" in installing[0]
+    text = (ROOT / ".github" / "publish-requirements.txt").read_text("utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(lines) > 10 and any(line.startswith("comfy-cli==") for line in lines)
+    for line in lines:
+        assert re.fullmatch(r"[a-z0-9.-]+==[\w.]+ --hash=sha256:[0-9a-f]{64}", line), line
 
 
 def copy(folder: Path) -> Path:
@@ -130,7 +150,7 @@ def test_the_archive_holds_what_a_user_needs_and_nothing_else() -> None:
     tops = {name.split("/")[0] for name in files}
     assert tops == {
         *("__init__.py", "pyproject.toml", "requirements.txt", "requirements-faceid.txt"),
-        *("README.md", "CHANGELOG.md", "LICENSE", "NOTICE"),
+        *("README.md", "CHANGELOG.md", "LICENSE", "NOTICE", "SECURITY.md"),
         *("example_workflows", "ip_models", "locales", "nodes", "web"),
         ".github",
     }

@@ -7,14 +7,15 @@ import { LatestRequest, PATIENCE } from "../../web/latest_request.js";
 class Server {
   constructor() {
     this.known = new Map();
-    /** @type {{ question: string, settle: (answer: any) => void, refuse: () => void }[]} */
+    /** @type {{ question: string, settle: (answer: any) => void, refuse: (isFinal?: boolean) => void }[]} */
     this.asked = [];
   }
 
   /** @param {string} question */
   answer(question) {
     return new Promise((settle, reject) => {
-      this.asked.push({ question, settle, refuse: () => reject(new Error("refused")) });
+      const refuse = (isFinal = false) => reject(Object.assign(new Error("refused"), { isFinal }));
+      this.asked.push({ question, settle, refuse });
     });
   }
 
@@ -125,4 +126,28 @@ test("a server that refuses many questions is asked again once", async (context)
   await passed();
   context.mock.timers.tick(PATIENCE);
   assert.equal(server.asked.length, 7);
+});
+
+test("what the server refuses is not asked again, and its reason is told", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { server, received, request } = begin();
+  request.ask({ text: "long" });
+  server.asked[0].refuse(true);
+  await passed();
+  assert.deepEqual([received, request.why, request.wanted], [["no answer"], "refused", ""]);
+  context.mock.timers.tick(10 * PATIENCE);
+  await passed();
+  assert.equal(server.asked.length, 1);
+  request.ask({ text: "short" });
+  await server.settle("drawn");
+  assert.deepEqual([request.answer, request.why, request.unanswered], ["drawn", "", false]);
+});
+
+test("what was asked meanwhile is asked after a refusal", async () => {
+  const { server, request } = begin();
+  request.ask({ text: "long" });
+  request.ask({ text: "short" });
+  server.asked[0].refuse(true);
+  await passed();
+  assert.deepEqual(server.asked.map(({ question }) => question), ['{"text":"long"}', '{"text":"short"}']);
 });

@@ -18,7 +18,7 @@ function apply(weights, inputs = {}) {
 /** What the weights of a node are for. */
 function files(nodes, id = "blocks") {
   const made = graph({ blocks: { type: "IPABlockWeights" }, ...MODEL, ...nodes });
-  return weighedFiles(made, made.getNodeById(id));
+  return weighedFiles(made).get(made.getNodeById(id)) ?? {};
 }
 
 test("weights are for the adapter and the model of their Apply", () => {

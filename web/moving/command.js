@@ -9,6 +9,7 @@ import { carryOut } from "./carry_out.js";
 import { describe } from "./describe.js";
 import { kindOf } from "./kinds.js";
 import { remember } from "../node_widgets.js";
+import { failure } from "../route.js";
 import { plan } from "./plan.js";
 import { leftLines, text } from "./texts.js";
 
@@ -98,7 +99,7 @@ async function askServer(body) {
     body,
     signal: AbortSignal.timeout(LONGEST_WAIT),
   });
-  if (!reply.ok) throw new Error(`${reply.status}`);
+  if (!reply.ok) throw await failure(reply);
   return reply.json();
 }
 

@@ -2,7 +2,8 @@
 /** A live graph in the neutral form that is planned with; no app, no DOM. */
 
 import { LOADERS, kindOf } from "./kinds.js";
-import { baseOf, origin as originOf, places } from "../workflow_graph.js";
+import { places } from "../places.js";
+import { baseOf, origin as originOf } from "../workflow_graph.js";
 
 /** @typedef {import("./plan.js").Neutral} Neutral */
 
@@ -26,9 +27,11 @@ const MOST_HOPS = 200;
 export function describe(root) {
   /** @type {Map<any, any[]>} */
   const byGraph = new Map();
-  for (const place of places(root, [])) {
+  for (const place of places(root)) {
     const graph = place.node.graph ?? root;
-    byGraph.set(graph, [...(byGraph.get(graph) ?? []), place]);
+    const known = byGraph.get(graph);
+    if (known) known.push(place);
+    else byGraph.set(graph, [place]);
   }
   /** @type {Question[]} */
   const questions = [];
@@ -83,7 +86,7 @@ function neutral(node) {
     fed: Object.fromEntries(
       inputs.map((/** @type {any} */ one) => [one.widget?.name ?? one.name, sourceOf(node, one)]),
     ),
-    uses: usesOf(node, 0),
+    uses: usesOf(node, new Set()),
     fixed: fixed(node),
   };
 }
@@ -143,17 +146,18 @@ function isOld(type) {
 
 /**
  * @param {any} node
- * @param {number} hops
+ * @param {Set<any>} seen nodes whose uses are known, each of which counts once
  * @returns {Neutral["uses"]}
  */
-function usesOf(node, hops) {
-  if (hops > MOST_HOPS) return [];
+function usesOf(node, seen) {
+  if (seen.has(node) || seen.size > MOST_HOPS) return [];
+  seen.add(node);
   return (node.outputs ?? []).flatMap((/** @type {any} */ output, /** @type {number} */ slot) =>
     (output.links ?? []).flatMap((/** @type {any} */ id) => {
       const link = linkOf(node.graph, id);
       if (!link) return [];
       const taker = node.graph.getNodeById(link.target_id);
-      if (isReroute(taker)) return usesOf(taker, hops + 1).map((one) => ({ ...one, slot }));
+      if (isReroute(taker)) return usesOf(taker, seen).map((one) => ({ ...one, slot }));
       const type = taker ? (taker.comfyClass ?? taker.type) : SUBGRAPH;
       const name = taker?.inputs?.[link.target_slot]?.name ?? "";
       const title = taker ? taker.title : node.graph.name;

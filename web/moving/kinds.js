@@ -220,7 +220,7 @@ function twoPictures(values, middle, base) {
   return [level("weight_style", "strong style transfer", middle), found[1]];
 }
 
-const PLAIN = /^\s*(\d+)\s*:\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?\s*$/i;
+const PLAIN = /^\s*(\d+)\s*:\s*[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?\s*$/i;
 
 /**
  * @param {Record<string, any>} values
@@ -235,7 +235,7 @@ function listed(values, middle, base) {
   const numbers = new Set(entries.map((entry) => PLAIN.exec(entry)?.[1]));
   // Block Weights is stricter: each layer once, and none that the model does not have.
   const strange = numbers.has(undefined) || numbers.size < entries.length;
-  if (strange || Math.max(-1, ...[...numbers].map(Number)) >= LAYERS[base || "SDXL"]) {
+  if (strange || [...numbers].some((number) => Number(number) >= LAYERS[base || "SDXL"])) {
     throw new Stays("layers");
   }
   const custom = { preset: "custom", weights: text };

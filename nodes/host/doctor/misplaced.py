@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -30,7 +29,6 @@ _PICKLE = 65_536  # a torch file names its tensors at its beginning, as far as i
 _ADAPTER_MARKS = (b"to_k_ip", b"ip_adapter", b"image_proj")
 _ENCODER_MARKS = (b"vision_model.post_layernorm", b"visual.ln_post")
 _TEXT = b"text_model."  # a whole CLIP is a text encoder too, and belongs where it is
-_FACEID_LORA = re.compile(r"faceid.*lora", re.IGNORECASE)
 # Whatever reading a file that somebody made may lead to.
 TROUBLE = (ValueError, OSError, LookupError, TypeError, ArithmeticError, RuntimeError)
 
@@ -46,11 +44,15 @@ def misplaced() -> Iterator[str]:
         if kind is not None and not real.startswith(homes[kind]):
             what = "an IP-Adapter" if kind == folders.ADAPTERS else "an image encoder"
             yield f"{path} is {what}; it belongs into models/{kind}"
-        elif folder == "loras" and _FACEID_LORA.search(os.path.basename(path)):
+        elif folder == "loras" and _names_faceid_lora(os.path.basename(path)):
             yield (
                 f"{path} is the LoRA of a FaceID adapter as a file of its own; not needed here, "
                 "the FaceID adapter carries it"
             )
+
+
+def _names_faceid_lora(name: str) -> bool:
+    return "lora" in name.lower().partition("faceid")[2]
 
 
 def _files() -> Iterator[tuple[str, str]]:

@@ -40,7 +40,7 @@ Content = TypeVar("Content")
 _ROOT = Path(__file__).parents[3]
 _INCUMBENT = "IPAdapterPlus.py"
 _PARTS = {True: "cross-attention layers", False: "blocks"}
-_VERSION = re.compile(r'^version = "(.+)"$', re.MULTILINE)
+_VERSION = re.compile(r'^version = "([^"\n]+)"$', re.MULTILINE)
 
 
 def survey(model: Model | None = None, clip_vision: Any = None) -> Survey:

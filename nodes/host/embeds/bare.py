@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ....ip_models import limits
-from ....ip_models.errors import BadInput, BrokenFile, MissingModel
+from ....ip_models.errors import BadInput, IPAdapterError, MissingModel
 from ....ip_models.inputs import one_line
 from ..files.checkpoint import identity, read_list
 from ..files.opened import broken
@@ -58,7 +58,7 @@ def fingerprint(name: object) -> str:
     """Changes when the file is replaced; "" for what is missing."""
     try:
         return str(identity(find(name)))
-    except (MissingModel, BadInput, BrokenFile):
+    except IPAdapterError:
         return ""
 
 

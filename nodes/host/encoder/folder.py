@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ....ip_models.errors import BrokenFile
 from ....ip_models.inputs import sides
-from ..files import checkpoint
+from ..files import checkpoint, folders
 from ..progress import Progress
-from .config import EncoderConfig, read_config, read_json
+from .config import SETTINGS, EncoderConfig, read_config, read_json
 
 _FILE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _VISION, _LAYERS = "vision_model.", "encoder.layers."
@@ -167,6 +167,13 @@ def load(path: str) -> FolderEncoder:
 
 
 def _weight_files(path: str) -> list[str]:
+    files = _named_files(path)
+    for file in (*files, *(os.path.join(path, name) for name in SETTINGS)):
+        folders.require_inside(file, folders.homes(folders.ENCODERS))
+    return files
+
+
+def _named_files(path: str) -> list[str]:
     if os.path.isfile(os.path.join(path, _FILE)):
         return [os.path.join(path, _FILE)]
     names = _names(path)

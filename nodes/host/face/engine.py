@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Sequence
 from enum import Enum
-from importlib.util import find_spec
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -79,15 +78,12 @@ def load_engine(pack: FacePack, choice: EngineChoice) -> FaceEngine:
 
 
 def _load(pack: FacePack, choice: EngineChoice) -> TorchEngine | InsightfaceEngine:
-    if choice is EngineChoice.INSIGHTFACE:
-        return InsightfaceEngine.from_pack(pack)
-    try:
-        return TorchEngine(pack)
-    except UnsupportedNetwork as error:
-        if choice is EngineChoice.TORCH or find_spec("insightface") is None:
-            raise
-        log.warning("%s Using insightface", error)
-        return InsightfaceEngine.from_pack(pack)
+    engine = TorchEngine(pack)
+    if choice is not EngineChoice.INSIGHTFACE:
+        return engine
+    # Nobody else gets a file that was refused here; another engine is for other arithmetic.
+    del engine
+    return InsightfaceEngine.from_pack(pack)
 
 
 class _Runner:

@@ -13,7 +13,7 @@ import comfy.model_management
 import torch
 
 from ....ip_models import limits
-from ....ip_models.errors import BrokenFile
+from ....ip_models.errors import BrokenFile, MissingModel
 
 NEEDED = "a whole .safetensors or .bin model file is needed"
 AGAIN = "Download it again"
@@ -26,8 +26,14 @@ def broken(path: str, what: str, action: str = AGAIN) -> BrokenFile:
     return BrokenFile(f"{os.path.basename(path)} {what}", NEEDED, action)
 
 
-def unreadable(path: str, error: OSError) -> BrokenFile:
+def unreadable(path: str, error: OSError) -> BrokenFile | MissingModel:
     """The refusal of a file that the disk does not give."""
+    if isinstance(error, FileNotFoundError):
+        return MissingModel(
+            f"{os.path.basename(path)} is not there any more",
+            NEEDED,
+            "Put it back, or press R and choose another file",
+        )
     what = f"cannot be read ({error.strerror or type(error).__name__})"
     return broken(path, what, "Check the file and its permissions")
 
@@ -36,7 +42,7 @@ def identity(path: str) -> tuple[str, int, int]:
     """Changes when a file is replaced; the same for every link to it.
 
     Raises:
-        BrokenFile: it is not there, or may not be read.
+        BrokenFile, MissingModel: it may not be read, or is not there.
     """
     try:
         known = os.stat(path)
@@ -86,15 +92,11 @@ class ModelFile(NamedTuple):
         Raises:
             BrokenFile: the file ends before, or the disk does not give them.
         """
-        left = tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b""
         try:
             os.lseek(self.handle, offset, os.SEEK_SET)
             with open(self.handle, "rb", buffering=0, closefd=False) as file:
-                while left:
-                    count = file.readinto(left)
-                    if not count:
-                        raise broken(self.path, "is cut off or damaged")
-                    left = left[count:]
+                if tensor.numel() and not _filled(file, tensor):
+                    raise broken(self.path, "is cut off or damaged")
         except OSError as error:
             raise unreadable(self.path, error) from error
 
@@ -120,6 +122,14 @@ class ModelFile(NamedTuple):
         except OSError:
             return False
         return _of(held) == self.before == _of(now)
+
+
+def _filled(file: io.FileIO, tensor: torch.Tensor) -> bool:
+    """Whether there were bytes for all of it."""
+    left = tensor.flatten().view(torch.uint8).numpy().data
+    while left and (count := file.readinto(left)):
+        left = left[count:]
+    return not left
 
 
 def _of(known: os.stat_result) -> _Stat:
@@ -164,8 +174,9 @@ def opened(path: str) -> Generator[ModelFile]:
     """A model file to read from.
 
     Raises:
-        BrokenFile: it is not there, may not be read, is a folder, a pipe or a device, or it was
-            written to while it was open.
+        BrokenFile: it may not be read, is a folder, a pipe or a device, or it was written to while
+            it was open.
+        MissingModel: it is not there.
     """
     with _handle(path) as (handle, known):
         file = ModelFile(path, known.st_size, handle, _of(known))

@@ -7,12 +7,13 @@ mapped, so that it can be replaced while it is in use. That is noticed before an
 from __future__ import annotations
 
 import math
+import os
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ....ip_models.errors import BrokenFile
+from ....ip_models.errors import BrokenFile, IPAdapterError
 from .opened import ModelFile, broken, identity, opened
 from .torch_file import ANOTHER
 
@@ -37,7 +38,7 @@ class StoredFile(NamedTuple):
         """
         try:
             same = identity(self.path) == self.identity
-        except BrokenFile:
+        except IPAdapterError:
             same = False
         if not same:
             raise replaced(self.path, "its weights are read from it while they are needed")
@@ -127,5 +128,8 @@ def require_finite(path: str, name: str, tensor: Tensor) -> None:
 
 def replaced(path: str, why: str) -> BrokenFile:
     """The refusal of a file that is needed again and is another one by now."""
-    found = broken(path, "is not the file that was loaded any more").found
-    return BrokenFile(found, why, "Queue the prompt again")
+    return BrokenFile(
+        f"{os.path.basename(path)} is not the file that was loaded any more",
+        why,
+        "Queue the prompt again",
+    )

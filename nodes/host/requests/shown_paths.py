@@ -16,8 +16,9 @@ def shortened(answer: Any) -> Any:
     """The same with every path in a text, and in whatever holds texts, from a known folder on."""
     known = _known_folders()
     # The innermost folder is the longest. Neither a part of an address nor of a longer name counts.
-    ways = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
-    return _shortened(answer, re.compile(rf"(?<![\w.:/-])(?:{ways})(?![\w-])"), known)
+    folders = sorted(known, key=len, reverse=True)
+    paths = re.compile(rf"(?<![\w.:/-])(?:{'|'.join(map(re.escape, folders))})(?![\w-])")
+    return _shortened(answer, paths, known)
 
 
 def _shortened(answer: Any, paths: re.Pattern[str], known: Mapping[str, str]) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ....ip_models.adapter.spec import Kind
 from ....ip_models.adapter.state_dict import AdapterWeights
-from ....ip_models.errors import BrokenFile
+from ....ip_models.errors import IPAdapterError
 from ...host.files import adapter_file
 from ...host.files.stored import replaced
 from ...host.model.adapter import LoadedAdapter, load
@@ -79,7 +79,7 @@ class _Source:
         """Whether the file is still the one that was loaded."""
         try:
             return self.path is None or adapter_file.identity(self.path) == self._identity
-        except (OSError, BrokenFile):  # it is gone, or a part of it
+        except IPAdapterError:  # it is gone, or a part of it
             return False
 
     def _take(self, name: str) -> Mapping[str, Tensor]:

@@ -7,8 +7,8 @@ is one letter, `*` any number of them. The first file of the host's listing wins
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from ....ip_models.adapter.published import Choice
@@ -135,9 +135,9 @@ def is_for_kolors(preset: Preset) -> bool:
 
 def find_adapter(preset: Preset, family: Family | None, listing: Iterable[str]) -> str | None:
     """The adapter among the files of a folder, None where no name is one of the preset's."""
-    files, ending = list(listing), _one_of(preset.endings)
+    files = list(listing)
     for names in preset.files.get(family, ()) if family else ():
-        found = _first(rf"{_one_of(names)}{ending}$", files)
+        found = _first(names, preset.endings, files)
         if found is not None:
             return found
     return None
@@ -145,20 +145,17 @@ def find_adapter(preset: Preset, family: Family | None, listing: Iterable[str]) 
 
 def find_encoder(preset: Preset, listing: Iterable[str]) -> str | None:
     """The image encoder; here the name may go on after the ending."""
-    return _first(_one_of(preset.encoder) + _one_of((".bin", ".safetensors")), listing)
+    return _first(preset.encoder, (".bin*", ".safetensors*"), listing)
 
 
 def find_lora(preset: Preset, family: Family | None, listing: Iterable[str]) -> str | None:
     """The LoRA, None where there is none or the preset needs none."""
     name = preset.loras.get(family) if family else None
-    return _first(rf"{_one_of((name,))}\.safetensors$", listing) if name else None
+    return _first((name,), (".safetensors",), listing) if name else None
 
 
-def _one_of(names: Iterable[str]) -> str:
-    patterns = (re.escape(name).replace(r"\?", ".").replace(r"\*", ".*") for name in names)
-    return f"(?:{'|'.join(patterns)})"
-
-
-def _first(pattern: str, listing: Iterable[str]) -> str | None:
-    wanted = re.compile(pattern, re.IGNORECASE)
-    return next((name for name in listing if wanted.search(name)), None)
+def _first(names: Iterable[str], endings: Iterable[str], listing: Iterable[str]) -> str | None:
+    """The first file whose name ends with one of the names and one of the endings."""
+    wanted = [f"*{name}{ending}".lower() for name in names for ending in endings]
+    fits = (one for one in listing if any(fnmatchcase(one.lower(), each) for each in wanted))
+    return next(fits, None)

@@ -58,10 +58,11 @@ class Sampled:
         )
 
 
-def renewed(path: Path) -> None:
+def renewed(*paths: Path) -> None:
     """Let nobody who has read a file before take it for read."""
     moment = next(_clock)
-    os.utime(path, (moment, moment))
+    for path in paths:
+        os.utime(path, (moment, moment))
 
 
 def registered(root: Path) -> dict[str, tuple[list[str], set[str]]]:

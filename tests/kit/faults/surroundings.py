@@ -12,13 +12,17 @@ import comfy.model_management
 import torch
 
 _HANDLES = Path("/proc/self/fd")
-_SMALL = 2**16
+_SMALL = 2**20
 _HOOKS = (
     "_forward_hooks",
     "_forward_pre_hooks",
     "_forward_hooks_with_kwargs",
     "_forward_pre_hooks_with_kwargs",
     "_backward_hooks",
+)
+_ON_A_MODEL = (
+    *("model_options", "patches", "object_patches", "object_patches_backup", "attachments"),
+    *("callbacks", "wrappers", "additional_models", "injections", "hook_patches", "hook_backup"),
 )
 _PLAIN = (bool, int, float, str, type(None))
 # The pack's name in the tests, see conftest.
@@ -32,7 +36,7 @@ def files(root: Path) -> dict[str, object]:
         if path.is_file():
             known = path.stat()
             content = path.read_bytes() if known.st_size < _SMALL else known.st_mtime_ns
-            found[str(path.relative_to(root))] = (known.st_ino, known.st_size, content)
+            found[str(path.relative_to(root))] = (known.st_size, content)
     return found
 
 
@@ -64,12 +68,9 @@ def switches() -> dict[str, object]:
 
 
 def model(patcher: Any) -> dict[str, object]:
-    """What is put on a MODEL or an encoder's patcher, and on its network."""
+    """What is put on a MODEL or on an encoder's patcher, its network aside."""
     held = vars(patcher)
-    names = ("model_options", "patches", "object_patches", "attachments", "callbacks", "wrappers")
-    more = ("additional_models", "injections", "hook_patches", "hook_backup", "object_patches_backup")
-    found = {name: outline(held.get(name)) for name in (*names, *more)}
-    return found | {"network": dict(network(patcher.model))}
+    return {name: outline(held.get(name)) for name in _ON_A_MODEL}
 
 
 def network(module: torch.nn.Module) -> Iterator[tuple[str, object]]:

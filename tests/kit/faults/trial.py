@@ -13,6 +13,8 @@ from kit.faults.trips import Trip, Watch, spread
 from pack.ip_models import limits
 from pack.ip_models.errors import IPAdapterError
 
+_PART = ".ipadapter-part"
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -37,7 +39,6 @@ class Bed:
         root: the folder of all models.
         patchers: MODELs and encoders that are in use.
         picture: what has to be the same picture afterwards.
-        writes: files that an operation may leave, whole: name and bytes.
     """
 
     root: Path
@@ -91,8 +92,14 @@ def try_all(bed: Bed, name: str, sort: Sort, most: int | None) -> Report:
 class _Trial:
     def __init__(self, bed: Bed, operation: Operation, sort: Sort) -> None:
         self._bed, self._operation, self._sort = bed, operation, sort
-        self._wanted = self._value(operation.run(operation.prepare()))
+        given = operation.prepare()
+        before = surroundings.files(bed.root)
+        self._wanted = self._value(operation.run(given))
+        # What a good run writes is whole, whenever it is found.
+        after = surroundings.files(bed.root)
+        self._whole = [one for name, one in after.items() if before.get(name) != one]
         self._control = surroundings.bits(bed.picture())
+        self._networks = {id(one.model): one.model for one in bed.patchers}
         self.survived, self.failures = 0, list[str]()
 
     def _value(self, result: Any) -> object:
@@ -112,7 +119,8 @@ class _Trial:
         trip = Trip(self._sort.make, number)
         outcome = self._outcome(trip, given)
         label = f"{number} ({trip.failed})"
-        found = [*([outcome] if outcome else []), *self._changes(before)]
+        left = trip.failed.startswith("unlink:")  # what cannot be removed is there
+        found = [*([outcome] if outcome else []), *self._changes(before, left)]
         del before
         found += self._again(given)
         self.failures += [f"{label}: {one}" for one in found]
@@ -122,7 +130,7 @@ class _Trial:
         try:
             with self._sort.watch(trip):
                 result = self._operation.run(given)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - judged, and told with all others
             return self._judged(trip, error)
         if self._value(result) != self._wanted:
             return "another result, in silence"
@@ -143,10 +151,15 @@ class _Trial:
             "handles": surroundings.handles(),
             "switches": surroundings.switches(),
             "models": [surroundings.model(one) for one in self._bed.patchers],
+            "networks": [dict(surroundings.network(one)) for one in self._networks.values()],
         }
 
-    def _changes(self, before: dict[str, Any]) -> Iterator[str]:
+    def _changes(self, before: dict[str, Any], left: bool) -> Iterator[str]:
         now = self._state()
+        for name, one in list(now["files"].items()):
+            if one in self._whole or (left and name.endswith(_PART)):
+                before["files"].pop(name, None)
+                del now["files"][name]
         if before["handles"] != now["handles"]:
             gc.collect()
             now["handles"] = surroundings.handles()
