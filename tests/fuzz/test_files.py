@@ -63,7 +63,8 @@ def asked(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_nothing_comes_of_a_fixed_set(tmp_path: Path) -> None:
-    done = asked("--seed", str(SEED), "--count", str(COUNT), "--into", str(tmp_path / "found"))
+    numbers = "--seed", str(SEED), "--count", str(COUNT)
+    done = asked("--only", "files", *numbers, "--into", str(tmp_path / "found"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{COUNT} fine" in done.stdout
 

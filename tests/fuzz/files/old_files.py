@@ -47,5 +47,6 @@ def saved(content: Any) -> bytes:
     pickle.dump([str(number) for _, number in pickler.storages.values()], file, protocol=2)
     for storage, _ in pickler.storages.values():
         file.write(struct.pack("<q", storage.size()))
-        file.write(bytes(storage.untyped()))
+        values = torch.empty(0, dtype=torch.uint8).set_(storage.untyped())
+        file.write(values.numpy().tobytes())
     return file.getvalue()
