@@ -20,10 +20,13 @@ from typing import Any
 import folder_paths
 import pytest
 import torch
-from kit.models import checkpoints
+import transformers
+from kit.models import checkpoints, face_packs
 from pack.ip_models import limits
 from pack.ip_models.errors import BrokenFile, MissingModel
 from pack.nodes.host.doctor.survey import report
+from pack.nodes.host.encoder.load import widths_in
+from pack.nodes.host.face import packs
 from pack.nodes.host.files import checkpoint, folders
 from pack.nodes.host.model.adapter import load, read_file_spec
 from safetensors.torch import save, save_file
@@ -45,6 +48,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / folders.ADAPTERS
 
 
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
 READERS = (checkpoint.read_shapes, checkpoint.read_tensors)
 
 
@@ -92,6 +103,40 @@ def test_a_folder_that_is_a_link_leads_where_it_leads(
     link.symlink_to(snapshot, target_is_directory=True)
     name = os.path.join("inner", "a.safetensors") if inner else "a.safetensors"
     assert read_file_spec(folders.resolve(folders.ADAPTERS, name)).tokens == 4
+
+
+def test_a_part_that_is_a_link_out_of_the_folders_is_refused(home: Path, tmp_path: Path) -> None:
+    target = adapter(tmp_path / "outside.safetensors")
+    adapter(home / "a-00001-of-00002.safetensors")
+    (home / "a-00002-of-00002.safetensors").symlink_to(target)
+    with pytest.raises(BrokenFile, match="^a-00002-of-00002.safetensors is a link to"):
+        read_file_spec(folders.resolve(folders.ADAPTERS, "a-00001-of-00002.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_link_out_of_an_encoder_s_folder_is_refused(
+    home: Path, tmp_path: Path, name: str
+) -> None:
+    inner = tmp_path / folders.ENCODERS / "vit"
+    inner.mkdir()
+    config = transformers.CLIPVisionConfig(**SMALL)
+    transformers.CLIPVisionModelWithProjection(config).save_pretrained(inner)
+    assert widths_in(folders.resolve(folders.ENCODERS, "vit"))
+    (inner / name).rename(tmp_path / name)
+    (inner / name).symlink_to(tmp_path / name)
+    with pytest.raises(BrokenFile, match=f"^{name} is a link to"):
+        widths_in(folders.resolve(folders.ENCODERS, "vit"))
+
+
+def test_a_link_out_of_a_face_pack_is_refused(home: Path, tmp_path: Path) -> None:
+    inner = tmp_path / "insightface" / "models" / "buffalo_l"
+    face_packs.make_pack(inner)
+    assert packs.find("buffalo_l")
+    (inner / "det_10g.onnx").rename(tmp_path / "det_10g.onnx")
+    (inner / "det_10g.onnx").symlink_to(tmp_path / "det_10g.onnx")
+    with pytest.raises(BrokenFile) as refused:
+        packs.find("buffalo_l")
+    assert "det_10g.onnx is a link to" in refused.value.found
 
 
 def pipe(path: Path) -> None:
@@ -384,3 +429,21 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
         except BrokenFile:
             assert name == "b"
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_remembered_of_a_file_goes_with_it(tmp_path: Path) -> None:
+    remembered = checkpoint._Remembered()
+    names = ("one", "two", "three")
+    for name in names:
+        save_file({"a": torch.zeros(2)}, tmp_path / name)
+        remembered.get(str(tmp_path / name))
+    before = remembered._count
+    for size in (3, 4, 5):
+        save_file({"a": torch.zeros(size)}, tmp_path / "one")
+        assert remembered.get(str(tmp_path / "one"))["a"].shape == (size,)
+        assert (len(remembered._files), remembered._count) == (3, before)
+    (tmp_path / "two").unlink()
+    save_file({"a": torch.zeros(6)}, tmp_path / "three")
+    remembered.get(str(tmp_path / "three"))
+    assert remembered._files.keys() == {str(tmp_path / name) for name in ("one", "three")}
+    assert remembered._count == before * 2 // 3

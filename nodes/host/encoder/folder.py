@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ....ip_models.errors import BrokenFile
 from ....ip_models.inputs import sides
-from ..files import checkpoint
+from ..files import checkpoint, folders
 from ..progress import Progress
-from .config import EncoderConfig, read_config, read_json
+from .config import SETTINGS, EncoderConfig, read_config, read_json
 
 _FILE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _VISION, _LAYERS = "vision_model.", "encoder.layers."
@@ -50,8 +50,8 @@ class Tower(torch.nn.Module):
         """Last hidden state, penultimate one, and pooled feature of normalised pixels."""
         kept: list[Any] = []
         layer: torch.nn.Module = self.vision_model.encoder.layers[-2]
-        hook = layer.register_forward_hook(lambda _module, _inputs, out: kept.append(out))
         brought = self._brought_along(pixel_values)
+        hook = layer.register_forward_hook(lambda _module, _inputs, out: kept.append(out))
         try:
             out = torch.func.functional_call(self.vision_model, brought, (pixel_values,))
         finally:
@@ -167,6 +167,13 @@ def load(path: str) -> FolderEncoder:
 
 
 def _weight_files(path: str) -> list[str]:
+    files = _named_files(path)
+    for file in (*files, *(os.path.join(path, name) for name in SETTINGS)):
+        folders.require_inside(file, folders.homes(folders.ENCODERS))
+    return files
+
+
+def _named_files(path: str) -> list[str]:
     if os.path.isfile(os.path.join(path, _FILE)):
         return [os.path.join(path, _FILE)]
     names = _names(path)

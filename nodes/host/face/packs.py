@@ -19,6 +19,7 @@ import folder_paths
 from ....ip_models.errors import BrokenFile, MissingModel
 from ....ip_models.inputs import one_line
 from ....ip_models.onnx.file import read_signature
+from ..files import folders
 from ..files.opened import identity, opened
 
 log = logging.getLogger("ipadapter")
@@ -248,6 +249,7 @@ def role_of(path: str) -> Role | None:
     Raises:
         BrokenFile: the file is not a whole ONNX file.
     """
+    folders.require_inside(path, _roots())
     return _role_of(*identity(path))
 
 

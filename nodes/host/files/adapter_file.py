@@ -10,7 +10,7 @@ from typing import Any, cast
 from ....ip_models import limits
 from ....ip_models.adapter.state_dict import AdapterWeights, canonical
 from ....ip_models.errors import BrokenFile
-from . import checkpoint
+from . import checkpoint, folders
 from .contents import stored_tensors
 
 # As transformers, diffusers and accelerate call them; an index.json lists them, their names do too.
@@ -96,4 +96,6 @@ def _parts(path: str) -> list[str]:
             "all parts of a file are needed",
             "Put them into one folder",
         )
+    for one in paths:
+        folders.require_inside(one, folders.homes(folders.ADAPTERS))
     return paths

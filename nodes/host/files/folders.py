@@ -133,7 +133,7 @@ def resolve(folder: str, name: object) -> str:
     if isinstance(name, str):  # a program may send anything
         path = folder_paths.get_full_path(folder, name) or model_folders(folder).get(name)
     if path is not None:
-        require_inside(path, folder)
+        require_inside(path, homes(folder))
         return path
     count = len(files(folder))
     found = f"{count or 'no'} other file{'' if count == 1 else 's'}"
@@ -144,22 +144,25 @@ def resolve(folder: str, name: object) -> str:
     )
 
 
-def require_inside(path: str, folder: str) -> None:
+def require_inside(path: str, homes: Iterable[str]) -> None:
     """Refuse a link out of the host's folders that somebody may have brought with other files.
 
     A folder that is a link itself was put there on purpose, and leads where it leads.
 
+    Args:
+        homes: of which one is the place where folders begin that may be links.
+
     Raises:
         BrokenFile: it is one.
     """
-    if not os.path.islink(path):  # then only folders may be links; the others cost a walk each
+    if not os.path.islink(path) or os.path.isdir(path):
         return
-    real = os.path.realpath(path)
-    places = {os.path.realpath(place) for known in _places() for place in known}
+    real, tops = os.path.realpath(path), [os.path.abspath(home) for home in homes]
+    places = {os.path.realpath(place) for known in _places() for place in [*known, *tops]}
     if any(real.startswith(os.path.join(place, "")) for place in places):
         return
-    homes_of = (home for home in homes(folder) if path.startswith(os.path.join(home, "")))
-    place, stop = os.path.dirname(path), next(homes_of, os.path.dirname(path))
+    place = os.path.dirname(os.path.abspath(path))
+    stop = next((top for top in tops if path.startswith(os.path.join(top, ""))), place)
     while not os.path.islink(place):
         if len(place) <= len(stop):
             raise BrokenFile(
