@@ -119,7 +119,8 @@ def test_a_link_out_of_an_encoder_s_folder_is_refused(
 ) -> None:
     inner = tmp_path / folders.ENCODERS / "vit"
     inner.mkdir()
-    transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**SMALL)).save_pretrained(inner)
+    config = transformers.CLIPVisionConfig(**SMALL)
+    transformers.CLIPVisionModelWithProjection(config).save_pretrained(inner)
     assert widths_in(folders.resolve(folders.ENCODERS, "vit"))
     (inner / name).rename(tmp_path / name)
     (inner / name).symlink_to(tmp_path / name)
@@ -428,3 +429,21 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
         except BrokenFile:
             assert name == "b"
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_remembered_of_a_file_goes_with_it(tmp_path: Path) -> None:
+    remembered = checkpoint._Remembered()
+    names = ("one", "two", "three")
+    for name in names:
+        save_file({"a": torch.zeros(2)}, tmp_path / name)
+        remembered.get(str(tmp_path / name))
+    before = remembered._count
+    for size in (3, 4, 5):
+        save_file({"a": torch.zeros(size)}, tmp_path / "one")
+        assert remembered.get(str(tmp_path / "one"))["a"].shape == (size,)
+        assert (len(remembered._files), remembered._count) == (3, before)
+    (tmp_path / "two").unlink()
+    save_file({"a": torch.zeros(6)}, tmp_path / "three")
+    remembered.get(str(tmp_path / "three"))
+    assert remembered._files.keys() == {str(tmp_path / name) for name in ("one", "three")}
+    assert remembered._count == before * 2 // 3

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
+from random import Random
 
 import test_face_server
 import test_server
+from fuzz.files import safetensors_files, torch_files
 from kit.server.live import Prompt
 from kit.server.live_graph import changed, graph, node, sampling
+from soak.bed import TINY
 from soak.passing import Acts, varied
 from soak.session import Session
 
@@ -20,6 +23,12 @@ REFUSED: dict[str, tuple[Prompt, str]] = {
     "unknown choice": (changed(encode={"fit": "stretch"}), "not in list"),
     "another kind": (changed(encode={"clip_vision": ["adapter", 0]}), "mismatch"),
 }
+Damage = Callable[[bytes, Random], bytes]
+DAMAGES: dict[str, Damage] = {
+    TINY: safetensors_files.damaged,
+    "ip-adapter-faceid_sd15.bin": torch_files.damaged,
+}
+TIMES = 4
 # Cases of the tests that need a file which only these have.
 OTHER_FILES = ("for_vit_g", "for_sdxl", "pulid.bin", "page.", "pointer.", "cut.")
 
@@ -38,6 +47,7 @@ def acts(hostile: Iterable[str], hostile_embeds: Iterable[str]) -> Acts:
     for name in hostile:
         prompt = changed(adapter={"adapter_file": name})
         yield f"file: {name}", partial(_fail, name, prompt, [name.split(".")[0]])
+    yield from _damages()
     for name in hostile_embeds:
         yield f"embeds: {name}", partial(_fail, name, _loading(name), [])
     for after in (0.0, 0.3, 1.0):
@@ -51,6 +61,21 @@ def acts(hostile: Iterable[str], hostile_embeds: Iterable[str]) -> Acts:
 
 def _fail(name: str, prompt: Prompt, words: list[str], session: Session) -> None:
     session.fail(name, varied(prompt, session), words)
+
+
+def _damages() -> Acts:
+    for source, damage in DAMAGES.items():
+        for number in range(TIMES):
+            yield f"damaged: {source}, {number}", partial(_damaged, source, damage)
+
+
+def _damaged(source: str, damage: Damage, session: Session) -> None:
+    """A file that nobody has seen; it may be whole enough to be used."""
+    folder = session.base / "models" / "ipadapter"
+    path = folder / f"damaged {source}"
+    path.write_bytes(damage((folder / source).read_bytes(), session.random))
+    session.answer(f"damaged {source}", changed(adapter={"adapter_file": path.name}))
+    path.unlink()
 
 
 def _refuse(name: str, prompt: Prompt, words: str, session: Session) -> None:

@@ -114,6 +114,9 @@ def verdict(seen: Watch, seconds: float) -> int:
         print(fault)
     ends = ", ".join(f"{count} {end}" for end, count in sorted(seen.session.ends.items()))
     print(f"{seen.session.prompts} prompts in {seconds:.0f} s: {ends}; {len(faults)} faults")
+    if seen.noted[-1].prompts < seen.warm_up + seen.every:
+        print("too few figures to tell whether anything grows")
+        return 1
     found = figures.growth(seen.noted, seen.warm_up)
     grown = figures.too_much(found)
     for name, value in found.items():

@@ -28,37 +28,47 @@ class TensorShape(NamedTuple):
     dtype: torch.dtype | str
 
 
+class _Known(NamedTuple):
+    """What is remembered of a file: its time and size when it was read, and what was in it."""
+
+    state: tuple[int, int]
+    shapes: Mapping[str, Any]
+    count: int
+
+
 class _Remembered:
-    """Shapes of the files that were looked at last, as many as there is room for."""
+    """Shapes of the files that were looked at last and are there, as many as there is room for."""
 
     def __init__(self) -> None:
-        self._files: OrderedDict[tuple[str, int, int], tuple[Mapping[str, Any], int]] = (
-            OrderedDict()
-        )
+        self._files: OrderedDict[str, _Known] = OrderedDict()
         self._lock, self._count = threading.Lock(), 0
 
     def get(self, path: str) -> Mapping[str, Any]:
         """The shapes of a file, read again where it is another now."""
         try:
-            known = os.stat(path)
+            found = os.stat(path)
         except OSError as error:
             raise unreadable(path, error) from error
-        key = (path, known.st_mtime_ns, known.st_size)
+        state = (found.st_mtime_ns, found.st_size)
         with self._lock:
-            if key in self._files:
-                self._files.move_to_end(key)
-                return self._files[key][0]
+            known = self._files.get(path)
+            if known and known.state == state:
+                self._files.move_to_end(path)
+                return known.shapes
         with opened(path) as file:
             shapes = _shapes(tables(file))
         with self._lock:
-            self._put(key, shapes, 1 + sum(1 for _ in _leaves(shapes)))
+            self._put(path, _Known(state, shapes, 1 + sum(1 for _ in _leaves(shapes))))
         return shapes
 
-    def _put(self, key: tuple[str, int, int], shapes: Mapping[str, Any], count: int) -> None:
-        self._count += count - self._files.pop(key, ({}, 0))[1]
-        self._files[key] = shapes, count
+    def _put(self, path: str, known: _Known) -> None:
+        """Remember a file in the place of what was there, and none that has gone."""
+        for gone in [each for each in self._files if each == path or not os.path.exists(each)]:
+            self._count -= self._files.pop(gone).count
+        self._files[path] = known
+        self._count += known.count
         while self._count > limits.CACHED_TENSORS and len(self._files) > 1:
-            self._count -= self._files.popitem(last=False)[1][1]
+            self._count -= self._files.popitem(last=False)[1].count
 
 
 _remembered = _Remembered()

@@ -10,7 +10,7 @@ from typing import Any
 
 from .bed import Bed, Outcome
 
-HANG = 60  # seconds of the clock, on a machine that has other work
+HANG = 240  # seconds of the clock, on a machine that has other work
 _EACH = 400  # prompts of one process
 
 

@@ -34,15 +34,23 @@ class DemoCheckpoint(io.ComfyNode):
 @cache
 def checkpoint(name: str) -> tuple[Any, Any, Any]:
     """MODEL, CLIP and VAE, made once for a server that is told to remember nothing."""
-    from .models import tiny_clip, tiny_sdxl_clip, tiny_sdxl_unet, tiny_unet, tiny_vae
+    from .models import tiny_sdxl_clip, tiny_sdxl_unet, tiny_unet, tiny_vae
 
     if name == RANDOM_SD3:
         from . import transformers
 
-        return transformers.tiny_sd3(), tiny_clip(), transformers.tiny_vae()
+        return transformers.tiny_sd3(), small_clip(), transformers.tiny_vae()
     if name == RANDOM_SDXL:
         return tiny_sdxl_unet(), tiny_sdxl_clip(), tiny_vae()
-    return tiny_unet(), tiny_clip(), tiny_vae()
+    return tiny_unet(), small_clip(), tiny_vae()
+
+
+@cache
+def small_clip() -> Any:
+    """One for all that have no text model of their own kind; its words alone are 150 MB."""
+    from .models import tiny_clip
+
+    return tiny_clip()
 
 
 class DemoCLIPVision(io.ComfyNode):
@@ -121,9 +129,8 @@ class DemoFluxVAE(io.ComfyNode):
 def flux() -> tuple[Any, Any, Any]:
     """MODEL, CLIP and VAE, made once for a server that is told to remember nothing."""
     from . import transformers
-    from .models import tiny_clip
 
-    return transformers.tiny_flux(), tiny_clip(), transformers.tiny_vae()
+    return transformers.tiny_flux(), small_clip(), transformers.tiny_vae()
 
 
 class DemoControlNet(io.ComfyNode):
