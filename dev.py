@@ -6,7 +6,7 @@ python dev.py bench [arguments]          speed and memory against the unpatched 
 python dev.py bench --demo               what the demo's toy models do, over a hundred seeds
 python dev.py company [--packs FOLDER]   beside other packs' code, or what they do in a few lines
 python dev.py soak [--prompts N]         a server under everything at once: does it grow
-python dev.py fuzz [--seconds N]         hostile files: what each costs, and how it ends
+python dev.py fuzz [--seconds N]         hostile files and prompts: their costs and ends
 
 All that is needed is Python 3.11 or newer and git. ComfyUI is looked for in $COMFYUI_PATH, around
 the pack when that sits in custom_nodes, and in ~/comfy/ComfyUI; else it is cloned, from

@@ -177,10 +177,7 @@ def require_pixels(name: str, pixels: Tensor, needed: str, action: str) -> None:
     Raises:
         BadInput: they are not.
     """
-    plain = pixels.layout is torch.strided and not pixels.is_meta
-    if not plain or pixels.dtype not in (*_FLOATS, *_WHOLE):
-        kind = f"{pixels.layout} {pixels.dtype} on {pixels.device}".replace("torch.", "")
-        raise BadInput(f"{name} is a tensor of kind {kind}", needed, action)
+    require_plain(name, pixels, needed, action)
     low, high = (float(bound) for bound in torch.aminmax(pixels.detach()))
     if not (math.isfinite(low) and math.isfinite(high)):
         raise BadInput(f"{name} holds values that are not finite", needed, action)
@@ -190,6 +187,32 @@ def require_pixels(name: str, pixels: Tensor, needed: str, action: str) -> None:
             f"{name} holds values from {low:g} to {high:g}",
             needed,
             "Divide it by its greatest value, e.g. by 255",
+        )
+
+
+def require_plain(name: str, tensor: Tensor, needed: str, action: str) -> None:
+    """Refuse what holds no numbers, or holds them in another way than side by side.
+
+    Raises:
+        BadInput: it does.
+    """
+    plain = tensor.layout is torch.strided and not tensor.is_meta
+    if not plain or tensor.dtype not in (*_FLOATS, *_WHOLE):
+        kind = f"{tensor.layout} {tensor.dtype} on {tensor.device}".replace("torch.", "")
+        raise BadInput(f"{name} is a tensor of kind {kind}", needed, action)
+
+
+def require_some(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor without anything in it.
+
+    Raises:
+        BadInput: it is one.
+    """
+    if not tensor.numel():
+        raise BadInput(
+            f"{name} has shape {tuple(tensor.shape)} and so nothing in it",
+            "one number or more is needed",
+            "Check the node that makes it",
         )
 
 

@@ -38,6 +38,8 @@ ONNX_MADE = 10_000  # numbers made in a run, for each of the input; a recogniser
 ONNX_PRODUCTS = 2_000_000  # for each number of the input; a recogniser multiplies 330,000
 
 # Texts of widgets.
+FILE_NAME = 1000  # bytes of a name to save under, with its folders; Linux takes 4096 of a path
+FILE_NAME_PART = 200  # of each part, to which a number and an ending are added; all take 255
 PYTHON_TEXT = 20_000  # characters in Python's form, not JSON's; 50 references for all of SDXL
 
 # What the editor asks the server.

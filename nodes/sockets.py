@@ -228,7 +228,7 @@ def _checked(run: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
     signature = inspect.signature(run)
 
     @functools.wraps(run)
-    def execute(cls: type[Node], *args: Any, **kwargs: Any) -> io.NodeOutput:
+    def execute(cls: type[Node], /, *args: Any, **kwargs: Any) -> io.NodeOutput:
         schema = cls.define_schema()
         only_known(schema.display_name or schema.node_id, kwargs, [one.id for one in schema.inputs])
         given = signature.bind_partial(cls, *args, **kwargs).arguments

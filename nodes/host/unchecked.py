@@ -17,6 +17,7 @@ from ...ip_models import limits
 # The class of a name where that is a node of this pack, else None.
 Ours = Callable[[object], Any]
 _WRAPPED = "__value__"  # the host takes what is under this name, but only after it looked for links
+_OWN = ("self", "cls")  # what Python itself gives to a node
 _AUTOGROW = "COMFY_AUTOGROW_V3"
 _DEEP = f"lists or tables more than {limits.DEPTH} deep"
 
@@ -46,7 +47,7 @@ def _checkable(node: dict[str, Any], kind: Any) -> dict[str, Any]:
     for name in sorted(inputs.keys() - declared):
         if _is_link(inputs[name]):
             del inputs[name]
-            if checked:  # so that the node itself says that it has no such input
+            if checked and name not in _OWN:  # so that the node says that it has no such input
                 inputs[name] = checked[0]
     return {**_shallow(node), "inputs": _shallow(inputs)}
 

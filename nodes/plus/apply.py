@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from ..host.protocols import require_model
 from .objects.pipeline import adapter_of, encoder_of, faces_of, is_pipeline, no_pipeline
 from .params import FIELDS, require_params
 from .steps.references import Looks
@@ -103,6 +104,7 @@ class Apply(OldNode):
         profile = self.profile
         if ipadapter_params is None:
             return applied(model, tools, image, looks, wanted, profile, image_composition)
+        require_model("model", model)
         patched, crops = model.clone(), None
         for picture, each in _listed(ipadapter_params, wanted):
             patched, crops = applied(patched, tools, picture, looks, each, profile)

@@ -29,7 +29,7 @@ from pack.nodes.host.encoder.view import describe_encoder
 from pack.nodes.host.files import folders
 from pack.nodes.load import LoadAdapter, LoadEncoder, LoadForModel
 from safetensors.torch import load_file, save_file
-from test_search import loadable
+from test_search import put_whole
 from torch import Tensor
 
 from nodes import CLIPVisionEncode, unCLIPConditioning
@@ -500,7 +500,7 @@ def test_code_in_a_folder_is_not_run(models: Path) -> None:
 
 def test_the_node_offers_files_and_folders_and_says_what_they_are(models: Path) -> None:
     save(siglip(), models, "siglip-so400m")
-    save_file(loadable(), models / "l.safetensors")
+    put_whole(models / "l.safetensors")
     (models / "loose").mkdir()
     save_file({"a": torch.zeros(1)}, models / "loose" / "part.safetensors")
     options = LoadEncoder.define_schema().inputs[0].as_dict()["options"]

@@ -119,7 +119,8 @@ def test_a_link_out_of_an_encoder_s_folder_is_refused(
 ) -> None:
     inner = tmp_path / folders.ENCODERS / "vit"
     inner.mkdir()
-    transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**SMALL)).save_pretrained(inner)
+    config = transformers.CLIPVisionConfig(**SMALL)
+    transformers.CLIPVisionModelWithProjection(config).save_pretrained(inner)
     assert widths_in(folders.resolve(folders.ENCODERS, "vit"))
     (inner / name).rename(tmp_path / name)
     (inner / name).symlink_to(tmp_path / name)

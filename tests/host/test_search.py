@@ -25,7 +25,7 @@ from pack.nodes.host.files import folders
 from pack.nodes.host.model import search
 from pack.nodes.host.model.adapter import read_file_spec
 from pack.nodes.host.model.apply import Settings, apply
-from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -499,9 +499,11 @@ def test_a_hint_prefers_the_plain_adapter_of_a_kind(models: Path) -> None:
     assert hint.startswith("Load ip-adapter-plus_sd15.safetensors")
 
 
-def loadable() -> dict[str, Tensor]:
-    """A whole ViT-L in half precision, of which ComfyUI builds one."""
-    return {key: torch.full(shape, 0.5).half() for key, shape in shapes_of_encoder("L").items()}
+def put_whole(path: Path, projection: float = 0.5, **changes: tuple[int, ...]) -> Path:
+    """A whole ViT-L, of which ComfyUI builds one; its projection is of one number."""
+    shapes = shapes_of_encoder("L") | changes
+    key = "visual_projection.weight"
+    return write_sparse(path, shapes, {key: torch.full(shapes[key], projection)})
 
 
 @pytest.mark.parametrize(
@@ -517,7 +519,9 @@ def test_an_encoder_is_loaded_under_any_name_and_only_once(
     models: Path, name: str, form: str
 ) -> None:
     path = models / folders.ENCODERS / name
-    (torch.save if form == "torch" else save_file)(loadable(), path)
+    put_whole(path)
+    if form == "torch":
+        torch.save(load_file(path), path)
     encoder = load.load_encoder(str(path))
     projection: Tensor = encoder.model.visual_projection.weight
     assert projection.shape == (768, 1024)
@@ -527,7 +531,7 @@ def test_an_encoder_is_loaded_under_any_name_and_only_once(
 
 def test_an_encoder_is_forgotten_with_its_last_user(models: Path) -> None:
     path = models / folders.ENCODERS / "a.safetensors"
-    save_file(loadable(), path)
+    put_whole(path)
     encoder = load.load_encoder(str(path))
     assert encoder in load._encoders.values()
     count = len(load._encoders)
@@ -535,29 +539,24 @@ def test_an_encoder_is_forgotten_with_its_last_user(models: Path) -> None:
     assert len(load._encoders) == count - 1
 
 
-def siglip_of_another_size() -> dict[str, Tensor]:
-    """What ComfyUI's loader stumbles over: as wide as SigLIP, with another number of positions."""
-    ends = "embeddings.position_embedding", "encoder.layers.0.layer_norm1", "post_layernorm"
-    wide = {f"vision_model.{end}.weight": torch.ones(1152) for end in ends}
-    wide["vision_model.embeddings.position_embedding.weight"] = torch.ones(256, 1152)
-    wide["vision_model.embeddings.patch_embedding.weight"] = torch.ones(1152, 3, 14, 14)
-    return loadable() | wide
+ODD: dict[str, dict[str, tuple[int, ...]]] = {
+    "another width": {"vision_model.post_layernorm.weight": (1000,)},
+    "another image size": {"vision_model.embeddings.position_embedding.weight": (1025, 1024)},
+    # What ComfyUI's loader stumbles over: as wide as SigLIP, with another number of positions.
+    "a SigLIP of another size": {
+        "vision_model.embeddings.position_embedding.weight": (256, 1152),
+        "vision_model.encoder.layers.0.layer_norm1.weight": (1152,),
+        "vision_model.post_layernorm.weight": (1152,),
+        "vision_model.embeddings.patch_embedding.weight": (1152, 3, 14, 14),
+    },
+}
 
 
-@pytest.mark.parametrize(
-    "tensors",
-    [
-        loadable() | {"vision_model.post_layernorm.weight": torch.ones(1000)},
-        loadable() | {"vision_model.embeddings.position_embedding.weight": torch.ones(1025, 1024)},
-        siglip_of_another_size(),
-    ],
-    ids=["another width", "another image size", "a SigLIP of another size"],
-)
+@pytest.mark.parametrize("case", ODD)
 def test_an_encoder_that_comfyui_cannot_build_is_refused_in_a_sentence(
-    models: Path, tensors: dict[str, Tensor]
+    models: Path, case: str
 ) -> None:
-    path = models / folders.ENCODERS / "odd.safetensors"
-    save_file(tensors, path)
+    path = put_whole(models / folders.ENCODERS / "odd.safetensors", **ODD[case])
     with pytest.raises(BrokenFile, match="^odd.safetensors "):
         load.load_encoder(str(path))
 

@@ -24,6 +24,7 @@ from kit.models.encoders import (
     pooled_of,
     reference_of,
 )
+from kit.models.sparse_files import write_sparse
 from pack.ip_models.adapter.encoders import EncoderWidths
 from pack.ip_models.adapter.spec import AdapterSpec, Family, Feature, Kind
 from pack.ip_models.errors import BrokenFile, WrongEncoder
@@ -42,7 +43,6 @@ from pack.nodes.host.model.search import encoder_hint, find_encoder
 from pack.nodes.load import LoadEncoder
 from pack.nodes.prepare import PrepareImage
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear
 
@@ -241,10 +241,13 @@ def head(width: int = SO400M) -> dict[str, Tensor]:
     }
 
 
-def hollow(positions: int = 729) -> dict[str, Tensor]:
-    """The so400m file without its head, and with nothing but zeros in it."""
-    shapes = encoder_shapes.siglip(27, SO400M, positions, inside=4304, head=False)
-    return {key: torch.zeros(shape).half() for key, shape in shapes.items()}
+HALF = encoder_shapes.siglip(27, SO400M, inside=4304, head=False)
+
+
+def put(models: Path, name: str, tensors: dict[str, Tensor] | None = None) -> None:
+    """The so400m file with a head or without, and with nothing but zeros in the rest of it."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in (tensors or {}).items()}
+    write_sparse(models / name, HALF | shapes, tensors)
 
 
 def pool(sequence: Tensor, tensors: dict[str, Tensor]) -> Tensor:
@@ -268,7 +271,7 @@ def pool(sequence: Tensor, tensors: dict[str, Tensor]) -> Tensor:
 
 def test_a_single_file_brings_its_head(models: Path) -> None:
     tensors = head()
-    save_file({**hollow(), **tensors}, models / "sigclip.safetensors")
+    put(models, "sigclip.safetensors", tensors)
     out = LoadEncoder.execute("sigclip.safetensors")
     encoder, text = out.args[0], text_of(out)
     lines = text.splitlines()
@@ -285,24 +288,24 @@ def test_a_single_file_brings_its_head(models: Path) -> None:
 
 
 def test_a_single_file_without_head_says_so(models: Path) -> None:
-    save_file(hollow(), models / "body.safetensors")
+    put(models, "body.safetensors")
     encoder = load.load_encoder(str(models / "body.safetensors"))
     text = describe_encoder(encoder)
     assert "pooled none" in text and "without its pooling head" in text
 
 
 def test_a_file_with_another_head_is_refused_in_a_sentence(models: Path) -> None:
-    save_file({**hollow(), **head(64)}, models / "odd.safetensors")
+    put(models, "odd.safetensors", head(64))
     with pytest.raises(BrokenFile, match="^odd.safetensors is no CLIP image encoder"):
         load.load_encoder(str(models / "odd.safetensors"))
 
 
 def test_adapters_find_the_file_that_serves_them(models: Path) -> None:
-    save_file(hollow(), models / "a body.safetensors")
+    put(models, "a body.safetensors")
     assert find_encoder(SD3) == "a body.safetensors"
     address = "sigclip_vision_patch14_384.safetensors into models/clip_vision as sigclip"
     assert address in encoder_hint(FLUX)
-    save_file({**hollow(), **head()}, models / "whole.safetensors")
+    put(models, "whole.safetensors", head())
     folder_paths.filename_list_cache.clear()
     assert find_encoder(FLUX) == "whole.safetensors"
     assert "Encode with whole.safetensors" in encoder_hint(FLUX)

@@ -1,6 +1,6 @@
 """What the host follows without having checked it ends its worker; not through nodes of this pack.
 
-Each of these prompts leaves a server without the handler with a queue on which nothing runs again.
+Most of these prompts leave a server without the handler with a queue on which nothing runs again.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ UNCHECKED: dict[str, tuple[Prompt, str]] = {
     "an output that is not there": (changed(apply={"extra": ["encode", 99]}), NO_SUCH_INPUT),
     "an output between two": (changed(apply={"extra": ["encode", 0.5]}), NO_SUCH_INPUT),
     "no number of an output": (changed(apply={"extra": ["encode", float("nan")]}), NO_SUCH_INPUT),
+    "an input that is the node's own": (changed(apply={"cls": ["encode", 0]}), ""),
     "a loader": (changed(adapter={"extra": ["gone", 0]}), ""),
     "an Autogrow": (regional() | {"regions": region_with_mask(["gone", 0], "masks")}, "mask0"),
     "one of an Autogrow": (

@@ -382,6 +382,15 @@ class TestCommands:
         packs = str(tmp_path / "other packs")
         assert commands == [["python", script, "--packs", packs, "--only", "ppm"]]
 
+    def test_fuzz_takes_files_of_whoever_calls_it(
+        self, commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        dev.main(["fuzz", "--replay", "found.json", "--seed", "3"])
+        script = str(dev.ROOT / "tests" / "fuzz" / "run.py")
+        found = str(tmp_path / "found.json")
+        assert commands == [["python", script, "--replay", found, "--seed", "3"]]
+
     def test_misspelt_option_stops_before_anything_is_installed(
         self, commands: list[list[str]]
     ) -> None:

@@ -86,6 +86,7 @@ def write(rows: Tensor, prefix: object) -> str:
     """
     home = os.path.abspath(folder_paths.get_output_directory())
     text = str(prefix)
+    _require_name(text)
     _require_inside("filename_prefix", os.path.abspath(os.path.join(home, text)), home, prefix)
     folder, name, counter, _, _ = folder_paths.get_save_image_path(text, home)
     path = os.path.join(folder, f"{name}_{counter:05}{ENDING}")
@@ -95,6 +96,25 @@ def write(rows: Tensor, prefix: object) -> str:
     # Of its own memory: a view would take the whole tensor that it is a part of along.
     torch.save(rows.detach().cpu().clone(), path)
     return path
+
+
+def _require_name(prefix: str) -> None:
+    """Refuse what no file can be called.
+
+    Raises:
+        BadInput: it is too long, or holds what file systems do not take.
+    """
+    try:
+        lengths = [len(part.encode()) for part in prefix.replace("\\", "/").split("/")]
+    except UnicodeEncodeError:  # half of a letter
+        lengths = []
+    too_long = max(lengths, default=0) > limits.FILE_NAME_PART or sum(lengths) > limits.FILE_NAME
+    if "\0" in prefix or too_long or not lengths:
+        raise BadInput(
+            f"filename_prefix is {one_line(prefix)}",
+            f"the name of a file, each part of {limits.FILE_NAME_PART} letters at most, is needed",
+            "Type a name like embeds/reference",
+        )
 
 
 def _require_inside(name: str, path: str, home: str, value: object) -> None:

@@ -50,8 +50,8 @@ class Tower(torch.nn.Module):
         """Last hidden state, penultimate one, and pooled feature of normalised pixels."""
         kept: list[Any] = []
         layer: torch.nn.Module = self.vision_model.encoder.layers[-2]
-        hook = layer.register_forward_hook(lambda _module, _inputs, out: kept.append(out))
         brought = self._brought_along(pixel_values)
+        hook = layer.register_forward_hook(lambda _module, _inputs, out: kept.append(out))
         try:
             out = torch.func.functional_call(self.vision_model, brought, (pixel_values,))
         finally:

@@ -14,7 +14,7 @@ the picture in its batch then; another batch may round the last bit differently.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -60,11 +60,17 @@ class RowCache:
             count: of rows that will come. If they do not fit together, they would push each other
                 out before they are asked for again.
         """
-        pooled, hidden = rows
-        if key in self._rows or count * _bytes_of(rows) > self.most_bytes:
-            return
-        self._rows[key] = None if pooled is None else _copy(pooled), _copy(hidden)
-        self.bytes += _bytes_of(rows)
+        self.put_all({key: rows}, count)
+
+    def put_all(self, made: Mapping[Key, Rows], count: int) -> None:
+        """The same for rows of one batch: all or none, for another batch may round otherwise."""
+        copies = {
+            key: (None if pooled is None else _copy(pooled), _copy(hidden))
+            for key, (pooled, hidden) in made.items()
+            if key not in self._rows and count * _bytes_of((pooled, hidden)) <= self.most_bytes
+        }
+        self._rows.update(copies)
+        self.bytes += sum(map(_bytes_of, copies.values()))
         while self.bytes > self.most_bytes:
             _, oldest = self._rows.popitem(last=False)
             self.bytes -= _bytes_of(oldest)
@@ -88,7 +94,11 @@ class KnownRows:
 
     def put(self, rows: Rows, *picture: Hashable, count: int = 1) -> None:
         """Keep a copy; see `RowCache`."""
-        self.cache.put((*self.settings, *picture), rows, count)
+        self.put_all({picture: rows}, count)
+
+    def put_all(self, made: Mapping[Key, Rows], count: int) -> None:
+        """Keep copies of one batch; see `RowCache`."""
+        self.cache.put_all({(*self.settings, *key): rows for key, rows in made.items()}, count)
 
 
 _caches: WeakKeyDictionary[State, RowCache] = WeakKeyDictionary()

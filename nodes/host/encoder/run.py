@@ -74,9 +74,12 @@ class Runner:
         missing = {key: i for i, key in enumerate(pixels) if key not in found}
         if missing:
             pooled, hidden = run(self._encoder, squares[list(missing.values())])
-            for i, key in enumerate(missing):
-                found[key] = None if pooled is None else pooled[i : i + 1], hidden[i : i + 1]
-                known.put(found[key], key, count=count)
+            made = {
+                key: (None if pooled is None else pooled[i : i + 1], hidden[i : i + 1])
+                for i, key in enumerate(missing)
+            }
+            known.put_all({(key,): rows for key, rows in made.items()}, count)
+            found |= made
         yield from (found[key] for key in pixels)
 
     def _tiles(self, image: Tensor, count: int) -> Rows:

@@ -28,6 +28,8 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from . import old_files
+
 WIDTHS, CONTEXT, POOLED = (32, 64, 64), 768, 80
 Files = dict[str, bytes]
 
@@ -72,8 +74,10 @@ def corpus() -> dict[str, Whole]:
 
 def saved(content: Any, old: bool = False) -> bytes:
     """A file of torch's, or one as torch wrote it before 1.6."""
+    if old:
+        return old_files.saved(content)
     file = io.BytesIO()
-    torch.save(content, file, _use_new_zipfile_serialization=not old)
+    torch.save(content, file)
     return file.getvalue()
 
 

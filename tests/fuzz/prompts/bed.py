@@ -13,6 +13,7 @@ import logging
 import resource
 import shutil
 import time
+import traceback
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,7 +97,7 @@ class Bed:
         before, start = _memory("VmRSS"), time.process_time()
         try:
             outcome = self._send(json.loads(text))
-        except Exception as error:  # what would end the thread of the host's queue
+        except Exception as error:  # noqa: BLE001  what would end the thread of the host's queue
             outcome = Outcome("ended", _where(error), str(error)[:2000])
         seconds, growth = time.process_time() - start, _memory("VmHWM") - before
         return replace(outcome, seconds=seconds, growth=growth, digest=_digest())
@@ -160,8 +161,6 @@ def _last(frames: list[str]) -> str:
 
 
 def _where(error: BaseException) -> str:
-    import traceback
-
     frames = traceback.format_tb(error.__traceback__)
     return f"{type(error).__module__}.{type(error).__name__} at {_last(frames)}"
 

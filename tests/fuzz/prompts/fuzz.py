@@ -79,7 +79,7 @@ def replay(path: Path, say: Say) -> bool:
 
 
 def _tell(fuzz: Fuzz, case: Case, wrong: str, outcome: Outcome, into: Path, say: Say) -> None:
-    prompt = _reduced(fuzz, case.prompt, wrong.split(":")[0])
+    prompt = _reduced(fuzz, case.prompt, wrong)
     into.mkdir(parents=True, exist_ok=True)
     path = into / f"prompt {case.number} {case.kind}.json"
     told: dict[str, Any] = {"wrong": wrong, "words": outcome.words[:2000], "prompt": prompt}
@@ -87,33 +87,45 @@ def _tell(fuzz: Fuzz, case: Case, wrong: str, outcome: Outcome, into: Path, say:
     say(f"{case.number} {case.kind} {list(case.hostile)}: {wrong} -> {path.name}")
 
 
-def _reduced(fuzz: Fuzz, prompt: Prompt, kind: str) -> Prompt:
+def _reduced(fuzz: Fuzz, prompt: Prompt, wrong: str) -> Prompt:
     """A smaller prompt with which the same goes wrong."""
-    tries, smaller = 0, True
-    while smaller:
+    tries, smaller = 0, not wrong.startswith(("hung", "died"))
+    while smaller and tries < _TRIES:
         smaller = False
         for other in _smaller(prompt):
             tries += 1
-            if tries > _TRIES or kind in ("hung", "died"):
-                return prompt
-            if fuzz.run(json.dumps(other))[0].split(":")[0] == kind:
+            if tries < _TRIES and _same(fuzz.run(json.dumps(other))[0], wrong):
                 prompt, smaller = other, True
                 break
     return prompt
 
 
+def _same(one: str, other: str) -> bool:
+    """Whether two prompts go wrong alike; how slow and how big may differ."""
+    exact = one.startswith(("raw", "ended"))
+    return one == other if exact else one.split(":")[0] == other.split(":")[0]
+
+
 def _smaller(prompt: Prompt) -> Iterator[Prompt]:
     """The prompt without one of its nodes or inputs, or with half of a long text."""
+    linked = [str(one[0]) for one in _values(prompt) if isinstance(one, list) and one]
     for name, node in prompt.items():
-        if name not in ("node", "take"):
+        if name not in ("node", "take", *linked):
             yield {other: value for other, value in prompt.items() if other != name}
         inputs = node.get("inputs")
-        for each, value in inputs.items() if isinstance(inputs, dict) else ():
+        if not isinstance(inputs, dict) or node["class_type"] == "FuzzGive":
+            continue
+        for each, value in inputs.items():
             less = {other: kept for other, kept in inputs.items() if other != each}
             yield {**prompt, name: {**node, "inputs": less}}
             if isinstance(value, str) and len(value) > 1:
                 for half in (value[: len(value) // 2], value[len(value) // 2 :]):
                     yield {**prompt, name: {**node, "inputs": {**inputs, each: half}}}
+
+
+def _values(prompt: Prompt) -> list[object]:
+    tables = [node["inputs"] for node in prompt.values() if isinstance(node.get("inputs"), dict)]
+    return [value for table in tables for value in table.values()]
 
 
 def _control() -> Prompt:

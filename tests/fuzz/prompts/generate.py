@@ -13,6 +13,8 @@ from .schemas import Goods, Input, Prompt, good_value, inputs_of
 _PLAIN = 0.75  # of widgets that stay at their default in a good prompt
 _LEFT_OUT = 0.3  # of inputs that need not be there
 _TOGETHER = 0.3  # of the prompts have a MODEL of any family with what goes with it
+# Honest work that grows with a number: its time says nothing of how a prompt is read.
+_COSTLY = {"tiles": 3, "enhance_tiles": 3, "short_side_tiles": 3, "encoder_size": 224, "steps": 3}
 _NUMBERS = (
     *(0, 1, -1, 2, 7, 255, 65_537, 2**31, -(2**31) - 1, 2**53, 2**63, 2**64, 10**30, -(10**30)),
     *(10**400, 0.5, -0.0, 1e-320, 1e308, -1e308, float("nan"), float("inf"), float("-inf")),
@@ -48,9 +50,9 @@ class Generator:
 
     def __init__(self, seed: int, classes: dict[str, Any], goods: Goods) -> None:
         self.seed, self.classes, self.goods = seed, classes, goods
-        # Hidden doubles of old nodes are the same class; those of today's names come twice as often.
+        # Hidden doubles of old nodes are the same class; today's nodes come twice as often.
         shown = sorted(name for name in classes if not name.endswith("V2"))
-        self.kinds = shown + [name for name in shown if name.startswith("IPA") and "pter" not in name]
+        self.kinds = shown + [name for name in shown if _is_new(name)]
 
     def case(self, number: int) -> Case:
         """The prompt of a number."""
@@ -62,6 +64,7 @@ class Generator:
         hostile: list[str] = []
         for _ in range(random.choice((1, 1, 1, 2, 2, 3, 8))):
             hostile.append(self._spoil(inputs, declared, random, prompt))
+        _lighten(inputs, declared)
         if random.random() < 0.02:
             prompt["node"]["inputs"] = random.choice((None, [], "x", 5, [inputs]))
         return Case(number, kind, prompt, tuple(hostile))
@@ -89,7 +92,9 @@ class Generator:
         types = list(self.classes[kind].RETURN_TYPES)
         taken = {f"taken{number}": ["node", number] for number in range(len(types))}
         prompt["take"] = {"class_type": "FuzzTake", "inputs": taken}
-        if "MODEL" in types and random.random() < 0.5 and self.goods.of("LATENT"):
+        # The text that it samples with is for the first MODEL.
+        fits = prompt["node"]["inputs"].get("model") == ["give good MODEL 0", 0]
+        if fits and "MODEL" in types and random.random() < 0.7:
             prompt["sampler"] = sampler(prompt, ["node", types.index("MODEL")])
             taken["taken7"] = ["sampler", 0]
 
@@ -119,6 +124,18 @@ class Generator:
         if way < 0.75:
             return random.choice((*_LINKS, *_LINKS_TOO))
         return _value(random)
+
+
+def _is_new(name: str) -> bool:
+    return name.startswith("IPA") and not name.startswith(("IPAdapter", "IPAAdapter"))
+
+
+def _lighten(inputs: dict[str, Any], declared: list[Input]) -> None:
+    """Less of what takes long, where the node would take it."""
+    for one in declared:
+        value, most = inputs.get(one.name), _COSTLY.get(one.name)
+        if most and isinstance(value, int | float) and most < value <= one.options.get("max", 0):
+            inputs[one.name] = most
 
 
 def _widget(one: Input, random: Random, now: Any) -> Any:

@@ -24,18 +24,6 @@ _DTYPES = (
 )
 
 
-class _Unhelpful:
-    """Has every attribute and is callable, as stand-ins of other packs are."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self
-
-    def __call__(self, *_: Any, **__: Any) -> Any:
-        return self
-
-
 def fill() -> None:
     """Put all odd objects into the table."""
     TABLE.update({f"{ODD}{name}": value for name, value in _values().items()})
@@ -59,7 +47,7 @@ _TENSORS: dict[str, Callable[[Any], Any]] = {
     "meta": lambda made: made.to("meta"),
     "with gradients": lambda made: made.requires_grad_(),
     "transposed": lambda made: made.transpose(1, -1),
-    "expanded": lambda made: made[:1].expand(300, *made.shape[1:]),
+    "expanded": lambda made: made[:1].expand(8, *made.shape[1:]),
 }
 
 
@@ -95,7 +83,6 @@ def _values() -> dict[str, Any]:
     strange = {
         "object": object(),
         "class": int,
-        "unhelpful": _Unhelpful(),
         "space": SimpleNamespace(model=None, image_size=0, image_mean=None),
         "array": numpy.zeros((1, 8, 8, 3)),
         "picture": Image.new("RGB", (8, 8)),

@@ -1,4 +1,4 @@
-"""Hostile prompts, from a seed: python tests/fuzz/prompts/run.py --seed S [--count N] [--replay F]"""
+"""Hostile prompts: run.py [--seed S] [--count N] [--seconds N] [--into FOLDER] [--replay FILE]"""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ def main(arguments: list[str]) -> int:
     from fuzz.prompts import fuzz
 
     if replayed:
-        return 0 if fuzz.replay(replayed, print) else 1
+        return 0 if fuzz.replay(replayed, _say) else 1
     found = fuzz.run(options.seed, options.count, options.seconds, into, _say)
-    print(f"ComfyUI at {conftest.HOST}, seed {options.seed}: {dict(found)}")
+    _say(f"ComfyUI at {conftest.HOST}, seed {options.seed}: {dict(found)}")
     return 0 if set(found) <= {"fine"} else 1
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

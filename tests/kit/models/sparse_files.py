@@ -7,14 +7,21 @@ import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def write_sparse(path: Path, shapes: Shapes) -> Path:
-    """A safetensors file of full size whose data are a hole in the disk."""
+def write_sparse(path: Path, shapes: Shapes, filled: Mapping[str, Tensor] | None = None) -> Path:
+    """A safetensors file of full size in half precision whose data are a hole in the disk.
+
+    Args:
+        filled: values of some of its tensors; the others are zeros.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    header: dict[str, object] = {}
+    header: dict[str, Any] = {}
     place = 0
     for key, shape in shapes.items():
         end = place + 2 * math.prod(shape)
@@ -24,6 +31,10 @@ def write_sparse(path: Path, shapes: Shapes) -> Path:
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         file.truncate(8 + len(text) + place)
+        for key, tensor in (filled or {}).items():
+            begin, _ = header[key]["data_offsets"]
+            file.seek(8 + len(text) + begin)
+            file.write(tensor.half().contiguous().numpy().tobytes())
     return path
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy
 import torch
 
+from ..corpus import saved
 from . import hostile, plain_bytes
-from .corpus import saved
 
 
 class Evil:
@@ -185,9 +185,10 @@ def _rewritten(
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(made, "w", how) as new:
             for member in old.infolist():
-                new.writestr(member.filename, change(member.filename, old.read(member)))
-            for number in range(more):
-                new.writestr(f"archive/data/x{number}", b"")
+                held = change(member.filename, old.read(member))
+                new.writestr(zipfile.ZipInfo(member.filename), held, how)
+            for number in range(more):  # without a time, so that it is the same each time
+                new.writestr(zipfile.ZipInfo(f"archive/data/x{number}"), b"", how)
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         raise ValueError("no whole archive") from error
     return made.getvalue()
