@@ -8,7 +8,7 @@ from random import Random
 
 import test_face_server
 import test_server
-from fuzz.files import safetensors_files, torch_files
+from fuzz.files.damage import safetensors_files, torch_files
 from kit.server.live import Prompt
 from kit.server.live_graph import changed, graph, node, sampling
 from soak.bed import TINY
