@@ -22,7 +22,7 @@ class Figures:
     """What a server holds after a number of prompts.
 
     Attributes:
-        memory: that is held, in megabytes: private, and not free in the allocator's hands.
+        memory: that somebody holds, in megabytes, without the holes between.
         resident: all that is in memory, with pages of files and with holes, for comparison.
         files: in the folders of models, output, input and what is temporary.
     """

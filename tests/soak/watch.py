@@ -21,8 +21,12 @@ EVERY, WARM_UP = 50, 200
 NODES = Path(__file__).parent / "soak_nodes"
 CONTROLS = ("first_picture", "faceid", "flux_style", "sd35", "instantid")
 SHOWN = 40
-# Tensors are given back to the system when they go, so that what is resident is what is held.
-ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**16)}
+# All that is held, Python's objects too, malloc knows of; tensors go back to the system.
+ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**16),
+    "PYTHONMALLOC": "malloc",
+}
 
 
 class Watch:

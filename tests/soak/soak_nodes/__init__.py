@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -78,20 +77,12 @@ async def _figures(_request: web.Request) -> web.Response:
     files = process.num_handles() if sys.platform == "win32" else process.num_fds()
     resident = process.memory_info().rss
     told = {
-        "memory": (_private(process) - _free()) / 2**20,
+        "memory": _held(resident) / 2**20,
         "descriptors": files,
         "threads": process.num_threads(),
         "resident": resident / 2**20,
     }
     return web.json_response(told)
-
-
-def _private(process: psutil.Process) -> int:
-    """Bytes in memory without pages of files, which the system takes back as it likes."""
-    if sys.platform != "linux":
-        return process.memory_info().rss
-    lines = Path("/proc/self/status").read_text("ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 2**10
 
 
 class _Malloc(ctypes.Structure):
@@ -106,10 +97,14 @@ class _Malloc(ctypes.Structure):
     ]
 
 
-def _free() -> int:
-    """Bytes that malloc holds for nobody: holes between others, too small to be given back."""
+def _held(resident: int) -> int:
+    """Bytes that somebody holds, to the byte; where malloc does not tell, what is resident.
+
+    What is resident goes up and down by megabytes with the holes that a passing peak leaves.
+    """
     ask = getattr(ctypes.CDLL(None), "mallinfo2", None) if sys.platform == "linux" else None
     if ask is None:
-        return 0
+        return resident
     ask.restype = _Malloc
-    return ask().fordblks
+    told = ask()
+    return told.uordblks + told.hblkhd
