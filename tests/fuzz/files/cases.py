@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from . import folder_files, onnx_files, plain_bytes, safetensors_files, torch_files
 from .corpus import Sort, corpus
+from .damage import folder_files, onnx_files, plain_bytes, safetensors_files, torch_files
 
 # By path: the bytes of a file, or what is in its place.
 Found = dict[str, "bytes | str"]

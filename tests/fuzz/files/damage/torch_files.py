@@ -13,8 +13,8 @@ from typing import Any
 import numpy
 import torch
 
+from ..corpus import saved
 from . import hostile, plain_bytes
-from .corpus import saved
 
 
 class Evil:

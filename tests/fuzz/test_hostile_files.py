@@ -180,7 +180,7 @@ def test_who_hangs_or_dies_is_noticed_and_the_next_case_goes_on(
         if name == "hangs.bin":
             time.sleep(60)
         if name == "dies.bin":
-            os.abort()
+            os._exit(3)
         raise BrokenFile("It is so", "it is needed", "Do it")
 
     for name in ("hangs.bin", "dies.bin", "fine.bin"):
@@ -196,7 +196,7 @@ def test_who_hangs_or_dies_is_noticed_and_the_next_case_goes_on(
             for name in ("hangs", "fine", "dies", "fine")
         ]
     assert [len(troubles) for troubles in found] == [1, 0, 1, 0], found
-    assert "hangs" in found[0][0] and "SIGABRT" in found[2][0]
+    assert "hangs" in found[0][0] and "ended" in found[2][0]
 
 
 def test_what_goes_wrong_is_made_small_written_and_replayed(
