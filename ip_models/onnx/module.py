@@ -77,15 +77,15 @@ class OnnxModule(nn.Module):
         Raises:
             UnsupportedNetwork: it is far more than any face model needs.
         """
-        cost = Cost(shape.numel())
+        cost, held = Cost(shape.numel()), shape.numel()
         values: dict[str, Tensor] = {self.inputs[0].name: torch.empty(shape, device=META)}
         for step in self._steps:
-            held = sum(value.numel() for value in values.values())
             call = self._call(step, values, META)
             made = cost.step(lambda step=step, call=call: self._result(step, call), held)
             values[step.node.outputs[0]] = made
+            held += made.numel()
             for name in step.finished:
-                values.pop(name, None)
+                held -= values.pop(name).numel() if name in values else 0
         if len(self._weighed) < _SHAPES:
             self._weighed.add(shape)
         return cost.counts

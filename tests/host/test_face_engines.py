@@ -280,6 +280,21 @@ def test_a_file_with_an_unknown_operator_goes_to_nobody_else(
         load_engine(pack, choice)
 
 
+def test_a_file_that_is_swapped_before_another_engine_gets_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = of_folder(make_pack(tmp_path / "faces"))
+    load = InsightfaceEngine.from_pack
+
+    def swapped(given: Any) -> Any:
+        os.utime(given.recogniser, (1, 1))
+        return load(given)
+
+    monkeypatch.setattr(InsightfaceEngine, "from_pack", swapped)
+    with pytest.raises(BrokenFile, match="is not the file that was loaded any more"):
+        load_engine(pack, EngineChoice.INSIGHTFACE)
+
+
 def test_a_damaged_pack_is_named(tmp_path: Path) -> None:
     pack = of_folder(make_pack(tmp_path / "faces"))
     whole = Path(pack.detector).read_bytes()

@@ -6,8 +6,9 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from pack.ip_models import limits
@@ -24,7 +25,7 @@ LETTERS = 100_000  # of weights, above which they are refused by their length
 
 
 @contextmanager
-def occupied(pool: Pool, count: int) -> Iterator[Callable[[], object]]:
+def occupied() -> Generator[Callable[[], object]]:
     """Work that does not end before the block does."""
     gate = threading.Event()
     try:
@@ -33,7 +34,7 @@ def occupied(pool: Pool, count: int) -> Iterator[Callable[[], object]]:
         gate.set()
 
 
-async def refused(pool: Pool, work: Callable[[], object]) -> RefusedRequest:
+async def refused(pool: Any, work: Callable[[], object]) -> Any:
     with pytest.raises(RefusedRequest) as caught:
         await pool.answer(work)
     return caught.value
@@ -42,7 +43,7 @@ async def refused(pool: Pool, work: Callable[[], object]) -> RefusedRequest:
 def test_more_than_may_wait_is_refused_at_once_and_room_comes_back() -> None:
     async def ask() -> None:
         pool = Pool(threads=1, waiting=2, seconds=30)
-        with occupied(pool, 3) as work:
+        with occupied() as work:
             held = [asyncio.ensure_future(pool.answer(work)) for _ in range(3)]
             await asyncio.sleep(0)
             for _ in range(5):
@@ -58,7 +59,7 @@ def test_more_than_may_wait_is_refused_at_once_and_room_comes_back() -> None:
 def test_nobody_waits_for_ever_and_what_is_stuck_counts_until_it_ends() -> None:
     async def ask() -> None:
         pool, ran = Pool(threads=1, waiting=1, seconds=0.2), list[str]()
-        with occupied(pool, 1) as work:
+        with occupied() as work:
             waiting = asyncio.ensure_future(refused(pool, work))
             behind = asyncio.ensure_future(refused(pool, lambda: ran.append("given up")))
             assert "in 0.2 seconds" in str(await waiting)

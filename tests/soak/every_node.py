@@ -8,6 +8,7 @@ from typing import Any
 from kit.server.live import Prompt
 from kit.server.live_graph import node
 from kit.server.tiny_nodes import RANDOM_SD3, RANDOM_WEIGHTS
+from pack.nodes.plus.migrate.rules import FORK
 from soak.bed import PERSON, ROWS, TINY, VIT_L
 
 PACK = "ip-adapter-pack"
@@ -59,7 +60,9 @@ class Cast:
         self.under_way: set[str] = set()
 
     def names(self) -> list[str]:
-        return [name for name, info in self.known.items() if PACK in info["python_module"]]
+        """All of them; a node that is there under a second name for a fork's workflows once."""
+        ours = [name for name, info in self.known.items() if PACK in info["python_module"]]
+        return [name for name in ours if not name.endswith(FORK)]
 
     def prompt(self, name: str) -> Prompt:
         """The node with something on each input, and its outputs shown."""

@@ -8,7 +8,7 @@ from random import Random
 
 import test_face_server
 import test_server
-from fuzz.files import safetensors_files, torch_files
+from fuzz.files.damage import safetensors_files, torch_files
 from kit.server.live import Prompt
 from kit.server.live_graph import changed, graph, node, sampling
 from soak.bed import TINY
@@ -39,9 +39,6 @@ def acts(hostile: Iterable[str], hostile_embeds: Iterable[str]) -> Acts:
     Args:
         hostile: names of adapter files.
     """
-    for name, (prompt, words) in test_server.WRONG.items():
-        if not any(file in str(prompt) for file in OTHER_FILES):
-            yield f"wrong: {name}", partial(_fail, name, prompt, words)
     for name, (prompt, words) in REFUSED.items():
         yield f"refused: {name}", partial(_refuse, name, prompt, words)
     for name in hostile:
@@ -57,6 +54,9 @@ def acts(hostile: Iterable[str], hostile_embeds: Iterable[str]) -> Acts:
     for calls in (0, 3):
         yield f"memory out in the encoder, {calls}", partial(_memory_out_in_the_encoder, calls)
     yield "no face", partial(_fail, "no face", _nobody(), ["NoFace"])
+    for name, (prompt, words) in test_server.WRONG.items():
+        if not any(file in str(prompt) for file in OTHER_FILES):
+            yield f"wrong: {name}", partial(_fail, name, prompt, words)
 
 
 def _fail(name: str, prompt: Prompt, words: list[str], session: Session) -> None:

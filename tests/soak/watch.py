@@ -61,7 +61,11 @@ class Watch:
 
 
 def _endless(acts: Sequence[tuple[str, Act]], session: Session) -> Iterator[tuple[str, Act]]:
-    """All of them in another order each time."""
+    """All of them in another order each time.
+
+    The first time as they come, so that what is loaded once is loaded before growth counts.
+    """
+    yield from acts
     while True:
         yield from session.random.sample(list(acts), len(acts))
 

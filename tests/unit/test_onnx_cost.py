@@ -95,6 +95,13 @@ def multiplied(graph: Graph) -> None:
     graph.add("Relu", data, output="o")
 
 
+def many_small(graph: Graph) -> None:
+    """Few numbers, and so many results held at once that looking at all of them each time hangs."""
+    few = graph.add("GlobalAveragePool", "input.1")
+    every = [graph.add("Relu", few) for _ in range(30_000)]
+    graph.add("Concat", *every, axis=1, output="o")
+
+
 COSTLY = {
     make.__name__: make
     for make in (
@@ -130,6 +137,16 @@ def test_a_network_is_refused_before_its_results_are_made(tmp_path: Path, case: 
         OnnxModule(read_network(path))(torch.zeros(PICTURE))
     assert time.process_time() - begun < MOST_SECONDS
     assert grown_since(before) <= 2 * size + MOST_BYTES
+
+
+def test_many_results_that_are_held_are_weighed_in_one_pass(tmp_path: Path) -> None:
+    graph = Graph(opset=13)
+    many_small(graph)
+    graph.save(tmp_path / "a.onnx", [("input.1", list(PICTURE))], [("o", [None])])
+    module = OnnxModule(read_network(str(tmp_path / "a.onnx")))
+    begun = time.process_time()
+    assert module.weigh(torch.Size(PICTURE))["live"] < 200_000
+    assert time.process_time() - begun < MOST_SECONDS
 
 
 @pytest.mark.parametrize("make", [grown_detector, grown_recogniser])

@@ -104,10 +104,10 @@ def test_good_ones_are_left_alone(text: str) -> None:
         assert time.process_time() - begun < SECONDS
 
 
-@pytest.mark.parametrize("text", BAD["loops side by side"][1:4] + BAD["begun anywhere"][:3])
+@pytest.mark.parametrize("text", BAD["loops side by side"][2:4] + BAD["begun anywhere"][:3])
 def test_the_texts_show_what_is_slow(text: str) -> None:
     """Eight times the letters take far more than eight times as long with one of them."""
-    few, many = (max(taken(text, each)) for each in (500, 4000))
+    few, many = (min(max(taken(text, each)) for _ in range(3)) for each in (1000, 8000))
     assert many > 20 * few
 
 

@@ -21,6 +21,7 @@ from ....ip_models.onnx.file import read_network
 from ....ip_models.onnx.module import OnnxModule
 from ....ip_models.pictures.fit import Picture
 from ..files.checkpoint import identity
+from ..files.stored import replaced
 from ..progress import Progress
 from .insightface import InsightfaceEngine
 from .packs import FacePack
@@ -78,12 +79,17 @@ def load_engine(pack: FacePack, choice: EngineChoice) -> FaceEngine:
 
 
 def _load(pack: FacePack, choice: EngineChoice) -> TorchEngine | InsightfaceEngine:
+    files = (pack.detector, pack.recogniser)
+    before = [identity(path) for path in files]
     engine = TorchEngine(pack)
     if choice is not EngineChoice.INSIGHTFACE:
         return engine
     # Nobody else gets a file that was refused here; another engine is for other arithmetic.
     del engine
-    return InsightfaceEngine.from_pack(pack)
+    other = InsightfaceEngine.from_pack(pack)
+    if before != [identity(path) for path in files]:
+        raise replaced(pack.detector, "it was looked at before another engine got it")
+    return other
 
 
 class _Runner:

@@ -95,7 +95,7 @@ def forget(folder: str) -> None:
 
 def homes(folder: str) -> list[str]:
     """The places of a folder, in the order in which a file is searched."""
-    return folder_paths.get_folder_paths(folder)
+    return list(folder_paths.folder_names_and_paths.get(folder, ([], set()))[0])
 
 
 def model_folders(folder: str) -> dict[str, str]:

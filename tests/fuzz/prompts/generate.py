@@ -92,7 +92,9 @@ class Generator:
         types = list(self.classes[kind].RETURN_TYPES)
         taken = {f"taken{number}": ["node", number] for number in range(len(types))}
         prompt["take"] = {"class_type": "FuzzTake", "inputs": taken}
-        if "MODEL" in types and random.random() < 0.5 and self.goods.of("LATENT"):
+        # The text that it samples with is for the first MODEL.
+        fits = prompt["node"]["inputs"].get("model") == ["give good MODEL 0", 0]
+        if fits and "MODEL" in types and random.random() < 0.7:
             prompt["sampler"] = sampler(prompt, ["node", types.index("MODEL")])
             taken["taken7"] = ["sampler", 0]
 

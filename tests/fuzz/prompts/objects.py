@@ -47,7 +47,7 @@ _TENSORS: dict[str, Callable[[Any], Any]] = {
     "meta": lambda made: made.to("meta"),
     "with gradients": lambda made: made.requires_grad_(),
     "transposed": lambda made: made.transpose(1, -1),
-    "expanded": lambda made: made[:1].expand(40, *made.shape[1:]),
+    "expanded": lambda made: made[:1].expand(8, *made.shape[1:]),
 }
 
 

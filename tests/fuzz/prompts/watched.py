@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
+import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+import psutil
+
 from .bed import Bed, Outcome
 
-HANG = 240  # seconds of the clock, on a machine that has other work
+HANG = 30  # seconds of the processor for one prompt
+_WAITS = 300  # seconds of the clock, on a machine that has other work
 _EACH = 400  # prompts of one process
 
 
@@ -32,13 +35,29 @@ class Watched:
         self._sent += 1
         try:
             self._pipe.send(text)
-            if self._pipe.poll(HANG):
+            if self._answers():
                 return self._pipe.recv()
             kind = "hung"
         except (EOFError, OSError):
             kind = "died"
         self.end()
         return Outcome(kind)
+
+    def _answers(self) -> bool:
+        """Whether an answer comes before the process has worked, or waited, for too long."""
+        assert self._pipe is not None
+        start, end = self._worked(), time.monotonic() + _WAITS
+        while time.monotonic() < end and self._worked() - start < HANG:
+            if self._pipe.poll(1):
+                return True
+        return False
+
+    def _worked(self) -> float:
+        try:
+            times = psutil.Process(self._child.pid).cpu_times()
+        except psutil.NoSuchProcess:
+            return 0.0
+        return times.user + times.system
 
     def _begin(self) -> None:
         context = multiprocessing.get_context("fork")
@@ -70,8 +89,3 @@ def _serve(bed: Bed, pipe: Connection, others: Connection) -> None:
             return
         pipe.send(bed.run(text))
         bed.clean()
-
-
-def as_json(outcome: Outcome) -> str:
-    """For the eyes of whoever reads a failure."""
-    return json.dumps(vars(outcome), indent=1)

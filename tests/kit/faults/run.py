@@ -17,7 +17,7 @@ from kit.faults.trial import Bed, Sort, try_all
 log = logging.getLogger("faults")
 
 # With "all" every operation fails once; otherwise as many of each sort, evenly.
-_WANTED = os.environ.get("IPADAPTER_FAULTS", "5")
+_WANTED = os.environ.get("IPADAPTER_FAULTS", "3")
 MOST = None if _WANTED == "all" else int(_WANTED)
 _MEMORY, _FILES, _STOPS = "device memory", "files", "stops"
 # What may fail in which sort of operation; an error of the main memory has no class of its own.

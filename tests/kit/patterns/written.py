@@ -51,7 +51,7 @@ class Escaped(ast.NodeTransformer):
             return ast.Constant(STAND_IN[0])
         named = getattr(node.func, "id", "")
         if named == "map" and is_of_re(node.args[0], "escape"):
-            return ast.Constant(STAND_IN)
+            return ast.Tuple([ast.Constant(word) for word in STAND_IN], ast.Load())
         self.generic_visit(node)
         return node
 
@@ -78,7 +78,7 @@ def in_python(
         return
     used = [*uses(tree), *(use for use in everywhere if not use[0].startswith("_"))]
     unnamed = frozenset(use for _, use in uses(tree)) - OF_TEXTS
-    known, compiled, told = {"re": re}, dict[str, Any](), set[ast.AST]()
+    known, told = dict[str, Any](re=re), set[ast.AST]()
     for statement in tree.body:
         if isinstance(statement, ast.Assign | ast.AnnAssign) and run(statement, known):
             told |= set(ast.walk(statement))
