@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import folder_paths
 
+from ....ip_models import limits
 from ....ip_models.errors import BrokenFile, MissingModel
 from ....ip_models.inputs import one_line
 from ....ip_models.onnx.file import read_signature
@@ -263,6 +264,8 @@ def _role_of(path: str, mtime_ns: int, size: int) -> Role | None:
         return None
     side = shape[2]
     if side is None or side != shape[3] or side < 112 or side % 16 or side == 192:
+        return None
+    if side > limits.FACE_SIDE:  # the crop that it would be shown is made before it is asked
         return None
     return Role.RECOGNISER
 
