@@ -45,6 +45,9 @@ FILE_NAME = 1000  # bytes of a name to save under, with its folders; Linux takes
 FILE_NAME_PART = 200  # of each part, to which a number and an ending are added; all take 255
 PYTHON_TEXT = 20_000  # characters in Python's form, not JSON's; 50 references for all of SDXL
 
+# Prompts.
+CHAIN = 800  # nodes in a row; the host can walk back some 970, workflows have up to 100
+
 # What the editor asks the server.
 READING_THREADS = 2  # for questions about files, whose answer a disk may keep waiting
 THINKING_THREADS = 1  # for pictures of weights and schedules, a few milliseconds each
