@@ -263,11 +263,10 @@ def _role_of(path: str, mtime_ns: int, size: int) -> Role | None:
     if len(network.outputs) != 1 or len(shape) != 4:
         return None
     side = shape[2]
-    if side is None or side != shape[3] or side < 112 or side % 16 or side == 192:
+    if side is None or side != shape[3] or side % 16 or side == 192:
         return None
-    if side > limits.FACE_SIDE:  # the crop that it would be shown is made before it is asked
-        return None
-    return Role.RECOGNISER
+    # A crop is made before the network is asked.
+    return Role.RECOGNISER if 112 <= side <= limits.FACE_SIDE else None
 
 
 def known_file(path: str) -> KnownFile | None:
