@@ -37,10 +37,16 @@ ONNX_LIVE = 600  # numbers held at once, for each of the input; a published reco
 ONNX_MADE = 10_000  # numbers made in a run, for each of the input; a recogniser makes 700
 ONNX_PRODUCTS = 2_000_000  # for each number of the input; a recogniser multiplies 330,000
 
+# Face models.
+FACE_SIDE = 1024  # pixels of a crop that a recogniser takes; published are 112
+
 # Texts of widgets.
 FILE_NAME = 1000  # bytes of a name to save under, with its folders; Linux takes 4096 of a path
 FILE_NAME_PART = 200  # of each part, to which a number and an ending are added; all take 255
 PYTHON_TEXT = 20_000  # characters in Python's form, not JSON's; 50 references for all of SDXL
+
+# Prompts.
+CHAIN = 800  # nodes in a row; the host can walk back some 970, workflows have up to 100
 
 # What the editor asks the server.
 READING_THREADS = 2  # for questions about files, whose answer a disk may keep waiting

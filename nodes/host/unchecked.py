@@ -3,8 +3,8 @@
 The host checks inputs that a node has, and of links only those that come as links. Whatever else a
 prompt holds it follows when the prompt runs, where nothing catches what goes wrong: one link to a
 node or an output that is not there ends the thread that works on the queue, and nothing runs any
-more until the server is started anew. So does a value that is nested very deep, and a node without
-inputs, which need not even be connected.
+more until the server is started anew. So does a value that is nested very deep, a node without
+inputs, and a very long row of nodes, which need not even be connected.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ Ours = Callable[[object], Any]
 _WRAPPED = "__value__"  # the host takes what is under this name, but only after it looked for links
 _OWN = ("self", "cls")  # what Python itself gives to a node
 _AUTOGROW = "COMFY_AUTOGROW_V3"
+_FAR = f"the end of more than {limits.CHAIN} nodes in a row"
 _DEEP = f"lists or tables more than {limits.DEPTH} deep"
 
 
@@ -33,6 +34,9 @@ def make_checkable(sent: Any, ours: Ours) -> Any:
             kind = ours(node.get("class_type")) if isinstance(node, dict) else None
             if kind is not None:
                 prompt[key] = _checkable(node, kind)
+        for key in _far(prompt, ours):
+            inputs = prompt[key]["inputs"]
+            inputs.update({name: _FAR for name, value in inputs.items() if _is_link(value)})
     return sent
 
 
@@ -62,6 +66,32 @@ def _declared(kind: Any) -> Iterator[str]:
                 yield from (f"{name}.{one['prefix']}{number}" for number in range(one["max"]))
             else:
                 yield name
+
+
+def _far(prompt: dict[str, Any], ours: Ours) -> list[str]:
+    """Nodes of this pack behind more others in a row than the host can walk back."""
+    far: list[str] = []
+    lengths: dict[str, int] = {}
+    stack = list(prompt)
+    while stack:
+        key = stack[-1]
+        before = [one for one in _sources(prompt[key]) if one in prompt]
+        if key not in lengths:
+            lengths[key] = 0
+            stack += [one for one in before if one not in lengths]
+            continue
+        stack.pop()
+        lengths[key] = 1 + max((lengths[one] for one in before), default=0)
+        if lengths[key] > limits.CHAIN and ours(prompt[key].get("class_type")) is not None:
+            lengths[key] = 0
+            far.append(key)
+    return far
+
+
+def _sources(node: Any) -> list[str]:
+    inputs = node.get("inputs") if isinstance(node, dict) else None
+    values = inputs.values() if isinstance(inputs, dict) else ()
+    return [value[0] for value in values if _is_link(value)]
 
 
 def _unwrapped(value: Any) -> Any:

@@ -175,6 +175,12 @@ def test_other_machines_are_told_paths_from_the_models_folder_on(client: Client)
     assert "checkpoints/adapter.safetensors is an IP-Adapter" in told
 
 
+def test_a_proxy_that_only_hands_a_name_on_is_no_visitor_from_the_machine(client: Client) -> None:
+    browser = {"Sec-Fetch-Site": "same-origin"}
+    reply = send(client, "/ipadapter/doctor", host="comfy.example.com", headers=browser)
+    assert reply.status == 200 and str(client.base) not in reply.text
+
+
 def test_too_much_is_refused_before_it_is_read(client: Client) -> None:
     long = send(client, "/ipadapter/about?file=" + "x" * (limits.QUERY - 4))
     assert long.status == 413 and str(limits.QUERY) in long.error

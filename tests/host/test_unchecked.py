@@ -54,6 +54,14 @@ def with_nodes(**nodes: Any) -> Prompt:
     return graph() | nodes
 
 
+def row_of_nodes(count: int) -> Prompt:
+    """Nodes in a row that lead to nothing; the last one comes first, as the host walks."""
+    made = {"row 0": node("IPARemove", model=["checkpoint", 0])}
+    for number in range(1, count):
+        made[f"row {number}"] = node("IPARemove", model=[f"row {number - 1}", 0])
+    return dict(reversed(list(made.items()))) | graph()
+
+
 UNCHECKED: dict[str, tuple[Prompt, str]] = {
     "a node that is not there": (changed(apply={"extra": ["gone", 0]}), NO_SUCH_INPUT),
     "an output that is not there": (changed(apply={"extra": ["encode", 99]}), NO_SUCH_INPUT),
@@ -70,6 +78,7 @@ UNCHECKED: dict[str, tuple[Prompt, str]] = {
     "a deep value": (changed(apply={"attn_mask": deep()}), "more than 32 deep"),
     "a deep value that nobody reads": (changed(apply={"extra": deep()}), ""),
     "a deep note": (with_nodes(remove=node("IPARemove") | {"_meta": deep()}), ""),
+    "a very long row of nodes": (row_of_nodes(1100), ""),
     "no inputs": (with_nodes(remove={"class_type": "IPARemove"}), ""),
     "inputs that are none": (with_nodes(remove={"class_type": "IPARemove", "inputs": [1]}), ""),
     "an old node, which takes anything": (old(extra=["gone", 0]), ""),

@@ -17,8 +17,8 @@ SLOW = (
     *("test_toy_pictures.py", "test_control_laws.py", "test_face_server.py", "test_faceid.py"),
     *("test_run_folder.py", "test_queue_prompts.py", "test_conditioning.py", "test_examples.py"),
     *("test_failing_adapters.py", "test_failing_references.py"),
-    *("test_unchecked.py", "test_streamed.py", "test_soak.py", "test_beside.py"),
-    *("test_laws.py", "test_routes.py", "test_hostile_files.py"),
+    *("test_hostile_prompts.py", "test_unchecked.py", "test_streamed.py", "test_soak.py"),
+    *("test_beside.py", "test_laws.py", "test_routes.py", "test_hostile_files.py"),
 )
 NO_TAB = 2
 # A page that has seen a picture offers it to new nodes even when it is gone.

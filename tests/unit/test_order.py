@@ -9,7 +9,7 @@ from kit.order import LAST_IN_A_TAB, SLOW, place, unit
 
 
 def test_all_that_is_called_slow_exists() -> None:
-    there = {path.name for path in (ROOT / "tests").glob("*/test_*.py")} | {"tests/browser"}
+    there = {path.name for path in (ROOT / "tests").glob("**/test_*.py")} | {"tests/browser"}
     assert set(SLOW) <= there and len(set(SLOW)) == len(SLOW)
     assert all((ROOT / name).is_file() for name in LAST_IN_A_TAB)
 

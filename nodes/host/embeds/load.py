@@ -83,8 +83,8 @@ def _read(file: str, entry: int) -> tuple[Features | Regions, list[str]]:
     path = folders.resolve(folders.EMBEDS, file)
     name = os.path.basename(path)
     try:
-        with opened.opened(path) as file:
-            own = holds_safetensors(file)
+        with opened.opened(path) as bytes_of:
+            own = holds_safetensors(bytes_of)
         if own:
             _require_entry(entry, 1, name)
             return _own(path, name), []

@@ -31,6 +31,7 @@ log = logging.getLogger("ipadapter")
 # What a network's widest steps take beside its weights, per pixel of its input.
 _BYTES_PER_PIXEL = 700
 _CHUNK = 8
+_SIDE = 640  # of the picture that faces are found in first
 
 
 class EngineChoice(str, Enum):
@@ -85,6 +86,7 @@ def _load(pack: FacePack, choice: EngineChoice) -> TorchEngine | InsightfaceEngi
     if choice is not EngineChoice.INSIGHTFACE:
         return engine
     # Nobody else gets a file that was refused here; another engine is for other arithmetic.
+    engine.weigh()
     del engine
     other = InsightfaceEngine.from_pack(pack)
     if before != [identity(path) for path in files]:
@@ -107,6 +109,10 @@ class _Runner:
             load_device=comfy.model_management.get_torch_device(),
             offload_device=comfy.model_management.unet_offload_device(),
         )
+
+    def weigh(self, side: int) -> None:
+        """Refuse a network that takes far more than any face model for a picture of this size."""
+        self.patcher.model.weigh(torch.Size((1, 3, side, side)))
 
     def run(self, pixels: Tensor) -> list[Tensor]:
         """Outputs, on the processor."""
@@ -151,6 +157,15 @@ class TorchEngine:
     def is_dynamic(self) -> bool:
         """Whether the host can drop the weights at any time; asked by its output cache."""
         return bool(self._detector.patcher.is_dynamic())
+
+    def weigh(self) -> None:
+        """Refuse networks that take far more than any face model, before anybody runs them.
+
+        Raises:
+            UnsupportedNetwork: one does.
+        """
+        self._detector.weigh(self.fixed_size or _SIDE)
+        self._recogniser.weigh(self.crop_size)
 
     @property
     def fixed_size(self) -> int | None:

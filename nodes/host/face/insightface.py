@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, cast
 
@@ -46,7 +47,8 @@ class InsightfaceEngine:
             UnsupportedNetwork: it takes a file for something else.
         """
         zoo = _import_zoo()
-        detector, recogniser = (_open(zoo, path) for path in (pack.detector, pack.recogniser))
+        with _explained():
+            detector, recogniser = (_open(zoo, path) for path in (pack.detector, pack.recogniser))
         if not hasattr(detector, "detect") or not hasattr(recogniser, "get_feat"):
             raise UnsupportedNetwork(
                 f"insightface takes the files of {pack.name} for "
@@ -54,7 +56,8 @@ class InsightfaceEngine:
                 "a detector and a recogniser are needed",
                 "Set engine to torch, or use the original files of buffalo_l or antelopev2",
             )
-        detector.prepare(0, det_thresh=0.5, nms_thresh=0.4)
+        with _explained():
+            detector.prepare(0, det_thresh=0.5, nms_thresh=0.4)
         engine = cls(detector, recogniser, pack.describe())
         engine.pack = pack
         return engine
@@ -100,7 +103,8 @@ class InsightfaceEngine:
         if size * short < long:  # nothing is left of the short side, and OpenCV refuses that
             return []
         # The one call that obeys the size in 0.7 and in 2.x; the attribute input_size does not.
-        boxes, points = self._detector.detect(_bgr(image), input_size=(size, size))
+        with _explained():
+            boxes, points = self._detector.detect(_bgr(image), input_size=(size, size))
         if points is None:
             raise UnsupportedNetwork(
                 "the face detector gives boxes without key points",
@@ -115,8 +119,9 @@ class InsightfaceEngine:
         """(n, 512) identity vectors of RGB crops, not normalised."""
         if not crops:
             return torch.zeros(0, 512)
-        vectors = [self._recogniser.get_feat(_bgr(crop)).reshape(1, -1) for crop in crops]
-        return torch.from_numpy(numpy.concatenate(vectors).astype(numpy.float32))
+        with _explained():
+            vectors = [self._recogniser.get_feat(_bgr(crop)).reshape(1, -1) for crop in crops]
+            return torch.from_numpy(numpy.concatenate(vectors).astype(numpy.float32))
 
     def describe(self) -> str:
         """Pack, files, licence, engine and the provider really in use."""
@@ -128,6 +133,26 @@ class InsightfaceEngine:
         session: Any = getattr(self._detector, "session", None)
         providers = session.get_providers() if hasattr(session, "get_providers") else []
         return str(providers[0]) if providers else "an unknown device"
+
+
+@contextmanager
+def _explained() -> Generator[None]:
+    """What insightface and onnxruntime stumble over in a file, in a sentence.
+
+    Raises:
+        UnsupportedNetwork: whatever error they give.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120].rstrip(".")
+        raise UnsupportedNetwork(
+            f"insightface cannot run the face models ({type(error).__name__}: {reason})",
+            "original files of a face pack are needed",
+            "Set engine to torch, or use the original files of buffalo_l or antelopev2",
+        ) from error
 
 
 def _candidates(found: Any) -> Iterator[Any]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import folder_paths
 
+from ....ip_models import limits
 from ....ip_models.errors import BrokenFile, MissingModel
 from ....ip_models.inputs import one_line
 from ....ip_models.onnx.file import read_signature
@@ -262,9 +263,10 @@ def _role_of(path: str, mtime_ns: int, size: int) -> Role | None:
     if len(network.outputs) != 1 or len(shape) != 4:
         return None
     side = shape[2]
-    if side is None or side != shape[3] or side < 112 or side % 16 or side == 192:
+    if side is None or side != shape[3] or side % 16 or side == 192:
         return None
-    return Role.RECOGNISER
+    # A crop is made before the network is asked.
+    return Role.RECOGNISER if 112 <= side <= limits.FACE_SIDE else None
 
 
 def known_file(path: str) -> KnownFile | None:

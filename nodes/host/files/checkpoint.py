@@ -33,7 +33,7 @@ class _Known(NamedTuple):
 
     state: tuple[int, int]
     shapes: Mapping[str, Any]
-    count: int
+    tensors: int
 
 
 class _Remembered:
@@ -64,11 +64,11 @@ class _Remembered:
     def _put(self, path: str, known: _Known) -> None:
         """Remember a file in the place of what was there, and none that has gone."""
         for gone in [each for each in self._files if each == path or not os.path.exists(each)]:
-            self._count -= self._files.pop(gone).count
+            self._count -= self._files.pop(gone).tensors
         self._files[path] = known
-        self._count += known.count
+        self._count += known.tensors
         while self._count > limits.CACHED_TENSORS and len(self._files) > 1:
-            self._count -= self._files.popitem(last=False)[1].count
+            self._count -= self._files.popitem(last=False)[1].tensors
 
 
 _remembered = _Remembered()

@@ -49,12 +49,12 @@ class Storage(NamedTuple):
 
     Attributes:
         key: by which they are found in the file.
-        count: of the numbers, of this type.
+        size: how many numbers of this type.
     """
 
     dtype: torch.dtype
     key: str
-    count: int
+    size: int
 
 
 class Place(NamedTuple):
@@ -89,7 +89,7 @@ def _rebuilt_as(storage: Any, first: Any, shape: Any, steps: Any, *others: Any) 
         raise pickle.UnpicklingError("a tensor of an impossible shape")
     place = Place(storage, dtype, first, tuple(shape), tuple(steps))
     reach = first + sum((size - 1) * step for size, step in zip(shape, steps, strict=True)) + 1
-    room = storage.count * storage.dtype.itemsize
+    room = storage.size * storage.dtype.itemsize
     if math.prod(shape) and reach * dtype.itemsize > room:
         raise pickle.UnpicklingError("a tensor beyond its numbers")
     return place

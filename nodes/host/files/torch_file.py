@@ -138,7 +138,7 @@ def _old(file: ModelFile) -> TorchFile:
 def _within(content: Any, sizes: Mapping[str, int]) -> Any:
     """The content, if the file has the numbers of all its tensors."""
     for place in _places(content):
-        if place.storage.count * place.storage.dtype.itemsize > sizes[place.storage.key]:
+        if place.storage.size * place.storage.dtype.itemsize > sizes[place.storage.key]:
             raise EOFError(place.storage.key)
     return content
 

@@ -57,7 +57,9 @@ def is_this_machine(request: web.Request) -> bool:
     peer, here = _address(request, "peername"), _address(request, "sockname")
     if peer is None or any(name in request.headers for name in _FORWARDED):
         return False
-    return peer.is_loopback or peer == here
+    # A proxy that says nothing of itself may still hand on the name that it was called by.
+    own = _is_own(_split(request.headers.get("Host", _LOOPBACK))[0])
+    return own and (peer.is_loopback or peer == here)
 
 
 def _through_proxy(request: web.Request, port: int | None) -> bool:

@@ -8,6 +8,7 @@ the two leave a resized picture in memory differently.
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 
 import torch
@@ -41,7 +42,7 @@ def make_noise(kind: str, strength: float, blur: int, image: Tensor | None) -> T
     picture = (
         torch.zeros(1, _SIDE, _SIDE, 3) if image is None else _small(image, newer).movedim(1, -1)
     )
-    generator = Generator().manual_seed(int(picture.sum().item()) % _SEEDS)
+    generator = Generator().manual_seed(int(_sum(picture)) % _SEEDS)
     noise = _mixed(picture, kind, strength, generator).clamp(0, 1)
     if blur == 0:
         return noise
@@ -72,6 +73,12 @@ def _mixed(picture: Tensor, kind: str, strength: float, generator: Generator) ->
     moved = _shuffled(picture.movedim(-1, 1), sigma, generator, newer).movedim(1, -1)
     grain = _normal(moved, generator) * (strength * _GRAIN)
     return moved * (1 - grain) + grain
+
+
+def _sum(picture: Tensor) -> float:
+    """Of all values, also where half precision does not go that far."""
+    total = picture.sum().item()
+    return total if math.isfinite(total) else picture.double().sum().item()
 
 
 def _uniform(like: Tensor, generator: Generator) -> Tensor:

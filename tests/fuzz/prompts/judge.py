@@ -16,16 +16,18 @@ _ANSWER = 4_000_000  # characters; the host shows what is on the links of a node
 def fault(outcome: Outcome, text: str, models: Path) -> str:
     """What is wrong with an outcome, its kind first; nothing if all is well."""
     size = len(text) / 1e6
-    named = _named(text, models)
     if outcome.kind in ("ended", "hung", "died"):
         return f"{outcome.kind}: {outcome.error}"
     if outcome.error and not (outcome.kind == "failed" and _OURS in outcome.error):
         return f"raw: {outcome.error}"
     if len(outcome.words) > MESSAGE or "\n" in outcome.words:
         return f"long: {len(outcome.words)} characters"
-    if outcome.seconds > _SECONDS + _A_MEGABYTE * size + named / 100:
+    slow, big = _SECONDS + _A_MEGABYTE * size, _GROWTH + _TIMES * size
+    # Looked for only where it may excuse something.
+    named = _named(text, models) if outcome.seconds > slow or outcome.growth > big else 0.0
+    if outcome.seconds > slow + named / 100:
         return f"slow: {outcome.seconds:.1f} seconds"
-    if outcome.growth > _GROWTH + _TIMES * size + 2 * named:
+    if outcome.growth > big + 2 * named:
         return f"big: {outcome.growth:.0f} MB"
     if outcome.answer > _ANSWER + 6 * len(text):
         return f"big answer: {outcome.answer} characters"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 from random import Random
@@ -113,9 +114,8 @@ def _alone(kind: str, inputs: dict[str, Any]) -> Prompt:
 
 
 def _types(kind: str) -> list[str]:
-    import nodes
-
-    return list(nodes.NODE_CLASS_MAPPINGS[kind].RETURN_TYPES)
+    host: Any = importlib.import_module("nodes")
+    return list(host.NODE_CLASS_MAPPINGS[kind].RETURN_TYPES)
 
 
 def _choices(bed: Bed, kind: str, name: str) -> list[str]:

@@ -131,20 +131,20 @@ def _one_call(sampled: Sampled) -> Callable[[Any], Tensor]:
     """A call of the model outside of a run, as some packs make it."""
 
     def call(model: Any) -> Tensor:
-        sigma = torch.full((len(sampled.noise),), 0.7)
-        (context, more) = sampled.positive[0]
-        pooled = more.get("pooled_output")
+        ((negative, _),), ((positive, more),) = sampled.negative, sampled.positive
+        noise, context = (torch.cat(pair) for pair in ((sampled.noise,) * 2, (negative, positive)))
+        sigma = torch.full((len(noise),), 0.7)
         conditions = {"c_crossattn": context}
-        if pooled is not None:
-            shaped = sampled.model.model.encode_adm(noise=sampled.noise, device="cpu", **more)
-            conditions["y"] = shaped
+        if "pooled_output" in more:
+            pooled = sampled.model.model.encode_adm(noise=sampled.noise, device="cpu", **more)
+            conditions["y"] = torch.cat((pooled, pooled))
         if "guidance" in more:
             conditions["guidance"] = torch.full_like(sigma, more["guidance"])
         options = model.model_options["transformer_options"]
         return model.model.apply_model(
-            sampled.noise,
+            noise,
             sigma,
-            transformer_options={**options, "cond_or_uncond": [0], "sigmas": sigma[:1]},
+            transformer_options={**options, "cond_or_uncond": [1, 0], "sigmas": sigma[:1]},
             **conditions,
         )
 
