@@ -22,10 +22,12 @@ def read(text: str, most: int = limits.HEADER_BYTES) -> Any:
     """
     if len(text) > most:
         raise ValueError(f"{len(text):,} characters are there, and {most:,} are read")
-    parts = sum(map(text.count, _MARKS))
+    # What stands inside of texts is no part; a text begins and ends with a quote of its own.
+    bare = "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
+    parts = sum(map(bare.count, _MARKS))
     if parts > 2 * limits.ELEMENTS:  # each pair has a colon beside its comma
         raise ValueError(f"{parts:,} parts are there, and {2 * limits.ELEMENTS:,} are read")
-    tables = text.count("[") + text.count("{")
+    tables = bare.count("[") + bare.count("{")
     if tables > limits.TABLES:
         raise ValueError(f"{tables:,} tables are there, and {limits.TABLES:,} are read")
     # Python stops to look for what nobody needs any more each time many tables were made, and all

@@ -12,6 +12,7 @@ MESSAGE = 500  # characters of an error; the longest of ours without a name has 
 # Headers and tables of model files, JSON settings beside them, pickles of torch.
 HEADER_BYTES = 8 * 2**20  # a whole SDXL checkpoint describes itself in 0.4 MB
 ELEMENTS = 500_000  # of a header, settings or pickle; a whole SDXL checkpoint has some 120,000
+OPERATIONS = 250_000  # of a pickle; a whole SDXL checkpoint has some 115,000
 ARCHIVE_BYTES = 4 * 2**20  # of torch's tables, zip's or pickled; a whole SDXL checkpoint has 0.5 MB
 TENSORS = 20_000  # of a file; a whole SDXL checkpoint has some 2,500
 TABLES = 65_000  # lists and objects of a JSON text; three for each tensor of a header
@@ -19,10 +20,11 @@ DEPTH = 32  # of tables inside tables; a training's state has 5
 TENSOR_NAME = 512  # characters; the longest published one has some 120
 RANK = 8  # dimensions of a tensor; a convolution over video has 5
 SIZE = 2**24  # of one dimension; a vocabulary of a text model has 2**18
-PARTS = 1000  # files into which one model may be cut; published are up to 20
+PARTS = 64  # files into which one model may be cut; published are up to 20
 SHARED = 2  # times the size of its file that all tensors of it together may have
 BASE_TENSORS = 10_000  # of a base model's file; published are up to 2,500
 BLOCKS = 512  # of a base model, by the number in a tensor's name; published are up to 80
+GGUF_TEXTS = 20_000  # of a list in the notes of a GGUF file; those of a base model have none
 CACHED_TENSORS = 200_000  # whose shapes are remembered, of all files together
 EMBEDS_HEADER_BYTES = 2**20  # of a file of embeds, which has a few tensors
 
@@ -43,7 +45,6 @@ FACE_SIDE = 1024  # pixels of a crop that a recogniser takes; published are 112
 # Texts of widgets.
 FILE_NAME = 1000  # bytes of a name to save under, with its folders; Linux takes 4096 of a path
 FILE_NAME_PART = 200  # of each part, to which a number and an ending are added; all take 255
-PYTHON_TEXT = 20_000  # characters in Python's form, not JSON's; 50 references for all of SDXL
 
 # Prompts.
 CHAIN = 800  # nodes in a row; the host can walk back some 970, workflows have up to 100

@@ -242,7 +242,7 @@ def _tensor(
     if kind not in _RAW:
         raise Malformed(f"the weights {name!r} are of the unknown type {kind}")
     if len(shape) > _LARGEST_RANK or min(shape, default=0) < 0:
-        raise Malformed(f"the weights {name!r} have the impossible shape {shape}")
+        raise Malformed(f"the weights {name!r} have the impossible shape {shape[:_LARGEST_RANK]}")
     values = _values(part, kind)
     count = 1
     for size in shape:

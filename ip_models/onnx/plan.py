@@ -78,7 +78,9 @@ class Plan:
         self._alias: dict[str, str] = {}
         self._known = {*self._constants, *(one.name for one in network.inputs)}
         self._nodes: list[tuple[Node, tuple[str, ...]]] = []
-        self._folded = 0
+        # Numbers made of weights alone, the weights, and results that are left to runs.
+        self._folded, self._derived = 0, dict[str, Tensor]()
+        self._weights = sum(tensor.numel() for tensor in self._constants.values())
         if len(network.inputs) != 1:
             raise UnsupportedNetwork(
                 f"{network.name} takes {len(network.inputs)} inputs",
@@ -124,6 +126,7 @@ class Plan:
         elif inputs and self._are_small(inputs):
             self._constants[output] = self._fold(node, inputs)
         else:
+            self._require_bounded(node, inputs)
             self._nodes.append((node, inputs))
 
     def _constant(self, node: Node) -> Tensor:
@@ -153,8 +156,22 @@ class Plan:
         except FAILURES as error:
             raise refused(self._network.name, node, error) from error
 
-    def _require_room(self, node: Node, values: tuple[Tensor | None, ...]) -> None:
+    def _require_bounded(self, node: Node, inputs: tuple[str, ...]) -> None:
+        """The same for what is made of large weights alone, whenever the network runs."""
+        known = {**self._constants, **self._derived}
+        values = tuple(known.get(name) if name else None for name in inputs)
+        if not any(inputs) or any(name and name not in known for name in inputs):
+            return
+        try:
+            self._derived[node.outputs[0]] = self._require_room(node, values)
+        except FAILURES as error:
+            raise refused(self._network.name, node, error) from error
+
+    def _require_room(self, node: Node, values: tuple[Tensor | None, ...]) -> Tensor:
         """Refuse a result that would be more than is worked out for any face model, all together.
+
+        Returns:
+            What it would be, without values.
 
         Raises:
             CannotRun: it would be.
@@ -164,11 +181,12 @@ class Plan:
             value if value is None or place in numbers else value.to(META)
             for place, value in enumerate(values)
         )
-        call = Call(node, self._network.opset, like)
-        made = Cost(0).step(lambda: OPERATORS[node.operator](call), 0)
-        self._folded += made.numel()
-        if self._folded > limits.ONNX_FOLDED:
+        call, cost = Call(node, self._network.opset, like), Cost(2 * self._weights)
+        made = cost.step(lambda: OPERATORS[node.operator](call), 0)
+        self._folded += cost.counts["made"]
+        if self._folded > limits.ONNX_FOLDED + 2 * self._weights:
             raise CannotRun("what is made of its weights alone is far more than in a face model")
+        return made
 
     def _find_host_values(self) -> set[str]:
         """Values made from shapes alone."""

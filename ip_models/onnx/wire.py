@@ -103,11 +103,14 @@ def signed(value: int) -> int:
 def integers(items: list[Item]) -> tuple[int, ...]:
     """Numbers of a repeated field, packed or not."""
     found: list[int] = []
+    packed = sum(len(item) for item in items if isinstance(item, Window))
+    if packed > limits.ONNX_NUMBERS:
+        raise Malformed(f"a list of numbers takes {packed} bytes")
     for item in items:
         if isinstance(item, int):
             found.append(item)
             continue
-        position, data = 0, _bounded(item, limits.ONNX_NUMBERS).read()
+        position, data = 0, item.read()
         while position < len(data):
             value, position = _varint(data, position)
             found.append(value)

@@ -120,7 +120,7 @@ WEIGHTS = {
     "spaces": "0" + filled(" ", LETTERS - 4) + ":1x",
     "factors": '{"down": [' + filled("1,", LETTERS - 20) + "1]}",
     "of Python": "{'down': [" + filled("1,", LETTERS - 20) + "1]}",
-    "of Python, short": "{'down': [" + filled("1,", limits.PYTHON_TEXT - 20) + "1]}",
+    "of Python, long": "{'down': [" + filled("1,", 90_000) + "1]}",
     "deep": filled("[", LETTERS),
     "keys": "{" + ",".join(f'"{number}":1' for number in range(LETTERS // 10)) + "}",
     "signs": "{'down': " + filled("-", LETTERS - 20) + "1}",

@@ -50,11 +50,18 @@ def _read() -> Iterator[tuple[str, Base]]:
         for name in folders.files(folder):
             path = folder_paths.get_full_path(folder, name)
             try:
-                base = read_base(path) if path is not None else None
+                base = _base(folder, path)
             except (IPAdapterError, *TROUBLE):  # a loader's business
                 continue
             if base is not None:
                 yield name, base
+
+
+def _base(folder: str, path: str | None) -> Base | None:
+    if path is None:
+        return None
+    folders.require_inside(path, folders.homes(folder))
+    return read_base(path)
 
 
 def _known_as(base: Base) -> tuple[Family | None, str]:

@@ -55,7 +55,7 @@ def _skip(file: Stream, kind: int, size: int) -> None:
         _text(file)
     elif kind == _LIST:
         inner, count = _number(file, "<I"), _number(file, "<Q")
-        if count > size:
+        if count > size or (inner == _STRING and count > limits.GGUF_TEXTS):
             raise ValueError(count)
         if inner != _STRING:
             file.seek(_BYTES[inner] * count, os.SEEK_CUR)
@@ -81,4 +81,6 @@ def _text(file: Stream) -> bytes:
 
 
 def _number(file: Stream, form: str) -> Any:
+    if file.tell() > limits.ARCHIVE_BYTES:
+        raise ValueError(file.tell())
     return struct.unpack(form, file.read(struct.calcsize(form)))[0]

@@ -39,7 +39,7 @@ def misplaced() -> Iterator[str]:
     seen: set[str] = set()
     for folder, path in _files():
         real = os.path.realpath(path)
-        kind = None if real in seen else _kind(path)
+        kind = None if real in seen else _kind(folder, path)
         seen.add(real)
         if kind is not None and not real.startswith(homes[kind]):
             what = "an IP-Adapter" if kind == folders.ADAPTERS else "an image encoder"
@@ -67,8 +67,9 @@ def _real_homes(folder: str) -> tuple[str, ...]:
     return tuple(os.path.join(os.path.realpath(path), "") for path in folders.homes(folder))
 
 
-def _kind(path: str) -> str | None:
+def _kind(folder: str, path: str) -> str | None:
     try:
+        folders.require_inside(path, folders.homes(folder))
         return _read_kind(*identity(path))
     except TROUBLE:
         return None

@@ -94,6 +94,17 @@ def _load(pack: FacePack, choice: EngineChoice) -> TorchEngine | InsightfaceEngi
     return other
 
 
+def require_known(path: str) -> None:
+    """Refuse a file that our reader does not know, before anybody else gets it.
+
+    Raises:
+        BrokenFile, UnsupportedNetwork: it cannot be read, or takes more than any face model.
+    """
+    module = OnnxModule(read_network(path))
+    shape = module.inputs[0].shape
+    module.weigh(torch.Size([1, 3, *(side or _SIDE for side in (*shape, None, None)[2:4])]))
+
+
 class _Runner:
     """A network as a model of the host's."""
 

@@ -1,7 +1,4 @@
-"""Face model packs on disk: found in every usual place, and checked by content before use.
-
-Nothing is fetched and nothing is written.
-"""
+"""Face model packs on disk, found in every usual place and by content; nothing is fetched."""
 
 from __future__ import annotations
 
@@ -148,7 +145,7 @@ def _folders() -> dict[str, str]:
     found: dict[str, str] = {}
     for entry, place in places:
         folder = _unnested(place)
-        if entry not in found and _networks(folder):
+        if entry not in found and networks(folder):
             found[entry] = folder
     # Last, because a failed download leaves an empty folder in the first place.
     for entry, place in places:
@@ -167,12 +164,13 @@ def _listed(folder: str) -> list[str]:
 def _unnested(folder: str) -> str:
     """Where the files are when an archive was unpacked into a folder of its own name."""
     inner = os.path.join(folder, os.path.basename(folder))
-    return inner if not _networks(folder) and _networks(inner) else folder
+    return inner if not networks(folder) and networks(inner) else folder
 
 
-def _networks(folder: str) -> list[str]:
-    paths = [os.path.join(folder, name) for name in _listed(folder)]
-    return [path for path in paths if path.lower().endswith(".onnx") and os.path.isfile(path)]
+def networks(folder: str) -> list[str]:
+    """All .onnx files of a folder."""
+    paths = (os.path.join(folder, one) for one in _listed(folder) if one.lower().endswith(".onnx"))
+    return [path for path in paths if os.path.isfile(path)]
 
 
 def where() -> str:
@@ -182,9 +180,9 @@ def where() -> str:
 
 def fingerprint(name: object) -> str:
     """Changes when a file of a pack is replaced; "" for a pack that is not there."""
-    folder = _folders().get(name) if isinstance(name, str) else None
+    folder = _folders().get(name, "") if isinstance(name, str) else ""
     try:
-        stats = [os.stat(path) for path in _networks(folder)] if folder else []
+        stats = [os.stat(path) for path in networks(folder)]
     except OSError:  # gone meanwhile; what it is needed for says so
         return ""
     return ";".join(f"{stat.st_mtime_ns}:{stat.st_size}" for stat in stats)
@@ -210,7 +208,7 @@ def find(name: object) -> FacePack:
         )
     found: dict[Role, str] = {}
     broken: list[BrokenFile] = []
-    for path in _networks(folder):
+    for path in networks(folder):
         try:
             role = role_of(path)
         except BrokenFile as error:

@@ -162,7 +162,7 @@ def read_labelled(path: str, label: str) -> tuple[dict[str, Tensor], str]:
         BrokenFile: the file is not whole, its header is not small, or it has no such entry.
     """
     with opened(path) as file:
-        length = header_size(file.read(0, 8).ljust(8, b"\0"))
+        length = header_size(file.read(0, 8))
         if length > limits.EMBEDS_HEADER_BYTES and holds_safetensors(file):
             found = f"is not an embeds file, its header has {length} bytes"
             raise broken(path, found, ANOTHER)

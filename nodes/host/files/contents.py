@@ -140,6 +140,7 @@ class _Check:
     def __init__(self, file: ModelFile) -> None:
         self._path, self._size = file.path, file.size
         self._seen: dict[int, object] = {}
+        self._lists: dict[int, bool] = {}
         self._tensors = self._bytes = 0
 
     def table(self, table: dict[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
@@ -149,7 +150,7 @@ class _Check:
         for key, value in table.items():
             name = f"{prefix}{key}"
             self._require_short(name)
-            if isinstance(value, list) and any(map(_holds, cast("list[Any]", value))):
+            if isinstance(value, list) and self._holds_tensors(cast("list[Any]", value)):
                 self._require_new(value, depth)
                 value = {str(i): one for i, one in enumerate(cast("list[Any]", value))}
             if isinstance(value, dict):
@@ -159,6 +160,12 @@ class _Check:
                 self._add(name, value)
             made[key] = value
         return made
+
+    def _holds_tensors(self, listed: list[Any]) -> bool:
+        """Looked at once, however many names one list has."""
+        if id(listed) not in self._lists:
+            self._lists[id(listed)] = any(map(_holds, listed))
+        return self._lists[id(listed)]
 
     def _require_new(self, table: object, depth: int) -> None:
         if id(table) in self._seen or depth > limits.DEPTH:

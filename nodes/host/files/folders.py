@@ -166,8 +166,8 @@ def require_inside(path: str, homes: Iterable[str]) -> None:
     while not os.path.islink(place):
         if len(place) <= len(stop):
             raise BrokenFile(
-                f"{os.path.basename(path)} is a link to {real}, which is in no model folder",
-                "a file that lies in one is needed",
+                f"{os.path.basename(path)} is a link out of the model folders",
+                "a file that lies in one of them is needed",
                 "Put the file itself there, or a link to its folder, or enter its folder in "
                 "extra_model_paths.yaml",
             )
@@ -194,7 +194,10 @@ def in_alias(alias: str, name: object) -> str | None:
     ]
     own = os.path.join(folder_paths.models_dir, *alias.split("/"))
     paths = (os.path.join(home, name) for home in (*registered, own))
-    return next((path for path in paths if os.path.isfile(path)), None)
+    path = next((path for path in paths if os.path.isfile(path)), None)
+    if path is not None:
+        require_inside(path, (*registered, own))
+    return path
 
 
 def fingerprint(folder: str, name: object = None) -> str:

@@ -15,7 +15,7 @@ from .opened import ModelFile, broken
 from .torch_file import DAMAGED
 
 _LARGEST_NAMED = 100_000_000  # a header that safetensors itself would read
-_MOST_VALUES = 2**48
+_MOST_VALUES, _LONGEST_TYPE = 2**48, 40
 _TORCH_MAGIC = (b"PK\x03\x04", b"\x80")  # zip, and the pickle of torch before 1.6
 
 # What safetensors calls the types that torch has.
@@ -32,6 +32,10 @@ _TYPES = {
     "I8": torch.int8,
     "U8": torch.uint8,
     "BOOL": torch.bool,
+    "U16": torch.uint16,
+    "U32": torch.uint32,
+    "U64": torch.uint64,
+    "C64": torch.complex64,
 }
 
 
@@ -91,7 +95,7 @@ def holds_safetensors(file: ModelFile) -> bool:
 
 def header_size(start: bytes) -> int:
     """How long the header of a safetensors file says it is."""
-    return int(struct.unpack("<Q", start[:8])[0])
+    return int(struct.unpack("<Q", start[:8].ljust(8, b"\0"))[0])
 
 
 class SafetensorsFile(NamedTuple):
@@ -119,7 +123,7 @@ def read_safetensors(file: ModelFile) -> SafetensorsFile:
     """
     path, size = file.path, file.size
     header, begin = _header(file)
-    notes: Any = header.pop("__metadata__", {})
+    notes: Any = header.pop("__metadata__", None) or {}
     if not isinstance(notes, dict) or not all(isinstance(one, str) for one in notes.values()):
         raise broken(path, "has a header that does not describe its data")
     if len(header) > limits.TENSORS:
@@ -162,6 +166,6 @@ def _header(file: ModelFile) -> tuple[dict[str, Any], int]:
 
 def _entry(info: dict[str, Any]) -> Entry:
     begin, end = map(index, info["data_offsets"])
-    dtype = str(info["dtype"])[: limits.TENSOR_NAME]
+    dtype = str(info["dtype"])[:_LONGEST_TYPE]
     shape = tuple(map(index, info["shape"]))
     return Entry(shape, _TYPES.get(dtype, dtype), begin, end)

@@ -69,9 +69,10 @@ class Place(NamedTuple):
 
 def _storage(pid: object) -> Storage:
     _, dtype, key, _, count, *_ = cast("tuple[Any, ...]", pid)
-    if not isinstance(dtype, torch.dtype) or not 0 <= count <= _MOST_VALUES:
+    known = isinstance(dtype, torch.dtype) and type(key) is str and type(count) is int
+    if not known or not 0 <= count <= _MOST_VALUES or len(key) > limits.TENSOR_NAME:
         raise pickle.UnpicklingError("a storage of an unknown kind")
-    return Storage(dtype, str(key)[: limits.TENSOR_NAME], count)
+    return Storage(dtype, key, count)
 
 
 def _rebuilt(storage: Any, first: Any, shape: Any, steps: Any, *_: object) -> Place:
@@ -82,10 +83,14 @@ def _rebuilt_as(storage: Any, first: Any, shape: Any, steps: Any, *others: Any) 
     _needs_gradient, _hooks, dtype, *_ = others
     if not isinstance(storage, Storage) or not isinstance(dtype, torch.dtype):
         raise pickle.UnpicklingError("a tensor without its numbers")
+    # Looked at before anything is done with them: one tuple may be the shape of many tensors.
+    if type(shape) is not tuple or type(steps) is not tuple or len(shape) > limits.RANK:
+        raise pickle.UnpicklingError("a tensor of an impossible shape")
+    if len(shape) != len(steps):
+        raise pickle.UnpicklingError("a tensor of an impossible shape")
     numbers = (first, *shape, *steps)
     known = all(type(one) is int and 0 <= one <= _MOST_VALUES for one in numbers)
-    known = known and math.prod(shape) <= _MOST_VALUES
-    if not known or len(shape) != len(steps) or len(shape) > limits.RANK:
+    if not known or math.prod(shape) > _MOST_VALUES:
         raise pickle.UnpicklingError("a tensor of an impossible shape")
     place = Place(storage, dtype, first, tuple(shape), tuple(steps))
     reach = first + sum((size - 1) * step for size, step in zip(shape, steps, strict=True)) + 1
@@ -99,11 +104,18 @@ def _parameter(place: Any, *_: object) -> Any:
     return place
 
 
-def _table(items: Any = ()) -> dict[Any, Any]:
-    made: dict[Any, Any] = {}
-    for key, value in items:
-        made[_key(key)] = value
-    return made
+def _table() -> dict[Any, Any]:
+    return {}
+
+
+def _size(parts: Any) -> tuple[Any, ...]:
+    if type(parts) not in (tuple, list) or len(parts) > limits.RANK:
+        raise pickle.UnpicklingError("a size of far too many dimensions")
+    return tuple(parts)
+
+
+def _device(*_: object) -> None:
+    """Where a tensor was is of no meaning where it is read."""
 
 
 def _key(key: object) -> object:
@@ -119,12 +131,13 @@ _NAMES: dict[str, Any] = {
     "torch._utils _rebuild_tensor_v2": _rebuilt,
     "torch._utils _rebuild_tensor_v3": _rebuilt_as,
     "torch._utils _rebuild_parameter": _parameter,
-    "torch Size": tuple,
+    "torch Size": _size,
+    "torch device": _device,
     **{f"torch {name}": dtype for name, dtype in STORAGES.items()},
     **{f"torch.storage {name}": dtype for name, dtype in STORAGES.items()},
     **{f"torch {name}": dtype for name, dtype in _TYPES.items()},
 }
-_CALLED = (_table, tuple, _rebuilt, _rebuilt_as, _parameter)
+_CALLED = (_table, _size, _device, _rebuilt, _rebuilt_as, _parameter)
 
 
 class _Mark:
@@ -174,6 +187,8 @@ class _Stack:
 
     def named_by_stack(self) -> None:
         name, module = self.pop(), self.pop()
+        if type(name) is not str or type(module) is not str:
+            raise pickle.UnpicklingError("a name that is no text")
         self.named(f"{module} {name}")
 
     def call(self) -> None:
@@ -262,7 +277,7 @@ def read(file: io.BytesIO) -> Any:
     stack = _Stack()
     for count, (operation, argument, _) in enumerate(pickletools.genops(file)):
         do = _DO.get(operation.name)
-        if do is None or count > limits.ELEMENTS:
+        if do is None or count > limits.OPERATIONS:
             raise pickle.UnpicklingError(f"{operation.name} is not known, or far too much of it")
         do(stack, argument)
     return stack.pop()

@@ -126,7 +126,9 @@ def _old(file: ModelFile) -> TorchFile:
     content, keys = pickled.read(start), pickled.read(start)
     place, begins, sizes = start.tell(), dict[str, int](), dict[str, int]()
     types = {place.storage.key: place.storage.dtype for place in _places(content)}
-    for key in map(str, keys):
+    if type(keys) is not list or not all(type(key) is str for key in keys):
+        raise pickle.UnpicklingError("storages without names")
+    for key in keys:
         (count,) = struct.unpack("<q", file.read(place, _COUNT))
         begins[key], sizes[key] = place + _COUNT, count * types[key].itemsize
         place += _COUNT + sizes[key]

@@ -23,7 +23,7 @@ from ....ip_models.faces.detect import Face
 from ....ip_models.pictures.fit import Picture
 from ...host.face import packs
 from ...host.face.encode import engine_of
-from ...host.face.engine import EngineChoice, FaceEngine, load_engine
+from ...host.face.engine import EngineChoice, FaceEngine, load_engine, require_known
 
 log = logging.getLogger("ipadapter")
 
@@ -44,6 +44,8 @@ def load_faces(provider: str = "CPU", pack: str = "buffalo_l") -> Any:
     root = _root(found.folder, pack)
     if find_spec("insightface") is not None and root is not None:
         try:
+            for path in packs.networks(found.folder):  # insightface opens them all
+                require_known(path)
             return _insightface(provider, pack, root)
         except Exception as error:  # noqa: BLE001 (it raises whatever its parts raise)
             log.warning("insightface cannot be used (%s): this pack reads the faces", error)
