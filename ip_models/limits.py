@@ -25,6 +25,7 @@ SHARED = 2  # times the size of its file that all tensors of it together may hav
 BASE_TENSORS = 10_000  # of a base model's file; published are up to 2,500
 BLOCKS = 512  # of a base model, by the number in a tensor's name; published are up to 80
 GGUF_TEXTS = 20_000  # of a list in the notes of a GGUF file; those of a base model have none
+SIBLINGS = 12  # files beside a part of a training that are looked at for its weights
 CACHED_TENSORS = 200_000  # whose shapes are remembered, of all files together
 EMBEDS_HEADER_BYTES = 2**20  # of a file of embeds, which has a few tensors
 

@@ -57,6 +57,7 @@ SMALL: dict[str, Any] = {
     "image_size": 28,
     "patch_size": 14,
 }
+INDEX = "model.safetensors.index.json"
 ZERO = torch.tensor(0.0)
 READERS = (checkpoint.read_shapes, checkpoint.read_tensors)
 
@@ -114,7 +115,7 @@ def test_a_part_that_is_a_link_out_of_the_folders_is_refused(home: Path, tmp_pat
         read_file_spec(folders.resolve(folders.ADAPTERS, "a-00001-of-00002.safetensors"))
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", INDEX])
 def test_a_link_out_of_an_encoder_s_folder_is_refused(
     home: Path, tmp_path: Path, name: str
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_link_out_of_an_encoder_s_folder_is_refused(
     config = transformers.CLIPVisionConfig(**SMALL)
     transformers.CLIPVisionModelWithProjection(config).save_pretrained(inner)
     assert widths_in(folders.resolve(folders.ENCODERS, "vit"))
+    (inner / INDEX).write_text('{"weight_map": {"a": "model.safetensors"}}')
     (inner / name).rename(tmp_path / name)
     (inner / name).symlink_to(tmp_path / name)
     with pytest.raises(BrokenFile, match=f"^{name} is a link out of"):

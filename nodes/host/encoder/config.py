@@ -18,7 +18,6 @@ from ..files.opened import opened
 _SIGLIP, _CLIP = "siglip_vision_model", "clip_vision_model"
 _WITH_TEXT = {"clip": _CLIP, "siglip": _SIGLIP}  # whose text model is left out
 _PREPROCESSOR = "preprocessor_config.json"
-SETTINGS = (folders.MODEL_CONFIG, _PREPROCESSOR)  # files of a folder beside its weights
 _CLIP_COLOURS = (list(CLIP_MEAN), [0.26862954, 0.26130258, 0.27577711])
 _NEUTRAL = ([0.0] * 3, [1.0] * 3)
 _HALVES = ([0.5] * 3, [0.5] * 3)

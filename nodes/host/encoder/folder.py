@@ -18,7 +18,7 @@ from ....ip_models.errors import BrokenFile
 from ....ip_models.inputs import sides
 from ..files import checkpoint, folders
 from ..progress import Progress
-from .config import SETTINGS, EncoderConfig, read_config, read_json
+from .config import EncoderConfig, read_config, read_json
 
 _FILE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _VISION, _LAYERS = "vision_model.", "encoder.layers."
@@ -139,6 +139,7 @@ def read_shapes(path: str) -> dict[str, Any]:
     Raises:
         BrokenFile: the folder holds no CLIP or SigLIP with whole weights in safetensors.
     """
+    _require_own(path)
     read_config(path)
     return _read_all(path, _weight_files(path), checkpoint.read_shapes)
 
@@ -150,6 +151,7 @@ def load(path: str) -> FolderEncoder:
         BrokenFile: the folder holds no CLIP or SigLIP with whole weights in safetensors.
     """
     progress = Progress(3)
+    _require_own(path)
     config = read_config(path)
     tensors = _read_all(path, _weight_files(path), checkpoint.read_tensors)
     progress.step()
@@ -166,14 +168,13 @@ def load(path: str) -> FolderEncoder:
     return encoder
 
 
+def _require_own(path: str) -> None:
+    """Refuse a folder with a link that leads out of it, before anything in it is read."""
+    for name in _names(path):
+        folders.require_inside(os.path.join(path, name), folders.homes(folders.ENCODERS))
+
+
 def _weight_files(path: str) -> list[str]:
-    files = _named_files(path)
-    for file in (*files, *(os.path.join(path, name) for name in SETTINGS)):
-        folders.require_inside(file, folders.homes(folders.ENCODERS))
-    return files
-
-
-def _named_files(path: str) -> list[str]:
     if os.path.isfile(os.path.join(path, _FILE)):
         return [os.path.join(path, _FILE)]
     names = _names(path)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import folder_paths
 
+from ....ip_models import limits
 from ....ip_models.errors import IPAdapterError, UnknownAdapter
 from . import checkpoint
 from .folders import ADAPTERS, homes
@@ -94,7 +96,7 @@ def _found(folder: str, recognise: Callable[[str], object]) -> str | None:
     """An adapter in the folder of a training, as the loader lists it."""
     if any(os.path.realpath(folder) == os.path.realpath(home) for home in homes(ADAPTERS)):
         return None  # where all adapters are, nothing says which belongs to the training
-    candidates = _weights(folder)
+    candidates = islice(_weights(folder), limits.SIBLINGS)
     path = next((one for one in candidates if _is_adapter(one, recognise)), None)
     return path and f"{os.path.basename(folder)}/{os.path.basename(path)}"
 
