@@ -521,7 +521,8 @@ def test_an_encoder_is_loaded_under_any_name_and_only_once(
     path = models / folders.ENCODERS / name
     put_whole(path)
     if form == "torch":
-        torch.save(load_file(path), path)
+        torch.save(load_file(path), models / "other")  # the first one is mapped meanwhile
+        (models / "other").replace(path)
     encoder = load.load_encoder(str(path))
     projection: Tensor = encoder.model.visual_projection.weight
     assert projection.shape == (768, 1024)
@@ -599,5 +600,5 @@ def test_the_second_half_of_an_encoder_is_refused(models: Path) -> None:
     kept = ("visual_projection", "post_layernorm", "position_embedding", ".22.layer_norm1")
     shapes = shapes_of_encoder("L").items()
     write_sparse(path, {key: shape for key, shape in shapes if any(one in key for one in kept)})
-    with pytest.raises(BrokenFile, match="lacks 371 of 375 tensors.*download its whole folder"):
+    with pytest.raises(BrokenFile, match="lacks 370 of 375 tensors.*download its whole folder"):
         load.load_encoder(str(path))

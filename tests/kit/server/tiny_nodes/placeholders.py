@@ -43,9 +43,9 @@ def _base(sd: Mapping[str, Any]) -> str | None:
 
 
 def _width(sd: Mapping[str, Any]) -> int | None:
-    """Of the layers of an image encoder that has one only."""
+    """Of the layers of an image encoder that has no more than a tiny one."""
     norm = sd.get("vision_model.post_layernorm.weight")
-    hollow = not any(key.startswith("vision_model.encoder.layers.1.") for key in sd)
+    hollow = not any(key.startswith("vision_model.encoder.layers.2.") for key in sd)
     return len(norm) if norm is not None and hollow else None
 
 
