@@ -80,5 +80,5 @@ def open_clip(layers: int, width: int, pooled: int, places: int = 257) -> Shapes
 
 
 def hollow(width: int, pooled: int) -> Shapes:
-    """Of one layer with next to nothing inside, for where only widths are looked at."""
-    return clip(1, width, pooled, inside=8)
+    """Of two layers, as the stand-in has that is loaded for it, with next to nothing inside."""
+    return clip(2, width, pooled, inside=8)

@@ -16,6 +16,7 @@ import comfy.clip_vision
 import comfy.sd
 
 BASE = "placeholder."
+INSIDE = "vision_model.encoder.layers.0.mlp.fc1.bias"
 ENCODERS = {1280: "ViT-H", 1664: "ViT-bigG", 1024: "ViT-L 336"}
 
 
@@ -43,10 +44,9 @@ def _base(sd: Mapping[str, Any]) -> str | None:
 
 
 def _width(sd: Mapping[str, Any]) -> int | None:
-    """Of the layers of an image encoder that has one only."""
-    norm = sd.get("vision_model.post_layernorm.weight")
-    hollow = not any(key.startswith("vision_model.encoder.layers.1.") for key in sd)
-    return len(norm) if norm is not None and hollow else None
+    """Of the layers of an image encoder that has next to nothing inside."""
+    norm, inside = sd.get("vision_model.post_layernorm.weight"), sd.get(INSIDE)
+    return len(norm) if norm is not None and inside is not None and len(inside) == 8 else None
 
 
 def _models(base: str) -> tuple[Any, Any, Any]:
