@@ -5,6 +5,7 @@ prompt holds it follows when the prompt runs, where nothing catches what goes wr
 node or an output that is not there ends the thread that works on the queue, and nothing runs any
 more until the server is started anew. So does a value that is nested very deep, a node without
 inputs, and a very long row of nodes, which need not even be connected.
+.github/reports/comfyui_queue_worker.md says all of it, for the host.
 """
 
 from __future__ import annotations
