@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import random
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 # Run as a script this folder is on the path, where its modules would hide the host's.
 sys.path[0] = str(TESTS)
+# A forked process has no threads of OpenMP any more, and would wait for them without end.
+os.environ["OMP_NUM_THREADS"] = "1"
 FILES, PROMPTS = "files", "prompts"
 _FINE = "fine"
 

@@ -32,7 +32,7 @@ from fuzz.files.child import Told
 from fuzz.files.corpus import Sort, corpus
 from fuzz.files.openers import Opened
 
-SEED, COUNT, LIMIT = 18, 200, 240
+SEED, COUNT, LIMIT = 18, 120, 240
 STANDARD = GOOD[Sort.ADAPTER]
 FINE = Told(1000, {"Load IP-Adapter": (0.1, "sentence", "It is so.")}, {}, [], 10**6, 0, 0)
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, NoReturn
 
+import torch
+
 from . import child
 from .bed import Bed
 from .cases import Case
@@ -108,6 +110,7 @@ def _be_the_child(bed: Bed, mine: tuple[int, int], theirs: tuple[int, int]) -> N
         os.close(theirs[0])
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(1, 2)
+        torch.set_num_threads(1)  # the others of this process were left behind
         with os.fdopen(mine[0]) as questions, os.fdopen(theirs[1], "w") as answers:
             child.serve(bed, questions, answers)
         code = 0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 # Run as a script this folder is on the path, where its modules would hide others.
 sys.path[0] = str(Path(__file__).resolve().parents[2])
+# A forked process has no threads of OpenMP any more, and would wait for them without end.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def main(arguments: list[str]) -> int:

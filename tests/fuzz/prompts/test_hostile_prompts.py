@@ -10,7 +10,7 @@ import pytest
 from conftest import HAS_HOST
 
 RUN = Path(__file__).parent / "run.py"
-SEED, COUNT = 18, 500
+SEED, COUNT = 18, 150
 
 
 @pytest.mark.skipif(not HAS_HOST, reason="there is no ComfyUI")

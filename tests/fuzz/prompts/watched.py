@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import psutil
+import torch
 
 from .bed import Bed, Outcome
 
@@ -79,6 +80,7 @@ class Watched:
 
 def _serve(bed: Bed, pipe: Connection, others: Connection) -> None:
     others.close()
+    torch.set_num_threads(1)  # the others of this process were left behind
     silent = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
         os.dup2(silent, number)
