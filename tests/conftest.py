@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -82,3 +83,13 @@ def _seeded() -> None:  # pyright: ignore[reportUnusedFunction]
     """Whoever needs torch has imported it by now; the controller of the workers never does."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_models(request: pytest.FixtureRequest) -> Any:
+    """Models that a file of tests keeps for its tests are nothing to the files after it."""
+    yield
+    for made in vars(request.module).values():
+        if hasattr(made, "cache_clear") and made.__module__ == request.module.__name__:
+            made.cache_clear()
+    gc.collect()
