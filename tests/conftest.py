@@ -87,9 +87,14 @@ def _seeded() -> None:  # pyright: ignore[reportUnusedFunction]
 
 @pytest.fixture(scope="module", autouse=True)
 def _forget_models(request: pytest.FixtureRequest) -> Any:
-    """Models that a file of tests keeps for its tests are nothing to the files after it."""
+    """Models that a file of tests keeps for its tests are nothing to the files after it.
+
+    They take gigabytes, and one that a test has changed would change the tests of another file.
+    """
     yield
-    for made in vars(request.module).values():
-        if hasattr(made, "cache_clear") and made.__module__ == request.module.__name__:
-            made.cache_clear()
+    kept = [one for name, one in list(sys.modules.items()) if name.startswith("kit.models.")]
+    for module in (request.module, *kept):
+        for made in list(vars(module).values()):
+            if hasattr(made, "cache_clear") and made.__module__ == module.__name__:
+                made.cache_clear()
     gc.collect()

@@ -158,9 +158,9 @@ class Plan:
 
     def _require_bounded(self, node: Node, inputs: tuple[str, ...]) -> None:
         """The same for what is made of large weights alone, whenever the network runs."""
-        known = {**self._constants, **self._derived}
-        values = tuple(known.get(name) if name else None for name in inputs)
-        if not any(inputs) or any(name and name not in known for name in inputs):
+        values = tuple(self._constants.get(name, self._derived.get(name)) for name in inputs)
+        made_of = [value for name, value in zip(inputs, values, strict=True) if name]
+        if not made_of or any(value is None for value in made_of):
             return
         try:
             self._derived[node.outputs[0]] = self._require_room(node, values)

@@ -119,7 +119,7 @@ class TestNotices:
 
     def test_memory(self, bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
         def hungry(_: str) -> Opened:
-            torch.ones(30 * 2**20).sum()
+            torch.ones(100 * 2**20).sum()
             return Opened()
 
         assert self.found(bed, monkeypatch, hungry) == {"memory"}

@@ -128,7 +128,7 @@ UNFIT: dict[str, tuple[Callable[[Path], object], str]] = {
         "was written on a machine of the other byte order",
     ),
     "of something unknown": (
-        lambda path: torch.save({"a": torch.device("cpu")}, path),
+        lambda path: torch.save({"a": {1, 2}}, path),
         "holds code or objects other than tensors",
     ),
     "code": (

@@ -118,6 +118,9 @@ def _size(label: str) -> int:
     return sum(map(len, corpus()[label].files.values()))
 
 
+_DIFFERENT = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
+
+
 def _rank(damage: Damage) -> int:
     return 0 if damage.how in _STRUCTURED else 2 if damage.how == _INSTEAD else 1
 
@@ -135,7 +138,7 @@ def _done(found: Found, damage: Damage) -> Found:
         return found
     try:
         return {**found, name: _HOW[damage.how](data, random)}
-    except (ValueError, KeyError, TypeError, LookupError, OverflowError, RecursionError):
+    except _DIFFERENT:
         # It has been damaged before, so that its structure is none any more.
         return {**found, name: plain_bytes.flipped(data, random)}
 

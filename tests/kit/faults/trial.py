@@ -94,7 +94,8 @@ class _Trial:
         self._bed, self._operation, self._sort = bed, operation, sort
         given = operation.prepare()
         before = surroundings.files(bed.root)
-        self._wanted = self._value(operation.run(given))
+        self._good = operation.value(operation.run(given))
+        self._wanted = surroundings.bits(self._good)
         # What a good run writes is whole, whenever it is found.
         after = surroundings.files(bed.root)
         self._whole = [one for name, one in after.items() if before.get(name) != one]
@@ -132,7 +133,8 @@ class _Trial:
                 result = self._operation.run(given)
         except BaseException as error:  # noqa: BLE001 - judged, and told with all others
             return self._judged(trip, error)
-        if self._value(result) != self._wanted:
+        # Where its memory is short the host computes attention in smaller parts, which rounds anew.
+        if not surroundings.alike(self._operation.value(result), self._good):
             return "another result, in silence"
         self.survived += 1
         return ""
