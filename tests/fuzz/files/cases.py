@@ -118,7 +118,7 @@ def _size(label: str) -> int:
     return sum(map(len, corpus()[label].files.values()))
 
 
-_DIFFERENT = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
+_DIFFERENT = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RuntimeError)
 
 
 def _rank(damage: Damage) -> int:
