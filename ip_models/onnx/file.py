@@ -165,8 +165,10 @@ def _network(data: Window, name: str, with_data: bool) -> Network:
 
 def _require_few(graph: Fields) -> None:
     """Refuse more nodes and attributes than could be told before they are all made."""
-    count = 0
-    for part in graph.blobs(1):
+    count, parts = 0, graph.blobs(1)
+    if len(parts) > limits.ONNX_NODES:
+        raise Malformed(f"it has {len(parts)} operations, a face model has some hundred")
+    for part in parts:
         node = Fields(part)
         count += 1 + len(node.all(1)) + len(node.all(5))
         if count > limits.ONNX_PARTS:

@@ -38,7 +38,7 @@ def product(graph: Graph) -> None:
 def pieces(graph: Graph) -> None:
     """Many results that are each small enough."""
     weight, last = graph.weight(ones(FOLDED)), ""
-    for _ in range(3000):
+    for _ in range(1500):
         last = graph.add("Relu", weight)
     graph.add("Relu", last, output="o")
 
@@ -98,7 +98,7 @@ def multiplied(graph: Graph) -> None:
 def many_small(graph: Graph) -> None:
     """Few numbers, and so many results held at once that looking at all of them each time hangs."""
     few = graph.add("GlobalAveragePool", "input.1")
-    every = [graph.add("Relu", few) for _ in range(30_000)]
+    every = [graph.add("Relu", few) for _ in range(1900)]
     graph.add("Concat", *every, axis=1, output="o")
 
 
@@ -133,7 +133,8 @@ def test_a_network_is_refused_before_its_results_are_made(tmp_path: Path, case: 
     graph.save(tmp_path / "a.onnx", [("input.1", list(PICTURE))], [("o", [None])])
     size = os.path.getsize(path)
     before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    with pytest.raises(UnsupportedNetwork, match="^a.onnx has the operation .* that cannot be run"):
+    words = "^a.onnx (has the operation .* that cannot be run|is cut off .* has 20001 operations)"
+    with pytest.raises((UnsupportedNetwork, BrokenFile), match=words):
         OnnxModule(read_network(path))(torch.zeros(PICTURE))
     assert time.process_time() - begun < MOST_SECONDS
     assert grown_since(before) <= 2 * size + MOST_BYTES
@@ -145,7 +146,7 @@ def test_many_results_that_are_held_are_weighed_in_one_pass(tmp_path: Path) -> N
     graph.save(tmp_path / "a.onnx", [("input.1", list(PICTURE))], [("o", [None])])
     module = OnnxModule(read_network(str(tmp_path / "a.onnx")))
     begun = time.process_time()
-    assert module.weigh(torch.Size(PICTURE))["live"] < 200_000
+    assert module.weigh(torch.Size(PICTURE))["live"] < 100_000
     assert time.process_time() - begun < MOST_SECONDS
 
 
