@@ -123,7 +123,7 @@ def read_safetensors(file: ModelFile) -> SafetensorsFile:
     """
     path, size = file.path, file.size
     header, begin = _header(file)
-    notes: Any = header.pop("__metadata__", None) or {}
+    notes: Any = header.pop("__metadata__", {})
     if not isinstance(notes, dict) or not all(isinstance(one, str) for one in notes.values()):
         raise broken(path, "has a header that does not describe its data")
     if len(header) > limits.TENSORS:
