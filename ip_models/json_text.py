@@ -35,9 +35,16 @@ def read(text: str, most: int = limits.HEADER_BYTES) -> Any:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("tables stand inside tables without end") from None
     finally:
         if collecting:
             gc.enable()
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):  # other readers take the first one, or none
+        raise ValueError("a name stands twice in a table")
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from ...ip_models.inputs import text
 from ..host.protocols import require_model
 from .objects.pipeline import adapter_of, encoder_of, faces_of, is_pipeline, no_pipeline
 from .params import FIELDS, require_params
@@ -172,6 +173,7 @@ class IPAdapter(OldNode):
     ) -> tuple[Any, Any]:
         if not is_pipeline(ipadapter):
             raise no_pipeline()
+        weight_type = text("weight_type", weight_type)
         known = "style transfer" if weight_type.startswith("style") else weight_type
         wanted = Wanted(
             weight=weight,

@@ -95,3 +95,14 @@ def test_what_is_no_number_is_named_by_its_widget(name: str) -> None:
 def test_numbers_beyond_a_widget_are_taken_as_programs_send_them() -> None:
     weights = NODES["IPAdapterCombineWeights"]().combine([0.5, 7], 9)[0]
     assert weights == [0.5, 7.0, 9.0]
+
+
+def test_a_weight_type_that_is_no_text_is_refused() -> None:
+    """By a link anything may come; nodes with a list of their own are checked by it."""
+    from pack.nodes.plus.apply import IPAdapter
+
+    given = {"clipvision": None, "insightface": None}
+    pipeline, image = {"ipadapter": {"model": {}}, **given}, torch.zeros(1, 8, 8, 3)
+    with pytest.raises(BadInput) as refused:
+        IPAdapter().apply_ipadapter(None, pipeline, image, 1, 0, 1, -5)
+    assert "weight_type is" in str(refused.value)
