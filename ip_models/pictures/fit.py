@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..errors import BadInput
-from ..inputs import require_pixels
+from ..inputs import require_pixels, require_plain
 
 Picture = NDArray[numpy.uint8]
 
@@ -71,11 +71,10 @@ def require_images(images: Tensor, what: str) -> None:
             f"one side may be at most {_LONGEST} times the other",
             "Crop the picture first",
         )
+    needed, action = "pixels need values from 0 to 1", "Check the node that makes the images"
+    require_plain(what, images, needed, action)  # of another kind there may be no single one
     for i, image in enumerate(images, 1):
-        name = f"{what} {i} of {len(images)}"
-        require_pixels(
-            name, image, "pixels need values from 0 to 1", "Check the node that makes the images"
-        )
+        require_pixels(f"{what} {i} of {len(images)}", image, needed, action)
 
 
 def fit_images(images: Tensor, size: int, fit: Fit, pad_colour: tuple[float, ...]) -> Tensor:

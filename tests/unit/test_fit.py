@@ -382,3 +382,8 @@ def test_each_picture_of_a_batch_has_its_own_mask() -> None:
     blended = blend_with(images, masks, GREY)
     assert is_all(blended[0], GREY)
     assert torch.equal(blended[1], images[1])
+
+
+def test_a_batch_that_is_sparse_is_refused_in_inference_too() -> None:
+    with torch.inference_mode(), pytest.raises(BadInput, match="is a tensor of kind sparse"):
+        require_images(torch.zeros(1, 8, 8, 3).to_sparse(), "image")
