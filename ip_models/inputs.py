@@ -171,6 +171,11 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all values of a tensor with any are numbers, without a copy of it."""
+    return all(math.isfinite(float(bound)) for bound in torch.aminmax(tensor))
+
+
 def require_pixels(name: str, pixels: Tensor, needed: str, action: str) -> None:
     """Refuse what are no finite numbers made for 0 to 1, e.g. pixels up to 255.
 

@@ -34,6 +34,7 @@ ONNX_FIELDS = 50_000  # of a message; the graph of a face model has some 1,000
 ONNX_NUMBERS = 200_000  # bytes of a list of whole numbers; a shape has 20
 ONNX_NODES = 2_000  # operations of a graph; a face model has some 350
 ONNX_PARTS = 100_000  # nodes, weights and attributes together; a face model has some 2,500
+ONNX_RANK = 16  # dimensions of a weight; those of face models have 4
 ONNX_FOLDED = 2**20  # numbers that are worked out when a network is loaded; a face model has 100
 ONNX_RESULT = 2**28  # numbers of one result, in memory of which shapes alone are made before
 ONNX_SIDE = 2**16  # of a result that is enlarged; pictures are searched at up to 1280

@@ -6,7 +6,6 @@ allocated for a length that the file does not hold.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,13 +17,13 @@ from torch import Tensor
 
 from .. import limits
 from ..errors import BrokenFile
+from ..inputs import is_finite
 from .source import Unfit, Window, opened
 from .wire import Fields, Malformed, floats, integers, signed, text
 
 # data_type -> how the bytes lie in raw_data.
 _RAW = {1: "<f4", 2: "u1", 3: "i1", 5: "<i2", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8"}
 _FLOATING = (1, 10, 11)
-_LARGEST_RANK = 16
 _POINTER = b"version https://git-lfs"
 
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | Tensor | None
@@ -144,8 +143,7 @@ def _network(data: Window, name: str, with_data: bool) -> Network:
     if len(graphs) != 1:
         raise Malformed("it holds no graph")
     graph = graphs[0]
-    _require_few(graph)
-    nodes = tuple(_node(part) for part in graph.messages(1))
+    nodes = tuple(map(_node, _operations(graph)))
     outputs = tuple(_value(part) for part in graph.messages(12))
     if not nodes or not outputs:
         raise Malformed("its graph is empty")
@@ -163,9 +161,9 @@ def _network(data: Window, name: str, with_data: bool) -> Network:
     )
 
 
-def _require_few(graph: Fields) -> None:
-    """Refuse more nodes and attributes than could be told before they are all made."""
-    count, parts = 0, graph.blobs(1)
+def _operations(graph: Fields) -> list[Fields]:
+    """The fields of all nodes, counted before anything is made of them."""
+    count, parts, found = 0, graph.blobs(1), list[Fields]()
     if len(parts) > limits.ONNX_NODES:
         raise Malformed(f"it has {len(parts)} operations, a face model has some hundred")
     for part in parts:
@@ -173,6 +171,8 @@ def _require_few(graph: Fields) -> None:
         count += 1 + len(node.all(1)) + len(node.all(5))
         if count > limits.ONNX_PARTS:
             raise Malformed(f"it has more than {limits.ONNX_PARTS} nodes, inputs and attributes")
+        found.append(node)
+    return found
 
 
 def _opset(model: Fields) -> int:
@@ -243,8 +243,9 @@ def _tensor(
     kind, shape = part.integer(2), tuple(signed(one) for one in integers(part.all(1)))
     if kind not in _RAW:
         raise Malformed(f"the weights {name!r} are of the unknown type {kind}")
-    if len(shape) > _LARGEST_RANK or min(shape, default=0) < 0:
-        raise Malformed(f"the weights {name!r} have the impossible shape {shape[:_LARGEST_RANK]}")
+    if len(shape) > limits.ONNX_RANK or min(shape, default=0) < 0:
+        beginning = shape[: limits.ONNX_RANK]
+        raise Malformed(f"the weights {name!r} have the impossible shape {beginning}")
     values = _values(part, kind)
     count = 1
     for size in shape:
@@ -253,10 +254,8 @@ def _tensor(
         raise Malformed(f"the weights {name!r} of shape {shape} hold {values.size} values")
     wanted = numpy.float32 if kind in _FLOATING else numpy.bool_ if kind == 9 else numpy.int64
     made = torch.from_numpy(values.astype(wanted).reshape(shape))
-    if is_weight and made.is_floating_point() and made.numel():
-        low, high = torch.aminmax(made)
-        if not (math.isfinite(float(low)) and math.isfinite(float(high))):
-            raise NotFinite(f"values in {name} that are not finite numbers")
+    if is_weight and made.is_floating_point() and made.numel() and not is_finite(made):
+        raise NotFinite(f"values in {name} that are not finite numbers")
     return name, made
 
 

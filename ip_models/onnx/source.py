@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from ..plain_file import Irregular, open_regular, read_at
+
 _BLOCK = 2**18
-_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class Unfit(ValueError):
@@ -38,15 +38,10 @@ class Blocks:
         length = min(length, self.size - begin)
         if length <= 0:
             return b""
-        os.lseek(self._handle, begin, os.SEEK_SET)
-        parts: list[bytes] = []
-        while length:
-            part = os.read(self._handle, length)
-            if not part:
-                raise Unfit("it was cut while it was read")
-            parts.append(part)
-            length -= len(part)
-        return b"".join(parts)
+        data = read_at(self._handle, begin, length)
+        if len(data) < length:
+            raise Unfit("it was cut while it was read")
+        return data
 
 
 class Window:
@@ -82,13 +77,11 @@ def opened(path: str) -> Generator[Window]:
         OSError: it is not there, or may not be read.
         Unfit: it is no regular file, or it was written to while it was open.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise Unfit("it is a folder, a pipe or a device and no file")
-    handle = os.open(path, os.O_RDONLY | _NO_WAITING)
     try:
-        before = os.fstat(handle)
-        if not stat.S_ISREG(before.st_mode):
-            raise Unfit("it is no file any more")
+        handle, before = open_regular(path)
+    except Irregular as error:
+        raise Unfit("it is a folder, a pipe or a device and no file") from error
+    try:
         yield Window(Blocks(handle, before.st_size), 0, before.st_size)
         after = os.fstat(handle)
         if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):

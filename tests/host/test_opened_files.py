@@ -10,7 +10,6 @@ import pickle
 import resource
 import socket
 import struct
-import threading
 import time
 import zipfile
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import pytest
 import torch
 import transformers
 from kit.models import checkpoints, face_packs
+from kit.rewritten import rewritten
 from pack.ip_models import limits
 from pack.ip_models.errors import BrokenFile, MissingModel
 from pack.nodes.host.doctor.gguf import gguf_shapes
@@ -175,22 +175,9 @@ def test_a_device_behind_a_link_is_refused(home: Path) -> None:
 
 def test_a_file_that_is_written_to_meanwhile_is_a_sentence_or_one_of_both(tmp_path: Path) -> None:
     """A download that starts again writes over the file in place; a map of it would end us."""
-    path, stop = adapter(tmp_path / "a.safetensors"), threading.Event()
-    data, said, loaded = path.read_bytes(), set[str](), 0
-
-    def write() -> None:
-        while not stop.is_set():
-            with path.open("wb") as file:
-                file.write(data[: len(data) // 3])
-                file.flush()
-                time.sleep(0.001)
-                file.write(data[len(data) // 3 :])
-            time.sleep(0.004)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    whole = tiny("standard")
-    try:
+    path, whole = adapter(tmp_path / "a.safetensors"), tiny("standard")
+    said, loaded = set[str](), 0
+    with rewritten(path, 0.004):
         for _ in range(300):
             try:
                 read = checkpoint.read_tensors(str(path))
@@ -198,9 +185,6 @@ def test_a_file_that_is_written_to_meanwhile_is_a_sentence_or_one_of_both(tmp_pa
                 loaded += 1
             except BrokenFile as error:
                 said.add(str(error).split(";")[0])
-    finally:
-        stop.set()
-        writer.join()
     assert load(str(path)).spec.tokens == 4
     assert loaded and said, (loaded, said)
 

@@ -19,7 +19,6 @@ from kit.models.encoders import EFFECT, SIZE, batch, picture
 from kit.server import live
 from kit.server.live import Client, Prompt
 from kit.server.live_graph import changed, graph, node, sampling
-from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from pack.ip_models.errors import BadInput
 from pack.ip_models.faces.detect import Face
 from pack.ip_models.pictures.fit import Fit
@@ -417,10 +416,7 @@ def test_noise_of_what_cannot_be_used_is_told(wrong: dict[str, Any], words: str)
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    base = tmp_path_factory.mktemp("comfy base")
-    models = base / "shared models"
-    (models / "ipadapter").mkdir(parents=True)
-    write_tiny_adapter(models / "ipadapter" / "tiny.safetensors")
+    base, models = live.base_with_adapter(tmp_path_factory)
     folder = base / "models" / "insightface" / "models" / "buffalo_l"
     folder.mkdir(parents=True)
     face_packs.make_pack(folder)

@@ -13,7 +13,6 @@ import torch
 from kit.server import live
 from kit.server.live import Client, Prompt
 from kit.server.live_graph import changed, graph, node, sampling
-from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from pack.ip_models.references import embeds_file
 from safetensors.torch import save_file
 
@@ -25,10 +24,7 @@ class Evil:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    base = tmp_path_factory.mktemp("comfy base")
-    models = base / "shared models"
-    (models / "ipadapter").mkdir(parents=True)
-    write_tiny_adapter(models / "ipadapter" / "tiny.safetensors")
+    base, models = live.base_with_adapter(tmp_path_factory)
     with live.running(base, models, "--cache-none") as running:
         yield running
 

@@ -13,7 +13,6 @@ import pytest
 from kit.server import live
 from kit.server.live import Client, Prompt
 from kit.server.live_graph import changed, graph, node, region_with_mask, regional
-from kit.server.tiny_nodes.adapter import write_tiny_adapter
 
 NUMBERS = itertools.count()
 NO_SUCH_INPUT = "has no input called 'extra'"
@@ -21,10 +20,7 @@ NO_SUCH_INPUT = "has no input called 'extra'"
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    base = tmp_path_factory.mktemp("comfy base")
-    models = base / "shared models"
-    (models / "ipadapter").mkdir(parents=True)
-    write_tiny_adapter(models / "ipadapter" / "tiny.safetensors")
+    base, models = live.base_with_adapter(tmp_path_factory)
     with live.running(base, models) as running, pytest.MonkeyPatch.context() as patch:
         patch.setattr(live, "LIMIT", 60)  # a dead worker answers nobody
         yield running

@@ -43,7 +43,7 @@ FLOORS = (
     ("ip_models/pictures",),
     ("ip_models/weights", "ip_models/onnx"),
     ("ip_models/inputs.py", "ip_models/layer.py"),
-    ("ip_models/errors.py", "ip_models/json_text.py"),
+    ("ip_models/errors.py", "ip_models/json_text.py", "ip_models/plain_file.py"),
     ("ip_models/limits.py",),
 )
 # What each part may import besides itself and the standard library; nodes/host anything.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy
 import pytest
 import torch
 from kit.models.face_packs import Graph, grown_detector, grown_recogniser
+from kit.rewritten import rewritten
 from pack.ip_models import limits
 from pack.ip_models.errors import BrokenFile, IPAdapterError, UnsupportedNetwork
 from pack.ip_models.onnx.file import read_network, read_signature
@@ -223,23 +223,10 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_written_to_meanwhile_is_a_sentence_or_one_of_both(tmp_path: Path) -> None:
-    path, stop = tmp_path / "a.onnx", threading.Event()
+    path, said, read = tmp_path / "a.onnx", set[str](), 0
     grown_recogniser(path)
-    data, said, read = path.read_bytes(), set[str](), 0
-
-    def write() -> None:
-        while not stop.is_set():
-            with path.open("wb") as file:
-                file.write(data[: len(data) // 3])
-                file.flush()
-                time.sleep(0.001)
-                file.write(data[len(data) // 3 :])
-            time.sleep(0.02)
-
     whole = read_network(str(path)).constants
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    with rewritten(path, 0.02):
         for _ in range(60):
             try:
                 found = read_network(str(path)).constants
@@ -247,7 +234,4 @@ def test_a_file_that_is_written_to_meanwhile_is_a_sentence_or_one_of_both(tmp_pa
                 read += 1
             except IPAdapterError as error:
                 said.add(str(error)[:40])
-    finally:
-        stop.set()
-        writer.join()
     assert said, read

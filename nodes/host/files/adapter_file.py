@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ....ip_models import limits
 from ....ip_models.adapter.state_dict import AdapterWeights, canonical
 from ....ip_models.errors import BrokenFile
 from . import checkpoint, folders
-from .contents import stored_tensors
+from .contents import leaves, stored_tensors
 
 # As transformers, diffusers and accelerate call them; an index.json lists them, their names do too.
 _PART = re.compile(r"^(.*)-([0-9]{5})-of-([0-9]{5})(\.[A-Za-z]+)$")
@@ -45,7 +45,7 @@ def read_weights(path: str) -> AdapterWeights:
     shapes = {part: checkpoint.read_shapes(part) for part in _parts(path)}
     needed = {id(shape) for shape in _united(path, shapes.values()).values()}
     keys = {
-        part: {name for name, shape in _names(held) if id(shape) in needed}
+        part: {name for name, shape in leaves(held) if id(shape) in needed}
         for part, held in shapes.items()
     }
     return _united(path, [checkpoint.read_tensors(part, wanted) for part, wanted in keys.items()])
@@ -72,14 +72,6 @@ def stored_weights(path: str) -> AdapterWeights | None:
 def _united(path: str, parts: Iterable[Mapping[str, Any]]) -> AdapterWeights:
     held = {key: value for part in parts for key, value in part.items()}
     return canonical(held, os.path.basename(path))
-
-
-def _names(shapes: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in shapes.items():
-        if isinstance(value, Mapping):
-            yield from _names(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _parts(path: str) -> list[str]:

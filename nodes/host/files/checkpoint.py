@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
+from itertools import islice
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from ....ip_models import limits
-from .contents import described, tables
+from .contents import described, leaves, tables
 from .header import header_size, holds_safetensors
 from .opened import ModelFile, broken, identity, opened, unreadable
 from .stored import StoredTensor, require_finite
@@ -34,6 +35,10 @@ class _Known(NamedTuple):
     state: tuple[int, int]
     shapes: Mapping[str, Any]
     tensors: int
+
+
+_NOTHING = _Known((0, 0), {}, 0)
+_LOOKED_AFTER = 4  # files, each time another one is remembered
 
 
 class _Remembered:
@@ -58,13 +63,17 @@ class _Remembered:
         with opened(path) as file:
             shapes = _shapes(tables(file))
         with self._lock:
-            self._put(path, _Known(state, shapes, 1 + sum(1 for _ in _leaves(shapes))))
+            self._put(path, _Known(state, shapes, 1 + sum(1 for _ in leaves(shapes))))
         return shapes
 
     def _put(self, path: str, known: _Known) -> None:
-        """Remember a file in the place of what was there, and none that has gone."""
-        for gone in [each for each in self._files if each == path or not os.path.exists(each)]:
-            self._count -= self._files.pop(gone).tensors
+        """Remember a file in the place of what was there, and forget what has gone.
+
+        What has gone is asked for no more, so that it is soon among the ones looked at longest ago.
+        """
+        oldest = list(islice(self._files, _LOOKED_AFTER))
+        for gone in {path, *(each for each in oldest if not os.path.exists(each))}:
+            self._count -= self._files.pop(gone, _NOTHING).tensors
         self._files[path] = known
         self._count += known.tensors
         while self._count > limits.CACHED_TENSORS and len(self._files) > 1:
@@ -93,15 +102,6 @@ def _shapes(held: Mapping[str, Any]) -> dict[str, Any]:
     return shapes
 
 
-def _leaves(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value that is no table, by its whole name."""
-    for key, value in held.items():
-        if isinstance(value, dict):
-            yield from _leaves(cast("dict[str, Any]", value), f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def read_tensors(path: str, keys: Container[str] | None = None) -> Mapping[str, Any]:
     """Tensors of a file, nested as in the file, whatever its name ends with.
 
@@ -127,7 +127,7 @@ class _Reading:
     def of(self, held: Mapping[str, Any]) -> dict[str, Any]:
         wanted = {
             value
-            for name, value in _leaves(held)
+            for name, value in leaves(held)
             if isinstance(value, StoredTensor) and self._wants(name)
         }
         self._file.require_room(sum(tensor.nbytes for tensor in wanted))

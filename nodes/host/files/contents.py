@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from ....ip_models import limits
@@ -55,6 +55,15 @@ def tables(file: ModelFile) -> dict[str, Any]:
     named = cast("dict[str, Any]", content)
     inner = named.get("state_dict")
     return _Check(file).table(cast("dict[str, Any]", inner) if isinstance(inner, dict) else named)
+
+
+def leaves(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value that is no table, by its whole name."""
+    for key, value in held.items():
+        if isinstance(value, Mapping):
+            yield from leaves(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def stored_tensors(path: str) -> Mapping[str, Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -14,11 +13,11 @@ import torch
 
 from ....ip_models import limits
 from ....ip_models.errors import BrokenFile, MissingModel
+from ....ip_models.plain_file import Irregular, open_regular, read_at
 
 NEEDED = "a whole .safetensors or .bin model file is needed"
 AGAIN = "Download it again"
 _Stat = tuple[int, int, int, int]
-_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def broken(path: str, what: str, action: str = AGAIN) -> BrokenFile:
@@ -72,17 +71,8 @@ class ModelFile(NamedTuple):
         Raises:
             BrokenFile: the disk does not give them.
         """
-        parts: list[bytes] = []
-        length = max(0, min(length, self.size - offset))
-        while length > 0 and (part := self._some(offset, length)):
-            parts.append(part)
-            offset, length = offset + len(part), length - len(part)
-        return b"".join(parts)
-
-    def _some(self, offset: int, length: int) -> bytes:
         try:
-            os.lseek(self.handle, offset, os.SEEK_SET)
-            return os.read(self.handle, length)
+            return read_at(self.handle, offset, max(0, min(length, self.size - offset)))
         except OSError as error:
             raise unreadable(self.path, error) from error
 
@@ -195,16 +185,10 @@ def _handle(path: str) -> Generator[tuple[int, os.stat_result]]:
     """A regular file that is open, and what is known of it."""
     handle = None
     try:
-        kind = os.stat(path).st_mode
-        if stat.S_ISDIR(kind):
-            raise broken(path, "is a folder", "Choose the model file inside it")
-        if not stat.S_ISREG(kind):
-            raise _irregular(path)
-        handle = os.open(path, os.O_RDONLY | _NO_WAITING)
-        known = os.fstat(handle)
-        if not stat.S_ISREG(known.st_mode):  # something else by now
-            raise _irregular(path)
+        handle, known = open_regular(path)
         yield handle, known
+    except Irregular as error:
+        raise _irregular(path) from error
     except OSError as error:
         raise unreadable(path, error) from error
     finally:
@@ -214,6 +198,8 @@ def _handle(path: str) -> Generator[tuple[int, os.stat_result]]:
 
 
 def _irregular(path: str) -> BrokenFile:
+    if os.path.isdir(path):
+        return broken(path, "is a folder", "Choose the model file inside it")
     return broken(path, "is a pipe or a device and no file", "Put the file itself there")
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ....ip_models.errors import BrokenFile, IPAdapterError
+from ....ip_models.inputs import is_finite
 from .opened import ModelFile, broken, identity, opened
 from .torch_file import ANOTHER
 
@@ -121,8 +122,7 @@ def require_finite(path: str, name: str, tensor: Tensor) -> None:
     if not tensor.is_floating_point() or not tensor.numel():
         return
     values = tensor.half() if tensor.dtype in _COARSE else tensor  # a type without comparison
-    low, high = torch.aminmax(values)
-    if not math.isfinite(float(low)) or not math.isfinite(float(high)):
+    if not is_finite(values):
         raise broken(path, f"holds values in {name[:120]} that are not finite numbers")
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
 from uuid import UUID, uuid4
 
 import comfy.lora
@@ -14,6 +13,7 @@ from torch import Tensor
 from ....ip_models.adapter.lora import renamed, require_fit
 from ....ip_models.attention.shared import Shared
 from ..files import checkpoint
+from ..files.contents import leaves
 from ..protocols import Model
 from .backbones.layers import backbone_of
 
@@ -80,15 +80,8 @@ def read_lora(path: str) -> Mapping[str, Tensor]:
     Raises:
         BrokenFile: the file is damaged, or holds anything but tensors.
     """
-    return dict(_named(checkpoint.read_tensors(path)))
-
-
-def _named(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    for key, value in held.items():
-        if isinstance(value, Mapping):
-            yield from _named(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
-        elif isinstance(value, Tensor):
-            yield f"{prefix}{key}", value
+    held = leaves(checkpoint.read_tensors(path))
+    return {name: value for name, value in held if isinstance(value, Tensor)}
 
 
 def with_lora(model: Model, tensors: Mapping[str, Tensor], strength: float) -> Model:

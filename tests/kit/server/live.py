@@ -15,11 +15,21 @@ from typing import Any
 
 import pytest
 from conftest import HOST, ROOT
+from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from pack.demo.comfy_server import Server, free_port, server_command
 
 Prompt = dict[str, dict[str, Any]]
 LIMIT = 600
 NODES = ROOT / "tests" / "kit" / "server"
+
+
+def base_with_adapter(folders: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A server's own folder, and one of models beside it with tiny.safetensors for SD1.5."""
+    base = folders.mktemp("comfy base")
+    models = base / "shared models"
+    (models / "ipadapter").mkdir(parents=True)
+    write_tiny_adapter(models / "ipadapter" / "tiny.safetensors")
+    return base, models
 
 
 class Client:
