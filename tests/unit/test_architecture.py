@@ -19,8 +19,9 @@ ROOM_FILES = 12  # nodes/ too; __init__.py defines nothing and does not count
 FLOORS = (
     ("__init__.py",),
     ("nodes/extension.py",),
-    ("nodes", "nodes/plus", "nodes/flux_packs"),
-    ("nodes/sockets.py", "nodes/plus/steps", "nodes/host/routes.py", "nodes/host/pictures"),
+    ("nodes", "nodes/combined", "nodes/compare", "nodes/plus", "nodes/flux_packs"),
+    ("nodes/sockets.py", "nodes/plus/steps", "nodes/host/routes.py"),
+    ("nodes/host/combined", "nodes/host/compare", "nodes/host/pictures"),
     ("nodes/host/doctor", "nodes/plus/migrate", "nodes/plus/objects"),
     ("nodes/host/model",),
     ("nodes/host/model/backbones", "nodes/host/embeds", "nodes/host/face"),

@@ -1,0 +1,2 @@
+"""Pictures of what a reference does: attention maps, labelled sheets.
+"""
