@@ -10,12 +10,11 @@ from comfy_api.latest import io, ui
 from ..ip_models.adapter.published import Choice
 from ..ip_models.adapter.spec import Kind
 from ..ip_models.errors import MissingModel
+from .host.combined.find import find_pair
 from .host.encoder.load import load_encoder
 from .host.encoder.view import describe_encoder, describe_memory
 from .host.files import folders
-from .host.model import search
 from .host.model.adapter import LoadedAdapter, load
-from .host.model.backbones.layers import attention_layers
 from .sockets import CATEGORY, RESENT, Adapter, Node
 
 _AUTO = "auto"
@@ -161,16 +160,12 @@ class LoadForModel(Node):
     def execute(
         cls, model: Any, kind: str, adapter_file: str = _AUTO, encoder_file: str = _AUTO
     ) -> io.NodeOutput:
-        if _is_auto(adapter_file):
-            adapter_file = search.find_adapter(attention_layers(model), Choice(kind))
-        adapter = load(folders.resolve(folders.ADAPTERS, adapter_file))
-        if not adapter.spec.needs_encoder and _is_auto(encoder_file):
-            return io.NodeOutput(adapter, None, ui=ui.PreviewText(_about(adapter)))
-        if _is_auto(encoder_file):
-            encoder_file = search.find_encoder(adapter.spec)
-        encoder = load_encoder(folders.resolve(folders.ENCODERS, encoder_file))
-        text = f"{_about(adapter)}\nencoder: {encoder_file}, {describe_memory(encoder)}"
-        return io.NodeOutput(adapter, encoder, ui=ui.PreviewText(text))
+        files = (None if _is_auto(name) else name for name in (adapter_file, encoder_file))
+        pair = find_pair(model, Choice(kind), *files)
+        text = _about(pair.adapter)
+        if pair.encoder is not None:
+            text += f"\nencoder: {pair.encoder_file}, {describe_memory(pair.encoder)}"
+        return io.NodeOutput(pair.adapter, pair.encoder, ui=ui.PreviewText(text))
 
 
 class LoadEncoder(Node):
