@@ -21,6 +21,8 @@ from ..model.apply import recogniser_of
 from ..model.backbones.layers import attention_layers
 from ..protocols import Model
 
+AUTO = "auto"  # in the place of a file's name: found by content
+
 
 class Pair(NamedTuple):
     """An adapter and the encoder it reads.
@@ -49,7 +51,7 @@ class Found(NamedTuple):
 
 
 def find_pair(
-    model: Model, choice: Choice, adapter_file: str | None = None, encoder_file: str | None = None
+    model: Model, choice: Choice, adapter_file: str = AUTO, encoder_file: str = AUTO
 ) -> Pair:
     """The adapter of a kind for a MODEL and its encoder, loaded; files that are named come first.
 
@@ -57,15 +59,20 @@ def find_pair(
         MissingModel: there is none; the message says what to get.
         BrokenFile, UnknownAdapter, UnsupportedAdapter: a file cannot be used.
     """
-    if adapter_file is None:
+    if is_auto(adapter_file):
         adapter_file = search.find_adapter(attention_layers(model), choice)
     adapter = load(folders.resolve(folders.ADAPTERS, adapter_file))
-    if encoder_file is None and adapter.spec.needs_encoder:
+    if is_auto(encoder_file):
+        if not adapter.spec.needs_encoder:
+            return Pair(adapter, adapter_file, None, None)
         encoder_file = search.find_encoder(adapter.spec)
-    if encoder_file is None:
-        return Pair(adapter, adapter_file, None, None)
     encoder = load_encoder(folders.resolve(folders.ENCODERS, encoder_file))
     return Pair(adapter, adapter_file, encoder, encoder_file)
+
+
+def is_auto(name: object) -> bool:
+    """Whether a file is to be found; a program may send anything as its name."""
+    return isinstance(name, str) and name == AUTO
 
 
 # By the network all clones of a MODEL share: what was loaded for it goes when it goes. Without

@@ -32,7 +32,8 @@ def encode_for(found: Found, image: Tensor) -> Encoded:
         NoFace: a face is needed and a picture shows none.
     """
     if found.faces is not None:
-        read = encode_faces(found.faces, Photos(image), found.pair.encoder).features
+        faces = encode_faces(found.faces, Photos(image), found.pair.encoder, skips=False)
+        read = faces.features
         warning = read.warnings.get(recogniser_of(found.pair.adapter.spec).value)
         return Encoded(read, (warning,) if warning else ())
     reference = Reference(images=image, fit=Fit.CROP_CENTRE)
