@@ -16,19 +16,24 @@ import pytest
 import torch
 from kit.models import face_packs, tiny
 from kit.models.tiny import Twins
+from pack.ip_models.adapter.published import Choice
 from pack.ip_models.errors import MissingModel, NoFace
 from pack.nodes.apply import ApplyIPAdapter
 from pack.nodes.combined.simple import Simple
 from pack.nodes.encode import EncodeImage
 from pack.nodes.faces import EncodeFace, LoadFaceModels
+from pack.nodes.host.combined.find import find_pair
 from pack.nodes.host.files import checkpoint, folders
 from pack.nodes.host.model.adapter import _loaded as LOADED
 from pack.nodes.load import LoadForModel
 from pack.nodes.weights import BlockWeights
+from stand_ins import TOY_PLUS
 from torch import Tensor
+from toy_nodes import models as toy_nodes
+from toys import put_files
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-EFFECT = 0.01
+ROUNDING, EFFECT = 1e-5, 0.01
 HEIGHT, WIDTH = 16, 24
 # As wide as ViT-H, and next to nothing inside.
 ENCODER = CLIPVisionConfig(
@@ -188,3 +193,21 @@ def test_what_was_loaded_stays_while_the_model_does(models: Path) -> None:
     del fresh
     gc.collect()
     assert held() is None
+
+
+def test_the_toy_models_are_found_like_any_other(tmp_path: Path) -> None:
+    """ComfyUI knows no encoder of their size; the folder it lies in says what it is."""
+    put_files(tmp_path, tmp_path)
+    names = (folders.ADAPTERS, folders.ENCODERS)
+    with pytest.MonkeyPatch.context() as patch:
+        table = {name: ([str(tmp_path / name)], {".safetensors"}) for name in names}
+        patch.setattr(folder_paths, "folder_names_and_paths", table)
+        patch.setattr(folder_paths, "filename_list_cache", {})
+        pair = find_pair(toy_nodes.load_base()[0], Choice.PLUS)
+    image = photo()
+    found, own = (
+        EncodeImage.execute(encoder, image).args[0]
+        for encoder in (pair.encoder, toy_nodes.load_encoder())
+    )
+    assert pair.adapter_file == TOY_PLUS
+    assert tiny.relative(found.penultimate, own.penultimate) < ROUNDING
