@@ -14,12 +14,14 @@ import folder_paths
 import numpy
 import pytest
 import torch
-from kit.models import face_packs, tiny
+from kit.models import face_packs, tiny, transformers
 from kit.models.tiny import Twins
 from pack.ip_models.adapter.published import Choice
-from pack.ip_models.errors import MissingModel, NoFace
-from pack.nodes.apply import ApplyIPAdapter
+from pack.ip_models.errors import BadInput, MissingModel, NoFace
+from pack.nodes.apply import ApplyIPAdapter, BindToConditioning
+from pack.nodes.combined.regional import Regional
 from pack.nodes.combined.simple import Simple
+from pack.nodes.combined.style_composition import StyleComposition
 from pack.nodes.encode import EncodeImage
 from pack.nodes.faces import EncodeFace, LoadFaceModels
 from pack.nodes.host.combined.find import find_pair
@@ -32,6 +34,8 @@ from torch import Tensor
 from toy_nodes import models as toy_nodes
 from toys import put_files
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from nodes import ConditioningCombine, ConditioningSetMask
 
 ROUNDING, EFFECT = 1e-5, 0.01
 HEIGHT, WIDTH = 16, 24
@@ -148,6 +152,70 @@ def test_simple_is_the_nodes_it_stands_for(
     ours = sample(out.args[0])
     assert tiny.relative(ours, sample(model)) > EFFECT
     assert torch.equal(ours, sample(by_hand(model, image, kind, preset, 0.8, *window, **more)))
+
+
+def test_style_and_composition_is_two_applies() -> None:
+    model, style, composition = twin().model, photo(1), photo(2)
+    numbers = (0.0, 0.8)
+    out = StyleComposition.execute(
+        model, style, composition, 0.9, 0.6, *numbers, kind="plus", attn_mask=half()
+    )
+    hand = by_hand(model, style, "plus", "style transfer", 0.9, *numbers, attn_mask=half())
+    hand = by_hand(hand, composition, "plus", "composition", 0.6, *numbers, attn_mask=half())
+    ours = sample(out.args[0])
+    assert torch.equal(ours, sample(hand))
+    swapped = StyleComposition.execute(model, composition, style, 0.9, 0.6, *numbers, kind="plus")
+    assert tiny.relative(ours, sample(swapped.args[0])) > EFFECT
+
+
+def test_style_and_composition_knows_where_it_knows_nothing() -> None:
+    flux = transformers.tiny_flux().model
+    with pytest.raises(BadInput, match=r"this MODEL is Flux; .* Use IPAdapter Simple\."):
+        StyleComposition.execute(flux, photo(), photo(), 1.0, 1.0, 0.0, 1.0)
+
+
+def regions_by_hand(model: Any, parts: list[tuple[Tensor, Any, Any, Tensor]]) -> tuple[Any, ...]:
+    """Bind and the host's nodes, as one chains them for regions."""
+    positives: Any = None
+    negatives: Any = None
+    for image, positive, negative, mask in parts:
+        adapter, encoder = LoadForModel.execute(model, "plus").args
+        embeds = EncodeImage.execute(encoder, image).args[0]
+        model, positive, negative = BindToConditioning.execute(
+            model, adapter, embeds, positive, 0.8, 0.0, 0.9, negative=negative, attn_mask=mask
+        ).args
+        both = [
+            ConditioningSetMask().append(one, mask, "default", 1.0)[0]
+            for one in (positive, negative)
+        ]
+        if positives is None:
+            positives, negatives = both
+        else:
+            pairs = zip((positives, negatives), both, strict=True)
+            positives, negatives = (ConditioningCombine().combine(*pair)[0] for pair in pairs)
+    return model, positives, negatives
+
+
+def test_regions_are_bound_prompts_with_their_masks() -> None:
+    parts = [
+        (photo(1), prompt(5), prompt(6), half()),
+        (photo(2), prompt(7), prompt(8), 1 - half()),
+    ]
+    made: tuple[Any, ...] = (twin().model, None, None)
+    for image, positive, negative, mask in parts:
+        made = Regional.execute(
+            made[0], image, positive, negative, "plus", 0.8, 0.0, 0.9, mask,
+            more_positive=made[1], more_negative=made[2],
+        ).args  # fmt: skip
+    ours, theirs = sample(*made), sample(*regions_by_hand(twin().model, parts))
+    assert torch.equal(ours, theirs)
+    # Without its mask a region is the whole picture.
+    whole = Regional.execute(twin().model, *parts[0][:3], "plus", 0.8, 0.0, 0.9).args
+    adapter, encoder = LoadForModel.execute(twin().model, "plus").args
+    embeds = EncodeImage.execute(encoder, parts[0][0]).args[0]
+    alone = ApplyIPAdapter.execute(twin().model, adapter, embeds, 0.8, 0.0, 0.9).args[0]
+    assert torch.equal(sample(*whole), sample(alone, *parts[0][1:3]))
+    assert tiny.relative(ours, sample(*whole)) > EFFECT
 
 
 @pytest.mark.parametrize(
