@@ -54,6 +54,9 @@ const READERS = new Map([
   ["IPAApply", applied],
   ["IPABindToConditioning", applied],
   ["IPALoadForModel", searched],
+  ["IPASimple", found],
+  ["IPAStyleComposition", found],
+  ["IPARegional", found],
   ["IPAEncodeImage", encoded],
   ["IPAEncodeFace", encoded],
 ]);
@@ -68,6 +71,12 @@ function searched(place) {
       ...base(origin(place, "model")),
     },
   ];
+}
+
+/** @param {Place} place */
+function found(place) {
+  const kind = value(place, "kind");
+  return kind ? [{ kind, adapter: AUTO, encoder: AUTO, ...base(origin(place, "model")) }] : [];
 }
 
 /** @param {Place} place */
