@@ -14,9 +14,11 @@ const NOTE = { width: 0, lines: 16 };
  * @param {any} node
  * @param {string} kind what the text is: "about", "warning"
  * @param {string[]} lines
+ * @param {string} [details] shown to whoever points at the text
  */
-export function show(node, kind, lines) {
+export function show(node, kind, lines, details = "") {
   const widget = find(node, kind) ?? make(node, kind);
+  widget.element.title = details;
   widget.element.replaceChildren(
     ...lines.map((line) => {
       const row = document.createElement("div");
