@@ -10,8 +10,9 @@ from ..ip_models.inputs import parse_numbers, shown
 from ..ip_models.references.combine import Combine, combine, warning
 from ..ip_models.references.features import Features, Region, Regions
 from ..ip_models.references.report import describe, details
+from .host.checks import by_number
 from .host.node_text import node_text
-from .sockets import CATEGORY, RESENT, Embeds, Node, by_number
+from .sockets import CATEGORY, RESENT, Embeds, Node
 
 _MOST_EMBEDS = 50
 

@@ -16,6 +16,7 @@ from pack.ip_models.layer import stacks
 from pack.ip_models.weights import outline
 from pack.ip_models.weights.editor_data import DrawnWeights, drawn_schedule
 from pack.ip_models.weights.schedule import Curve, Ramp
+from pack.ip_models.weights.timing import Timing
 
 WRITER = Path(__file__).resolve().parents[1] / "web" / "weight_writer.mjs"
 
@@ -320,9 +321,29 @@ def test_a_curve_is_drawn_from_its_first_step_to_its_last(curve: Curve) -> None:
         assert samples == [ramp.at(place, len(samples)) for place in range(len(samples))]
 
 
+def test_a_schedule_with_places_is_drawn_at_each_of_them() -> None:
+    widgets = {"first_frame": 2, "last_frame": 6, "lead_in": 3, "lead_out": 4, "other": True}
+    answer = schedule(**widgets)
+    ramp = Ramp(1.0, 0.0, timing=Timing(2, 6, 3, 4))
+    count = answer["count"]
+    assert count > 3 + 6 + 4
+    assert answer["samples"] == [ramp.at(place, count) for place in range(count)]
+    assert answer["other"] == [1 - factor for factor in answer["samples"]]
+    listed = schedule(values="1, 0.5, 0.2", other=True)
+    assert listed["other"] == pytest.approx([0.2, 0.7, 1.0])
+    random = schedule(curve="random", seed=3)
+    assert random["samples"] == [Ramp(1.0, 0.0, seed=3).at(i, 9) for i in range(random["count"])]
+    long = schedule(repeat="loop", length=1_000_000)
+    assert (long["count"], len(long["samples"])) == (3_000_000, 400)
+
+
 @pytest.mark.parametrize(
     ("widgets", "said"),
     [
+        ({"first_frame": -1}, "first_frame is -1"),
+        ({"first_frame": 7, "last_frame": 6}, "first_frame is 7 and last_frame is 6"),
+        ({"repeat": "often"}, 'repeat is "often"'),
+        ({"curve": "random", "seed": 0.5}, "seed is 0.5; a whole number is needed"),
         ({"curve": "wild"}, 'curve is "wild"'),
         ({"start": None}, "start is nothing"),
         ({"end": float("inf")}, "end is inf"),
