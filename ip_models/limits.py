@@ -61,6 +61,9 @@ SWEEP = 400  # settings of a sweep, for each of which the graph runs
 # Lists of numbers that come by a link.
 LISTED_NUMBERS = 1_000_000  # one for each picture of a batch; an hour of video has 216,000
 
+# Nodes that load by themselves.
+HELD_FINDS = 4  # adapters, with encoder and face models, that stay loaded while their MODEL does
+
 # Prompts.
 CHAIN = 800  # nodes in a row; the host can walk back some 970, workflows have up to 100
 
