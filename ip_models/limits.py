@@ -67,6 +67,10 @@ HELD_FINDS = 4  # adapters, with encoder and face models, that stay loaded while
 # Prompts.
 CHAIN = 800  # nodes in a row; the host can walk back some 970, workflows have up to 100
 
+# Attention maps.
+VIEWED_RUNS = 8  # kept of a MODEL that is looked at; samplers in a row take one each
+VIEWED_NUMBERS = 512  # of a latent, by which its run is known again
+
 # What the editor asks the server.
 READING_THREADS = 2  # for questions about files, whose answer a disk may keep waiting
 THINKING_THREADS = 1  # for pictures of weights and schedules, a few milliseconds each

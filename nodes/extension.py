@@ -9,7 +9,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import apply, doctor, embeds, encode, faces, load, masks, prepare, stored, weights
 from .combined import regional, simple, style_composition, tiles
-from .compare import sheet, sweep
+from .compare import attention, sheet, sweep
 from .flux_packs import register as flux_packs
 from .flux_packs.widgets import PackNode
 from .host import routes
@@ -39,7 +39,7 @@ class IPAdapterExtension(ComfyExtension):
         readers = (load, prepare, encode, faces, embeds, stored)
         one_task = (*readers, weights, masks, apply, doctor)
         combined = (simple, style_composition, regional, tiles)
-        modules = (*combined, *one_task, sweep, sheet, cross)
+        modules = (*combined, *one_task, attention, sweep, sheet, cross)
         return [node for module in modules for node in module.NODES]
 
 

@@ -39,7 +39,7 @@ FLOORS = (
         "nodes/host/unchecked.py",
     ),
     ("nodes/host/requests",),
-    ("ip_models/references",),
+    ("ip_models/references", "ip_models/attention_maps"),
     ("ip_models/adapter",),
     ("ip_models/projection",),
     ("ip_models/attention", "ip_models/faces", "ip_models/transformer", "ip_models/unet"),
