@@ -1,5 +1,7 @@
 // @ts-check
-/** Lines of text on a node, below its widgets; never saved. */
+/** Lines of text on a node, below its widgets, in the user's language; never saved. */
+
+import { translated } from "./words/spoken.js";
 
 const LINE_HEIGHT = 18;
 const PADDING = 8;
@@ -13,9 +15,10 @@ const NOTE = { width: 0, lines: 16 };
 /**
  * @param {any} node
  * @param {string} kind what the text is: "about", "warning"
- * @param {string[]} lines
+ * @param {string[]} said in English
  */
-export function show(node, kind, lines) {
+export function show(node, kind, said) {
+  const lines = said.map(translated);
   const widget = find(node, kind) ?? make(node, kind);
   widget.element.replaceChildren(
     ...lines.map((line) => {

@@ -13,6 +13,7 @@ from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
 from .server import READING, THINKING, Given, serve
+from .words import words
 
 
 def register(moving: Callable[[Question], object]) -> None:
@@ -25,6 +26,7 @@ def register(moving: Callable[[Question], object]) -> None:
     serve("/ipadapter/doctor", _doctor, READING)
     serve("/ipadapter/check", _check, READING)
     serve("/ipadapter/family", _family, READING)
+    serve("/ipadapter/words", words, READING)
     serve("/ipadapter/moving", moving, READING, "POST")
     serve("/ipadapter/weights", _drawn_weights, THINKING, "POST")
     serve("/ipadapter/schedule", drawn_schedule, THINKING, "POST")
