@@ -37,6 +37,7 @@ FLOORS = (
         "nodes/host/server.py",
         "nodes/host/settings.py",
         "nodes/host/unchecked.py",
+        "nodes/host/words.py",
     ),
     ("nodes/host/requests",),
     ("ip_models/references", "ip_models/attention_maps"),
