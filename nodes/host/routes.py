@@ -8,11 +8,11 @@ from ...ip_models.adapter.spec import require_supported
 from ...ip_models.errors import IPAdapterError
 from ...ip_models.weights.editor_data import Question, drawn_schedule, drawn_weights
 from .doctor import survey
-from .doctor.compatibility import Combination, drawn_family, problems
+from .doctor.compatibility import Combination, drawn_family, errors
 from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
-from .server import READING, THINKING, Given, serve
+from .server import READING, THINKING, Given, serve, told
 
 
 def register(moving: Callable[[Question], object]) -> None:
@@ -45,7 +45,8 @@ def _doctor(given: Given) -> object:
 
 def _check(given: Given) -> object:
     """?adapter=NAME&encoder=NAME&checkpoint=NAME and so on, see `Combination`."""
-    return {"text": problems(Combination.read(given))}
+    found = errors(Combination.read(given))
+    return {"text": [str(error) for error in found], "mends": [told(error) for error in found]}
 
 
 def _family(given: Given) -> object:
