@@ -9,9 +9,11 @@ from numbers import Integral, Real
 from types import UnionType
 from typing import Any, TypeVar
 
+import numpy
 import torch
 from torch import Tensor
 
+from . import limits
 from .errors import BadInput
 
 Choice = TypeVar("Choice", bound=Enum)
@@ -31,6 +33,26 @@ def within(name: str, value: object, low: float, high: float) -> float:
         f"{name} is {shown(value)}",
         f"a number from {low:g} to {high:g} is needed",
         f"Enter one, {low:g} to begin with",
+    )
+
+
+def numbers_within(name: str, value: object, low: float, high: float) -> float | tuple[float, ...]:
+    """The same for a number, or for all of a list of them, which other packs give in several forms.
+
+    Raises:
+        BadInput: one of them is not such a number, there is none, or there are too many.
+    """
+    every: Any = value.tolist() if isinstance(value, numpy.ndarray | Tensor) else value
+    if not isinstance(every, list | tuple):
+        return within(name, every, low, high)
+    if not 0 < len(every) <= limits.LISTED_NUMBERS:
+        raise BadInput(
+            f"{name} is a list of {len(every):,} numbers",
+            f"1 to {limits.LISTED_NUMBERS:,} are needed, one for each picture or step",
+            "Look at the node that makes the list",
+        )
+    return tuple(
+        within(f"number {place} of {name}", one, low, high) for place, one in enumerate(every, 1)
     )
 
 

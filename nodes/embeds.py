@@ -10,7 +10,8 @@ from ..ip_models.inputs import parse_numbers
 from ..ip_models.references.combine import Combine, combine, warning
 from ..ip_models.references.features import Features, Region, Regions
 from ..ip_models.references.report import describe
-from .sockets import CATEGORY, RESENT, Embeds, Node, by_number
+from .host.checks import by_number
+from .sockets import CATEGORY, RESENT, Embeds, Node
 
 _MOST_EMBEDS = 50
 

@@ -12,12 +12,13 @@ from ..ip_models.inputs import require
 from ..ip_models.references import ipadpt
 from ..ip_models.references.features import Features, Regions, inputs
 from ..ip_models.references.report import describe
+from .host.checks import by_number
 from .host.embeds import store
 from .host.embeds.load import LoadOptions, load
 from .host.embeds.store import FileFormat, IfExists
 from .host.files import folders
 from .host.model.adapter import ANY_ENCODER, LoadedAdapter
-from .sockets import CATEGORY, RESENT, Adapter, Embeds, Node, by_number
+from .sockets import CATEGORY, RESENT, Adapter, Embeds, Node
 
 _MOST, _MOST_ENTRIES = 50, 49
 _NONE = "none"

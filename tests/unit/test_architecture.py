@@ -21,6 +21,7 @@ FLOORS = (
     ("nodes/extension.py",),
     ("nodes", "nodes/combined", "nodes/compare", "nodes/plus", "nodes/flux_packs"),
     ("nodes/sockets.py", "nodes/plus/steps", "nodes/host/routes.py"),
+    ("nodes/host/checks.py",),
     ("nodes/host/combined", "nodes/host/compare", "nodes/host/pictures"),
     ("nodes/host/doctor", "nodes/plus/migrate", "nodes/plus/objects"),
     ("nodes/host/model",),
