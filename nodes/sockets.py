@@ -14,6 +14,7 @@ from ..ip_models.attention.keyvalue import KvScaling
 from ..ip_models.attention.masks import MaskRule
 from ..ip_models.inputs import only_known
 from .host.checks import Adapter, Embeds, FaceModels, Numbers, Weights, face_models_input, right
+from .host.server import telling
 
 __all__ = ["Adapter", "Embeds", "FaceModels", "Weights", "face_models_input"]
 
@@ -174,7 +175,7 @@ class Node(io.ComfyNode):
         run = vars(cls).get("execute")
         # The host makes a class of a node for each run, with the same functions.
         if run is not None and not hasattr(run.__func__, "__wrapped__"):
-            cls.execute = classmethod(_checked(run.__func__))
+            cls.execute = classmethod(telling(_checked(run.__func__)))
 
 
 def _checked(run: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
