@@ -13,9 +13,10 @@ from ..ip_models.errors import MissingModel
 from .host.encoder.load import load_encoder
 from .host.encoder.view import describe_encoder, describe_memory
 from .host.files import folders
-from .host.model import search
+from .host.model import search, start
 from .host.model.adapter import LoadedAdapter, load
 from .host.model.backbones.layers import attention_layers
+from .host.node_text import node_text
 from .sockets import CATEGORY, RESENT, Adapter, Node
 
 _AUTO = "auto"
@@ -86,7 +87,7 @@ class LoadAdapter(Node):
     ) -> io.NodeOutput:
         adapter = load(folders.resolve(folders.ADAPTERS, adapter_file))
         adapter = adapter.as_version(FaceVersion(face_version).shortcut)
-        return io.NodeOutput(adapter, ui=ui.PreviewText(_about(adapter)))
+        return io.NodeOutput(adapter, ui=node_text(_about(adapter), adapter.spec.details()))
 
 
 class LoadForModel(Node):
@@ -164,13 +165,14 @@ class LoadForModel(Node):
         if _is_auto(adapter_file):
             adapter_file = search.find_adapter(attention_layers(model), Choice(kind))
         adapter = load(folders.resolve(folders.ADAPTERS, adapter_file))
+        details = adapter.spec.details()
         if not adapter.spec.needs_encoder and _is_auto(encoder_file):
-            return io.NodeOutput(adapter, None, ui=ui.PreviewText(_about(adapter)))
+            return io.NodeOutput(adapter, None, ui=node_text(_about(adapter), details))
         if _is_auto(encoder_file):
             encoder_file = search.find_encoder(adapter.spec)
         encoder = load_encoder(folders.resolve(folders.ENCODERS, encoder_file))
         text = f"{_about(adapter)}\nencoder: {encoder_file}, {describe_memory(encoder)}"
-        return io.NodeOutput(adapter, encoder, ui=ui.PreviewText(text))
+        return io.NodeOutput(adapter, encoder, ui=node_text(text, details))
 
 
 class LoadEncoder(Node):
@@ -240,6 +242,8 @@ def _is_auto(name: object) -> bool:
 def _find(folder: str, name: object) -> bool | str:
     if name is None:  # comes by a link and is known only when the prompt runs, or is missing
         return True
+    if not folders.files(folder) and not folders.model_folders(folder):
+        return str(start.nothing_there(folder))
     try:
         folders.resolve(folder, name)
     except MissingModel as error:

@@ -13,7 +13,16 @@ from ..ip_models.attention.call import BatchMode
 from ..ip_models.attention.keyvalue import KvScaling
 from ..ip_models.attention.masks import MaskRule
 from ..ip_models.inputs import only_known
-from .host.checks import Adapter, Embeds, FaceModels, Numbers, Weights, face_models_input, right
+from .host.checks import (
+    Adapter,
+    Embeds,
+    FaceModels,
+    Numbers,
+    Weights,
+    face_models_input,
+    right,
+    right_list,
+)
 from .host.server import telling
 
 __all__ = ["Adapter", "Embeds", "FaceModels", "Weights", "face_models_input"]
@@ -192,12 +201,9 @@ def _checked(run: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
                 given.setdefault(one.id, None)
             value = given.get(one.id, default)
             # None is what an input that may be left empty has by itself.
-            if one.id in cls.own_checks or (value is None and default is None):
-                continue
-            if schema.is_input_list:
-                given[one.id] = [right(one, one.id, each) for each in value]
-            else:
-                given[one.id] = right(one, one.id, value)
+            if one.id not in cls.own_checks and not (value is None and default is None):
+                check = right_list if schema.is_input_list else right
+                given[one.id] = check(one, one.id, value)
         return run(**given)
 
     return execute

@@ -19,10 +19,12 @@ const YELLOW = new Set(["warning", "failure"]);
  * @param {any} node
  * @param {string} kind what the text is: "about", "warning", "failure"
  * @param {string[]} lines
+ * @param {string} [details] shown to whoever points at the text
  * @param {Button[]} [buttons] below the text
  */
-export function show(node, kind, lines, buttons = []) {
+export function show(node, kind, lines, details = "", buttons = []) {
   const widget = find(node, kind) ?? make(node, kind);
+  widget.element.title = details;
   widget.element.replaceChildren(
     ...lines.map((line) => {
       const row = document.createElement("div");

@@ -4,11 +4,13 @@
 import { editorRoot } from "./bar_style.js";
 import { element } from "./dom.js";
 import { LatestRequest } from "./latest_request.js";
-import { findWidget, isLinked, onChange, placeElement } from "./node_widgets.js";
+import { findWidget, isLinked, isUsed, onChange, placeElement } from "./node_widgets.js";
 import { Route } from "./route.js";
 import { BOX_HEIGHT, WIDTH, nothing, picture } from "./schedule_picture.js";
 
-const NAMES = ["over", "start", "end", "curve", "values"];
+const WHEN = ["first_frame", "last_frame", "lead_in", "lead_out", "repeat", "length", "seed"];
+const NAMES = ["over", "start", "end", "curve", "values", ...WHEN];
+const NUMBERS = "numbers"; // which come through a connection only
 const HEIGHT = 120;
 const SVG = "http://www.w3.org/2000/svg";
 const route = new Route("/ipadapter/schedule");
@@ -25,7 +27,8 @@ export function addSchedulePicture(node) {
   placeElement(node, "schedule_picture", root, () => HEIGHT);
   const value = (/** @type {string} */ name) => findWidget(node, name)?.value;
   const question = () => {
-    return { start: value("start"), end: value("end"), curve: value("curve"), values: value("values") };
+    const asked = NAMES.filter((name) => name !== "over").map((name) => [name, value(name)]);
+    return { ...Object.fromEntries(asked), other: isUsed(node, "other") };
   };
   const show = (/** @type {ReturnType<typeof picture>} */ drawn) => {
     draw(image, drawn);
@@ -33,7 +36,7 @@ export function addSchedulePicture(node) {
   };
   const request = new LatestRequest(route, () => paint());
   const paint = () => {
-    if (NAMES.some((name) => isLinked(node, name))) {
+    if ([...NAMES, NUMBERS].some((name) => isLinked(node, name))) {
       show(nothing("A part comes through a connection, so there is no picture."));
     } else if (request.unanswered && !request.answers(question())) {
       note.textContent = request.why || "The server does not answer, and the picture is as it was.";

@@ -11,7 +11,7 @@ from PIL import Image, ImageColor, ImageFilter
 from torch import Tensor
 
 from ..errors import Action, BadInput, Mend
-from ..inputs import within
+from ..inputs import shown, within
 from .fit import Fit, cover, fit_one, with_long_side
 from .sharpen import sharpen
 
@@ -83,7 +83,7 @@ def parse_colour(text: object, name: str) -> Colour:
         channels = ()
     if not channels or not all(0 <= channel <= 255 for channel in channels):
         raise BadInput(
-            f"{name} is {str(text)[:40]!r}",
+            f"{name} is {shown(text)}",
             "a colour such as #808080 or grey is needed",
             "Write # and six digits, or the English name of a colour",
         )

@@ -238,6 +238,10 @@ def other_encoder(
             "makes it",
             "Load the encoder with Load Image Encoder (IP-Adapter) and encode again",
         )
+    if width is not None and source != spec.encoder:
+        return WrongEncoder(
+            f"the embeds come from {source}", f"{adapter} needs {spec.encoder}", hint
+        )
     found = "no" if width is None else f"{width} wide"
     return WrongEncoder(
         f"the embeds come from {source} with {found} {spec.feature.value} features",

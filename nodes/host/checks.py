@@ -28,7 +28,7 @@ class Numbers(io.Float.Input):
     """A number, or a list of numbers where other packs give one on a FLOAT link."""
 
 
-def face_models_input(**more: Any) -> io.MultiType.Input:
+def face_models_input(**more: Any) -> Any:
     """Face models of this pack, or those of another."""
     types = [FaceModels, io.Custom("INSIGHTFACE"), io.Custom("FACEANALYSIS")]
     return io.MultiType.Input("face_models", types=types, **more)
@@ -73,6 +73,17 @@ def right(one: Any, name: str, value: Any) -> Any:
         return _WIDGETS[sort](one, name, value)
     _SOCKETS[sort](name, value)
     return value
+
+
+def right_list(one: Any, name: str, values: Any) -> Any:
+    """The same for a node that gets all values of a list at once."""
+    if isinstance(one, io.Autogrow.Input):
+        prefix = one.template.prefix
+        for number, links in by_number(values, prefix).items():
+            right_list(one.template.input, f"{prefix}{number}", links)
+        return values
+    each: list[Any] = values if isinstance(values, list) else [values]
+    return [right(one, name, value) for value in each]
 
 
 def _float(one: Any, name: str, value: Any) -> float | tuple[float, ...]:

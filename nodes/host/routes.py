@@ -12,6 +12,7 @@ from .doctor.compatibility import Combination, drawn_family, errors
 from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
+from .model.start import first_files
 from .server import READING, THINKING, Given, serve, told
 
 
@@ -35,7 +36,9 @@ def _drawn_weights(given: Given) -> object:
 
 
 def _about(given: Given) -> object:
-    return {"text": [describe(given.get("file", ""))]}
+    """Of an adapter file; without a name, which files to get first."""
+    file = given.get("file", "")
+    return {"text": [describe(file)] if file else first_files()}
 
 
 def _doctor(given: Given) -> object:

@@ -24,6 +24,7 @@ from pack.nodes.apply import ApplyIPAdapter
 from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.weights import Schedule
 from torch import Tensor
 
 ROUNDING, EFFECT = 2e-5, 0.01
@@ -148,6 +149,24 @@ def test_a_list_of_scales_is_a_scale_for_each_picture(
 def test_a_list_of_other_things_is_no_scale(adapter: LoadedAdapter, scales: Any) -> None:
     with pytest.raises(BadInput, match=r"needed"):
         ApplyIPAdapter.execute(twin().model, adapter, FEATURES, scales, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("numbers", [None, (1.0, 0.2, 0.6, 0.0)])
+def test_two_references_fade_into_each_other(
+    adapter: LoadedAdapter, numbers: tuple[float, ...] | None
+) -> None:
+    model, one, other = twin().model, only(FEATURES, 0), only(FEATURES, 1)
+    weights = Schedule.execute("frames", 1.0, 0.0, "linear", numbers=numbers).args
+    faded = apply(model, adapter, one, Settings(weights=weights[0]))
+    batch = sample(apply(faded, adapter, other, Settings(weights=weights[1])))
+    shares = [1 - i / (FRAMES - 1) if numbers is None else numbers[min(i, 3)] for i in range(7)]
+
+    def by_hand(i: int) -> Any:
+        first = apply(model, adapter, one, Settings(scale=shares[i]))
+        return apply(first, adapter, other, Settings(scale=1 - shares[i]))
+
+    assert tiny.relative(batch, each(by_hand)) < ROUNDING
+    assert tiny.relative(batch, sample(faded)) > EFFECT
 
 
 def test_weights_over_steps_are_windows_of_one_step(adapter: LoadedAdapter) -> None:

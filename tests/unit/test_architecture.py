@@ -31,6 +31,7 @@ FLOORS = (
     (
         "nodes/host/files",
         "nodes/host/node_table.py",
+        "nodes/host/node_text.py",
         "nodes/host/progress.py",
         "nodes/host/protocols.py",
         "nodes/host/server.py",

@@ -17,7 +17,7 @@ from ....ip_models.inputs import sides
 from ....ip_models.pictures.fit import Fit
 from ....ip_models.references import embeds_file, ipadpt
 from ....ip_models.references.features import FaceFeatures, Features, ImageFeatures, Regions
-from ....ip_models.references.report import describe
+from ....ip_models.references.report import describe, details
 from ..encoder.encode import BLACK_WIDTH, Reference, encode
 from ..encoder.identity import fingerprint
 from ..files import checkpoint, folders, opened, torch_file
@@ -187,7 +187,7 @@ def _with_negative(features: ImageFeatures, options: LoadOptions) -> ImageFeatur
     pooled = _fitting(other, features, options, lambda one: one.pooled)
     hidden = _fitting(other, features, options, lambda one: one.penultimate)
     if pooled is None and hidden is None:
-        raise _unlike(options, describe(other), describe(features))
+        raise _unlike(options, details(other), details(features))
     return replace(
         features,
         negative_pooled=features.negative_pooled if pooled is None else pooled,

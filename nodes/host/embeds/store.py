@@ -260,7 +260,7 @@ def _unwritable(path: str, size: int, error: OSError) -> BadInput:
         needed = f"{size / 2**20:.1f} MB are needed there"
         return BadInput(f"there is no room left in {place} ({reason})", needed, "Make room")
     if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
-        found = f"the disk does not take the name {os.path.basename(path)!r} ({reason})"
+        found = f"the disk does not take the name {os.path.basename(path)} ({reason})"
         return BadInput(found, "another is needed", "Type a shorter name of plain letters")
     return BadInput(
         f"{os.path.basename(path)} cannot be written in {place} ({reason})",

@@ -117,8 +117,7 @@ def _embeddings_of(clip_vision: Any) -> Any:
         if grid and len(table) - grid**2 in (0, 1):
             return embeddings
     raise BadInput(
-        f"encoder_size is set and this {type(clip_vision).__name__} has no position table that "
-        "could be enlarged",
+        "encoder_size is set and this encoder has no position table that could be enlarged",
         "encoders of CLIP and SigLIP have one",
         Action("Set encoder_size to 0, for the encoder's own", Mend("encoder_size", 0)),
     )

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ....ip_models.errors import Action, BadInput, Mend, MissingModel, UnsupportedNetwork
 from ....ip_models.faces.detect import Face
+from ....ip_models.inputs import shown
 from ....ip_models.pictures.fit import Picture
 from .packs import FacePack
 
@@ -83,7 +84,7 @@ class InsightfaceEngine:
             if hasattr(detector, "detect") and hasattr(recogniser, "get_feat"):
                 return cls(detector, recogniser, "face models of another pack")
         raise BadInput(
-            f"face_models is a {type(found).__name__} without a detector and a recogniser",
+            f"face_models is {shown(found)} without a detector and a recogniser",
             "the face models of this pack, or a FaceAnalysis with detection and recognition, "
             "are needed",
             "Connect Load Face Models",
