@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageColor, ImageFilter
 from torch import Tensor
 
-from ..errors import BadInput
+from ..errors import Action, BadInput, Mend
 from ..inputs import shown, within
 from .fit import Fit, cover, fit_one, with_long_side
 from .sharpen import sharpen
@@ -105,7 +105,10 @@ def require_room(height: int, width: int, preparation: Preparation) -> None:
             f"image is {width} x {height} pixels and fit is {framing.value} with size {size}",
             f"the picture on the way to the square would have {between / 1e6:.0f} million pixels, "
             f"of which {_MOST_PIXELS / 1e6:.0f} are allowed",
-            "Cut or shrink the picture first, or set fit to squash",
+            Action(
+                "Cut or shrink the picture first, or set fit to squash",
+                Mend("fit", Framing.SQUASH.value),
+            ),
         )
 
 

@@ -8,12 +8,12 @@ from ...ip_models.adapter.spec import require_supported
 from ...ip_models.errors import IPAdapterError
 from ...ip_models.weights.editor_data import Question, drawn_schedule, drawn_weights
 from .doctor import survey
-from .doctor.compatibility import Combination, drawn_family, problems
+from .doctor.compatibility import Combination, drawn_family, errors
 from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
 from .model.start import first_files
-from .server import READING, THINKING, Given, serve
+from .server import READING, THINKING, Given, serve, told
 from .words import words
 
 
@@ -50,7 +50,8 @@ def _doctor(given: Given) -> object:
 
 def _check(given: Given) -> object:
     """?adapter=NAME&encoder=NAME&checkpoint=NAME and so on, see `Combination`."""
-    return {"text": problems(Combination.read(given))}
+    found = errors(Combination.read(given))
+    return {"text": [str(error) for error in found], "mends": [told(error) for error in found]}
 
 
 def _family(given: Given) -> object:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ....ip_models import limits
-from ....ip_models.errors import BadInput, BrokenFile
+from ....ip_models.errors import Action, BadInput, BrokenFile, Mend
 from ....ip_models.references import embeds_file, ipadpt
 from ....ip_models.references.features import Features, Regions
 from ..files import folders
@@ -129,7 +129,11 @@ def _taken(listed: str, there: str, if_exists: IfExists) -> BadInput:
         return BadInput(
             f"{listed} exists already and if_exists is stop",
             "a name that is free is needed",
-            "Type another name, or set if_exists to keep both or replace",
+            Action(
+                "Type another name, or set if_exists to keep both or replace",
+                Mend("if_exists", IfExists.KEEP_BOTH.value),
+                Mend("if_exists", IfExists.REPLACE.value),
+            ),
         )
     return BadInput(
         f"{listed} is in {os.path.dirname(there)}, where nothing can be written, and would be "

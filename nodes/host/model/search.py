@@ -23,7 +23,7 @@ from ....ip_models.adapter.published import (
     rank,
 )
 from ....ip_models.adapter.spec import FACE_KINDS, AdapterSpec, Family, Kind
-from ....ip_models.errors import IPAdapterError, MissingModel, WrongBase
+from ....ip_models.errors import Action, IPAdapterError, Mend, MissingModel, WrongBase
 from ....ip_models.layer import Layer
 from ..encoder.load import read_encoder
 from ..files import folders
@@ -97,7 +97,8 @@ def encoder_hint(spec: AdapterSpec) -> str:
     encoders, _ = _survey(folders.ENCODERS, read_encoder)
     for name, widths in encoders.items():
         if widths.fits(spec):
-            return f"Encode with {name}, which is in models/{folders.ENCODERS}"
+            where = f"which is in models/{folders.ENCODERS}"
+            return Action(f"Encode with {name}, {where}", Mend("encoder_file", name))
     return _get_encoder(spec)
 
 
@@ -119,7 +120,8 @@ def adapter_hint(layers: Sequence[Layer], kind: Kind) -> str:
 
     if fitting:
         best = min(fitting, key=order)
-        return f"Load {best}, which is in models/{folders.ADAPTERS} and fits"
+        where = f"which is in models/{folders.ADAPTERS} and fits"
+        return Action(f"Load {best}, {where}", Mend("adapter_file", best))
     return _get_adapter(shape_of(layers), choice)
 
 
