@@ -18,7 +18,7 @@ from kit.pages.example_layout import TITLE, Arrangement, Wire, width_of
 
 # Room for what such a node shows: a picture, or the text about what it loaded or made.
 HEIGHTS = {
-    "LoadImage": 270,
+    "LoadImage": 260,
     "LoadImageMask": 270,
     "LoadVideo": 330,
     "PreviewImage": 250,
@@ -42,7 +42,7 @@ COLOURS = {
     "Negative prompt": ("#322", "#533"),
     "Read me first": ("#222", "#2a2a2a"),
 }
-NOTE_WIDTH, NOTE_GAP = 430, 40
+NOTE_WIDTH, NOTE_GAP = 410, 30
 # What is to be seen at once: the window of 1400 x 900, without the editor's own bars.
 CORNER, SEEN = (78, 104), (1310, 784)
 LARGEST = 1.0

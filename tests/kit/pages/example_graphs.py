@@ -256,7 +256,7 @@ class Sketch:
         return Out(made, 0), prompts[1]
 
     def empty16(self, side: int = 1024) -> Out:
-        made = self.add("EmptySD3LatentImage", PROMPT, width=side, height=side, batch_size=1)
+        made = self.add("EmptySD3LatentImage", LATENT, width=side, height=side, batch_size=1)
         return Out(made, 0)
 
     def encoder(self) -> Out:
@@ -283,7 +283,7 @@ class Sketch:
         return Out(made[0], 0), Out(made[1], 0)
 
     def empty(self, side: int = 512) -> Out:
-        made = self.add("EmptyLatentImage", PROMPT, width=side, height=side, batch_size=1)
+        made = self.add("EmptyLatentImage", LATENT, width=side, height=side, batch_size=1)
         return Out(made, 0)
 
     def scaled(self, image: Out, side: int = 512) -> Out:
@@ -352,10 +352,10 @@ def image_to_image(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(PLUS), g.encoder()
     source = g.scaled(Out(g.picture(HOUSE, "Picture to repaint"), 0))
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
+    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
     patched = g.applied(model, adapter, embeds, 0.8)
     prompts = g.prompts(clip, "a house with a tree on a hill, best quality")
-    latent = Out(g.add("VAEEncode", PROMPT, pixels=source, vae=vae), 0)
+    latent = Out(g.add("VAEEncode", LATENT, pixels=source, vae=vae), 0)
     g.saved(g.sampled(patched, prompts, latent, vae, denoise=0.65))
     g.note(
         "A picture is painted anew in the look of another: image to image, with a reference.",
@@ -371,11 +371,11 @@ def inpainting(g: Sketch) -> None:
     adapter, encoder = g.adapter(PLUS), g.encoder()
     room = g.picture(ROOM, "Picture with a hole")
     source = g.scaled(Out(room, 0))
-    embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference: what goes into the hole"), 0))
+    embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference: what goes into the hole", MORE_REFERENCES), 0))
     patched = g.applied(model, adapter, embeds, 0.9, attn_mask=Out(room, 1))
     prompts = g.prompts(clip, "a painting of a cat in a wooden picture frame on a wall")
-    encoded = Out(g.add("VAEEncode", PROMPT, pixels=source, vae=vae), 0)
-    latent = g.add("SetLatentNoiseMask", PROMPT, samples=encoded, mask=Out(room, 1))
+    encoded = Out(g.add("VAEEncode", LATENT, pixels=source, vae=vae), 0)
+    latent = g.add("SetLatentNoiseMask", LATENT, samples=encoded, mask=Out(room, 1))
     g.saved(g.sampled(patched, prompts, Out(latent, 0), vae))
     g.note(
         "Only a part of a picture is painted, and what comes into it is taken from a photo. Here "
@@ -393,7 +393,7 @@ def several_images(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(PLUS), g.encoder()
     cat = g.encoded(encoder, Out(g.picture(CAT, "First reference"), 0))
-    waves = g.encoded(encoder, Out(g.picture(WAVES, "Second reference"), 0))
+    waves = g.encoded(encoder, Out(g.picture(WAVES, "Second reference", MORE_REFERENCES), 0))
     wires = {"embeds.embeds0": cat, "embeds.embeds1": waves}
     merged = g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat", weights="1, 0.6")
     patched = g.applied(model, adapter, Out(merged, 0), 0.7)
@@ -457,7 +457,7 @@ def two_faces_with_masks(g: Sketch) -> None:
     for number, (person, mask, side) in enumerate(people):
         photo = Out(g.picture(person, f"Person on the {side}"), 0)
         g.inputs.append(mask)
-        where = g.add("LoadImageMask", REFERENCES, f"Where: {side}", image=mask, channel="red")
+        where = g.add("LoadImageMask", MORE_REFERENCES, f"Where: {side}", image=mask, channel="red")
         face = {"face_models": faces, "image": photo, "clip_vision": encoder}
         wires[f"embeds.embeds{number}"] = Out(g.add("IPAEncodeFace", ENCODE, **face), 0)
         wires[f"masks.mask{number}"] = Out(where, 0)
@@ -497,7 +497,7 @@ def instantid(g: Sketch) -> None:
         "ControlNetLoader", MODELS, files=(IDENTITYNET,), control_net_name=IDENTITYNET.name
     )
     photo = Out(g.picture(PERSON_A, "Photo of a person"), 0)
-    pose = Out(g.picture(PERSON_B, "Where the face is to be: any photo"), 0)
+    pose = Out(g.picture(PERSON_B, "Where the face is to be: any photo", MORE_REFERENCES), 0)
     embeds = Out(g.add("IPAEncodeFace", ENCODE, face_models=faces, image=photo), 0)
     patched = g.applied(model, adapter, embeds, 0.8)
     positive, negative = g.prompts(clip, "portrait photo of a woman in a forest, soft light")
@@ -554,7 +554,7 @@ def controlnet(g: Sketch) -> None:
     loaded = g.add("ControlNetLoader", MODELS, files=(CANNY,), control_net_name=CANNY.name)
     shape = g.scaled(Out(g.picture(HOUSE, "Picture whose lines are kept"), 0))
     lines = g.add("Canny", REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
+    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
     patched = g.applied(model, adapter, embeds, 0.8)
     positive, negative = g.prompts(clip, "a house with a tree on a hill, best quality")
     led = g.add(
@@ -582,7 +582,7 @@ _FLUX_RUN = {"cfg": 1.0, "scheduler": "simple"}
 def flux_style(g: Sketch) -> None:
     model, clip, vae = g.flux()
     adapter, encoder = g.adapter(XLABS_V2), g.own_encoder(VIT_L)
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
+    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
     curve = g.add("IPABlockWeights", ADAPTER, preset="ease out")
     patched = g.applied(model, adapter, embeds, 0.9, block_weights=Out(curve, 0))
     prompts = g.guided(g.prompts(clip, "a lighthouse on a cliff at dusk", ""))
@@ -604,7 +604,7 @@ def flux_two_references(g: Sketch) -> None:
     for number, (picture, mask, side) in enumerate(sides):
         shown = Out(g.picture(picture, f"Reference on the {side}"), 0)
         g.inputs.append(mask)
-        where = g.add("LoadImageMask", REFERENCES, f"Where: {side}", image=mask, channel="red")
+        where = g.add("LoadImageMask", MORE_REFERENCES, f"Where: {side}", image=mask, channel="red")
         wires[f"embeds.embeds{number}"] = g.encoded(encoder, shown)
         wires[f"masks.mask{number}"] = Out(where, 0)
     regions = g.add("IPARegions", ENCODE, **wires, scales="0.7, 0.7")
@@ -630,7 +630,7 @@ def flux_controlnet(g: Sketch) -> None:
     )
     shape = g.scaled(Out(g.picture(HOUSE, "Picture whose lines are kept"), 0), 1024)
     lines = g.add("Canny", REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
+    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
     patched = g.applied(model, adapter, embeds, 0.8)
     positive, negative = g.guided(g.prompts(clip, "a house with a tree on a hill", ""))
     led = g.add(
@@ -724,7 +724,7 @@ def video(g: Sketch) -> None:
         batch_mode="one per picture, spread",
     )
     prompts = g.prompts(clip, "a ball over green hills, blue sky, best quality")
-    latent = Out(g.add("VAEEncode", PROMPT, pixels=source, vae=vae), 0)
+    latent = Out(g.add("VAEEncode", LATENT, pixels=source, vae=vae), 0)
     images = g.sampled(patched, prompts, latent, vae, denoise=0.5, steps=16)
     save = {"filename_prefix": "ipadapter/video", "lossless": False, "quality": 90}
     g.add("SaveAnimatedWEBP", RESULT, images=images, fps=Out(frames, 2), **save)
@@ -744,7 +744,7 @@ def save_embeds(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(PLUS), g.encoder()
     cat = g.encoded(encoder, Out(g.picture(CAT, "First reference"), 0))
-    waves = g.encoded(encoder, Out(g.picture(WAVES, "Second reference"), 0))
+    waves = g.encoded(encoder, Out(g.picture(WAVES, "Second reference", MORE_REFERENCES), 0))
     wires = {"embeds.embeds0": cat, "embeds.embeds1": waves}
     merged = Out(g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat", weights="1, 0.6"), 0)
     kept = {"name": "my_reference", "file_format": "safetensors", "if_exists": "replace"}

@@ -15,22 +15,24 @@ from typing import Any, NamedTuple
 from kit.pages.example_graphs import Node, Out, Sketch
 
 WIDTHS = {
-    "CheckpointLoaderSimple": 320,
-    "LoadImage": 260,
-    "LoadImageMask": 260,
-    "LoadVideo": 260,
-    "VAEDecode": 180,
-    "SaveImage": 280,
-    "SaveAnimatedWEBP": 280,
-    "PreviewImage": 260,
+    "LoadImage": 230,
+    "LoadImageMask": 230,
+    "LoadVideo": 240,
+    "PreviewImage": 230,
+    "ImageScale": 230,
+    "EmptyLatentImage": 230,
+    "EmptySD3LatentImage": 230,
+    "VAEDecode": 230,
+    "VAEEncode": 230,
+    "CLIPTextEncode": 290,
     "IPABlockWeights": 380,
     "IPASchedule": 360,
 }
-WIDTH = 300
+WIDTH = 270
 TITLE, GAP = 34, 26
 BORDER, GROUP_TITLE = 18, 48
-NEXT_GROUP, NEXT_COLUMN = 26, 44
-LANE, BEFORE_LANES, AFTER_LANES, ABOVE_LANES = 13, 26, 40, 22
+NEXT_GROUP, NEXT_COLUMN = 24, 44
+LANE, BEFORE_LANES, AFTER_LANES, ABOVE_LANES = 12, 24, 34, 22
 COLOURS = ("#5b9bd5", "#7fb77e", "#d0a13f", "#cf7f4a", "#c46bbd", "#9a9a9a")
 
 Point = tuple[float, float]
@@ -122,13 +124,21 @@ class Arrangement:
 
     def _take_lanes(self) -> None:
         for wire in self.wires:
-            (r1, c1), (r2, c2) = self.column_of[wire.source.node], self.column_of[wire.target]
-            if r1 == r2 and c2 == c1 + 1:
+            if self._is_short(wire):
                 continue
+            (r1, c1), (r2, c2) = self.column_of[wire.source.node], self.column_of[wire.target]
             _take(self.corridor, wire.source)
             if c1 + 1 < len(self.rows[r1]):
                 _take(self.rows[r1][c1 + 1].lanes, wire.source)
             _take(self.rows[r2][c2].lanes, wire.source)
+
+    def _is_short(self, wire: Wire) -> bool:
+        """From column to column, or from a node to the one under it."""
+        one, other = self.column_of[wire.source.node], self.column_of[wire.target]
+        if one == other:
+            nodes = self.rows[one[0]][one[1]].nodes
+            return nodes.index(wire.target) == nodes.index(wire.source.node) + 1
+        return one == (other[0], other[1] - 1)
 
     def _place_row(self, row: list[Column], left: float) -> float:
         for number, column in enumerate(row):
@@ -166,9 +176,9 @@ class Arrangement:
                 number += 1
 
     def _corners(self, wire: Wire, places: list[dict[str, Any]]) -> list[Point]:
-        (r1, c1), (r2, c2) = self.column_of[wire.source.node], self.column_of[wire.target]
-        if r1 == r2 and c2 == c1 + 1:
+        if self._is_short(wire):
             return []
+        (r1, c1), (r2, c2) = self.column_of[wire.source.node], self.column_of[wire.target]
         y = self.lanes_from + LANE * (self.corridor.index(wire.source) + 0.5)
         out, into = self._beside(r1, c1 + 1, wire.source), self._beside(r2, c2, wire.source)
         return [(out, y), (into, y)]
