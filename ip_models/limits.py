@@ -49,6 +49,9 @@ FACE_SIDE = 1024  # pixels of a crop that a recogniser takes; published are 112
 FILE_NAME = 1000  # bytes of a name to save under, with its folders; Linux takes 4096 of a path
 FILE_NAME_PART = 200  # of each part, to which a number and an ending are added; all take 255
 
+# Nodes that load by themselves.
+HELD_FINDS = 4  # adapters, with encoder and face models, that stay loaded while their MODEL does
+
 # Prompts.
 CHAIN = 800  # nodes in a row; the host can walk back some 970, workflows have up to 100
 

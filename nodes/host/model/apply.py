@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ....ip_models.adapter.spec import Family
+from ....ip_models.adapter.spec import AdapterSpec, Family
 from ....ip_models.attention.call import BatchMode
 from ....ip_models.attention.keyvalue import KeyValues, KvScaling
 from ....ip_models.attention.masks import MaskRule, RegionMask
@@ -123,11 +123,14 @@ def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
     """A face read by another recogniser has another identity, though it is as many numbers."""
     if not adapter.spec.needs_face or not isinstance(features, FaceFeatures):
         return
-    kolors = adapter.spec.family is Family.KOLORS
-    wanted = Recogniser.GLINTR100 if kolors else Recogniser.W600K_R50
-    warning = features.warnings.get(wanted.value)
+    warning = features.warnings.get(recogniser_of(adapter.spec).value)
     if warning:
         log.warning("%s: %s", adapter.name, warning)
+
+
+def recogniser_of(spec: AdapterSpec) -> Recogniser:
+    """Whose numbers an adapter that reads faces was trained with."""
+    return Recogniser.GLINTR100 if spec.family is Family.KOLORS else Recogniser.W600K_R50
 
 
 def _gains(

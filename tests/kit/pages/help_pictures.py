@@ -78,6 +78,16 @@ def sheet(height: int, *parts: str) -> str:
     )
 
 
+def simple() -> str:
+    """What is given on the left, what is found in the middle."""
+    parts = [node(10, 30, "model", 84), node(10, 80, "image", 84), node(10, 130, "kind", 84)]
+    for y, words in ((24, "ipadapter"), (74, "clip_vision"), (124, "insightface")):
+        parts += [box(128, y, 96, 42, "#fff", GREEN), text(176, y + 19, words, at="middle")]
+        parts += [text(176, y + 36, "✓", 13, GREEN, "middle"), arrow(226, y + 21, 248, 95)]
+    parts += [arrow(96, y, 124, y) for y in (45, 95, 145)]
+    return sheet(190, *parts, node(252, 80, "model", 60))
+
+
 def load_adapter() -> str:
     from pack.ip_models.adapter.spec import AdapterSpec, Family, Feature, Kind
 
@@ -470,6 +480,7 @@ def convert_embeds() -> str:
 
 
 DRAWN: dict[str, Callable[[], str]] = {
+    "IPASimple": simple,
     "IPALoadAdapter": load_adapter,
     "IPALoadForModel": load_for_model,
     "IPALoadEncoder": load_encoder,
