@@ -73,6 +73,9 @@ def test_a_page_has_its_parts(node: str, language: str) -> None:
     text = page(node, language).read_text("utf-8")
     assert text.startswith(f"# {locale(language)[node]['display_name']}\n\n")
     assert len(mistakes(node, language)) >= 2
+    words = WORDS[language]
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert headings == [words.todo, words.mistakes, words.inputs, words.outputs]
     introduction = text.split("\n\n")[1]
     assert len(introduction) > 40, introduction
     # The panel looks for pictures in docs/, wherever the page lies.
