@@ -352,7 +352,9 @@ def image_to_image(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(PLUS), g.encoder()
     source = g.scaled(Out(g.picture(HOUSE, "Picture to repaint"), 0))
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
+    embeds = g.encoded(
+        encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0)
+    )
     patched = g.applied(model, adapter, embeds, 0.8)
     prompts = g.prompts(clip, "a house with a tree on a hill, best quality")
     latent = Out(g.add("VAEEncode", LATENT, pixels=source, vae=vae), 0)
@@ -371,7 +373,9 @@ def inpainting(g: Sketch) -> None:
     adapter, encoder = g.adapter(PLUS), g.encoder()
     room = g.picture(ROOM, "Picture with a hole")
     source = g.scaled(Out(room, 0))
-    embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference: what goes into the hole", MORE_REFERENCES), 0))
+    embeds = g.encoded(
+        encoder, Out(g.picture(CAT, "Reference: what goes into the hole", MORE_REFERENCES), 0)
+    )
     patched = g.applied(model, adapter, embeds, 0.9, attn_mask=Out(room, 1))
     prompts = g.prompts(clip, "a painting of a cat in a wooden picture frame on a wall")
     encoded = Out(g.add("VAEEncode", LATENT, pixels=source, vae=vae), 0)
@@ -554,7 +558,9 @@ def controlnet(g: Sketch) -> None:
     loaded = g.add("ControlNetLoader", MODELS, files=(CANNY,), control_net_name=CANNY.name)
     shape = g.scaled(Out(g.picture(HOUSE, "Picture whose lines are kept"), 0))
     lines = g.add("Canny", REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
+    embeds = g.encoded(
+        encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0)
+    )
     patched = g.applied(model, adapter, embeds, 0.8)
     positive, negative = g.prompts(clip, "a house with a tree on a hill, best quality")
     led = g.add(
@@ -582,7 +588,9 @@ _FLUX_RUN = {"cfg": 1.0, "scheduler": "simple"}
 def flux_style(g: Sketch) -> None:
     model, clip, vae = g.flux()
     adapter, encoder = g.adapter(XLABS_V2), g.own_encoder(VIT_L)
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
+    embeds = g.encoded(
+        encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0)
+    )
     curve = g.add("IPABlockWeights", ADAPTER, preset="ease out")
     patched = g.applied(model, adapter, embeds, 0.9, block_weights=Out(curve, 0))
     prompts = g.guided(g.prompts(clip, "a lighthouse on a cliff at dusk", ""))
@@ -630,7 +638,9 @@ def flux_controlnet(g: Sketch) -> None:
     )
     shape = g.scaled(Out(g.picture(HOUSE, "Picture whose lines are kept"), 0), 1024)
     lines = g.add("Canny", REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
+    embeds = g.encoded(
+        encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0)
+    )
     patched = g.applied(model, adapter, embeds, 0.8)
     positive, negative = g.guided(g.prompts(clip, "a house with a tree on a hill", ""))
     led = g.add(
