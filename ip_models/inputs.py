@@ -32,7 +32,7 @@ def within(name: str, value: object, low: float, high: float) -> float:
     raise BadInput(
         f"{name} is {shown(value)}",
         f"a number from {low:g} to {high:g} is needed",
-        f"Enter one, {low:g} to begin with",
+        "Enter one between them",
     )
 
 
@@ -89,7 +89,7 @@ def text(name: str, value: object) -> str:
     """
     if isinstance(value, str):
         return value
-    found = f"{name} is {type(value).__name__} {shown(value)}"
+    found = f"{name} is {shown(value)}"
     raise BadInput(found, "text is needed", "Type it, or connect a node that gives text")
 
 
@@ -119,7 +119,7 @@ def chosen(name: str, value: object, kind: type[Choice]) -> Choice:
 
 _MOST = 1e6
 _LONGEST = 1_000_000  # characters, for 50,000 frames with all digits
-_SHOWN, _SHOWN_OF_A_VALUE, _SHOWN_OF_A_NAME = 60, 40, 200
+_SHOWN_OF_A_VALUE, _SHOWN_OF_A_NAME = 40, 200
 
 
 def parse_numbers(text: str, name: str) -> list[float]:
@@ -145,9 +145,8 @@ def parse_numbers(text: str, name: str) -> list[float]:
     except ValueError:
         numbers, good = [], False
     if not good:
-        beginning = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
         raise BadInput(
-            f"{name} is {beginning!r}",
+            f"{name} is {shown(text)}",
             "numbers separated by commas are needed",
             "Write for example 1, 0.5, or leave it empty",
         )
@@ -167,7 +166,7 @@ def require(name: str, value: object, kind: type | UnionType, source: str) -> No
 def no_link(name: str, value: object, source: str) -> BadInput:
     """What to say of a value that does not come from the nodes a socket is for."""
     return BadInput(
-        f"{name} is {type(value).__name__} {shown(value)}",
+        f"{name} is {shown(value)}",
         f"a link from {source} is needed",
         f"Connect {source}",
     )
@@ -226,7 +225,7 @@ def require_plain(name: str, tensor: Tensor, needed: str, action: str) -> None:
     plain = tensor.layout is torch.strided and not tensor.is_meta
     if not plain or tensor.dtype not in (*_FLOATS, *_WHOLE):
         kind = f"{tensor.layout} {tensor.dtype} on {tensor.device}".replace("torch.", "")
-        raise BadInput(f"{name} is a tensor of kind {kind}", needed, action)
+        raise BadInput(f"{name} holds numbers of another kind ({kind})", needed, action)
 
 
 def require_some(name: str, tensor: Tensor) -> None:
@@ -237,22 +236,55 @@ def require_some(name: str, tensor: Tensor) -> None:
     """
     if not tensor.numel():
         raise BadInput(
-            f"{name} has shape {tuple(tensor.shape)} and so nothing in it",
+            f"{name} is {shown(tensor)}, and so nothing",
             "one number or more is needed",
             "Check the node that makes it",
         )
 
 
 def shown(value: object) -> str:
-    """The beginning of a value as a sentence shows it, in one line."""
-    words = value if isinstance(value, str) else " ".join(str(value).split())
-    return repr(words[:_SHOWN_OF_A_VALUE])
+    """What a value is, as a sentence for whoever wires shows it, in one line and never long."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        words = value if len(value) <= _SHOWN_OF_A_VALUE else f"{value[:_SHOWN_OF_A_VALUE]} ..."
+        return f'"{words}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float | complex):
+        return str(value)[:_SHOWN_OF_A_VALUE]
+    if isinstance(value, Tensor):
+        return f"numbers of shape {sides(value.shape)}"
+    if isinstance(value, dict):
+        sort = "a LATENT" if "samples" in value else "a table"
+        return f"{sort} of {len(value)} {'entry' if len(value) == 1 else 'entries'}"
+    if isinstance(value, list | tuple) and type(value).__name__ in ("list", "tuple"):
+        return f"a list of {len(value)}"
+    name = type(value).__name__
+    called = next((known for word, known in _KNOWN.items() if word in name), "")
+    return called or f"another thing ({name})"
+
+
+_KNOWN = {
+    "ModelPatcher": "a MODEL",
+    "ClipVision": "a CLIP_VISION",
+    "CLIP": "a CLIP",
+    "VAE": "a VAE",
+    "ControlNet": "a CONTROL_NET",
+    "Adapter": "an adapter",
+    "Features": "embeds",
+    "Regions": "embeds of Regions",
+    "Weights": "block weights",
+    "Face": "face models",
+}
+"""What objects of ComfyUI and of this pack are called on sockets, by a part of their class."""
 
 
 def one_line(name: object) -> str:
     """What somebody sent as the name of a file, in one line and not without end."""
-    words = repr(name)
-    return (words if isinstance(name, str) else " ".join(words.split()))[:_SHOWN_OF_A_NAME]
+    if not isinstance(name, str):
+        return shown(name)
+    return f'"{name[:_SHOWN_OF_A_NAME]}"'
 
 
 def sides(shape: Iterable[int]) -> str:

@@ -23,6 +23,7 @@ from .host.checks import (
     right,
     right_list,
 )
+from .host.server import telling
 
 __all__ = ["Adapter", "Embeds", "FaceModels", "Weights", "face_models_input"]
 
@@ -183,7 +184,7 @@ class Node(io.ComfyNode):
         run = vars(cls).get("execute")
         # The host makes a class of a node for each run, with the same functions.
         if run is not None and not hasattr(run.__func__, "__wrapped__"):
-            cls.execute = classmethod(_checked(run.__func__))
+            cls.execute = classmethod(telling(_checked(run.__func__)))
 
 
 def _checked(run: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:

@@ -135,4 +135,4 @@ def test_numbers_are_separated_by_commas_or_lines(text: str, numbers: list[float
 def test_anything_else_is_refused_with_what_was_written(text: str) -> None:
     with pytest.raises(BadInput) as refused:
         parse_numbers(text, "values")
-    assert repr(text) in refused.value.found and refused.value.found.startswith("values")
+    assert f'"{text}"' in refused.value.found and refused.value.found.startswith("values")
