@@ -29,10 +29,10 @@ class Simple(Node):
             "and says which it took.",
             search_aliases=[
                 "ipadapter",
-                "ip-adapter",
                 "ip adapter",
                 "image prompt",
                 "reference",
+                "reference image",
                 "style",
                 "face",
                 "character",
