@@ -16,8 +16,8 @@ _COLOURS = (
     (255, 250, 190),
 )
 _GREY = (0.2126, 0.7152, 0.0722)
-_DIMMED = 0.55  # of the picture where nothing is heard, so that colours stand out
-_MOST = 0.8  # of the colour where the most is heard, so that the picture is seen below
+_DIMMED = 0.6  # of the picture where nothing is heard, so that colours stand out
+_MOST = 0.65  # of the colour where the most is heard, so that the picture is seen below
 
 
 def coloured(maps: Tensor) -> Tensor:
