@@ -55,8 +55,8 @@ class ViewAttention(Node):
                     "blocks",
                     default="",
                     optional=True,
-                    tooltip="Which layers are looked at, as Block Weights writes them, like 4-6:1 "
-                    'or {"up": 1}: those that are not 0. Empty for all.',
+                    tooltip="Which layers are looked at, as Block Weights writes them, like 4-6:1: "
+                    "those that are not 0. Empty for all.",
                 ),
             ],
             outputs=[
@@ -116,8 +116,8 @@ class AttentionMap(Node):
                     default=Brightness.STRONGEST.value,
                     optional=True,
                     tooltip="strongest is white: the place where the most is heard, of all maps "
-                    "shown. weakest is black: the same, and small differences are seen too. share "
-                    "as it is: white would be an output of the reference alone, to compare runs.",
+                    "shown. share as it is: white would be an output of the reference alone, to "
+                    "compare runs.",
                 ),
             ],
             outputs=[
