@@ -15,6 +15,7 @@ from ..ip_models.attention.masks import MaskRule
 from ..ip_models.inputs import only_known
 from .host.checks import (
     Adapter,
+    Attention,
     Embeds,
     FaceModels,
     Numbers,
@@ -25,7 +26,7 @@ from .host.checks import (
 )
 from .host.server import telling
 
-__all__ = ["Adapter", "Embeds", "FaceModels", "Weights", "face_models_input"]
+__all__ = ["Adapter", "Attention", "Embeds", "FaceModels", "Weights", "face_models_input"]
 
 CATEGORY = "ipadapter"
 MOST_PICTURES = 1_000_000  # of a batch or video

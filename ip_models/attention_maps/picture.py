@@ -15,7 +15,6 @@ _COLOURS = (
     (252, 164, 48),
     (255, 250, 190),
 )
-_GREY = (0.2126, 0.7152, 0.0722)
 _DIMMED = 0.6  # of the picture where nothing is heard, so that colours stand out
 _MOST = 0.65  # of the colour where the most is heard, so that the picture is seen below
 
@@ -30,7 +29,7 @@ def coloured(maps: Tensor) -> Tensor:
 
 def laid_over(maps: Tensor, pictures: Tensor) -> Tensor:
     """The same over pictures without their colours, both (n, height, width) and (n, .., .., 3)."""
-    grey = (pictures[..., :3].float() @ torch.tensor(_GREY))[..., None].expand(-1, -1, -1, 3)
+    grey = pictures[..., :3].float().mean(dim=-1, keepdim=True).expand(-1, -1, -1, 3)
     share = (maps.clamp(0, 1).sqrt() * _MOST)[..., None]
     return torch.lerp(grey * _DIMMED, coloured(maps), share).clamp(0, 1)
 

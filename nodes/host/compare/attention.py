@@ -68,7 +68,10 @@ def select(model: Model, blocks: str, first: int, last: int | None) -> Selection
     backbone, layers = found(model)
     if not blocks.strip():
         return Selection(None, first, last)
-    gains = parse_blocks(blocks, VOCABULARY).gains(layers, 0, 1)
+    try:
+        gains = parse_blocks(blocks, VOCABULARY).gains(layers, 0, 1)
+    except BadInput as error:
+        raise BadInput(f"blocks: {error.found}", error.needed, error.action) from None
     slots = {
         slot
         for layer, gain in zip(layers, gains, strict=True)
