@@ -63,7 +63,7 @@ def select(model: Model, blocks: str, first: int, last: int | None) -> Selection
         raise BadInput(
             f"start_at_step is {first} and end_at_step is {last}",
             "the end lies after the start",
-            "Swap or correct them",
+            "Swap or correct the two",
         )
     backbone, layers = found(model)
     if not blocks.strip():
