@@ -112,8 +112,8 @@ class AttentionMap(Node):
                     default=Brightness.STRONGEST.value,
                     optional=True,
                     tooltip="strongest is white: the place where the most is heard, of all maps "
-                    "shown. share as it is: white would be an output of the reference alone, to "
-                    "compare runs.",
+                    "shown. weakest is black: the same, and small differences are seen too. share "
+                    "as it is: white would be an output of the reference alone, to compare runs.",
                 ),
             ],
             outputs=[
