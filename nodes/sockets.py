@@ -16,6 +16,7 @@ from ..ip_models.errors import BadInput
 from ..ip_models.inputs import only_known
 from .host.checks import (
     Adapter,
+    Attention,
     Embeds,
     FaceModels,
     Numbers,
@@ -27,7 +28,7 @@ from .host.checks import (
 from .host.doctor import queued
 from .host.server import telling
 
-__all__ = ["Adapter", "Embeds", "FaceModels", "Weights", "face_models_input"]
+__all__ = ["Adapter", "Attention", "Embeds", "FaceModels", "Weights", "face_models_input"]
 
 CATEGORY = "ipadapter"
 MOST_PICTURES = 1_000_000  # of a batch or video

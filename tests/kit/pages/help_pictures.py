@@ -444,6 +444,39 @@ def preview_mask() -> str:
     return sheet(112, *parts)
 
 
+def attention_view() -> str:
+    """The MODEL on its way to the sampler, and what is seen in it."""
+    parts = [node(8, 16, "IPAApply", 84), arrow(94, 31, 116, 31)]
+    parts += [box(120, 16, 94, 30, BLUE, BLUE), text(167, 36, "model", 13, "#fff", "middle")]
+    parts += [arrow(216, 31, 238, 31), node(242, 16, "KSampler", 70)]
+    parts += [arrow(167, 48, 167, 78), arrow(277, 48, 277, 78)]
+    parts += [node(120, 82, "attention", 94), node(242, 82, "latent", 70)]
+    parts += [arrow(167, 114, 200, 136), arrow(277, 114, 244, 136)]
+    return sheet(182, *parts, node(140, 140, "IPAAttentionMap", 160))
+
+
+def attention_map() -> str:
+    """A masked reference, and the cells of a grid that hear it, in the colours of the node."""
+    import torch
+    from pack.ip_models.attention.masks import RegionMask
+    from pack.ip_models.attention_maps.picture import coloured
+
+    across = torch.linspace(-1, 1, 64)
+    round_mask = (((across[None] + 0.1) ** 2 + across[:, None] ** 2).sqrt() < 0.6).float()
+    cells = RegionMask(round_mask).on(12, 12, torch.zeros(1)).view(1, 12, 12)
+    parts = [box(10, 30, 120, 120, "#111"), ellipse(64, 90, 36, 36, "#fff")]
+    parts += [text(70, 22, "attn_mask", at="middle"), arrow(138, 90, 172, 90)]
+    parts += [text(240, 22, "image", at="middle"), box(180, 30, 120, 120, "#111")]
+    for number, colour in enumerate((coloured(cells)[0] * 255).round().flatten(0, 1).tolist()):
+        row, column = divmod(number, 12)
+        red, green, blue = (int(part) for part in colour)
+        parts.append(
+            f'<rect x="{180 + 10 * column}" y="{30 + 10 * row}" width="10" height="10"'
+            f' fill="#{red:02x}{green:02x}{blue:02x}"/>'
+        )
+    return sheet(164, *parts)
+
+
 def instantid() -> str:
     """One face by two ways, and its points."""
     from kit.models.face_packs import TEMPLATE
@@ -580,6 +613,8 @@ def contact_sheet() -> str:
 
 
 DRAWN: dict[str, Callable[[], str]] = {
+    "IPAAttentionMap": attention_map,
+    "IPAAttentionView": attention_view,
     "IPASimple": simple,
     "IPAStyleComposition": style_composition,
     "IPARegional": regional,
