@@ -1,4 +1,4 @@
-"""The way back from a mistake: the sentence on the node that failed, and the button that mends it."""
+"""The way back from a mistake: the sentence on the node that failed, and its buttons."""
 
 from __future__ import annotations
 
