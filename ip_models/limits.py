@@ -61,8 +61,15 @@ SWEEP = 400  # settings of a sweep, for each of which the graph runs
 # Lists of numbers that come by a link.
 LISTED_NUMBERS = 1_000_000  # one for each picture of a batch; an hour of video has 216,000
 
+# Nodes that load by themselves.
+HELD_FINDS = 4  # adapters, with encoder and face models, that stay loaded while their MODEL does
+
 # Prompts.
 CHAIN = 800  # nodes in a row; the host can walk back some 970, workflows have up to 100
+
+# Attention maps.
+VIEWED_RUNS = 8  # kept of a MODEL that is looked at; samplers in a row take one each
+VIEWED_NUMBERS = 512  # of a latent, by which its run is known again
 
 # What the editor asks the server.
 READING_THREADS = 2  # for questions about files, whose answer a disk may keep waiting

@@ -1,5 +1,7 @@
 // @ts-check
-/** Lines of text on a node, below its widgets; never saved. */
+/** Lines of text on a node, below its widgets, in the user's language; never saved. */
+
+import { translated } from "./words/spoken.js";
 
 const LINE_HEIGHT = 18;
 const PADDING = 8;
@@ -18,11 +20,12 @@ const YELLOW = new Set(["warning", "failure"]);
 /**
  * @param {any} node
  * @param {string} kind what the text is: "about", "warning", "failure"
- * @param {string[]} lines
+ * @param {string[]} said in English
  * @param {string} [details] shown to whoever points at the text
  * @param {Button[]} [buttons] below the text
  */
-export function show(node, kind, lines, details = "", buttons = []) {
+export function show(node, kind, said, details = "", buttons = []) {
+  const lines = said.map(translated);
   const widget = find(node, kind) ?? make(node, kind);
   widget.element.title = details;
   widget.element.replaceChildren(

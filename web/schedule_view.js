@@ -2,11 +2,12 @@
 /** A picture of the factor over steps or frames on the schedule node. */
 
 import { editorRoot } from "./bar_style.js";
-import { element } from "./dom.js";
+import { attributes, element } from "./dom.js";
 import { LatestRequest } from "./latest_request.js";
 import { findWidget, isLinked, isUsed, onChange, placeElement } from "./node_widgets.js";
 import { Route } from "./route.js";
 import { BOX_HEIGHT, WIDTH, nothing, picture } from "./schedule_picture.js";
+import { translated } from "./words/spoken.js";
 
 const WHEN = ["first_frame", "last_frame", "lead_in", "lead_out", "repeat", "length", "seed"];
 const NAMES = ["over", "start", "end", "curve", "values", ...WHEN];
@@ -32,14 +33,16 @@ export function addSchedulePicture(node) {
   };
   const show = (/** @type {ReturnType<typeof picture>} */ drawn) => {
     draw(image, drawn);
-    note.textContent = drawn.text;
+    note.textContent = translated(drawn.text);
   };
   const request = new LatestRequest(route, () => paint());
   const paint = () => {
     if ([...NAMES, NUMBERS].some((name) => isLinked(node, name))) {
       show(nothing("A part comes through a connection, so there is no picture."));
     } else if (request.unanswered && !request.answers(question())) {
-      note.textContent = request.why || "The server does not answer, and the picture is as it was.";
+      note.textContent = translated(
+        request.why || "The server does not answer, and the picture is as it was.",
+      );
     } else if (request.answer) {
       show(picture(request.answer, value("over"), value("curve")));
     }
@@ -57,7 +60,7 @@ export function addSchedulePicture(node) {
  * @param {ReturnType<typeof picture>} drawn
  */
 function draw(image, { lines, label }) {
-  image.setAttribute("aria-label", label);
+  attributes(image, { "aria-label": label });
   image.replaceChildren(
     ...lines.map(({ points, kind }) => {
       const line = document.createElementNS(SVG, "polyline");

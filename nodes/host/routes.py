@@ -14,6 +14,7 @@ from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
 from .model.start import first_files
 from .server import READING, THINKING, Given, serve, told
+from .words import words
 
 
 def register(moving: Callable[[Question], object]) -> None:
@@ -26,6 +27,7 @@ def register(moving: Callable[[Question], object]) -> None:
     serve("/ipadapter/doctor", _doctor, READING)
     serve("/ipadapter/check", _check, READING)
     serve("/ipadapter/family", _family, READING)
+    serve("/ipadapter/words", words, READING)
     serve("/ipadapter/moving", moving, READING, "POST")
     serve("/ipadapter/weights", _drawn_weights, THINKING, "POST")
     serve("/ipadapter/schedule", drawn_schedule, THINKING, "POST")

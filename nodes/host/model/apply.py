@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ....ip_models.adapter.spec import Family
+from ....ip_models.adapter.spec import AdapterSpec, Family
 from ....ip_models.attention.call import BatchMode
 from ....ip_models.attention.keyvalue import KeyValues, KvScaling
 from ....ip_models.attention.masks import MaskRule, RegionMask
@@ -125,9 +125,7 @@ def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
     """A face read by another recogniser has another identity, though it is as many numbers."""
     if not adapter.spec.needs_face or not isinstance(features, FaceFeatures):
         return
-    kolors = adapter.spec.family is Family.KOLORS
-    wanted = Recogniser.GLINTR100 if kolors else Recogniser.W600K_R50
-    warning = features.warnings.get(wanted.value)
+    warning = features.warnings.get(recogniser_of(adapter.spec).value)
     if warning:
         log.warning("%s: %s", adapter.name, warning)
 
@@ -138,6 +136,11 @@ def _one_scale(settings: Settings) -> tuple[Settings, float]:
         return settings, settings.scale
     each = Weights(frames=(Ramp(values=tuple(settings.scale)),))
     return replace(settings, weights=settings.weights.times(each)), 1.0
+
+
+def recogniser_of(spec: AdapterSpec) -> Recogniser:
+    """Whose numbers an adapter that reads faces was trained with."""
+    return Recogniser.GLINTR100 if spec.family is Family.KOLORS else Recogniser.W600K_R50
 
 
 def _gains(

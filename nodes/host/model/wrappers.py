@@ -77,7 +77,7 @@ def describe(
         run = options.get(RUN)
         conditions = run.conditions if isinstance(run, Run) else Conditions(None)
         options = _backbone(options).hook_call(options, stack.slots)
-        options[STEP] = Step(conditions.chunks(conds, tuple(x.shape[2:])), StepLatent(x))
+        options[STEP] = Step(conditions.chunks(conds, tuple(x.shape[2:])), StepLatent(x), conds)
         model_options = {**model_options, "transformer_options": options}
     return executor(model, conds, x, timestep, model_options)
 
