@@ -43,7 +43,7 @@ def test_a_failed_run_is_mended_by_a_button(comfy: ComfyPage) -> None:
     comfy.set(encode, "fit", "pad")  # what is saved already would not be written again
     assert "exists already" in comfy.page.evaluate(RUN)
     note = failure(comfy, "exists already and if_exists is stop")
-    comfy.add("SaveImage")  # elsewhere
+    comfy.add("EmptyLatentImage")  # elsewhere
     expect(note).to_have_count(1)
     note.get_by_role("button", name="set if_exists to keep both").click()
     expect(note).to_have_count(0)
