@@ -12,6 +12,7 @@ import { addWeightEditor } from "./layer_weights.js";
 import { addSchedulePicture } from "./schedule_view.js";
 import "./example_inputs.js";
 import "./old_nodes.js";
+import "./socket_colours.js";
 
 const KIND = "about";
 const LOADER = "IPALoadAdapter";
