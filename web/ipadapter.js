@@ -5,6 +5,7 @@
 import { api } from "../../scripts/api.js";
 // @ts-ignore: served by the host
 import { app } from "../../scripts/app.js";
+import { foldAdvanced } from "./advanced_fold.js";
 import { findWidget } from "./node_widgets.js";
 import { show } from "./note.js";
 import { REPORTING, aboutLines } from "./about_text.js";
@@ -14,6 +15,8 @@ import "./example_inputs.js";
 import "./old_nodes.js";
 import "./socket_colours.js";
 
+/** Ids of the pack's own nodes, not of those that stand for another pack's. */
+const OWN = /^IPA[A-Z]/;
 const KIND = "about";
 const LOADER = "IPALoadAdapter";
 
@@ -77,6 +80,7 @@ app.registerExtension({
   name: "ipadapter.about",
   /** @param {any} node */
   nodeCreated(node) {
+    if (OWN.test(node.comfyClass)) foldAdvanced(node);
     if (node.comfyClass === "IPABlockWeights") addWeightEditor(node);
     if (node.comfyClass === "IPASchedule") addSchedulePicture(node);
     if (!REPORTING.has(node.comfyClass)) return;
