@@ -29,7 +29,7 @@ from stand_ins import fitted, real_models  # noqa: E402
 
 from dev import Problem, cache, digest, say  # noqa: E402
 
-WORKFLOW = ROOT / "example_workflows" / "first_picture.json"
+WORKFLOW = ROOT / "example_workflows" / "IP-Adapter 01 First picture.json"
 TOY_FOLDER = "ipadapter_demo"
 PHOTO = "ipadapter_reference.jpg"
 SAVED_AS = "IP-Adapter demo.json"

@@ -10,13 +10,17 @@ from stand_ins import TOY_ADAPTER, TOY_PLUS
 NODES = Path(__file__).resolve().parent / "toy_nodes"
 WORKFLOW = NODES / "example_workflows" / "toy_models.json"
 PICTURES = ("toy_reference_a.png", "toy_reference_b.png", "toy_reference_c.png")
+ENCODER = "toy_encoder"
 ADAPTERS = {TOY_ADAPTER: "adapter_standard", TOY_PLUS: "adapter_plus"}
 
 
 def put_files(models: Path, inputs: Path) -> None:
-    """Copy the adapters and the references to where ComfyUI looks for such files."""
-    for folder in (models / "ipadapter", inputs):
+    """Copy adapters, encoder and references to where ComfyUI looks for such files."""
+    encoder = models / "clip_vision" / ENCODER
+    for folder in (models / "ipadapter", encoder, inputs):
         folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(NODES / "weights" / "encoder.safetensors", encoder / "model.safetensors")
+    shutil.copyfile(NODES / "weights" / "encoder.json", encoder / "config.json")
     for name, weights in ADAPTERS.items():
         file = NODES / "weights" / f"{weights}.safetensors"
         shutil.copyfile(file, models / "ipadapter" / name)

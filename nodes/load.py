@@ -10,15 +10,14 @@ from comfy_api.latest import io, ui
 from ..ip_models.adapter.published import Choice
 from ..ip_models.adapter.spec import Kind
 from ..ip_models.errors import MissingModel
+from .host.combined.find import AUTO, find_pair, is_auto
 from .host.encoder.load import load_encoder
 from .host.encoder.view import describe_encoder, describe_memory
 from .host.files import folders
-from .host.model import search
+from .host.model import start
 from .host.model.adapter import LoadedAdapter, load
-from .host.model.backbones.layers import attention_layers
+from .host.node_text import node_text
 from .sockets import CATEGORY, RESENT, Adapter, Node
-
-_AUTO = "auto"
 
 
 class FaceVersion(str, Enum):
@@ -86,7 +85,7 @@ class LoadAdapter(Node):
     ) -> io.NodeOutput:
         adapter = load(folders.resolve(folders.ADAPTERS, adapter_file))
         adapter = adapter.as_version(FaceVersion(face_version).shortcut)
-        return io.NodeOutput(adapter, ui=ui.PreviewText(_about(adapter)))
+        return io.NodeOutput(adapter, ui=node_text(_about(adapter), adapter.spec.details()))
 
 
 class LoadForModel(Node):
@@ -125,16 +124,16 @@ class LoadForModel(Node):
                 ),
                 io.Combo.Input(
                     "adapter_file",
-                    options=[_AUTO, *folders.files(folders.ADAPTERS)],
-                    default=_AUTO,
+                    options=[AUTO, *folders.files(folders.ADAPTERS)],
+                    default=AUTO,
                     optional=True,
                     tooltip="Overrides the search, for files of the same shape and another "
                     "training; kind is not used then.",
                 ),
                 io.Combo.Input(
                     "encoder_file",
-                    options=[_AUTO, *_encoder_names()],
-                    default=_AUTO,
+                    options=[AUTO, *_encoder_names()],
+                    default=AUTO,
                     optional=True,
                     tooltip="Overrides the search for the image encoder, e.g. for a finetune.",
                 ),
@@ -146,9 +145,9 @@ class LoadForModel(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, adapter_file: str = _AUTO, encoder_file: str = _AUTO) -> bool | str:
+    def validate_inputs(cls, adapter_file: str = AUTO, encoder_file: str = AUTO) -> bool | str:
         for folder, name in ((folders.ADAPTERS, adapter_file), (folders.ENCODERS, encoder_file)):
-            problem = True if _is_auto(name) else _find(folder, name)
+            problem = True if is_auto(name) else _find(folder, name)
             if problem is not True:
                 return problem
         return True
@@ -159,18 +158,13 @@ class LoadForModel(Node):
 
     @classmethod
     def execute(
-        cls, model: Any, kind: str, adapter_file: str = _AUTO, encoder_file: str = _AUTO
+        cls, model: Any, kind: str, adapter_file: str = AUTO, encoder_file: str = AUTO
     ) -> io.NodeOutput:
-        if _is_auto(adapter_file):
-            adapter_file = search.find_adapter(attention_layers(model), Choice(kind))
-        adapter = load(folders.resolve(folders.ADAPTERS, adapter_file))
-        if not adapter.spec.needs_encoder and _is_auto(encoder_file):
-            return io.NodeOutput(adapter, None, ui=ui.PreviewText(_about(adapter)))
-        if _is_auto(encoder_file):
-            encoder_file = search.find_encoder(adapter.spec)
-        encoder = load_encoder(folders.resolve(folders.ENCODERS, encoder_file))
-        text = f"{_about(adapter)}\nencoder: {encoder_file}, {describe_memory(encoder)}"
-        return io.NodeOutput(adapter, encoder, ui=ui.PreviewText(text))
+        pair = find_pair(model, Choice(kind), adapter_file, encoder_file)
+        text, details = _about(pair.adapter), pair.adapter.spec.details()
+        if pair.encoder is not None:
+            text += f"\nencoder: {pair.encoder_file}, {describe_memory(pair.encoder)}"
+        return io.NodeOutput(pair.adapter, pair.encoder, ui=node_text(text, details))
 
 
 class LoadEncoder(Node):
@@ -233,13 +227,11 @@ def _about(adapter: LoadedAdapter) -> str:
     return f"{adapter.name}\n{adapter.spec.describe()}{version}\n{adapter.describe_size()}"
 
 
-def _is_auto(name: object) -> bool:
-    return isinstance(name, str) and name == _AUTO
-
-
 def _find(folder: str, name: object) -> bool | str:
     if name is None:  # comes by a link and is known only when the prompt runs, or is missing
         return True
+    if not folders.files(folder) and not folders.model_folders(folder):
+        return str(start.nothing_there(folder))
     try:
         folders.resolve(folder, name)
     except MissingModel as error:

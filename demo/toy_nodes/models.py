@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import comfy.clip_vision
@@ -44,18 +43,8 @@ UNET_CONFIG = {
 }
 HEADS = 2
 
-VISION_CONFIG = {
-    "model_type": "clip_vision_model",
-    "num_channels": 3,
-    "image_size": 128,
-    "patch_size": 16,
-    "hidden_size": 192,
-    "projection_dim": 256,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "intermediate_size": 512,
-    "hidden_act": "gelu",
-}
+# A file, so that a folder of it and the weights is an image encoder to any pack.
+VISION_CONFIG = json.loads((WEIGHTS / "encoder.json").read_text("utf-8"))
 
 
 class ToyLatents(comfy.latent_formats.LatentFormat):
@@ -120,10 +109,7 @@ def load_encoder(path: Path = WEIGHTS / "encoder.safetensors") -> comfy.clip_vis
 
 def build_encoder() -> comfy.clip_vision.ClipVisionModel:
     """A CLIP_VISION whose weights are not initialised."""
-    with TemporaryDirectory() as folder:
-        config = Path(folder) / "config.json"  # ComfyUI 0.17 takes no dict
-        config.write_text(json.dumps(VISION_CONFIG), "utf-8")
-        return comfy.clip_vision.ClipVisionModel(str(config))
+    return comfy.clip_vision.ClipVisionModel(str(WEIGHTS / "encoder.json"))
 
 
 def conditioning(words: Tensor, row: int) -> list[Any]:

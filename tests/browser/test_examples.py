@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from comfy_page import ComfyPage
 from conftest import ROOT
+from kit.pages.example_graphs import STEMS
 from kit.server import example_models
 from kit.server.live import Client
 from pack.demo.prompts import to_prompt
 
 EXAMPLES = ROOT / "example_workflows"
 INPUTS = EXAMPLES / "inputs"
-NAMES = sorted(path.stem for path in EXAMPLES.glob("*.json"))
+NAMES = sorted(STEMS)
 IN_VUE = ("style_only", "two_faces_with_masks", "video")
 MADE_BY_AN_EXAMPLE = Path("ipadapter_embeds", "my_reference.safetensors")
 RELOAD = "() => window.app.reloadNodeDefs()"
@@ -33,7 +34,7 @@ FILES = """() => window.app.graph._nodes
 
 
 def workflow(name: str) -> dict[str, Any]:
-    return json.loads((EXAMPLES / f"{name}.json").read_text("utf-8"))
+    return json.loads((EXAMPLES / f"{STEMS[name]}.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,7 @@ def test_only_what_is_named_by_a_loader_and_shipped_is_fetched(
     saved = workflow("first_picture")
     saved["extra"]["ipadapter_inputs"] += [
         "ipadapter_example_house.jpg",
-        "../first_picture.json",
+        "../IP-Adapter 01 First picture.json",
         3,
     ]
     opened.load(saved)
@@ -142,7 +143,7 @@ def test_only_what_is_named_by_a_loader_and_shipped_is_fetched(
 
 def test_the_list_of_templates_has_them_with_their_pictures(editor_server: Client) -> None:
     listed = editor_server.get("/workflow_templates")["ip-adapter-pack"]
-    assert sorted(listed) == NAMES
+    assert sorted(listed) == sorted(STEMS.values())
     for name in NAMES:
-        address = f"/api/workflow_templates/ip-adapter-pack/{name}.json"
+        address = f"/api/workflow_templates/ip-adapter-pack/{STEMS[name]}.json".replace(" ", "%20")
         assert editor_server.get(address) == workflow(name)

@@ -23,7 +23,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.internal import first_real_override, make_locked_method_func
 from comfy_api.latest import io
-from kit.models import companions, encoders, face_packs, tiny
+from kit.models import checkpoints, companions, encoders, face_packs, tiny
 from kit.server.live_nodes import tiny_hunyuan_video
 from pack.ip_models.errors import BadInput, IPAdapterError
 from pack.ip_models.references.features import Region, Regions
@@ -55,14 +55,14 @@ REPORTED = {("IPADoctor", "model"), ("IPADoctor", "clip_vision")}
 # Where services send null for what they do not set.
 LENIENT = {("IPALoadEmbeds", "entry"), ("IPALoadEmbeds", "negative_file")}
 FILES = {
-    "adapter_file": "faceid.safetensors",
+    "adapter_file": "plain.safetensors",
     "encoder_file": "tiny",
     "embeds_file": "saved.safetensors",
     "negative_file": "none",
     "pack": "buffalo_l",
 }
 # What makes a node do something with files that are there, and little.
-WIDGETS = {"kind": "FaceID", "on_no_face": "pass", "name": "written", "if_exists": "replace"}
+WIDGETS = {"on_no_face": "pass", "name": "written", "if_exists": "replace"}
 
 
 @dataclass
@@ -99,8 +99,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def _sockets(home: Path) -> dict[str, Any]:
     face_packs.make_pack(home / "insightface" / "models" / "buffalo_l")
-    tensors = tiny.adapter_tensors(TWIN, "FaceID")
-    tiny.load_tensors(home / folders.ADAPTERS, tensors, "faceid")
+    widths = (TWIN.widths, TWIN.context, encoders.POOLED)
+    tensors = checkpoints.tiny_adapter("standard", *widths, tokens=4)
+    tiny.load_tensors(home / folders.ADAPTERS, tensors, "plain")
     adapter = tiny.load_tensors(home, tiny.adapter_tensors(TWIN, "standard"))
     config = CLIPVisionConfig(projection_dim=encoders.POOLED, **encoders.CONFIG)
     CLIPVisionModelWithProjection(config).save_pretrained(home / folders.ENCODERS / "tiny")

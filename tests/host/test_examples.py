@@ -11,7 +11,7 @@ import numpy
 import pytest
 from conftest import ROOT
 from kit.models.stand_ins import random_models
-from kit.pages.example_graphs import sketches
+from kit.pages.example_graphs import STEMS, sketches
 from kit.server import example_models, live
 from kit.server.live import Client
 from pack.demo.prompts import to_prompt
@@ -20,7 +20,7 @@ from PIL import Image, ImageSequence
 from stand_ins import fitted
 
 EXAMPLES = ROOT / "example_workflows"
-NAMES = sorted(path.stem for path in EXAMPLES.glob("*.json"))
+NAMES = sorted(STEMS)
 # A saved file is there to be loaded only after it was saved.
 IN_ORDER = [*(name for name in NAMES if name != "load_embeds"), "load_embeds"]
 SIDE, STEPS, FRAMES = 128, 2, 4
@@ -31,7 +31,7 @@ TITLE = 30
 
 
 def workflow(name: str) -> dict[str, Any]:
-    return json.loads((EXAMPLES / f"{name}.json").read_text("utf-8"))
+    return json.loads((EXAMPLES / f"{STEMS[name]}.json").read_text("utf-8"))
 
 
 def shipped() -> dict[str, Path]:
@@ -40,8 +40,9 @@ def shipped() -> dict[str, Path]:
 
 def test_there_are_enough_of_them_and_all_are_described() -> None:
     assert len(NAMES) >= 13
-    assert [sketch.name for sketch in sketches() if sketch.name not in NAMES] == []
-    assert set(NAMES) == {sketch.name for sketch in sketches()}
+    assert sorted(sketch.name for sketch in sketches()) == NAMES
+    for ending in ("json", "jpg"):
+        assert {path.stem for path in EXAMPLES.glob(f"*.{ending}")} == set(STEMS.values())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,8 +72,8 @@ def test_an_example_tells_what_it_is(name: str) -> None:
     text = note["widgets_values"][0]
     assert len(text) > 400 and "**Run.**" in text
     for model in (m for node in nodes for m in node["properties"].get("models", [])):
-        assert model["url"] in text and f"`models/{model['directory']}`" in text
-    thumbnail = EXAMPLES / f"{name}.jpg"
+        assert model["url"] in text and f"**models/{model['directory']}**" in text
+    thumbnail = EXAMPLES / f"{STEMS[name]}.jpg"
     assert thumbnail.stat().st_size < 40_000
     with Image.open(thumbnail) as image:
         assert image.size == (400, 300)
@@ -117,7 +118,7 @@ def test_what_is_shipped_is_used_and_small() -> None:
     used = {name for each in NAMES for name in workflow(each)["extra"].get("ipadapter_inputs", [])}
     assert used == shipped().keys()
     assert all(path.stat().st_size < 60_000 for path in shipped().values())
-    assert all((EXAMPLES / f"{name}.json").stat().st_size < 60_000 for name in NAMES)
+    assert all((EXAMPLES / f"{STEMS[name]}.json").stat().st_size < 60_000 for name in NAMES)
 
 
 @pytest.fixture(scope="module")

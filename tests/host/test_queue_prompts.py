@@ -30,6 +30,7 @@ from pack.demo.comfy_server import free_port
 from PIL import Image
 
 SCRIPT = ROOT / "example_workflows" / "queue_prompts.py"
+FIRST_PICTURE = "IP-Adapter 01 First picture.json"
 PHOTO = ROOT / "demo" / "reference.jpg"
 
 
@@ -455,7 +456,7 @@ def break_off(request: Any) -> None:
         (["--embeds", "a", "--prompts", os.devnull], "holds no prompt"),
         (["--embeds", "a", "--workflow", str(SCRIPT)], "Expecting value"),
         (
-            ["--embeds", "a", "--workflow", str(SCRIPT.with_name("first_picture.json"))],
+            ["--embeds", "a", "--workflow", str(SCRIPT.with_name(FIRST_PICTURE))],
             "is no graph in API format",
         ),
     ],

@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import ROOT
 from kit.models.stand_ins import toy_models
-from kit.pages.example_graphs import CAT, HOUSE, PERSON_B, ROOM, WAVES
+from kit.pages.example_graphs import CAT, HOUSE, PERSON_B, ROOM, STEMS, WAVES
 from kit.server import live
 from kit.server.live import Client
 from pack.demo.prompts import to_prompt
@@ -42,7 +42,7 @@ FRAME = 16  # pixels around the hole of the room
 
 
 def workflow(name: str) -> dict[str, Any]:
-    return json.loads((EXAMPLES / f"{name}.json").read_text("utf-8"))
+    return json.loads((EXAMPLES / f"{STEMS[name]}.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")

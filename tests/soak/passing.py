@@ -11,6 +11,7 @@ from typing import Any
 
 from conftest import ROOT
 from kit.models.stand_ins import random_models
+from kit.pages.example_graphs import STEMS
 from kit.server.live import Prompt
 from kit.server.live_graph import changed, graph, node, regional, sampling, weighted
 from pack.demo.prompts import to_prompt
@@ -56,7 +57,8 @@ def acts(known: Mapping[str, Any]) -> Acts:
 def examples(known: Mapping[str, Any]) -> dict[str, Prompt]:
     """The example workflows with the tiny models."""
     models = random_models(SIDE, steps=STEPS, frames=FRAMES)
-    found = {path.stem: json.loads(path.read_text("utf-8")) for path in EXAMPLES.glob("*.json")}
+    files = {name: EXAMPLES / f"{stem}.json" for name, stem in STEMS.items()}
+    found = {name: json.loads(path.read_text("utf-8")) for name, path in files.items()}
     made = {}
     for name, workflow in sorted(found.items()):
         one = fitted(workflow, models)

@@ -24,7 +24,7 @@ def load_encoder(path: str) -> Any:
     """Load an image encoder as CLIP_VISION, or hand out the one that is loaded already.
 
     A file is read by ComfyUI, which leaves SigLIP's pooling head to us, and a Hugging Face folder
-    through transformers.
+    through transformers; so is the file of such a folder whose size ComfyUI does not know.
 
     Raises:
         BrokenFile: no image encoder can be made of the file or folder.
@@ -55,6 +55,9 @@ def _load_encoder(path: str) -> Any:
         if is_out_of_memory(error):
             raise
         raise _no_encoder(path) from error
+    home = os.path.dirname(path)
+    if encoder is None and os.path.isfile(os.path.join(home, folders.MODEL_CONFIG)):
+        return load_encoder(home)  # of a size the host has no table of, and the folder has
     if encoder is None:
         raise _no_encoder(path)
     if not foreign:

@@ -71,8 +71,13 @@ def engine_of(face_models: Any) -> FaceEngine:
     return face_models if own else InsightfaceEngine.from_object(face_models)
 
 
-def encode_faces(face_models: Any, photos: Photos, clip_vision: Any = None) -> EncodedFaces:
+def encode_faces(
+    face_models: Any, photos: Photos, clip_vision: Any = None, skips: bool = True
+) -> EncodedFaces:
     """Identity of each photo's face and, with an encoder, what it looks like.
+
+    Args:
+        skips: whether whoever asks may have photos without a face left out.
 
     Raises:
         BadInput: the images or the encoder cannot be used.
@@ -92,7 +97,7 @@ def encode_faces(face_models: Any, photos: Photos, clip_vision: Any = None) -> E
         if face is not None:
             found.append((picture, face))
             continue
-        missing.append(no_face(picture, engine, photos, i))
+        missing.append(no_face(picture, engine, photos, i, skips))
         if photos.on_no_face is OnNoFace.ERROR:
             raise missing[0]
     if not found and photos.on_no_face is OnNoFace.SKIP:

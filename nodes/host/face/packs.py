@@ -93,7 +93,7 @@ KNOWN_FILES = (
         "041f73f47371333d1d17a6fee6c8ab4e6aecabefe398ff32cca4e2d5eaee0af9",
     ),
 )
-_HOME_PACK = {Recogniser.W600K_R50: "buffalo_l", Recogniser.GLINTR100: "antelopev2"}
+HOME_PACK = {Recogniser.W600K_R50: "buffalo_l", Recogniser.GLINTR100: "antelopev2"}
 _FILES = {
     "antelopev2": {Role.DETECTOR: "scrfd_10g_bnkps.onnx", Role.RECOGNISER: "glintr100.onnx"},
     "buffalo_s": {Role.DETECTOR: "det_500m.onnx", Role.RECOGNISER: "w600k_mbf.onnx"},
@@ -234,7 +234,7 @@ def _incomplete(
 ) -> MissingModel | BrokenFile:
     lacking = " and no ".join(role.value for role in missing)
     files = " and ".join(_wanted(name, role) for role in missing)
-    found = f"the face model pack {name!r} in {folder} has no {lacking}"
+    found = f"the face model pack {name} in {folder} has no {lacking}"
     action = f"Put {files} into that folder. {LICENCE}"
     if broken:
         reasons = ", ".join(error.found for error in broken)
@@ -294,5 +294,5 @@ def warn_of(pack: FacePack, wanted: Recogniser) -> str:
     likely = "is not going to be alike" if known else "may not be alike"
     return (
         f"The adapter was trained with {wanted.value}; {file} of {pack.name} {what}, so the face "
-        f"{likely}. Choose {_HOME_PACK[wanted]} with its original files"
+        f"{likely}. Choose {HOME_PACK[wanted]} with its original files"
     )

@@ -8,9 +8,18 @@ from typing import Any, NamedTuple
 
 HUB = "https://huggingface.co"
 H94, FACEID = f"{HUB}/h94/IP-Adapter/resolve/main", f"{HUB}/h94/IP-Adapter-FaceID/resolve/main"
-MODELS, REFERENCES, ENCODE = "Models", "Pictures", "Encode"
-ADAPTER, PROMPT, PICTURE = "IP-Adapter", "Prompt", "Run"
-GROUPS = (MODELS, REFERENCES, ENCODE, ADAPTER, PROMPT, PICTURE)
+MODELS, MORE_MODELS, REFERENCES, MORE_REFERENCES = "models", "models 2", "pictures", "pictures 2"
+ENCODE, ADAPTER, PROMPT, LATENT = "encode", "adapter", "prompt", "latent"
+PICTURE, DECODE, RESULT = "sample", "decode", "result"
+# Two rows of groups, and the columns of each.
+ROWS: tuple[dict[str, tuple[str, ...]], ...] = (
+    {
+        "Models": (MODELS, MORE_MODELS),
+        "Reference": (REFERENCES, MORE_REFERENCES, ENCODE),
+        "IP-Adapter": (ADAPTER,),
+    },
+    {"Prompt": (PROMPT, LATENT), "Sampling": (PICTURE,), "Result": (DECODE, RESULT)},
+)
 NEGATIVE = "monochrome, lowres, bad anatomy, worst quality, low quality"
 
 
@@ -209,6 +218,18 @@ class Sketch:
         self.nodes.append(Node(kind, group, title, widgets, wires, files, size))
         return len(self.nodes) - 1
 
+    def rows(self) -> list[list[tuple[str, list[list[int]]]]]:
+        """Groups in reading order, each with the nodes of its columns, for both rows."""
+        made: list[list[tuple[str, list[list[int]]]]] = []
+        for row in ROWS:
+            named = ((group, [self._of(column) for column in row[group]]) for group in row)
+            filled = ((group, [nodes for nodes in columns if nodes]) for group, columns in named)
+            made.append([(group, columns) for group, columns in filled if columns])
+        return made
+
+    def _of(self, column: str) -> list[int]:
+        return [i for i, node in enumerate(self.nodes) if node.group == column]
+
     def checkpoint(self, file: File = SD15) -> tuple[Out, Out, Out]:
         made = self.add("CheckpointLoaderSimple", MODELS, files=(file,), ckpt_name=file.name)
         return Out(made, 0), Out(made, 1), Out(made, 2)
@@ -235,7 +256,7 @@ class Sketch:
         return Out(made, 0), prompts[1]
 
     def empty16(self, side: int = 1024) -> Out:
-        made = self.add("EmptySD3LatentImage", PROMPT, width=side, height=side, batch_size=1)
+        made = self.add("EmptySD3LatentImage", LATENT, width=side, height=side, batch_size=1)
         return Out(made, 0)
 
     def encoder(self) -> Out:
@@ -262,7 +283,7 @@ class Sketch:
         return Out(made[0], 0), Out(made[1], 0)
 
     def empty(self, side: int = 512) -> Out:
-        made = self.add("EmptyLatentImage", PROMPT, width=side, height=side, batch_size=1)
+        made = self.add("EmptyLatentImage", LATENT, width=side, height=side, batch_size=1)
         return Out(made, 0)
 
     def scaled(self, image: Out, side: int = 512) -> Out:
@@ -283,29 +304,24 @@ class Sketch:
         }
         wires = {"model": model, "positive": prompts[0], "negative": prompts[1]}
         sampler = self.add("KSampler", PICTURE, **wires, latent_image=latent, **values | more)
-        return Out(self.add("VAEDecode", PICTURE, samples=Out(sampler, 0), vae=vae), 0)
+        return Out(self.add("VAEDecode", DECODE, samples=Out(sampler, 0), vae=vae), 0)
 
     def saved(self, images: Out) -> None:
-        self.add("SaveImage", PICTURE, images=images, filename_prefix=f"ipadapter/{self.name}")
+        self.add("SaveImage", RESULT, images=images, filename_prefix=f"ipadapter/{self.name}")
 
     def note(self, *parts: str) -> None:
-        """What it shows, then what to do once the files are there."""
+        """What it shows, then what to do once the files are there.
+
+        Headings, because an editor's note has no other letters that can be read at a zoom at which
+        the whole graph is seen.
+        """
         what, *steps = parts
         files = {file: None for node in self.nodes for file in node.files}
-        rows = [f"| {_link(file)} | `models/{file.directory}` |" for file in files]
-        table = ["| file | put it into |", "|---|---|", *rows]
-        lines = [
-            f"## {self.title}",
-            "",
-            what,
-            "",
-            "**1. Download these files** (once):",
-            "",
-            *table,
-        ]
-        lines += ["", "Press **R** afterwards, so that the lists show them.", ""]
-        lines += [f"**{number}.** {step}\n" for number, step in enumerate(steps, start=2)]
-        self.text = "\n".join(lines)
+        rows = [f"### {_link(file)} → **models/{file.directory}**" for file in files]
+        first = "**1. Download** these files, once, and press **R** afterwards:"
+        told = [f"**{number}.** {step}" for number, step in enumerate(steps, start=2)]
+        lines = [f"# {self.title}", f"## {what}", f"## {first}", *rows]
+        self.text = "\n\n".join([*lines, *(f"## {step}" for step in told)]) + "\n"
 
 
 def _link(file: File) -> str:
@@ -314,7 +330,7 @@ def _link(file: File) -> str:
         return f"[{published}]({file.url}), unpacked; non-commercial research only"
     if published == file.name:
         return f"[{file.name}]({file.url})"
-    return f"[{published}]({file.url}), saved as `{file.name}`"
+    return f"[{published}]({file.url}), saved as **{file.name}**"
 
 
 def first_picture(g: Sketch) -> None:
@@ -336,10 +352,10 @@ def image_to_image(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(PLUS), g.encoder()
     source = g.scaled(Out(g.picture(HOUSE, "Picture to repaint"), 0))
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
+    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
     patched = g.applied(model, adapter, embeds, 0.8)
     prompts = g.prompts(clip, "a house with a tree on a hill, best quality")
-    latent = Out(g.add("VAEEncode", PROMPT, pixels=source, vae=vae), 0)
+    latent = Out(g.add("VAEEncode", LATENT, pixels=source, vae=vae), 0)
     g.saved(g.sampled(patched, prompts, latent, vae, denoise=0.65))
     g.note(
         "A picture is painted anew in the look of another: image to image, with a reference.",
@@ -355,11 +371,11 @@ def inpainting(g: Sketch) -> None:
     adapter, encoder = g.adapter(PLUS), g.encoder()
     room = g.picture(ROOM, "Picture with a hole")
     source = g.scaled(Out(room, 0))
-    embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference: what goes into the hole"), 0))
+    embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference: what goes into the hole", MORE_REFERENCES), 0))
     patched = g.applied(model, adapter, embeds, 0.9, attn_mask=Out(room, 1))
     prompts = g.prompts(clip, "a painting of a cat in a wooden picture frame on a wall")
-    encoded = Out(g.add("VAEEncode", PROMPT, pixels=source, vae=vae), 0)
-    latent = g.add("SetLatentNoiseMask", PROMPT, samples=encoded, mask=Out(room, 1))
+    encoded = Out(g.add("VAEEncode", LATENT, pixels=source, vae=vae), 0)
+    latent = g.add("SetLatentNoiseMask", LATENT, samples=encoded, mask=Out(room, 1))
     g.saved(g.sampled(patched, prompts, Out(latent, 0), vae))
     g.note(
         "Only a part of a picture is painted, and what comes into it is taken from a photo. Here "
@@ -377,7 +393,7 @@ def several_images(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(PLUS), g.encoder()
     cat = g.encoded(encoder, Out(g.picture(CAT, "First reference"), 0))
-    waves = g.encoded(encoder, Out(g.picture(WAVES, "Second reference"), 0))
+    waves = g.encoded(encoder, Out(g.picture(WAVES, "Second reference", MORE_REFERENCES), 0))
     wires = {"embeds.embeds0": cat, "embeds.embeds1": waves}
     merged = g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat", weights="1, 0.6")
     patched = g.applied(model, adapter, Out(merged, 0), 0.7)
@@ -388,9 +404,9 @@ def several_images(g: Sketch) -> None:
         "of another picture.",
         "**Choose your pictures.** More of them: add *Load Image* and *Encode Image* and connect "
         "to the next input of *Merge Embeds*, up to 50.",
-        "**Run.** Change *weights* of *Merge Embeds* first: a number for each reference, `1, 0.6` "
-        "here. *method* `average` mixes the references into one; `subtract` takes the second away "
-        "from the first.",
+        "**Run.** Change *weights* of *Merge Embeds* first: a number for each reference, "
+        "**1, 0.6** here. *method* **average** mixes the references into one; **subtract** takes "
+        "the second away from the first.",
     )
 
 
@@ -406,9 +422,9 @@ def style_only(g: Sketch) -> None:
         "The colours and the hand of a picture, without what is in it. SDXL keeps style in a few "
         "of its layers, and only these hear the reference.",
         "**Choose a picture** whose style you want, and write into the prompt what is to be seen.",
-        "**Run.** Change *preset* of *Block Weights* first: `strong style transfer` takes more, "
-        "`style and composition` takes the layout too, `linear` takes everything. The bars show "
-        "what each layer gets, and can be dragged.",
+        "**Run.** Change *preset* of *Block Weights* first: **strong style transfer** takes more, "
+        "**style and composition** takes the layout too, **linear** takes everything. The bars "
+        "show what each layer gets, and can be dragged.",
     )
 
 
@@ -441,7 +457,7 @@ def two_faces_with_masks(g: Sketch) -> None:
     for number, (person, mask, side) in enumerate(people):
         photo = Out(g.picture(person, f"Person on the {side}"), 0)
         g.inputs.append(mask)
-        where = g.add("LoadImageMask", REFERENCES, f"Where: {side}", image=mask, channel="red")
+        where = g.add("LoadImageMask", MORE_REFERENCES, f"Where: {side}", image=mask, channel="red")
         face = {"face_models": faces, "image": photo, "clip_vision": encoder}
         wires[f"embeds.embeds{number}"] = Out(g.add("IPAEncodeFace", ENCODE, **face), 0)
         wires[f"masks.mask{number}"] = Out(where, 0)
@@ -481,7 +497,7 @@ def instantid(g: Sketch) -> None:
         "ControlNetLoader", MODELS, files=(IDENTITYNET,), control_net_name=IDENTITYNET.name
     )
     photo = Out(g.picture(PERSON_A, "Photo of a person"), 0)
-    pose = Out(g.picture(PERSON_B, "Where the face is to be: any photo"), 0)
+    pose = Out(g.picture(PERSON_B, "Where the face is to be: any photo", MORE_REFERENCES), 0)
     embeds = Out(g.add("IPAEncodeFace", ENCODE, face_models=faces, image=photo), 0)
     patched = g.applied(model, adapter, embeds, 0.8)
     positive, negative = g.prompts(clip, "portrait photo of a woman in a forest, soft light")
@@ -538,7 +554,7 @@ def controlnet(g: Sketch) -> None:
     loaded = g.add("ControlNetLoader", MODELS, files=(CANNY,), control_net_name=CANNY.name)
     shape = g.scaled(Out(g.picture(HOUSE, "Picture whose lines are kept"), 0))
     lines = g.add("Canny", REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
+    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
     patched = g.applied(model, adapter, embeds, 0.8)
     positive, negative = g.prompts(clip, "a house with a tree on a hill, best quality")
     led = g.add(
@@ -566,7 +582,7 @@ _FLUX_RUN = {"cfg": 1.0, "scheduler": "simple"}
 def flux_style(g: Sketch) -> None:
     model, clip, vae = g.flux()
     adapter, encoder = g.adapter(XLABS_V2), g.own_encoder(VIT_L)
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
+    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
     curve = g.add("IPABlockWeights", ADAPTER, preset="ease out")
     patched = g.applied(model, adapter, embeds, 0.9, block_weights=Out(curve, 0))
     prompts = g.guided(g.prompts(clip, "a lighthouse on a cliff at dusk", ""))
@@ -588,7 +604,7 @@ def flux_two_references(g: Sketch) -> None:
     for number, (picture, mask, side) in enumerate(sides):
         shown = Out(g.picture(picture, f"Reference on the {side}"), 0)
         g.inputs.append(mask)
-        where = g.add("LoadImageMask", REFERENCES, f"Where: {side}", image=mask, channel="red")
+        where = g.add("LoadImageMask", MORE_REFERENCES, f"Where: {side}", image=mask, channel="red")
         wires[f"embeds.embeds{number}"] = g.encoded(encoder, shown)
         wires[f"masks.mask{number}"] = Out(where, 0)
     regions = g.add("IPARegions", ENCODE, **wires, scales="0.7, 0.7")
@@ -614,7 +630,7 @@ def flux_controlnet(g: Sketch) -> None:
     )
     shape = g.scaled(Out(g.picture(HOUSE, "Picture whose lines are kept"), 0), 1024)
     lines = g.add("Canny", REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look"), 0))
+    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
     patched = g.applied(model, adapter, embeds, 0.8)
     positive, negative = g.guided(g.prompts(clip, "a house with a tree on a hill", ""))
     led = g.add(
@@ -708,10 +724,10 @@ def video(g: Sketch) -> None:
         batch_mode="one per picture, spread",
     )
     prompts = g.prompts(clip, "a ball over green hills, blue sky, best quality")
-    latent = Out(g.add("VAEEncode", PROMPT, pixels=source, vae=vae), 0)
+    latent = Out(g.add("VAEEncode", LATENT, pixels=source, vae=vae), 0)
     images = g.sampled(patched, prompts, latent, vae, denoise=0.5, steps=16)
     save = {"filename_prefix": "ipadapter/video", "lossless": False, "quality": 90}
-    g.add("SaveAnimatedWEBP", PICTURE, images=images, fps=Out(frames, 2), **save)
+    g.add("SaveAnimatedWEBP", RESULT, images=images, fps=Out(frames, 2), **save)
     g.note(
         "Each frame of a video is painted anew, and each hears a reference of its own: the first "
         "half one, the second half the other, louder from frame to frame.",
@@ -728,7 +744,7 @@ def save_embeds(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(PLUS), g.encoder()
     cat = g.encoded(encoder, Out(g.picture(CAT, "First reference"), 0))
-    waves = g.encoded(encoder, Out(g.picture(WAVES, "Second reference"), 0))
+    waves = g.encoded(encoder, Out(g.picture(WAVES, "Second reference", MORE_REFERENCES), 0))
     wires = {"embeds.embeds0": cat, "embeds.embeds1": waves}
     merged = Out(g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat", weights="1, 0.6"), 0)
     kept = {"name": "my_reference", "file_format": "safetensors", "if_exists": "replace"}
@@ -737,8 +753,8 @@ def save_embeds(g: Sketch) -> None:
     prompts = g.prompts(clip, "a cat, best quality, high quality")
     g.saved(g.sampled(patched, prompts, g.empty(), vae))
     g.note(
-        "What the encoder has seen is kept in a small file, `my_reference.safetensors` in "
-        "`models/ipadapter_embeds`. The workflow *load_embeds* uses it without encoder and "
+        "What the encoder has seen is kept in a small file, **my_reference.safetensors** in "
+        "**models/ipadapter_embeds**. The workflow *load_embeds* uses it without encoder and "
         "pictures, and so can every other workflow.",
         "**Choose your pictures** and give them a *name* in *Save Embeds*.",
         "**Run.** The picture shows what was saved. One file serves every adapter of the same "
@@ -757,41 +773,47 @@ def load_embeds(g: Sketch) -> None:
     g.note(
         "A reference that was saved before is heard again: no image encoder is loaded, and no "
         "picture is needed.",
-        "**Run the workflow *save_embeds* first**, which makes `my_reference.safetensors`. Then "
+        "**Run the workflow *save_embeds* first**, which makes **my_reference.safetensors**. Then "
         "choose it in *Load Embeds*; files of diffusers and of ComfyUI_IPAdapter_plus in "
-        "`models/ipadapter_embeds` are listed too.",
+        "**models/ipadapter_embeds** are listed too.",
         "**Run.** Change *scale* and the prompt first. Any adapter of the encoder that made the "
         "file will do, here ViT-H.",
     )
 
 
-MAKERS: dict[Callable[[Sketch], None], str] = {
-    first_picture: "Your first picture with IP-Adapter",
-    image_to_image: "Image to image with a reference",
-    inpainting: "Inpainting with a reference",
-    several_images: "Several references at once",
-    style_only: "Only the style of a picture (SDXL)",
-    layout_only: "Only the layout of a picture",
-    two_faces_with_masks: "Two faces, each in its place",
-    faceid: "A face by FaceID",
-    instantid: "A face in a pose by InstantID (SDXL)",
-    plus_face: "A face by Plus Face",
-    controlnet: "With ControlNet",
-    flux_style: "The look of a picture (Flux)",
-    flux_two_references: "Two references with masks (Flux)",
-    flux_controlnet: "With ControlNet (Flux)",
-    sd35: "A reference for SD3.5 Large",
-    lcm: "Six steps with LCM",
-    video: "A video, frame by frame",
-    save_embeds: "Keep references in a file",
-    load_embeds: "Use references from a file",
+# In the order in which one would read them: what the file is called, and what the note says.
+MAKERS: dict[Callable[[Sketch], None], tuple[str, str]] = {
+    first_picture: ("First picture", "Your first picture with IP-Adapter"),
+    style_only: ("Style only SDXL", "Only the style of a picture (SDXL)"),
+    layout_only: ("Layout only", "Only the layout of a picture"),
+    image_to_image: ("Image to image", "Image to image with a reference"),
+    inpainting: ("Inpainting", "Inpainting with a reference"),
+    several_images: ("Several references", "Several references at once"),
+    plus_face: ("Face likeness with Plus Face", "A face by Plus Face"),
+    faceid: ("Face with FaceID", "A face by FaceID"),
+    instantid: ("Face and pose with InstantID SDXL", "A face in a pose by InstantID (SDXL)"),
+    two_faces_with_masks: ("Two characters with masks", "Two faces, each in its place"),
+    controlnet: ("ControlNet", "With ControlNet"),
+    lcm: ("Six steps with LCM", "Six steps with LCM"),
+    video: ("Video", "A video, frame by frame"),
+    save_embeds: ("Save references", "Keep references in a file"),
+    load_embeds: ("Load references", "Use references from a file"),
+    flux_style: ("Flux style", "The look of a picture (Flux)"),
+    flux_two_references: ("Flux two references", "Two references with masks (Flux)"),
+    flux_controlnet: ("Flux ControlNet", "With ControlNet (Flux)"),
+    sd35: ("SD3.5 Large", "A reference for SD3.5 Large"),
+}
+# What each is called in the list of templates, which shows the names of the files.
+STEMS = {
+    make.__name__: f"IP-Adapter {number:02} {called}"
+    for number, (make, (called, _)) in enumerate(MAKERS.items(), start=1)
 }
 
 
 def sketches() -> list[Sketch]:
     """All example workflows, in the order in which one would read them."""
     made: list[Sketch] = []
-    for make, title in MAKERS.items():
+    for make, (_, title) in MAKERS.items():
         sketch = Sketch(make.__name__, title)
         make(sketch)
         made.append(sketch)

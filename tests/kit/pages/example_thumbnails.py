@@ -19,6 +19,7 @@ from kit.pages.example_graphs import (
     PERSON_A,
     PERSON_B,
     ROOM,
+    STEMS,
     WAVES,
 )
 from kit.pages.example_inputs import INPUTS, frame
@@ -229,7 +230,7 @@ def small(image: Image.Image) -> bytes:
 
 def main() -> None:
     for name, draw in CARDS.items():
-        (EXAMPLES / f"{name}.jpg").write_bytes(small(draw()))
+        (EXAMPLES / f"{STEMS[name]}.jpg").write_bytes(small(draw()))
 
 
 if __name__ == "__main__":

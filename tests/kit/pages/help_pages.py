@@ -20,6 +20,7 @@ LOCALES = ROOT / "locales"
 AUTOGROW = "COMFY_AUTOGROW_V3"
 # The front end asks for the tooltip of each input that has grown by itself; so many get one.
 GROWN = 8
+TIPS = ("Tips", "提示", "Советы")
 # To the front end these begin a placeholder, a plural or a link in a translated text.
 SYNTAX = "{}@|$"
 
@@ -31,6 +32,7 @@ class Words:
     inputs: str
     outputs: str
     mistakes: str
+    todo: str
     kinds: dict[str, str]
     step: str
     first: str
@@ -53,6 +55,7 @@ WORDS = {
         inputs="Inputs",
         outputs="Outputs",
         mistakes="Common mistakes",
+        todo="What to do",
         kinds={
             "FLOAT": "number",
             "INT": "whole number",
@@ -76,6 +79,7 @@ WORDS = {
         inputs="输入",
         outputs="输出",
         mistakes="常见错误",
+        todo="怎么用",
         kinds={
             "FLOAT": "数值",
             "INT": "整数",
@@ -102,6 +106,7 @@ WORDS = {
         inputs="Входы",
         outputs="Выходы",
         mistakes="Частые ошибки",
+        todo="Что делать",
         kinds={
             "FLOAT": "число",
             "INT": "целое число",
@@ -154,6 +159,17 @@ def inputs(node: str) -> dict[str, tuple[Any, dict[str, Any], bool]]:
 def locale(language: str) -> dict[str, Any]:
     """Names and tooltips of the nodes in one language."""
     return json.loads((LOCALES / language / "nodeDefs.json").read_text("utf-8"))
+
+
+def leaves(tree: Any, path: str = "") -> dict[str, str]:
+    """Each text of a table of tables, by the names that lead to it."""
+    if isinstance(tree, str):
+        return {path: tree}
+    return {
+        key: text
+        for name, branch in tree.items()
+        for key, text in leaves(branch, f"{path}/{name}").items()
+    }
 
 
 def english() -> dict[str, Any]:
@@ -270,15 +286,19 @@ def _default(words: Words, options: dict[str, Any]) -> str:
 
 
 def filled(text: str, node: str, language: str) -> str:
-    """A page with its lists as they have to be; the other lines stay."""
+    """A page with its lists as they have to be, and its parts in their order; the rest stays."""
     words = WORDS[language]
-    for heading, entries in zip((words.inputs, words.outputs), lists(node, language), strict=True):
-        before, found, after = text.partition(f"\n## {heading}\n")
-        if not found:
-            raise ValueError(f"{page(node, language)} has no heading ## {heading}")
-        rest = after.partition("\n## ")[2]
-        text = "\n".join([before + found, *entries, "", f"## {rest}"])
-    return text
+    top, *parts = f"{text.rstrip()}\n".split("\n## ")
+    written = dict(part.split("\n", 1) for part in parts)
+    # What a hand-written page may call it.
+    written = {words.todo if name in TIPS else name: part for name, part in written.items()}
+    made = dict(zip((words.inputs, words.outputs), lists(node, language), strict=True))
+    written |= {heading: "\n".join(["", *entries, ""]) for heading, entries in made.items()}
+    # What somebody wants to know first comes first.
+    order = (words.todo, words.mistakes, words.inputs, words.outputs)
+    if written.keys() != set(order):
+        raise ValueError(f"{page(node, language)} has other headings than {', '.join(order)}")
+    return "\n## ".join([top, *(f"{heading}\n{written[heading]}" for heading in order)])
 
 
 def main() -> None:

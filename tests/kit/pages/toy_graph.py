@@ -12,21 +12,21 @@ sys.path.append(str(Path(__file__).resolve().parents[3] / "demo"))
 from stand_ins import TOY_CFG, TOY_PLUS, TOY_SIZE, TOY_STEPS
 from toys import PICTURES
 
-TEXT = """## A reference, without a download
+TEXT = """# A reference, without a download
 
-The very small models here were trained on drawings and know a dozen shapes: **word** says which \
-one. Colours and texture come from the **reference**.
+## The very small models here were trained on drawings and know a dozen shapes: **word** says \
+which one. Colours and texture come from the **reference**.
 
-**1.** Press **Run**.
+## **1.** Press **Run**.
 
-**2.** Change *scale* in *Apply IP-Adapter* to 0 and run again: the same shape in pencil, as the \
-models draw by themselves. In between there is in between.
+## **2.** Change *scale* in *Apply IP-Adapter* to 0 and run again: the same shape in pencil, as \
+the models draw by themselves. In between there is in between.
 
-**3.** Choose another *word*, or another drawing in *Reference*: `toy_reference_b.png`, \
-`toy_reference_c.png`, or one of your own with one shape on a plain background.
+## **3.** Choose another *word*, or another drawing in *Reference*: **toy_reference_b.png**, \
+**toy_reference_c.png**, or one of your own with one shape on a plain background.
 
-**4.** Everything but *Toy Models* is what you will use with Stable Diffusion: *Templates*, this \
-pack, *first_picture* says which files that takes.
+## **4.** Everything but *Toy Models* is what you will use with Stable Diffusion: *Templates*, \
+this pack, *IP-Adapter 01 First picture* says which files that takes.
 """
 
 

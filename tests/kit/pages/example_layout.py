@@ -1,0 +1,198 @@
+"""Where the nodes, groups and links of an example go: two rows of groups beside a note.
+
+Read from left to right: the first row gives the reference to the model, the second makes the
+picture. A link to the next column is left to the editor. Any other goes through the gutter beside
+its node and the corridor between the rows, each output in a lane of its own, so that no link passes
+behind a node. The corners are the editor's own reroutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from kit.pages.example_graphs import Node, Out, Sketch
+
+WIDTHS = {
+    "LoadImage": 230,
+    "LoadImageMask": 230,
+    "LoadVideo": 240,
+    "PreviewImage": 230,
+    "ImageScale": 230,
+    "EmptyLatentImage": 230,
+    "EmptySD3LatentImage": 230,
+    "VAEDecode": 230,
+    "VAEEncode": 230,
+    "CLIPTextEncode": 290,
+    "IPABlockWeights": 380,
+    "IPASchedule": 360,
+}
+WIDTH = 270
+TITLE, GAP = 34, 26
+BORDER, GROUP_TITLE = 18, 48
+NEXT_GROUP, NEXT_COLUMN = 24, 44
+LANE, BEFORE_LANES, AFTER_LANES, ABOVE_LANES = 12, 24, 34, 22
+COLOURS = ("#5b9bd5", "#7fb77e", "#d0a13f", "#cf7f4a", "#c46bbd", "#9a9a9a")
+
+Point = tuple[float, float]
+
+
+def width_of(node: Node) -> int:
+    return node.size[0] if node.size else WIDTHS.get(node.kind, WIDTH)
+
+
+class Wire(NamedTuple):
+    source: Out
+    target: int
+    slot: int
+
+
+@dataclass
+class Column:
+    """Nodes one under another; `left` and `right` are theirs.
+
+    Attributes:
+        lanes: outputs that go down or up in the gutter before this column, from left to right.
+    """
+
+    group: str
+    nodes: list[int]
+    width: int
+    left: float = 0.0
+    first_in_group: bool = False
+    lanes: list[Out] = field(default_factory=list)
+
+    @property
+    def right(self) -> float:
+        return self.left + self.width
+
+
+@dataclass
+class Layout:
+    """Places of nodes, boxes of groups, and the corners of links by wire."""
+
+    places: list[dict[str, Any]]
+    groups: list[dict[str, Any]]
+    corners: list[dict[str, Any]]
+    size: Point
+
+
+class Arrangement:
+    """One example being laid out; `heights` are what the editor says that each node needs."""
+
+    def __init__(self, sketch: Sketch, heights: list[float], wires: list[Wire]) -> None:
+        self.sketch, self.heights, self.wires = sketch, heights, wires
+        self.rows = [list(self._columns(row)) for row in sketch.rows()]
+        self.column_of = {i: (r, c) for r, c in self._each() for i in self.rows[r][c].nodes}
+        self.corridor: list[Out] = []
+        self.tops: dict[int, float] = {}
+
+    def _each(self) -> Iterator[tuple[int, int]]:
+        for r, row in enumerate(self.rows):
+            for c in range(len(row)):
+                yield r, c
+
+    def _columns(self, row: list[tuple[str, list[list[int]]]]) -> Iterator[Column]:
+        for group, columns in row:
+            for number, nodes in enumerate(columns):
+                width = max(width_of(self.sketch.nodes[i]) for i in nodes)
+                yield Column(group, nodes, width, first_in_group=number == 0)
+
+    def place(self, left: float, top: float) -> Layout:
+        self._take_lanes()
+        right = max(self._place_row(row, left) for row in self.rows)
+        places: list[dict[str, Any]] = [{} for _ in self.sketch.nodes]
+        bottoms = []
+        for number, row in enumerate(self.rows):
+            bottoms.append(self._place_nodes(row, top, places))
+            if number == 0:
+                self.lanes_from = bottoms[0] + ABOVE_LANES
+                top = self.lanes_from + LANE * len(self.corridor) + ABOVE_LANES
+        groups = list(self._boxes(bottoms))
+        corners = [
+            {
+                "source": list(wire.source),
+                "target": wire.target,
+                "slot": wire.slot,
+                "points": points,
+            }
+            for wire in self.wires
+            if (points := self._corners(wire, places))
+        ]
+        return Layout(places, groups, corners, (right, bottoms[-1]))
+
+    def _take_lanes(self) -> None:
+        for wire in self.wires:
+            if self._is_short(wire):
+                continue
+            (r1, c1), (r2, c2) = self.column_of[wire.source.node], self.column_of[wire.target]
+            _take(self.corridor, wire.source)
+            if c1 + 1 < len(self.rows[r1]):
+                _take(self.rows[r1][c1 + 1].lanes, wire.source)
+            _take(self.rows[r2][c2].lanes, wire.source)
+
+    def _is_short(self, wire: Wire) -> bool:
+        """From column to column, or from a node to the one under it."""
+        one, other = self.column_of[wire.source.node], self.column_of[wire.target]
+        if one == other:
+            nodes = self.rows[one[0]][one[1]].nodes
+            return nodes.index(wire.target) == nodes.index(wire.source.node) + 1
+        return one == (other[0], other[1] - 1)
+
+    def _place_row(self, row: list[Column], left: float) -> float:
+        for number, column in enumerate(row):
+            if number:
+                least = 2 * BORDER + NEXT_GROUP if column.first_in_group else NEXT_COLUMN
+            else:
+                least = BORDER
+            lanes = BEFORE_LANES + LANE * len(column.lanes) + AFTER_LANES if column.lanes else 0
+            left += max(least, lanes)
+            column.left = left
+            left = column.right
+        return left + BORDER
+
+    def _place_nodes(self, row: list[Column], top: float, places: list[dict[str, Any]]) -> float:
+        bottom = top
+        for column in row:
+            y = top + GROUP_TITLE + TITLE
+            for i in column.nodes:
+                height = self.heights[i]
+                places[i] = {"pos": [column.left, y], "size": [column.width, height]}
+                y += height + GAP + TITLE
+            bottom = max(bottom, y - GAP - TITLE + BORDER)
+            self.tops[id(column)] = top
+        return bottom
+
+    def _boxes(self, bottoms: list[float]) -> Iterator[dict[str, Any]]:
+        number = 0
+        for row, bottom in zip(self.rows, bottoms, strict=True):
+            for group in dict.fromkeys(column.group for column in row):
+                columns = [column for column in row if column.group == group]
+                left, top = columns[0].left - BORDER, self.tops[id(columns[0])]
+                size = [columns[-1].right + BORDER - left, bottom - top]
+                title, colour = f"{number + 1}. {group}", COLOURS[number % len(COLOURS)]
+                yield {"title": title, "box": [left, top, *size], "colour": colour}
+                number += 1
+
+    def _corners(self, wire: Wire, places: list[dict[str, Any]]) -> list[Point]:
+        if self._is_short(wire):
+            return []
+        (r1, c1), (r2, c2) = self.column_of[wire.source.node], self.column_of[wire.target]
+        y = self.lanes_from + LANE * (self.corridor.index(wire.source) + 0.5)
+        out, into = self._beside(r1, c1 + 1, wire.source), self._beside(r2, c2, wire.source)
+        return [(out, y), (into, y)]
+
+    def _beside(self, row: int, number: int, source: Out) -> float:
+        """The lane of an output in the gutter before a column, or after the last."""
+        columns = self.rows[row]
+        if number == len(columns):
+            return columns[-1].right + BORDER + BEFORE_LANES
+        column = columns[number]
+        end = column.left - AFTER_LANES
+        return end - LANE * (len(column.lanes) - 1 - column.lanes.index(source))
+
+
+def _take(lanes: list[Out], source: Out) -> None:
+    if source not in lanes:
+        lanes.append(source)
