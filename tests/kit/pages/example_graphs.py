@@ -10,7 +10,7 @@ HUB = "https://huggingface.co"
 H94, FACEID = f"{HUB}/h94/IP-Adapter/resolve/main", f"{HUB}/h94/IP-Adapter-FaceID/resolve/main"
 MODELS, MORE_MODELS, REFERENCES, MORE_REFERENCES = "models", "models 2", "pictures", "pictures 2"
 ENCODE, ADAPTER, PROMPT, LATENT = "encode", "adapter", "prompt", "latent"
-PICTURE, DECODE, RESULT = "sample", "decode", "result"
+PICTURE, RESULT, SHOWN = "sample", "result", "shown"
 # Two rows of groups, and the columns of each.
 ROWS: tuple[dict[str, tuple[str, ...]], ...] = (
     {
@@ -18,7 +18,7 @@ ROWS: tuple[dict[str, tuple[str, ...]], ...] = (
         "Reference": (REFERENCES, MORE_REFERENCES, ENCODE),
         "IP-Adapter": (ADAPTER,),
     },
-    {"Prompt": (PROMPT, LATENT), "Sampling": (PICTURE,), "Result": (DECODE, RESULT)},
+    {"Prompt": (PROMPT, LATENT), "Sampling": (PICTURE,), "Result": (RESULT, SHOWN)},
 )
 NEGATIVE = "monochrome, lowres, bad anatomy, worst quality, low quality"
 
@@ -310,7 +310,7 @@ class Sketch:
         }
         wires = {"model": model, "positive": prompts[0], "negative": prompts[1]}
         sampler = self.add("KSampler", PICTURE, **wires, latent_image=latent, **values | more)
-        return Out(self.add("VAEDecode", DECODE, samples=Out(sampler, 0), vae=vae), 0)
+        return Out(self.add("VAEDecode", RESULT, samples=Out(sampler, 0), vae=vae), 0)
 
     def saved(self, images: Out) -> None:
         self.add("SaveImage", RESULT, images=images, filename_prefix=f"ipadapter/{self.name}")
