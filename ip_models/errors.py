@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from . import limits
 
 _LEFT_OUT, _LEAST = " … ", 120  # characters that are left of each part
 _MAIN_MEMORY = "DefaultCPUAllocator"  # in what torch says, which has no class for it
+
+
+@dataclass(frozen=True)
+class Mend:
+    """What an editor can do by itself about an error: set an input, or connect one.
+
+    Attributes:
+        input: of the node that failed or of a node before it, e.g. "adapter_file".
+        value: what the input, or that of the new node, is set to; None to leave it.
+        source: class of the node that is to be connected to the input, "" to set it.
+    """
+
+    input: str
+    value: str | int | float | bool | None = None
+    source: str = ""
+
+
+class Action(str):
+    """What to do, in words, and those parts of it that an editor can do by itself."""
+
+    mends: tuple[Mend, ...]
+
+    def __new__(cls, words: str, *mends: Mend) -> Action:
+        made = super().__new__(cls, words)
+        made.mends = mends
+        return made
 
 
 class IPAdapterError(ValueError):
@@ -17,10 +45,14 @@ class IPAdapterError(ValueError):
         found: what is there, e.g. "ip-adapter_sdxl.safetensors is an adapter for SDXL".
         needed: what has to be there, e.g. "this model is SD1.5".
         action: what to do about it, an imperative without the full stop.
+
+    Attributes:
+        mends: what an editor can do about it by itself.
     """
 
     def __init__(self, found: str, needed: str, action: str) -> None:
         self.found, self.needed, self.action = found, needed, action
+        self.mends = action.mends if isinstance(action, Action) else ()
         parts = [_one_line(part) for part in (found, needed, action)]
         for at in range(len(parts)):
             over = sum(map(len, parts)) + len("; . .") - limits.MESSAGE
@@ -113,7 +145,7 @@ class NoSuchFace(IPAdapterError):
         super().__init__(
             f"image {index + 1} of {count} shows {shown} and face_index is {wanted}",
             f"face_index counts from 0, so {faces - 1} is the last one",
-            "Lower face_index, or choose the largest face",
+            Action("Lower face_index, or choose the largest face", Mend("face_index", faces - 1)),
         )
 
 
@@ -138,10 +170,12 @@ class NoFace(IPAdapterError):
         skipped: bool | None = False,
     ) -> None:
         way_out = f", or set on_no_face to {'pass' if skipped else 'skip or pass'}"
+        words = [] if skipped is None else ["pass"] if skipped else ["skip", "pass"]
+        mends = [Mend("on_no_face", word) for word in words]
         super().__init__(
             f"no face was found in image {index + 1} of {count}, {size[0]} x {size[1]} pixels "
             f"(tried {tried})",
             "a face with both eyes, nose and mouth in view is needed",
-            f"Use another photo{'' if skipped is None else way_out}",
+            Action(f"Use another photo{'' if skipped is None else way_out}", *mends),
         )
         self.index = index

@@ -9,9 +9,11 @@ from numbers import Integral, Real
 from types import UnionType
 from typing import Any, TypeVar
 
+import numpy
 import torch
 from torch import Tensor
 
+from . import limits
 from .errors import BadInput
 
 Choice = TypeVar("Choice", bound=Enum)
@@ -30,7 +32,27 @@ def within(name: str, value: object, low: float, high: float) -> float:
     raise BadInput(
         f"{name} is {shown(value)}",
         f"a number from {low:g} to {high:g} is needed",
-        f"Enter one, {low:g} to begin with",
+        "Enter one between them",
+    )
+
+
+def numbers_within(name: str, value: object, low: float, high: float) -> float | tuple[float, ...]:
+    """The same for a number, or for all of a list of them, which other packs give in several forms.
+
+    Raises:
+        BadInput: one of them is not such a number, there is none, or there are too many.
+    """
+    every: Any = value.tolist() if isinstance(value, numpy.ndarray | Tensor) else value
+    if not isinstance(every, list | tuple):
+        return within(name, every, low, high)
+    if not 0 < len(every) <= limits.LISTED_NUMBERS:
+        raise BadInput(
+            f"{name} is a list of {len(every):,} numbers",
+            f"1 to {limits.LISTED_NUMBERS:,} are needed, one for each picture or step",
+            "Look at the node that makes the list",
+        )
+    return tuple(
+        within(f"number {place} of {name}", one, low, high) for place, one in enumerate(every, 1)
     )
 
 
@@ -67,7 +89,7 @@ def text(name: str, value: object) -> str:
     """
     if isinstance(value, str):
         return value
-    found = f"{name} is {type(value).__name__} {shown(value)}"
+    found = f"{name} is {shown(value)}"
     raise BadInput(found, "text is needed", "Type it, or connect a node that gives text")
 
 
@@ -97,7 +119,7 @@ def chosen(name: str, value: object, kind: type[Choice]) -> Choice:
 
 _MOST = 1e6
 _LONGEST = 1_000_000  # characters, for 50,000 frames with all digits
-_SHOWN, _SHOWN_OF_A_VALUE, _SHOWN_OF_A_NAME = 60, 40, 200
+_SHOWN_OF_A_VALUE, _SHOWN_OF_A_NAME = 40, 200
 
 
 def parse_numbers(text: str, name: str) -> list[float]:
@@ -123,9 +145,8 @@ def parse_numbers(text: str, name: str) -> list[float]:
     except ValueError:
         numbers, good = [], False
     if not good:
-        beginning = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
         raise BadInput(
-            f"{name} is {beginning!r}",
+            f"{name} is {shown(text)}",
             "numbers separated by commas are needed",
             "Write for example 1, 0.5, or leave it empty",
         )
@@ -145,7 +166,7 @@ def require(name: str, value: object, kind: type | UnionType, source: str) -> No
 def no_link(name: str, value: object, source: str) -> BadInput:
     """What to say of a value that does not come from the nodes a socket is for."""
     return BadInput(
-        f"{name} is {type(value).__name__} {shown(value)}",
+        f"{name} is {shown(value)}",
         f"a link from {source} is needed",
         f"Connect {source}",
     )
@@ -204,7 +225,7 @@ def require_plain(name: str, tensor: Tensor, needed: str, action: str) -> None:
     plain = tensor.layout is torch.strided and not tensor.is_meta
     if not plain or tensor.dtype not in (*_FLOATS, *_WHOLE):
         kind = f"{tensor.layout} {tensor.dtype} on {tensor.device}".replace("torch.", "")
-        raise BadInput(f"{name} is a tensor of kind {kind}", needed, action)
+        raise BadInput(f"{name} holds numbers of another kind ({kind})", needed, action)
 
 
 def require_some(name: str, tensor: Tensor) -> None:
@@ -215,22 +236,55 @@ def require_some(name: str, tensor: Tensor) -> None:
     """
     if not tensor.numel():
         raise BadInput(
-            f"{name} has shape {tuple(tensor.shape)} and so nothing in it",
+            f"{name} is {shown(tensor)}, and so nothing",
             "one number or more is needed",
             "Check the node that makes it",
         )
 
 
 def shown(value: object) -> str:
-    """The beginning of a value as a sentence shows it, in one line."""
-    words = value if isinstance(value, str) else " ".join(str(value).split())
-    return repr(words[:_SHOWN_OF_A_VALUE])
+    """What a value is, as a sentence for whoever wires shows it, in one line and never long."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        words = value if len(value) <= _SHOWN_OF_A_VALUE else f"{value[:_SHOWN_OF_A_VALUE]} ..."
+        return f'"{words}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float | complex):
+        return str(value)[:_SHOWN_OF_A_VALUE]
+    if isinstance(value, Tensor):
+        return f"numbers of shape {sides(value.shape)}"
+    if isinstance(value, dict):
+        sort = "a LATENT" if "samples" in value else "a table"
+        return f"{sort} of {len(value)} {'entry' if len(value) == 1 else 'entries'}"
+    if isinstance(value, list | tuple) and type(value).__name__ in ("list", "tuple"):
+        return f"a list of {len(value)}"
+    name = type(value).__name__
+    called = next((known for word, known in _KNOWN.items() if word in name), "")
+    return called or f"another thing ({name})"
+
+
+_KNOWN = {
+    "ModelPatcher": "a MODEL",
+    "ClipVision": "a CLIP_VISION",
+    "CLIP": "a CLIP",
+    "VAE": "a VAE",
+    "ControlNet": "a CONTROL_NET",
+    "Adapter": "an adapter",
+    "Features": "embeds",
+    "Regions": "embeds of Regions",
+    "Weights": "block weights",
+    "Face": "face models",
+}
+"""What objects of ComfyUI and of this pack are called on sockets, by a part of their class."""
 
 
 def one_line(name: object) -> str:
     """What somebody sent as the name of a file, in one line and not without end."""
-    words = repr(name)
-    return (words if isinstance(name, str) else " ".join(words.split()))[:_SHOWN_OF_A_NAME]
+    if not isinstance(name, str):
+        return shown(name)
+    return f'"{name[:_SHOWN_OF_A_NAME]}"'
 
 
 def sides(shape: Iterable[int]) -> str:

@@ -49,11 +49,27 @@ FACE_SIDE = 1024  # pixels of a crop that a recogniser takes; published are 112
 FILE_NAME = 1000  # bytes of a name to save under, with its folders; Linux takes 4096 of a path
 FILE_NAME_PART = 200  # of each part, to which a number and an ending are added; all take 255
 
+# Pictures cut into tiles, each a reference of its own.
+TILES_IN_A_ROW = 16
+TILE_MASK_SIDE = 512  # pixels of their masks; the finest grid of a layer has 128, Flux' some 256
+
+# Sheets of pictures.
+SHEET_PICTURES = 400
+SHEET_PIXELS = 2**26  # of all cells together; larger pictures are shrunk
+SWEEP = 400  # settings of a sweep, for each of which the graph runs
+
+# Lists of numbers that come by a link.
+LISTED_NUMBERS = 1_000_000  # one for each picture of a batch; an hour of video has 216,000
+
 # Nodes that load by themselves.
 HELD_FINDS = 4  # adapters, with encoder and face models, that stay loaded while their MODEL does
 
 # Prompts.
 CHAIN = 800  # nodes in a row; the host can walk back some 970, workflows have up to 100
+
+# Attention maps.
+VIEWED_RUNS = 8  # kept of a MODEL that is looked at; samplers in a row take one each
+VIEWED_NUMBERS = 512  # of a latent, by which its run is known again
 
 # What the editor asks the server.
 READING_THREADS = 2  # for questions about files, whose answer a disk may keep waiting

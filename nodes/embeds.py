@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..ip_models.errors import BadInput
-from ..ip_models.inputs import parse_numbers
+from ..ip_models.inputs import parse_numbers, shown
 from ..ip_models.references.combine import Combine, combine, warning
 from ..ip_models.references.features import Features, Region, Regions
-from ..ip_models.references.report import describe
-from .sockets import CATEGORY, RESENT, Embeds, Node, by_number
+from ..ip_models.references.report import describe, details
+from .host.checks import by_number
+from .host.node_text import node_text
+from .sockets import CATEGORY, RESENT, Embeds, Node
 
 _MOST_EMBEDS = 50
 
@@ -72,7 +74,7 @@ class MergeEmbeds(Node):
         parts = list(by_number(embeds, "embeds").values())
         merged = combine(parts, parse_weights(weights, len(parts)), Combine(method))
         text = "\n".join(filter(None, (describe(merged), warning(parts))))
-        return io.NodeOutput(merged, ui=ui.PreviewText(text))
+        return io.NodeOutput(merged, ui=node_text(text, details(merged)))
 
 
 class RegionsOfEmbeds(Node):
@@ -138,7 +140,7 @@ class RegionsOfEmbeds(Node):
         scales: str = "",
     ) -> io.NodeOutput:
         regions = pair_regions(embeds, {} if masks is None else masks, scales)
-        return io.NodeOutput(regions, ui=ui.PreviewText(describe(regions)))
+        return io.NodeOutput(regions, ui=node_text(describe(regions), details(regions)))
 
 
 def pair_regions(embeds: dict[str, Features], masks: dict[str, Tensor], scales: str) -> Regions:
@@ -182,7 +184,7 @@ def parse_weights(text: str, count: int, name: str = "weights") -> list[float]:
     numbers = parse_numbers(text, name)
     if len(numbers) > count:
         raise BadInput(
-            f"{name} is {text!r} for {count} connected embeds",
+            f"{name} is {shown(text)} for {count} connected embeds",
             "not more than one number for each input is needed",
             "Take numbers away, or connect more embeds",
         )

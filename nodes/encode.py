@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ..ip_models.pictures.fit import Fit
 from ..ip_models.pictures.tiles import MOST_OVERLAP, MOST_TILES, TileMerge, Tiling
-from ..ip_models.references.report import describe
+from ..ip_models.references.report import describe, details
 from .host.encoder.encode import MOST_BATCH, Reference, Unconditional, encode, remarks
 from .host.encoder.size import MOST_SIZE
 from .host.encoder.view import view
+from .host.node_text import node_text
 from .sockets import CATEGORY, RESENT, Embeds, Node
 
 
@@ -178,7 +179,7 @@ class EncodeImage(Node):
             looked = view(clip_vision, reference)
             lines.append(looked.text)
             shown = ui.PreviewImage(looked.images, cls=cls).as_dict()
-        text = ui.PreviewText("\n".join(lines)).as_dict()
+        text = node_text("\n".join(lines), details(features))
         return io.NodeOutput(features, ui={**shown, **text})
 
 

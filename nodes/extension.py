@@ -8,7 +8,8 @@ from typing import Any
 from comfy_api.latest import ComfyExtension, io
 
 from . import apply, doctor, embeds, encode, faces, load, masks, prepare, stored, weights
-from .combined import regional, simple, style_composition
+from .combined import regional, simple, style_composition, tiles
+from .compare import attention, sheet, sweep
 from .flux_packs import register as flux_packs
 from .flux_packs.widgets import PackNode
 from .host import routes
@@ -36,8 +37,9 @@ class IPAdapterExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         readers = (load, prepare, encode, faces, embeds, stored)
-        combined = (simple, style_composition, regional)
-        modules = (*combined, *readers, weights, masks, apply, doctor, cross)
+        one_task = (*readers, weights, masks, apply, doctor)
+        combined = (simple, style_composition, regional, tiles)
+        modules = (*combined, *one_task, attention, sweep, sheet, cross)
         return [node for module in modules for node in module.NODES]
 
 

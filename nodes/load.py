@@ -14,7 +14,9 @@ from .host.combined.find import AUTO, find_pair, is_auto
 from .host.encoder.load import load_encoder
 from .host.encoder.view import describe_encoder, describe_memory
 from .host.files import folders
+from .host.model import start
 from .host.model.adapter import LoadedAdapter, load
+from .host.node_text import node_text
 from .sockets import CATEGORY, RESENT, Adapter, Node
 
 
@@ -83,7 +85,7 @@ class LoadAdapter(Node):
     ) -> io.NodeOutput:
         adapter = load(folders.resolve(folders.ADAPTERS, adapter_file))
         adapter = adapter.as_version(FaceVersion(face_version).shortcut)
-        return io.NodeOutput(adapter, ui=ui.PreviewText(_about(adapter)))
+        return io.NodeOutput(adapter, ui=node_text(_about(adapter), adapter.spec.details()))
 
 
 class LoadForModel(Node):
@@ -159,10 +161,10 @@ class LoadForModel(Node):
         cls, model: Any, kind: str, adapter_file: str = AUTO, encoder_file: str = AUTO
     ) -> io.NodeOutput:
         pair = find_pair(model, Choice(kind), adapter_file, encoder_file)
-        text = _about(pair.adapter)
+        text, details = _about(pair.adapter), pair.adapter.spec.details()
         if pair.encoder is not None:
             text += f"\nencoder: {pair.encoder_file}, {describe_memory(pair.encoder)}"
-        return io.NodeOutput(pair.adapter, pair.encoder, ui=ui.PreviewText(text))
+        return io.NodeOutput(pair.adapter, pair.encoder, ui=node_text(text, details))
 
 
 class LoadEncoder(Node):
@@ -228,6 +230,8 @@ def _about(adapter: LoadedAdapter) -> str:
 def _find(folder: str, name: object) -> bool | str:
     if name is None:  # comes by a link and is known only when the prompt runs, or is missing
         return True
+    if not folders.files(folder) and not folders.model_folders(folder):
+        return str(start.nothing_there(folder))
     try:
         folders.resolve(folder, name)
     except MissingModel as error:

@@ -8,33 +8,24 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from comfy_api.latest import io
-from torch import Tensor
 
 from ..ip_models.attention.call import BatchMode
 from ..ip_models.attention.keyvalue import KvScaling
-from ..ip_models.attention.masks import MaskRule, require_mask
-from ..ip_models.errors import BadInput
-from ..ip_models.inputs import (
-    listed,
-    only_known,
-    require,
-    shown,
-    switch,
-    text,
-    whole,
-    within,
+from ..ip_models.attention.masks import MaskRule
+from ..ip_models.inputs import only_known
+from .host.checks import (
+    Adapter,
+    Embeds,
+    FaceModels,
+    Numbers,
+    Weights,
+    face_models_input,
+    right,
+    right_list,
 )
-from ..ip_models.pictures.fit import require_images
-from ..ip_models.references.features import Features, Regions
-from ..ip_models.weights.gains import Weights as LayerWeights
-from .host.face.encode import engine_of
-from .host.model.adapter import LoadedAdapter
-from .host.protocols import require_conditioning, require_encoder, require_latent, require_model
+from .host.server import telling
 
-Adapter = io.Custom("IP_ADAPTER")
-Embeds = io.Custom("IPA_EMBEDS")
-Weights = io.Custom("IPA_WEIGHTS")
-FaceModels = io.Custom("IPA_FACE_MODELS")
+__all__ = ["Adapter", "Embeds", "FaceModels", "Weights", "face_models_input"]
 
 CATEGORY = "ipadapter"
 MOST_PICTURES = 1_000_000  # of a batch or video
@@ -48,16 +39,17 @@ RESENT: dict[str, bool] = (
 )
 
 
-def scale_input() -> io.Float.Input:
+def scale_input() -> Numbers:
     """Weight of the cross-attention to the image tokens."""
-    return io.Float.Input(
+    return Numbers(
         "scale",
         default=1.0,
         min=-5.0,
         max=5.0,
         step=0.05,
         tooltip="Weight of the reference. 0 turns it off, 1 is what the adapter was trained with, "
-        "0.5 to 0.8 leaves more room to the prompt, negative values push away from it.",
+        "0.5 to 0.8 leaves more room to the prompt, negative values push away from it. A list of "
+        "numbers by a link: one for each picture of the batch, the last one goes on.",
     )
 
 
@@ -163,12 +155,6 @@ def part_inputs() -> list[io.Input]:
     ]
 
 
-def face_models_input(**more: Any) -> io.MultiType.Input:
-    """Face models of this pack, or those of another."""
-    types = [FaceModels, io.Custom("INSIGHTFACE"), io.Custom("FACEANALYSIS")]
-    return io.MultiType.Input("face_models", types=types, **more)
-
-
 def percent_input(name: str, default: float, what: str) -> io.Float.Input:
     """A point of the run as a share of its steps."""
     return io.Float.Input(
@@ -179,29 +165,6 @@ def percent_input(name: str, default: float, what: str) -> io.Float.Input:
         step=0.01,
         tooltip=f"Part of the run, from 0 (first step) to 1 (last step), at which {what}.",
     )
-
-
-_MOST_DIGITS = 4  # of the number in the name of an input
-
-
-def by_number(inputs: object, prefix: str) -> dict[int, Any]:
-    """What is connected to an Autogrow, by the number in the name of the input, in order.
-
-    Raises:
-        BadInput: it is one link instead of inputs with numbers.
-    """
-    needed = f"inputs called {prefix}0, {prefix}1 and so on are needed"
-    if inputs is not None and not isinstance(inputs, dict):
-        raise BadInput(f"{prefix} is one link", needed, f"Write the link as {prefix}0")
-    numbers: dict[int, Any] = {}
-    for name, value in (inputs or {}).items():
-        number = str(name).removeprefix(prefix)
-        if not number.isdecimal() or len(number) > _MOST_DIGITS:
-            found = f"{prefix} has an input called {shown(name)}"
-            raise BadInput(found, needed, f"Call it {prefix}0")
-        if value is not None:
-            numbers[int(number)] = value
-    return dict(sorted(numbers.items()))
 
 
 class Node(io.ComfyNode):
@@ -221,7 +184,7 @@ class Node(io.ComfyNode):
         run = vars(cls).get("execute")
         # The host makes a class of a node for each run, with the same functions.
         if run is not None and not hasattr(run.__func__, "__wrapped__"):
-            cls.execute = classmethod(_checked(run.__func__))
+            cls.execute = classmethod(telling(_checked(run.__func__)))
 
 
 def _checked(run: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
@@ -239,62 +202,8 @@ def _checked(run: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
             value = given.get(one.id, default)
             # None is what an input that may be left empty has by itself.
             if one.id not in cls.own_checks and not (value is None and default is None):
-                given[one.id] = _right(one, one.id, value)
+                check = right_list if schema.is_input_list else right
+                given[one.id] = check(one, one.id, value)
         return run(**given)
 
     return execute
-
-
-def _right(one: Any, name: str, value: Any) -> Any:
-    """The value of an input, if it is one.
-
-    Raises:
-        BadInput: it is not.
-    """
-    if isinstance(one, io.Autogrow.Input):
-        prefix = one.template.prefix
-        for number, link in by_number(value, prefix).items():
-            _right(one.template.input, f"{prefix}{number}", link)
-        return value
-    sort = one.get_io_type()
-    if sort in _WIDGETS:
-        return _WIDGETS[sort](one, name, value)
-    _SOCKETS[sort](name, value)
-    return value
-
-
-_WIDGETS: dict[str, Callable[[Any, str, Any], Any]] = {
-    "BOOLEAN": lambda _, name, value: switch(name, value),
-    "COMBO": lambda one, name, value: listed(name, value, one.options),
-    "FLOAT": lambda one, name, value: within(name, value, one.min, one.max),
-    "INT": lambda one, name, value: whole(name, value, one.min, one.max),
-    "STRING": lambda _, name, value: text(name, value),
-}
-
-
-def _image(name: str, value: Any) -> None:
-    require(name, value, Tensor, "a node with an IMAGE")
-    require_images(value, name)
-
-
-def _mask(name: str, value: Any) -> None:
-    require(name, value, Tensor, "a node with a MASK")
-    require_mask(value, name)
-
-
-_SOCKETS: dict[str, Callable[[str, Any], object]] = {
-    "MODEL": require_model,
-    "CLIP_VISION": lambda _, value: require_encoder(value),
-    "CONDITIONING": require_conditioning,
-    "LATENT": lambda _, value: require_latent(value),
-    "IMAGE": _image,
-    "MASK": _mask,
-    Adapter.io_type: lambda name, value: require(name, value, LoadedAdapter, "Load IP-Adapter"),
-    Embeds.io_type: lambda name, value: require(
-        name, value, Features | Regions, "Encode Image, Encode Face or Regions"
-    ),
-    Weights.io_type: lambda name, value: require(
-        name, value, LayerWeights, "Block Weights or Schedule"
-    ),
-    face_models_input().get_io_type(): lambda _, value: engine_of(value),
-}

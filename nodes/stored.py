@@ -11,13 +11,15 @@ from ..ip_models.errors import BadInput, MissingModel
 from ..ip_models.inputs import require
 from ..ip_models.references import ipadpt
 from ..ip_models.references.features import Features, Regions, inputs
-from ..ip_models.references.report import describe
+from ..ip_models.references.report import describe, details
+from .host.checks import by_number
 from .host.embeds import store
 from .host.embeds.load import LoadOptions, load
 from .host.embeds.store import FileFormat, IfExists
 from .host.files import folders
 from .host.model.adapter import ANY_ENCODER, LoadedAdapter
-from .sockets import CATEGORY, RESENT, Adapter, Embeds, Node, by_number
+from .host.node_text import node_text
+from .sockets import CATEGORY, RESENT, Adapter, Embeds, Node
 
 _MOST, _MOST_ENTRIES = 50, 49
 _NONE = "none"
@@ -249,7 +251,7 @@ class LoadEmbeds(Node):
         if negative is not None:
             find("negative_file", negative)
         loaded = load(LoadOptions(embeds_file, entry or 0, negative, clip_vision))
-        return io.NodeOutput(loaded.embeds, ui=ui.PreviewText(loaded.text))
+        return io.NodeOutput(loaded.embeds, ui=node_text(loaded.text, details(loaded.embeds)))
 
 
 def find(name: str, file: object) -> str:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from comfy_api.latest import io, ui
 
-from ..ip_models.inputs import parse_numbers
-from ..ip_models.weights.editor_data import CUSTOM, FACTOR_RANGE, block_rule
+from ..ip_models.weights.editor_data import (
+    CUSTOM,
+    DEFAULTS,
+    FACTOR_RANGE,
+    LARGEST_SEED,
+    MOST_PLACES,
+    RANDOM,
+    block_rule,
+    ramp,
+)
 from ..ip_models.weights.gains import EVERYWHERE
 from ..ip_models.weights.gains import Weights as LayerWeights
 from ..ip_models.weights.presets import names
 from ..ip_models.weights.schedule import Curve, Ramp
+from ..ip_models.weights.timing import Repeat
+from .host.checks import Numbers
 from .host.model.backbones.layers import VOCABULARY
 from .sockets import CATEGORY, RESENT, Node, Weights
 
 _PRESETS = names(VOCABULARY)
 _STEPS, _FRAMES = "steps", "frames"
-_SHOWN = 5
+_SHOWN, _MOST_SHOWN = 5, 12
 
 
 def _factor(name: str, tooltip: str, optional: bool = False) -> io.Float.Input:
@@ -23,6 +35,74 @@ def _factor(name: str, tooltip: str, optional: bool = False) -> io.Float.Input:
     return io.Float.Input(
         name, default=1.0, min=least, max=most, step=0.05, optional=optional, tooltip=tooltip
     )
+
+
+def _places(name: str, tooltip: str) -> io.Int.Input:
+    least = DEFAULTS[name]
+    return io.Int.Input(
+        name,
+        default=least,
+        min=least,
+        max=MOST_PLACES,
+        optional=True,
+        advanced=True,
+        tooltip=tooltip,
+    )
+
+
+def _timing_inputs() -> list[io.Input]:
+    """During which steps or frames a factor changes, and numbers of other packs."""
+    least, most = FACTOR_RANGE
+    return [
+        Numbers(
+            "numbers",
+            default=1.0,
+            min=least,
+            max=most,
+            optional=True,
+            force_input=True,
+            tooltip="A list of numbers from another pack, e.g. of music or a curve: a factor for "
+            "each step or frame, in place of values.",
+        ),
+        _places(
+            "first_frame",
+            "The step or frame at which the change begins, counted from 0. Before it the first "
+            "factor counts.",
+        ),
+        _places(
+            "last_frame",
+            "The step or frame at which the change ends. After it the last factor counts. -1 is "
+            "the last of all.",
+        ),
+        _places(
+            "lead_in", "So many steps or frames in front keep the first factor; then all begins."
+        ),
+        _places("lead_out", "So many steps or frames at the end keep the last factor."),
+        io.Combo.Input(
+            "repeat",
+            options=[one.value for one in Repeat],
+            default=Repeat.ONCE.value,
+            optional=True,
+            advanced=True,
+            tooltip="With length. once: one change, then its last factor goes on. loop: it begins "
+            "again. alternate: there and back.",
+        ),
+        _places(
+            "length",
+            "With repeat: how many steps or frames one change takes. 0 is as many as values or "
+            "numbers has.",
+        ),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=LARGEST_SEED,
+            control_after_generate=True,
+            optional=True,
+            advanced=True,
+            tooltip="For curve random: another seed, other numbers.",
+        ),
+    ]
 
 
 class BlockWeights(Node):
@@ -112,10 +192,13 @@ class Schedule(Node):
             category=f"{CATEGORY}/weights",
             **RESENT,
             description="Lets the scale of a reference change over the steps of a run or over the "
-            "frames of a video. Chain two for both, or with Block Weights.",
+            "frames of a video, or two references fade into each other. Chain two for both, or "
+            "with Block Weights.",
             search_aliases=[
                 "weight schedule",
                 "frames",
+                "crossfade",
+                "audio",
                 "IPAdapter Weights",
                 "IPAdapter Combine Weights",
                 "IPAdapter Weights From Strategy",
@@ -133,10 +216,11 @@ class Schedule(Node):
                 _factor("end", "Factor at the last step or frame."),
                 io.Combo.Input(
                     "curve",
-                    options=[curve.value for curve in Curve],
+                    options=[*(curve.value for curve in Curve), RANDOM],
                     default=Curve.LINEAR.value,
                     tooltip="How it gets from start to end. ease_in: fast at first. ease_out: "
-                    "slow at first. ease_in_out: slow at both ends.",
+                    "slow at first. ease_in_out: slow at both ends. random: another factor "
+                    "between start and end in each step or frame.",
                 ),
                 io.String.Input(
                     "values",
@@ -150,8 +234,17 @@ class Schedule(Node):
                     optional=True,
                     tooltip="From another such node; the factors are multiplied.",
                 ),
+                *_timing_inputs(),
             ],
-            outputs=[Weights.Output("weights", tooltip="For block_weights of Apply IP-Adapter.")],
+            outputs=[
+                Weights.Output("weights", tooltip="For block_weights of Apply IP-Adapter."),
+                Weights.Output(
+                    "other",
+                    tooltip="For block_weights of another reference: what this one loses that one "
+                    "gains, so that they fade into each other. start 1 and end 0 here are 0 and 1 "
+                    "there.",
+                ),
+            ],
         )
 
     @classmethod
@@ -163,12 +256,36 @@ class Schedule(Node):
         curve: str,
         values: str = "",
         multiply: LayerWeights | None = None,
+        numbers: float | tuple[float, ...] | None = None,
+        first_frame: int = DEFAULTS["first_frame"],
+        last_frame: int = DEFAULTS["last_frame"],
+        lead_in: int = DEFAULTS["lead_in"],
+        lead_out: int = DEFAULTS["lead_out"],
+        repeat: str = Repeat.ONCE.value,
+        length: int = DEFAULTS["length"],
+        seed: int = 0,
     ) -> io.NodeOutput:
-        ramp = Ramp(start, end, Curve(curve), tuple(parse_numbers(values, "values")))
-        weights = LayerWeights(steps=(ramp,)) if over == _STEPS else LayerWeights(frames=(ramp,))
-        factors = ", ".join(f"{ramp.at(i, _SHOWN):.2f}" for i in range(_SHOWN))
-        text = f"over {_SHOWN} {over} that would be {factors}"
-        return io.NodeOutput(weights.times(multiply or EVERYWHERE), ui=ui.PreviewText(text))
+        timing = (first_frame, last_frame, lead_in, lead_out, length)
+        named = dict(zip(DEFAULTS, timing, strict=True))
+        question = {"start": start, "end": end, "curve": curve, "values": values, **named}
+        this = ramp({**question, "numbers": numbers, "repeat": repeat, "seed": seed})
+        both = (this, replace(this, mirrored=True))
+        outputs = [
+            LayerWeights(steps=(one,)) if over == _STEPS else LayerWeights(frames=(one,))
+            for one in both
+        ]
+        factors = [one.times(multiply or EVERYWHERE) for one in outputs]
+        return io.NodeOutput(*factors, ui=ui.PreviewText(_told(this, over)))
+
+
+def _told(this: Ramp, over: str) -> str:
+    """A few factors, with their places where it matters which."""
+    count = this.shown if this.shown else _SHOWN
+    places = range(0, count, -(-count // _MOST_SHOWN))
+    factors = [f"{this.at(place, count):.2f}" for place in places]
+    if this.shown:
+        factors = [f"{place}: {factor}" for place, factor in zip(places, factors, strict=True)]
+    return f"over {count} {over} that would be {', '.join(factors)}"
 
 
 NODES: list[type[io.ComfyNode]] = [BlockWeights, Schedule]

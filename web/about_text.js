@@ -22,6 +22,17 @@ export const REPORTING = new Set([
 ]);
 
 /**
+ * What whoever points at the text is told besides, such as widths; "" for nothing.
+ * @param {unknown} output what the server sent with "executed"
+ * @returns {string}
+ */
+export function details(output) {
+  const given = /** @type {{ ipadapter_details?: unknown } | null | undefined} */ (output)
+    ?.ipadapter_details;
+  return Array.isArray(given) ? given.filter((part) => typeof part === "string").join("; ") : "";
+}
+
+/**
  * The lines to show for a node's output, without empty ones.
  * @param {unknown} output what the server sent with "executed"
  * @returns {string[]}

@@ -10,6 +10,7 @@ import {
 } from "./bars.js";
 import { attributes, element } from "./dom.js";
 import { answerClipboard, copyText, pastedText } from "./weight_clipboard.js";
+import { translated } from "./words/spoken.js";
 
 /**
  * @typedef {import("./bars.js").Bar} Bar
@@ -127,7 +128,7 @@ export class BarEditor {
     this.bars.forEach((bar, i) => paintBar(this.elements[i], bar, axis, i === this.chosen));
     const bar = this.bars[this.chosen];
     if (!this.shown) return;
-    this.foot.place.textContent = placeName(bar, this.shown.parts, this.shown.side);
+    this.foot.place.textContent = translated(placeName(bar, this.shown.parts, this.shown.side));
     if (document.activeElement !== this.number) this.number.value = shownValue(bar.value);
   }
 
@@ -137,7 +138,8 @@ export class BarEditor {
 
   /** @param {string} note */
   say(note) {
-    if (this.note.textContent !== note) this.note.textContent = note;
+    const text = translated(note);
+    if (this.note.textContent !== text) this.note.textContent = text;
   }
 
   /** @param {string} family */

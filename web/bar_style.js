@@ -48,6 +48,7 @@ export const STYLE = `
 .ipa-note { flex: none; min-height: 16px; max-height: 64px; overflow: auto; overflow-wrap: anywhere; user-select: text; }
 .ipa-picture polyline { fill: none; stroke: var(--ipa-ink); stroke-width: 2; vector-effect: non-scaling-stroke; }
 .ipa-picture .ipa-axis { stroke: var(--ipa-line); stroke-width: 1; }
+.ipa-picture .ipa-other { stroke-dasharray: 2 3; opacity: 0.7; }
 .ipa-picture .ipa-goes-on { stroke-dasharray: 4 4; }
 .ipa-picture { display: block; flex: 1 0 64px; min-height: 64px; width: 100%; overflow: visible; }
 .ipa-picture:empty { display: none; }

@@ -49,7 +49,7 @@ function buildLine(groups, side, add) {
     const kind = isWhole(part) ? part.name : part.block;
     const head = element("span", "", bars.length > 1 ? kind : kind.slice(0, 3));
     const foot = element("span", "", `${side / part.pixels}²`);
-    head.title = foot.title = meaningOfGroup(part, side);
+    for (const name of [head, foot]) attributes(name, { title: meaningOfGroup(part, side) });
     const members = bars.map((bar) => add(bar, nameOf(bar).split(".").at(-1) ?? ""));
     line.append(buildGroup(members, head, foot));
   }
@@ -69,7 +69,7 @@ function buildCrowd(groups, side, add) {
   const head = crowd.appendChild(
     element("span", "", `${part.name} ${groups[0].bars[0].number}–${last.number}, ${side / part.pixels}²`),
   );
-  head.title = meaningOfGroup(part, side);
+  attributes(head, { title: meaningOfGroup(part, side) });
   const line = crowd.appendChild(element("div", "ipa-line"));
   for (const { bars } of groups) {
     // That of a block alone would run into the next one's.

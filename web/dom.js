@@ -1,5 +1,10 @@
 // @ts-check
-/** The few elements the pack's editors are made of. */
+/** The few elements the pack's editors are made of, which speak the user's language. */
+
+import { translated } from "./words/spoken.js";
+
+/** Attributes that are read, by eye or aloud. */
+const READ = new Set(["title", "aria-label", "aria-description", "aria-valuetext"]);
 
 /**
  * @template {keyof HTMLElementTagNameMap} Tag
@@ -10,7 +15,7 @@
 export function element(tag, style, text) {
   const made = document.createElement(tag);
   if (style) made.className = style;
-  if (text) made.textContent = text;
+  if (text) made.textContent = translated(text);
   return made;
 }
 
@@ -21,15 +26,14 @@ export function element(tag, style, text) {
 export function button(text, title) {
   const made = element("button", "", text);
   made.type = "button";
-  made.title = title;
+  made.title = translated(title);
   return made;
 }
 
 /** @param {string} label */
 export function select(label) {
   const made = element("select");
-  made.title = label;
-  made.setAttribute("aria-label", label);
+  attributes(made, { title: label, "aria-label": label });
   return made;
 }
 
@@ -50,7 +54,8 @@ export function option(value, text) {
  */
 export function attributes(on, values) {
   for (const [name, value] of Object.entries(values)) {
+    const text = READ.has(name) ? translated(`${value}`) : `${value}`;
     if (value === null) on.removeAttribute(name);
-    else if (on.getAttribute(name) !== `${value}`) on.setAttribute(name, `${value}`);
+    else if (on.getAttribute(name) !== text) on.setAttribute(name, text);
   }
 }

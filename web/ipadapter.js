@@ -7,13 +7,15 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { findWidget } from "./node_widgets.js";
 import { show } from "./note.js";
-import { REPORTING, aboutLines } from "./about_text.js";
+import { REPORTING, aboutLines, details } from "./about_text.js";
 import { addWeightEditor } from "./layer_weights.js";
 import { addSchedulePicture } from "./schedule_view.js";
 import "./example_inputs.js";
 import "./old_nodes.js";
+import "./words/language.js";
 
 const KIND = "about";
+const NOTHING_YET = "There is no adapter yet. Get, and press R:";
 const LOADER = "IPALoadAdapter";
 
 /** Nodes in any graph that say what the chosen file is. @type {Set<any>} */
@@ -25,10 +27,22 @@ const loaders = new Set();
  */
 async function describeChoice(node) {
   const choice = findWidget(node, "adapter_file");
-  const file = choice?.value;
-  if (!file) return;
+  const file = choice?.value ?? "";
   const reply = await api.fetchApi(`/ipadapter/about?file=${encodeURIComponent(file)}`);
-  if (reply.ok && choice.value === file) show(node, KIND, [file, ...aboutLines(await reply.json())]);
+  if (!reply.ok || (choice.value ?? "") !== file) return;
+  // Without a file the answer is which to get first.
+  const lines = aboutLines(await reply.json());
+  show(node, KIND, file ? [file, ...lines] : [NOTHING_YET, ...lines]);
+}
+
+/**
+ * A list of files without one has no choice, which the canvas writes as "undefined".
+ * @param {any} node
+ */
+function emptyChoices(node) {
+  for (const widget of node.widgets ?? []) {
+    if (widget.type === "combo" && widget.value === undefined) widget.value = "";
+  }
 }
 
 /** @param {any} node */
@@ -67,7 +81,7 @@ function showAgain() {
       if (!REPORTING.has(node.comfyClass) || node.comfyClass === LOADER) continue;
       const known = app.nodeOutputs?.[graph === root ? `${node.id}` : `${graph.id}:${node.id}`];
       const lines = aboutLines(known);
-      if (lines.length > 0) show(node, KIND, lines);
+      if (lines.length > 0) show(node, KIND, lines, details(known));
     }
   }
 }
@@ -76,6 +90,7 @@ app.registerExtension({
   name: "ipadapter.about",
   /** @param {any} node */
   nodeCreated(node) {
+    if (node.comfyClass?.startsWith("IPA")) emptyChoices(node);
     if (node.comfyClass === "IPABlockWeights") addWeightEditor(node);
     if (node.comfyClass === "IPASchedule") addSchedulePicture(node);
     if (!REPORTING.has(node.comfyClass)) return;
@@ -84,7 +99,7 @@ app.registerExtension({
     node.onExecuted = function (output) {
       original?.apply(this, arguments);
       const lines = aboutLines(output);
-      if (lines.length > 0) show(this, KIND, lines);
+      if (lines.length > 0) show(this, KIND, lines, details(output));
       // What was saved is to be had in Load Embeds at once, without a key to press.
       if (output?.ipadapter_embeds) app.refreshComboInNodes?.();
     };

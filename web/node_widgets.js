@@ -23,6 +23,16 @@ export function isLinked(node, name) {
 }
 
 /**
+ * Whether something is connected to an output.
+ * @param {any} node
+ * @param {string} name
+ */
+export function isUsed(node, name) {
+  const slot = node.outputs?.find((/** @type {any} */ output) => output.name === name);
+  return (slot?.links?.length ?? 0) > 0;
+}
+
+/**
  * Call back when one of the widgets changes, when the node is loaded and when it is connected.
  * @param {any} node
  * @param {string[]} names

@@ -1,5 +1,7 @@
 // @ts-check
-/** Lines of text on a node, below its widgets; never saved. */
+/** Lines of text on a node, below its widgets, in the user's language; never saved. */
+
+import { translated } from "./words/spoken.js";
 
 const LINE_HEIGHT = 18;
 const PADDING = 8;
@@ -10,26 +12,38 @@ const REPORT = 12;
 const PAGE = { width: 520, lines: 30 };
 const NOTE = { width: 0, lines: 16 };
 
+/** Kinds in yellow: what will stop a run, and what has stopped one. */
+const YELLOW = new Set(["warning", "failure"]);
+
+/** @typedef {{ text: string, title: string, act: () => void }} Button */
+
 /**
  * @param {any} node
- * @param {string} kind what the text is: "about", "warning"
- * @param {string[]} lines
+ * @param {string} kind what the text is: "about", "warning", "failure"
+ * @param {string[]} said in English
+ * @param {string} [details] shown to whoever points at the text
+ * @param {Button[]} [buttons] below the text
  */
-export function show(node, kind, lines) {
+export function show(node, kind, said, details = "", buttons = []) {
+  const lines = said.map(translated);
   const widget = find(node, kind) ?? make(node, kind);
+  widget.element.title = details;
   widget.element.replaceChildren(
     ...lines.map((line) => {
       const row = document.createElement("div");
       row.textContent = line;
       return row;
     }),
+    ...(buttons.length > 0 ? [bar(buttons)] : []),
   );
+  const written = buttons.map(({ text }) => text).join("    ");
+  const all = buttons.length > 0 ? [...lines, written] : lines;
   const room = lines.length < REPORT ? NOTE : PAGE;
   const most = room.lines * LINE_HEIGHT + PADDING;
   // A node of Nodes 2.0 would grow with its text; one on the canvas is as large as it was drawn.
   widget.element.style.maxHeight = isVue() ? `${most}px` : "";
   const width = Math.max(node.size[0], room.width);
-  widget.wanted = Math.min(most, rows(lines, width) * LINE_HEIGHT + PADDING);
+  widget.wanted = Math.min(most, rows(all, width) * LINE_HEIGHT + PADDING);
   grow(node, width);
   afterLayout(() => {
     mount(node, kind, widget.element);
@@ -38,6 +52,43 @@ export function show(node, kind, lines) {
     widget.wanted = Math.min(most, widget.wanted + scrollHeight - clientHeight);
     grow(node, width);
   });
+}
+
+/**
+ * @param {any} node
+ * @param {string} kind
+ * @param {string} line
+ */
+export function holds(node, kind, line) {
+  const rows = find(node, kind)?.element.children ?? [];
+  return [...rows].some((row) => row.textContent === line);
+}
+
+/** @param {Button[]} buttons */
+function bar(buttons) {
+  const row = document.createElement("div");
+  Object.assign(row.style, { display: "flex", flexWrap: "wrap", gap: "4px", margin: "3px 0" });
+  for (const { text, title, act } of buttons) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = text;
+    button.title = title;
+    Object.assign(button.style, {
+      font: "inherit",
+      color: "var(--input-text)",
+      background: "var(--comfy-menu-bg)",
+      border: "1px solid #e0a000",
+      borderRadius: "4px",
+      padding: "0 8px",
+      cursor: "pointer",
+      overflowWrap: "anywhere",
+    });
+    // A node is not dragged by its buttons.
+    button.addEventListener("pointerdown", (event) => event.stopPropagation());
+    button.addEventListener("click", act);
+    row.append(button);
+  }
+  return row;
 }
 
 function isVue() {
@@ -97,7 +148,7 @@ function make(node, kind) {
     boxSizing: "border-box",
     overflow: "auto",
   });
-  if (kind === "warning") {
+  if (YELLOW.has(kind)) {
     element.style.color = "var(--input-text)";
     element.style.borderLeft = "3px solid #e0a000";
   }

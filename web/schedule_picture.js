@@ -6,7 +6,9 @@
  * @property {number[]} values one for each step or frame, if they are listed
  * @property {number[]} samples from first to last, if they are not
  * @property {string} wrong why there is neither
- * @typedef {{ kind: "curve" | "goes-on" | "axis", points: number[][] }} Line
+ * @property {number} [count] steps or frames that are drawn, where it matters how many
+ * @property {number[]} [other] values or samples of the other reference, if one is connected
+ * @typedef {{ kind: "curve" | "other" | "goes-on" | "axis", points: number[][] }} Line
  * @typedef {object} Picture
  * @property {Line[]} lines in a box 100 wide and 50 high
  * @property {string} text for the eye
@@ -23,9 +25,12 @@ const LISTED = 5;
  * @param {string} curve
  * @returns {Picture}
  */
-export function picture({ values, samples, wrong }, over, curve) {
+export function picture({ values, samples, wrong, count = 0, other = [] }, over, curve) {
   if (wrong) return nothing(`Run will refuse this: ${wrong}`);
-  return values.length > 0 ? ofList(values, over) : ofRamp(samples, over, curve);
+  const drawn = values.length > 0 ? ofList(values, other, over) : ofRamp(samples, other, over, curve, count);
+  if (other.length === 0) return drawn;
+  const both = `${drawn.text}; dashed: the other reference`;
+  return { ...drawn, text: both, label: `${drawn.label}; ${both.slice(drawn.text.length + 2)}` };
 }
 
 /**
@@ -38,37 +43,61 @@ export function nothing(text) {
 
 /**
  * @param {number[]} samples
+ * @param {number[]} other
  * @param {string} over
  * @param {string} curve
+ * @param {number} count
  */
-function ofRamp(samples, over, curve) {
+function ofRamp(samples, other, over, curve, count) {
   const last = samples.length - 1;
-  const toY = scaleOf(samples);
-  const points = samples.map((y, i) => [(i / last) * WIDTH, toY(y)]);
-  const listed = Array.from({ length: LISTED }, (_, i) => samples[(last * i) / (LISTED - 1)].toFixed(2));
-  const text = `first to last of the ${over}: ${listed.join(", ")}`;
+  const toY = scaleOf([...samples, ...other]);
+  // Where it matters which step or frame it is, each has its own piece of the line.
+  const line = (/** @type {number[]} */ list) =>
+    count > 0 ? stair(list, WIDTH / list.length, toY) : list.map((y, i) => [(i / last) * WIDTH, toY(y)]);
+  const places = Array.from({ length: LISTED }, (_, i) => Math.round((last * i) / (LISTED - 1)));
+  const listed = places.map((place) => samples[place].toFixed(2)).join(", ");
+  const text = `${count > 0 ? `for ${count} ${over}` : `first to last of the ${over}`}: ${listed}`;
+  return { lines: linesOf(line, samples, other, toY), text, label: `${curve}, ${text}` };
+}
+
+/**
+ * @param {(list: number[]) => number[][]} line
+ * @param {number[]} list
+ * @param {number[]} other
+ * @param {(value: number) => number} toY
+ * @returns {Line[]}
+ */
+function linesOf(line, list, other, toY) {
   /** @type {Line[]} */
-  const lines = [...axes(toY), { kind: "curve", points }];
-  return { lines, text, label: `${curve}, ${text}` };
+  const second = other.length > 0 ? [{ kind: "other", points: line(other) }] : [];
+  return [...axes(toY), ...second, { kind: "curve", points: line(list) }];
 }
 
 /**
  * @param {number[]} list
+ * @param {number} width of a step
+ * @param {(value: number) => number} toY
+ */
+function stair(list, width, toY) {
+  return list.flatMap((y, i) => [[i * width, toY(y)], [(i + 1) * width, toY(y)]]);
+}
+
+/**
+ * @param {number[]} list
+ * @param {number[]} other
  * @param {string} over
  */
-function ofList(list, over) {
-  const toY = scaleOf(list);
+function ofList(list, other, over) {
+  const toY = scaleOf(other.length > 0 ? list.concat(other) : list);
   // Each holds for one place; one more shows that the last goes on.
   const width = WIDTH / (list.length + 1);
-  const points = list.flatMap((y, i) => [[i * width, toY(y)], [(i + 1) * width, toY(y)]]);
   const last = toY(list[list.length - 1]);
   const many = `${list.length} ${list.length === 1 ? over.replace(/s$/, "") : over}`;
   const text = `${many}, then ${list[list.length - 1]} goes on`;
   const few = list.slice(0, LISTED).join(", ");
   /** @type {Line[]} */
   const lines = [
-    ...axes(toY),
-    { kind: "curve", points },
+    ...linesOf((each) => stair(each, width, toY), list, other, toY),
     { kind: "goes-on", points: [[WIDTH - width, last], [WIDTH, last]] },
   ];
   const more = list.length > LISTED ? " and so on" : "";

@@ -2,13 +2,16 @@
 /** A picture of the factor over steps or frames on the schedule node. */
 
 import { editorRoot } from "./bar_style.js";
-import { element } from "./dom.js";
+import { attributes, element } from "./dom.js";
 import { LatestRequest } from "./latest_request.js";
-import { findWidget, isLinked, onChange, placeElement } from "./node_widgets.js";
+import { findWidget, isLinked, isUsed, onChange, placeElement } from "./node_widgets.js";
 import { Route } from "./route.js";
 import { BOX_HEIGHT, WIDTH, nothing, picture } from "./schedule_picture.js";
+import { translated } from "./words/spoken.js";
 
-const NAMES = ["over", "start", "end", "curve", "values"];
+const WHEN = ["first_frame", "last_frame", "lead_in", "lead_out", "repeat", "length", "seed"];
+const NAMES = ["over", "start", "end", "curve", "values", ...WHEN];
+const NUMBERS = "numbers"; // which come through a connection only
 const HEIGHT = 120;
 const SVG = "http://www.w3.org/2000/svg";
 const route = new Route("/ipadapter/schedule");
@@ -25,18 +28,21 @@ export function addSchedulePicture(node) {
   placeElement(node, "schedule_picture", root, () => HEIGHT);
   const value = (/** @type {string} */ name) => findWidget(node, name)?.value;
   const question = () => {
-    return { start: value("start"), end: value("end"), curve: value("curve"), values: value("values") };
+    const asked = NAMES.filter((name) => name !== "over").map((name) => [name, value(name)]);
+    return { ...Object.fromEntries(asked), other: isUsed(node, "other") };
   };
   const show = (/** @type {ReturnType<typeof picture>} */ drawn) => {
     draw(image, drawn);
-    note.textContent = drawn.text;
+    note.textContent = translated(drawn.text);
   };
   const request = new LatestRequest(route, () => paint());
   const paint = () => {
-    if (NAMES.some((name) => isLinked(node, name))) {
+    if ([...NAMES, NUMBERS].some((name) => isLinked(node, name))) {
       show(nothing("A part comes through a connection, so there is no picture."));
     } else if (request.unanswered && !request.answers(question())) {
-      note.textContent = request.why || "The server does not answer, and the picture is as it was.";
+      note.textContent = translated(
+        request.why || "The server does not answer, and the picture is as it was.",
+      );
     } else if (request.answer) {
       show(picture(request.answer, value("over"), value("curve")));
     }
@@ -54,7 +60,7 @@ export function addSchedulePicture(node) {
  * @param {ReturnType<typeof picture>} drawn
  */
 function draw(image, { lines, label }) {
-  image.setAttribute("aria-label", label);
+  attributes(image, { "aria-label": label });
   image.replaceChildren(
     ...lines.map(({ points, kind }) => {
       const line = document.createElementNS(SVG, "polyline");

@@ -1,16 +1,27 @@
 // @ts-check
 /** Warns on a node, before a run, when model, encoder and adapter do not go together. */
 
+// @ts-ignore: served by the host
+import { app } from "../../scripts/app.js";
 import { watchGraph } from "./graph_watch.js";
+import { places } from "./places.js";
 import { askFile } from "./route.js";
 import { combinations } from "./workflow_graph.js";
+import { buttons } from "./mending/carry_out.js";
+import { soon as lookAtFailures } from "./mending/failures.js";
+import { offers } from "./mending/offers.js";
 import { hide, show } from "./note.js";
+
+/**
+ * What is wrong, and what can be done about each.
+ * @typedef {{ text: string[], mends: import("./mending/offers.js").Mend[][] }} Answer
+ */
 
 const KIND = "warning";
 
 /** What each node was last asked about. @type {WeakMap<any, string>} */
 const asked = new WeakMap();
-/** Answers of the server. @type {Map<string, Promise<string[]>>} */
+/** Answers of the server. @type {Map<string, Promise<Answer>>} */
 const answers = new Map();
 
 watchGraph(
@@ -33,15 +44,28 @@ async function check(node, known) {
   const question = queries.join(" ");
   if (asked.get(node) === question && queries.every((query) => answers.has(query))) return;
   asked.set(node, question);
-  const lines = [...new Set((await Promise.all(queries.map(ask))).flat())];
+  const found = await Promise.all(queries.map(ask));
   if (asked.get(node) !== question) return; // something else is connected meanwhile
-  if (lines.length > 0) show(node, KIND, lines.map((line) => `⚠ ${line}`));
-  else hide(node, KIND);
+  const lines = [...new Set(found.flatMap(({ text }) => text))];
+  const mends = found.flatMap((one) => one.mends ?? []).flat();
+  if (lines.length === 0) hide(node, KIND);
+  else show(node, KIND, lines.map((line) => `⚠ ${line}`), "", offered(node, mends));
+  lookAtFailures();
+}
+
+/**
+ * @param {any} node
+ * @param {import("./mending/offers.js").Mend[]} mends
+ */
+function offered(node, mends) {
+  // A subgraph that is used twice has two places for its node, and one set of widgets.
+  const place = [...places(app.rootGraph ?? app.graph)].find((one) => one.node === node);
+  return place ? buttons(offers(place, mends), () => {}) : [];
 }
 
 /**
  * @param {string} query
- * @returns {Promise<string[]>}
+ * @returns {Promise<Answer>}
  */
 function ask(query) {
   const known = answers.get(query) ?? fetchAnswer(query);
@@ -52,9 +76,9 @@ function ask(query) {
 /** @param {string} query */
 async function fetchAnswer(query) {
   try {
-    return (await askFile(`/ipadapter/check?${query}`)).text;
+    return await askFile(`/ipadapter/check?${query}`);
   } catch {
     answers.delete(query); // the server is away or busy; the next change asks again
-    return [];
+    return { text: [], mends: [] };
   }
 }

@@ -26,8 +26,7 @@ def name_encoder(pooled: int | None, penultimate: int) -> str:
     by_pool = ENCODER_NAMES.get((Feature.POOLED, pooled)) if pooled else None
     if by_sequence and (pooled is None or by_pool == by_sequence):
         return by_sequence
-    first = f"{pooled} wide pooled" if pooled else "no pooled"
-    return f"an encoder with {first} and {penultimate} wide penultimate features"
+    return f"an unknown encoder ({pooled or 'no'} pooled, {penultimate} penultimate)"
 
 
 class EncoderWidths(NamedTuple):

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from ..errors import WrongBase
+from ..errors import Action, Mend, WrongBase
 from ..layer import Layer
 from .state_dict import Shaped, broken
 
@@ -78,5 +78,8 @@ def require_fit(lora: Mapping[str, Shaped], layers: Sequence[Layer], name: str) 
         raise WrongBase(
             f"the LoRA in {name} fits {fitting} of {maps} attention maps of this MODEL",
             "the MODEL the adapter was trained for is needed",
-            "Set face_lora_strength to 0, or load another checkpoint",
+            Action(
+                "Set face_lora_strength to 0, or load another checkpoint",
+                Mend("face_lora_strength", 0),
+            ),
         )

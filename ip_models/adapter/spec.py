@@ -162,13 +162,15 @@ class AdapterSpec:
         return f"{self.encoder} and a face" if self.needs_encoder else "a face"
 
     def describe(self) -> str:
-        """One line for people, e.g. "SD1.5, plus, 16 tokens, 16 layers, needs ViT-H"."""
+        """One line for people, e.g. "SD1.5, plus, 16 tokens, needs ViT-H"."""
         twin = "; InstantID looks the same" if self.kind is Kind.PORTRAIT_UNNORMED else ""
-        return (
-            f"{self.family.value}, {self.kind.value}, {self.tokens} tokens, "
-            f"{len(self.layers)} layers, needs {self.needs} ({self.feature.value} features, "
-            f"{self.feature_width} wide{twin})"
-        )
+        tokens = f"{self.tokens} tokens"
+        return f"{self.family.value}, {self.kind.value}, {tokens}, needs {self.needs}{twin}"
+
+    def details(self) -> str:
+        """What whoever looks closer asks for, e.g. "16 layers, penultimate features, 1280 wide"."""
+        features = f"{self.feature.value} features, {self.feature_width} wide"
+        return f"{len(self.layers)} layers, {features}"
 
 
 def require_supported(spec: AdapterSpec, name: str) -> None:

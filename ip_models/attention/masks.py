@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from ..errors import BadInput
-from ..inputs import require_pixels
+from ..inputs import require_pixels, sides
 from .device_cache import DeviceCache
 from .shared import Shared
 
@@ -153,21 +153,20 @@ def require_mask(mask: Tensor, name: str, clamped: bool = True) -> Tensor:
     """
     if _is_picture(tuple(mask.shape)):
         raise BadInput(
-            f"{name} has shape {tuple(mask.shape)}, that of a picture with colours",
+            f"{name} is a picture with colours ({sides(mask.shape)})",
             "a mask has one value for each pixel",
             "Connect a MASK, e.g. by Convert Image to Mask",
         )
     planes = _as_planes(mask)
     if planes is None:
         raise BadInput(
-            f"{name} has shape {tuple(mask.shape)}",
-            "masks of shape (height, width), (masks, height, width), (masks, 1, height, width), "
-            "(1, masks, height, width) or (masks, height, width, 1) are needed",
+            f"{name} has shape {sides(mask.shape)}",
+            "a mask of height x width, or several of masks x height x width, is needed",
             "Connect a MASK",
         )
     if planes.numel() == 0:
         raise BadInput(
-            f"{name} of shape {tuple(mask.shape)} is empty or holds values that are not finite",
+            f"{name} is empty ({sides(mask.shape)})",
             "a mask needs numbers from 0 to 1",
             "Connect another MASK",
         )

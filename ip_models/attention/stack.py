@@ -12,6 +12,7 @@ import torch
 from .attend import LayerEntry
 from .call import Call, CondChunk
 from .prompt import ImagePrompt, ResolvedPrompt
+from .record import CallRecord, LayerRecord
 from .shared import Shared
 from .timed_keys import TimedKeys
 
@@ -29,12 +30,14 @@ class ActivePrompts(Shared):
     Attributes:
         places: the host's `cond_or_uncond` as it was at the beginning of the call.
         tables: what each layer adds, by slot, for each device and type of its query.
+        record: where the shares of references are noted; None in an ordinary run.
     """
 
     prompts: tuple[ResolvedPrompt, ...]
     call: Call
     places: list[int] | None = None
     tables: dict[_Where, dict[Hashable, list[LayerEntry]]] = field(default_factory=_no_tables)
+    record: CallRecord | None = None
 
     @cached_property
     def batch(self) -> int:
@@ -58,13 +61,20 @@ class ActivePrompts(Shared):
         if known is None:
             call = dataclasses.replace(self.call, chunks=chunks)
             resolved = (one.prompt.at(call) for one in self.prompts)
-            known = ActivePrompts(tuple(filter(None, resolved)), call)
+            record = None if self.record is None else self.record.of(call)
+            known = ActivePrompts(tuple(filter(None, resolved)), call, record=record)
             self._of_chunks[chunks] = known
         return known
 
     @cached_property
     def _of_chunks(self) -> dict[tuple[CondChunk, ...], ActivePrompts]:
         return {}
+
+    def layer_record(self, slot: Hashable, rows: int) -> LayerRecord | None:
+        """Where a layer with so many rows is noted, None if it is not."""
+        if self.record is None:
+            return None
+        return self.record.layer(slot, [one.prompt for one in self.prompts], rows)
 
     def table(
         self, device: torch.device, dtype: torch.dtype
@@ -145,14 +155,16 @@ class PromptStack(Shared):
             )
         )
 
-    def at(self, call: Call, places: list[int] | None = None) -> ActivePrompts:
+    def at(
+        self, call: Call, places: list[int] | None = None, record: CallRecord | None = None
+    ) -> ActivePrompts:
         """What is active in one call, whose noise level may be None unless `needs_sigma`.
 
         Args:
-            places: see `ActivePrompts`.
+            places, record: see `ActivePrompts`.
         """
         resolved = tuple(filter(None, (prompt.at(call) for prompt in self.prompts)))
-        active = ActivePrompts(resolved, call, places)
+        active = ActivePrompts(resolved, call, places, record=record)
         previous = self.last.active
         if previous is not None and previous.prompts == resolved:
             active = dataclasses.replace(active, tables=previous.tables)

@@ -232,9 +232,7 @@ def _value(part: Fields) -> Value:
     return Value(text(part.last(1)), tuple(shape))
 
 
-def _tensor(
-    part: Fields, with_data: bool, is_weight: bool = True
-) -> tuple[str, Tensor | None]:
+def _tensor(part: Fields, with_data: bool, is_weight: bool = True) -> tuple[str, Tensor | None]:
     name = text(part.last(8))
     if part.integer(14) == 1 or part.all(13):
         raise Malformed(f"the weights {name!r} lie in another file, which cannot be used")

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..errors import BadInput
-from ..inputs import require_pixels, require_plain
+from ..inputs import require_pixels, require_plain, sides
 
 Picture = NDArray[numpy.uint8]
 
@@ -55,13 +55,13 @@ def require_images(images: Tensor, what: str) -> None:
     shape = tuple(images.shape)
     if images.ndim != 4 or shape[-1] not in (1, 2, 3, 4):
         raise BadInput(
-            f"{what} has shape {shape}",
-            "pictures have shape (batch, height, width, 1 to 4 channels)",
+            f"{what} has shape {sides(shape)}",
+            "pictures of batch x height x width x 1 to 4 channels are needed",
             "Connect an IMAGE",
         )
     if images.numel() == 0:
         raise BadInput(
-            f"{what} has shape {shape} and so no pixels",
+            f"{what} has shape {sides(shape)} and so no pixels",
             "one picture or more with at least one pixel is needed",
             "Check the node that makes the images",
         )
@@ -146,8 +146,8 @@ def _as_comfyui(images: Tensor, size: int) -> Tensor:
     pixels = images.movedim(-1, 1)
     if tuple(pixels.shape[2:]) != (size, size):
         scale = size / min(pixels.shape[2:])
-        sides = [round(scale * side) for side in pixels.shape[2:]]
-        pixels = interpolate(pixels, size=sides, mode="bicubic", antialias=True)
+        grown = [round(scale * side) for side in pixels.shape[2:]]
+        pixels = interpolate(pixels, size=grown, mode="bicubic", antialias=True)
         top, left = ((side - size) // 2 for side in pixels.shape[2:])
         pixels = pixels[:, :, top : top + size, left : left + size]
     return pixels.mul(255).clamp(0, 255).round().to(torch.uint8).movedim(1, -1)
@@ -199,8 +199,8 @@ def resize_mask(mask: Tensor, images: Tensor) -> Tensor:
     planes = mask[None] if mask.ndim == 2 else mask
     if planes.ndim != 3 or len(planes) not in (1, len(images)) or planes.numel() == 0:
         raise BadInput(
-            f"mask has shape {tuple(mask.shape)} for a batch of {len(images)}",
-            "one mask, or one for each picture, of shape (height, width) is needed",
+            f"mask has shape {sides(mask.shape)} for {len(images)} images",
+            "one mask, or one for each image, of height x width is needed",
             "Connect a MASK that belongs to the image",
         )
     if not bool(torch.isfinite(planes).all()):

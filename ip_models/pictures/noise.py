@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import grid_sample, interpolate, pad
 
 from ..errors import BadInput
-from ..inputs import whole, within
+from ..inputs import shown, whole, within
 from .fit import to_bytes
 
 SIDE, MOST_BLUR, LARGEST_SEED = 224, 32, 2**64 - 1
@@ -67,7 +67,7 @@ def _require_seed(seed: object) -> None:
     # Not `whole`, for which the largest ones are all the same.
     if not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
         raise BadInput(
-            f"seed is {str(seed)[:40]!r}",
+            f"seed is {shown(seed)}",
             f"a whole number from 0 to {LARGEST_SEED} is needed",
             "Enter one, 0 to begin with",
         )

@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageColor, ImageFilter
 from torch import Tensor
 
-from ..errors import BadInput
-from ..inputs import within
+from ..errors import Action, BadInput, Mend
+from ..inputs import shown, within
 from .fit import Fit, cover, fit_one, with_long_side
 from .sharpen import sharpen
 
@@ -83,7 +83,7 @@ def parse_colour(text: object, name: str) -> Colour:
         channels = ()
     if not channels or not all(0 <= channel <= 255 for channel in channels):
         raise BadInput(
-            f"{name} is {str(text)[:40]!r}",
+            f"{name} is {shown(text)}",
             "a colour such as #808080 or grey is needed",
             "Write # and six digits, or the English name of a colour",
         )
@@ -105,7 +105,10 @@ def require_room(height: int, width: int, preparation: Preparation) -> None:
             f"image is {width} x {height} pixels and fit is {framing.value} with size {size}",
             f"the picture on the way to the square would have {between / 1e6:.0f} million pixels, "
             f"of which {_MOST_PIXELS / 1e6:.0f} are allowed",
-            "Cut or shrink the picture first, or set fit to squash",
+            Action(
+                "Cut or shrink the picture first, or set fit to squash",
+                Mend("fit", Framing.SQUASH.value),
+            ),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import Enum
 
 import torch
@@ -70,6 +71,21 @@ def combine(
     if any(isinstance(one, Regions) for one in inputs):
         return _side_by_side(inputs, weights, method)
     return _join([one for one in inputs if not isinstance(one, Regions)], weights, method)
+
+
+def only(features: ImageFeatures, rows: slice) -> ImageFeatures:
+    """Some of the references, none of which is the tile of another."""
+
+    def some(values: Tensor | None) -> Tensor | None:
+        return values if values is None or len(values) == 1 else values[rows]
+
+    return replace(
+        features,
+        pooled=some(features.pooled),
+        penultimate=some(features.penultimate),
+        negative_pooled=some(features.negative_pooled),
+        negative_penultimate=some(features.negative_penultimate),
+    )
 
 
 def warning(inputs: Sequence[Features | Regions]) -> str:

@@ -1,7 +1,6 @@
 """The pack's own file of embeds: tensors and a JSON text that says what they are.
 
-The text stands in the metadata of a .safetensors file under `KEY`. It is one entry only, because
-the order of several is not fixed and one content should always give the same bytes.
+The text is one entry of the metadata, `KEY`: the order of several would not be fixed.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from torch import Tensor
 from .. import json_text, limits
 from ..attention.masks import require_mask
 from ..errors import BadInput, BrokenFile
+from ..inputs import shown, sides
 from .features import FaceFeatures, Features, ImageFeatures, Region, Regions
 
 KEY = "ipadapter_embeds"
@@ -198,12 +198,12 @@ class _Reader:
     def features(self, plan: dict[str, Any], prefix: str) -> Features:
         if plan.get("sort") == "image":
             return self.image(plan, prefix)
-        if plan.get("sort") != "face":
-            raise self.broken(f"holds features of an unknown sort {str(plan.get('sort'))[:20]!r}")
+        if (sort := plan.get("sort")) != "face":
+            raise self.broken(f"holds features of an unknown sort {shown(sort)}")
         shapes = self.table(plan.get("shapes"), "shapes")
         identity = self.take(f"{prefix}identity", shapes.get("identity"))
         if identity.ndim != 2 or 0 in identity.shape:
-            raise self.broken(f"holds faces of shape {tuple(identity.shape)}, not (n, 512)")
+            raise self.broken(f"holds faces of shape {sides(identity.shape)}, not n x 512")
         crops = None
         if plan.get("crops") is not None:
             crops = self.image(self.table(plan["crops"], "crops"), f"{prefix}crops.")
@@ -226,7 +226,7 @@ class _Reader:
             twin = rows.get(key.removeprefix(_NEGATIVE))
             alike = twin is not None and row.shape[1:] == twin.shape[1:]
             if not alike or row.ndim != _RANKS[key] or 0 in row.shape:
-                raise self.broken(f"holds {key} features of shape {tuple(row.shape)}")
+                raise self.broken(f"holds {key} features of shape {sides(row.shape)}")
             if len(row) not in (1, count):
                 raise self.broken(f"holds {len(row)} {key} features for {count} references")
         self.check_count(plan, count)

@@ -17,7 +17,7 @@ from ..adapter.spec import (
     Identity,
     Kind,
 )
-from ..errors import WrongEncoder
+from ..errors import Action, Mend, WrongEncoder
 
 SIGLIP = ENCODER_NAMES[Feature.POOLED, 1152]
 
@@ -238,6 +238,10 @@ def other_encoder(
             "makes it",
             "Load the encoder with Load Image Encoder (IP-Adapter) and encode again",
         )
+    if width is not None and source != spec.encoder:
+        return WrongEncoder(
+            f"the embeds come from {source}", f"{adapter} needs {spec.encoder}", hint
+        )
     found = "no" if width is None else f"{width} wide"
     return WrongEncoder(
         f"the embeds come from {source} with {found} {spec.feature.value} features",
@@ -251,7 +255,7 @@ def no_face_read(source: str, adapter: str) -> WrongEncoder:
     return WrongEncoder(
         f"the embeds come from {source} and hold no face",
         f"{adapter} needs a face",
-        "Connect Encode Face",
+        Action("Connect Encode Face", Mend("embeds", source="IPAEncodeFace")),
     )
 
 
@@ -260,7 +264,7 @@ def no_picture_of_face(source: str, spec: AdapterSpec, adapter: str) -> WrongEnc
     return WrongEncoder(
         f"the embeds hold a face of {source} and no picture of it",
         f"{adapter} needs clip_vision {spec.encoder} on Encode Face too",
-        f"Connect {spec.encoder} to it",
+        Action(f"Connect {spec.encoder} to it", Mend("clip_vision", source="CLIPVisionLoader")),
     )
 
 

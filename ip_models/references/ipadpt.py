@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..adapter.spec import ENCODER_NAMES, IDENTITY_WIDTH, AdapterSpec, Feature, Kind
 from ..errors import BadInput, BrokenFile
-from ..inputs import sides
+from ..inputs import shown, sides
 from .embeds_file import DTYPES, require_storable
 from .features import SIGLIP, FaceFeatures, Features, ImageFeatures, inputs
 
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     def source(self) -> str:
         """What to call the encoder in messages."""
         width = self.positive.shape[-1]
-        usual = f"an encoder with {width} wide {self.feature.value} features"
+        usual = f"an encoder that is {width} wide"
         return ENCODER_NAMES.get((self.feature, width), usual)
 
     def describe(self) -> str:
@@ -88,15 +88,14 @@ def read(content: object, name: str, size: int) -> list[Entry]:
     if isinstance(content, Tensor):
         return [_bare(_checked(content, name, size, "its tensor"), name)]
     if not isinstance(content, list | tuple):
-        kind = type(content).__name__
-        raise _broken(name, f"is not an embeds file, it holds a {kind}", "a list is needed")
+        raise _broken(name, f"is not an embeds file, it holds {shown(content)}", "a list is needed")
     entries = cast("list[object]", content)
     if not 0 < len(entries) <= _MOST_ENTRIES:
         raise _broken(name, f"holds a list of {len(entries)}", f"1 to {_MOST_ENTRIES} are needed")
     found: list[Entry] = []
     for number, entry in enumerate(entries):
         if not isinstance(entry, Tensor):
-            what = f"holds a {type(entry).__name__} as entry {number}"
+            what = f"holds {shown(entry)} as entry {number}"
             raise _broken(name, what, "a tensor for each adapter is needed")
         found.append(_listed(_checked(entry, name, size, f"entry {number}"), name, number))
     return found
@@ -198,8 +197,8 @@ def _checked(rows: Tensor, name: str, size: int, what: str) -> Tensor:
         claimed = f"claims that {what} is {sides(rows.shape)}, more than its {size} bytes hold"
         raise _broken(name, claimed, "tensors as large as the file are needed")
     if rows.ndim < 2 or rows.ndim > 4:
-        shape = f"has {what} of shape {tuple(rows.shape)}"
-        raise _broken(name, shape, "(2, images, width) or (2, images, tokens, width) is needed")
+        shape = f"has {what} of shape {sides(rows.shape)}"
+        raise _broken(name, shape, "2 x images x width or 2 x images x tokens x width is needed")
     if 0 in rows.shape:
         raise _broken(
             name, f"holds no images, {what} is {sides(rows.shape)}", "one or more is needed"
@@ -216,9 +215,9 @@ def _bare(rows: Tensor, name: str) -> Entry:
     if rows.ndim == 3 and is_sequence(rows.shape[1]):
         return Entry(Feature.PENULTIMATE, _single(rows), None)
     raise BrokenFile(
-        f"{name} holds one tensor of shape {tuple(rows.shape)}, which may be positive rows or "
+        f"{name} holds one tensor of shape {sides(rows.shape)}, which may be positive rows or "
         "negative and positive ones",
-        "a list as diffusers has it, or (images, width) or (images, tokens, width) as "
+        "a list as diffusers has it, or images x width or images x tokens x width as "
         "ComfyUI_IPAdapter_plus has it, is needed",
         "Save it as a list, [tensor], if it is diffusers'",
     )
@@ -232,13 +231,13 @@ def is_sequence(length: int) -> bool:
 
 
 def _listed(rows: Tensor, name: str, number: int) -> Entry:
-    shape, where = tuple(rows.shape), f"entry {number}"
+    shape, where = sides(rows.shape), f"entry {number}"
     if rows.ndim == 2:
         what = f"has {where} of shape {shape}"
-        raise _broken(name, what, "(2, images, width) or (2, images, tokens, width) is needed")
+        raise _broken(name, what, "2 x images x width or 2 x images x tokens x width is needed")
     if rows.ndim == 3 and rows.shape[1] in _HIDDEN_LENGTHS and len(rows) % 2:
         what = f"has {where} of shape {shape}, which looks like hidden states of single images"
-        raise _broken(name, what, "(2, images, tokens, width) is needed")
+        raise _broken(name, what, "2 x images x tokens x width is needed")
     if rows.ndim == 4 and rows.shape[2] == 1:  # as diffusers' guide has it for faces
         rows = rows[:, :, 0]
     feature = Feature.PENULTIMATE

@@ -8,51 +8,85 @@ from typing import cast
 
 from torch import Tensor
 
+from ..inputs import sides
 from .features import SIGLIP, FaceFeatures, Features, Regions
 
-_POOLED = "standard and light (4 tokens each)"
 _MEGABYTE = 2**20
 
 
 def describe(embeds: Features | Regions) -> str:
-    """Encoder, references, tokens for each kind of adapter, masks and size."""
+    """Encoder, references, which kinds of adapters can hear them, masks and size."""
+    parts = [one.features for one in embeds.regions] if isinstance(embeds, Regions) else [embeds]
     lines = list(_regions(embeds)) if isinstance(embeds, Regions) else list(_features(embeds))
+    kinds = dict.fromkeys(kind for part in parts for kind in _kinds(part))
     size = sum(rows.numel() * rows.element_size() for rows in _tensors(embeds))
-    return "\n".join([*lines, f"{size / _MEGABYTE:.1f} MB"])
+    works = [f"works with: {', '.join(kinds)}"] if kinds else []
+    return "\n".join([*lines, *works, f"{size / _MEGABYTE:.1f} MB"])
+
+
+def details(embeds: Features | Regions) -> str:
+    """What whoever looks closer asks for: the features with their shapes."""
+    parts = [one.features for one in embeds.regions] if isinstance(embeds, Regions) else [embeds]
+    return "; ".join(dict.fromkeys(_details(part) for part in parts))
+
+
+def _details(features: Features) -> str:
+    if isinstance(features, FaceFeatures):
+        crops = "" if features.crops is None else f", pictures of them: {_details(features.crops)}"
+        return f"identities of {features.identity.shape[-1]} values{crops}"
+    pooled = "no pooled" if features.pooled is None else f"pooled {features.pooled.shape[-1]}"
+    if features.penultimate is None:
+        return f"{pooled}, no penultimate"
+    return f"{pooled}, penultimate {sides(features.penultimate.shape[1:])}"
 
 
 def _regions(embeds: Regions) -> Iterator[str]:
-    about: dict[str, None] = {}  # each line once, in order
+    rest: dict[str, None] = {}  # each line once, in order
     for number, region in enumerate(embeds.regions, 1):
-        first, *rest = _features(region.features)
+        first, *others = _features(region.features)
         mask = region.mask
         where = "whole picture" if mask is None else f"mask {mask.shape[-1]} x {mask.shape[-2]}"
-        about |= dict.fromkeys(rest)
+        rest |= dict.fromkeys(others)
         yield f"{number}: {first}, scale {region.scale:g}, {where}"
-    yield from about
+    yield from rest
 
 
 def _features(features: Features) -> Iterator[str]:
     if isinstance(features, FaceFeatures):
         yield f"{_counted(features.count, 'face')} of {features.source}"
-        yield "for FaceID (4 tokens each) and portrait (16)"
         if features.crops is not None:
-            yield f"and, with {features.crops.source}, for FaceID plus (4 tokens)"
+            yield f"and their pictures of {features.crops.source}"
         return
     first = f"{_counted(features.count, 'reference')} of {features.source}"
     if features.picture_of:  # some are the tiles of others
         first += f", from {_counted(max(features.picture_of) + 1, 'picture')}"
     yield first
-    siglip = features.source == SIGLIP  # which no adapter for a UNet reads
+
+
+def _kinds(features: Features) -> Iterator[str]:
+    """The kinds of adapters that read such features."""
+    if isinstance(features, FaceFeatures):
+        yield from ("FaceID", "FaceID portrait", "InstantID")
+        if features.crops is not None:
+            yield "FaceID plus"
+        return
+    pooled, hidden = _KINDS.get(features.source, _KINDS["ViT-H"])
     if features.pooled is not None:
-        kinds = "the Flux adapter of InstantX (128 tokens each)" if siglip else _POOLED
-        kinds += ", XLabs" if features.black_pooled is not None else ""
-        yield f"pooled {features.pooled.shape[-1]}: for {kinds}"
+        yield from pooled
+        if features.black_pooled is not None:
+            yield "XLabs for Flux"
     if features.penultimate is not None:
-        sequence, width = features.penultimate.shape[1:]
-        kinds = f"plus (16 tokens each), full face ({sequence})"
-        kinds = "the SD3.5 adapter of InstantX (64 tokens each)" if siglip else kinds
-        yield f"penultimate {sequence} x {width}: for {kinds}"
+        yield from hidden
+
+
+_KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "ViT-H": (("standard", "light"), ("plus", "plus face", "full face", "composition")),
+    "ViT-bigG": (("ViT-G",), ("plus",)),
+    "ViT-L": ((), ("plus",)),
+    "ViT-L 336": ((), ("plus for Kolors",)),
+    SIGLIP: (("InstantX for Flux",), ("InstantX for SD3.5",)),
+}
+"""The kinds that read the pooled feature of an encoder, and those that read its hidden states."""
 
 
 def _counted(count: int, what: str) -> str:

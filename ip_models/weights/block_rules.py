@@ -84,7 +84,7 @@ def _for_reference(level: Level, where: str, reference: int, references: int) ->
             f"the block weights for {where} hold a list of {len(level)}, with one factor for each"
             " masked reference",
             f"the number of references connected is {references}",
-            f"Connect {len(level)} masked references with IPARegions, or write a single number",
+            f"Connect {len(level)} masked references with Regions, or write a single number",
         )
     return level[reference]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypedDict
 
+from .. import limits
 from ..errors import BadInput
-from ..inputs import chosen, parse_numbers, within
+from ..inputs import chosen, numbers_within, parse_numbers, whole, within
 from .block_rules import AllLayers, Level, NamedBlocks
 from .block_weights import parse_blocks
 from .gains import BlockRule
@@ -18,15 +20,24 @@ from .outline import (
 )
 from .presets import preset
 from .schedule import Curve, Ramp
+from .timing import TO_THE_END, Repeat, Timing
 from .vocabulary import Outline, Vocabulary
 
 CUSTOM = "custom"
 """The preset that stands for weights written as text."""
 
+RANDOM = "random"
+"""The curve that stands for random numbers."""
+
 FACTOR_RANGE = (-5.0, 5.0)
 """What a factor entered as a number may be."""
 
-_SAMPLES = 33
+MOST_PLACES = limits.LISTED_NUMBERS
+LARGEST_SEED = 2**64 - 1
+DEFAULTS = {"first_frame": 0, "last_frame": TO_THE_END, "lead_in": 0, "lead_out": 0, "length": 0}
+"""Of the whole numbers of a schedule; less they may not be."""
+
+_SAMPLES, _MOST_SAMPLES = 33, 400
 _ZERO = AllLayers(0.0)
 
 Question = Mapping[str, object]
@@ -48,7 +59,19 @@ class DrawnWeights(TransformerFactors):
     wrong: str
 
 
-class DrawnSchedule(TypedDict):
+class Stretch(TypedDict, total=False):
+    """What is drawn where it matters how many steps or frames there are, and of the other output.
+
+    Attributes:
+        count: steps or frames from the first sample to the last.
+        other: samples, or values, of the reference that is loud where this one is not.
+    """
+
+    count: int
+    other: list[float]
+
+
+class DrawnSchedule(Stretch):
     """A factor over steps or frames.
 
     Attributes:
@@ -124,18 +147,58 @@ def _references(rule: BlockRule) -> int:
     return counts[0] if counts else 1
 
 
+def ramp(question: Question) -> Ramp:
+    """What the inputs of Schedule say.
+
+    Raises:
+        BadInput: one of them is wrong.
+    """
+    curve, numbers = question.get("curve"), question.get("numbers")
+    listed = parse_numbers(str(question.get("values") or ""), "values")
+    if numbers is not None:
+        given = numbers_within("numbers", numbers, *FACTOR_RANGE)
+        listed = list(given) if isinstance(given, tuple) else [given]
+    names = ("first_frame", "last_frame", "lead_in", "lead_out", "length")
+    first, last, lead_in, lead_out, length = (
+        whole(name, question.get(name, DEFAULTS[name]), DEFAULTS[name], MOST_PLACES)
+        for name in names
+    )
+    repeat = chosen("repeat", question.get("repeat", Repeat.ONCE.value), Repeat)
+    return Ramp(
+        within("start", question.get("start"), *FACTOR_RANGE),
+        within("end", question.get("end"), *FACTOR_RANGE),
+        Curve.LINEAR if curve == RANDOM else chosen("curve", curve, Curve),
+        tuple(listed),
+        whole("seed", question.get("seed", 0), 0, LARGEST_SEED) if curve == RANDOM else None,
+        Timing(first, last, lead_in, lead_out, repeat, length),
+    )
+
+
 def drawn_schedule(question: Question) -> DrawnSchedule:
     """What the widgets of Schedule say."""
     try:
-        ramp = Ramp(
-            within("start", question.get("start"), *FACTOR_RANGE),
-            within("end", question.get("end"), *FACTOR_RANGE),
-            chosen("curve", question.get("curve"), Curve),
-            tuple(parse_numbers(str(question.get("values") or ""), "values")),
-        )
+        this = ramp(question)
     except BadInput as error:
         return DrawnSchedule(values=[], samples=[], wrong=str(error))
-    if ramp.values:
-        return DrawnSchedule(values=list(ramp.values), samples=[], wrong="")
-    samples = [ramp.at(place, _SAMPLES) for place in range(_SAMPLES)]
-    return DrawnSchedule(values=[], samples=samples, wrong="")
+    drawn = _listed(this) if this.values and not this.shown else _sampled(this)
+    if question.get("other"):
+        other = replace(this, mirrored=True)
+        drawn["other"] = _listed(other)["values"] if drawn["values"] else _sampled(other)["samples"]
+    return drawn
+
+
+def _listed(this: Ramp) -> DrawnSchedule:
+    count = len(this.values)
+    values = [this.at(place, count) for place in range(count)]
+    return DrawnSchedule(values=values, samples=[], wrong="")
+
+
+def _sampled(this: Ramp) -> DrawnSchedule:
+    """At a few places, of a run of some length where that matters."""
+    count = this.shown or _SAMPLES
+    places = min(count, _MOST_SAMPLES)
+    samples = [this.at(place * count // places, count) for place in range(places)]
+    drawn = DrawnSchedule(values=[], samples=samples, wrong="")
+    if this.shown:
+        drawn["count"] = count
+    return drawn

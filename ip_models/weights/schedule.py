@@ -6,8 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
+from random import Random
 
 from ..errors import BadInput
+from .timing import Moment, Timing
+
+_RANDOM_SHOWN = 16
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,14 @@ _SHAPES: dict[Curve, Callable[[float], float]] = {
 
 @dataclass(frozen=True)
 class Ramp:
-    """A factor over steps or frames: a curve between two values, or a list of values.
+    """A factor over steps or frames: a curve between two values, a list, or random numbers.
 
     Attributes:
         start, end: value of the first and of the last step or frame.
         values: if any, one for each step or frame instead; the last one goes on.
+        seed: if any, of random numbers between start and end instead of the curve.
+        timing: during which steps or frames.
+        mirrored: high where it would be low, between its own least and greatest.
 
     Raises:
         BadInput: a number is not finite.
@@ -70,6 +78,9 @@ class Ramp:
     end: float = 1.0
     curve: Curve = Curve.LINEAR
     values: tuple[float, ...] = ()
+    seed: int | None = None
+    timing: Timing = Timing()
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(number) for number in (self.start, self.end, *self.values)):
@@ -81,7 +92,25 @@ class Ramp:
 
     def at(self, place: float, count: int) -> float:
         """The factor at a place from 0 to count - 1, which may lie between two steps."""
+        factor = self._factor(self.timing.at(place, count, len(self.values)))
+        return self._both - factor if self.mirrored else factor
+
+    def _factor(self, moment: Moment) -> float:
         if self.values:
-            return self.values[min(max(int(place), 0), len(self.values) - 1)]
-        share = min(max(place / (count - 1), 0.0), 1.0) if count > 1 else 0.0
-        return self.start + (self.end - self.start) * _SHAPES[self.curve](share)
+            return self.values[min(int(moment.passed), len(self.values) - 1)]
+        if self.seed is not None:
+            # Each has numbers of its own, so that they are the same however many there are.
+            return Random(f"{self.seed} {int(moment.passed)}").uniform(self.start, self.end)
+        return self.start + (self.end - self.start) * _SHAPES[self.curve](moment.share)
+
+    @cached_property
+    def _both(self) -> float:
+        """What it and its mirror image are together."""
+        return min(self.values) + max(self.values) if self.values else self.start + self.end
+
+    @property
+    def shown(self) -> int:
+        """Steps or frames of a picture that shows all of it, 0 where any number does."""
+        if self.seed is not None and not self.values:
+            return self.timing.shown(0) or _RANDOM_SHOWN
+        return self.timing.shown(len(self.values))

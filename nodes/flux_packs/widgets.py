@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ...ip_models.errors import BadInput
-from ...ip_models.inputs import require
+from ...ip_models.inputs import require, shown
 from ...ip_models.pictures.fit import Fit
 from ..host.encoder.encode import Reference, encode
 from ..host.model.adapter import LoadedAdapter
@@ -88,7 +88,7 @@ def require_own(held: Any) -> PackAdapter:
     if isinstance(held, PackAdapter):
         return held
     raise BadInput(
-        f"the adapter is a {type(held).__name__} that another pack's loader has made",
+        f"the adapter is {shown(held)} that another pack's loader has made",
         "the loader of the same name of this pack is needed",
         "Take out that pack, or use Load IP-Adapter and Apply IP-Adapter",
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from ...ip_models.errors import BadInput
-from ...ip_models.inputs import no_link, require, shown
+from ...ip_models.inputs import no_link, require, shown, sides
 
 # What the host and packs put there is of every kind, so each reader checks what it takes.
 TransformerOptions = dict[str, Any]
@@ -139,7 +139,7 @@ def require_encoder(value: object) -> None:
     needed = ("encode_image", "image_size", "image_mean")
     if not all(hasattr(value, part) for part in needed):
         raise BadInput(
-            f"clip_vision is a {type(value).__name__}",
+            f"clip_vision is {shown(value)}",
             "an image encoder of ComfyUI is needed",
             "Connect Load CLIP Vision",
         )
@@ -156,7 +156,7 @@ def require_conditioning(name: str, value: object) -> None:
         pair = cast("Sequence[object]", part) if isinstance(part, list | tuple) else ()
         if len(pair) < 2 or not isinstance(pair[1], dict):
             raise BadInput(
-                f"{name} holds {type(part).__name__} {shown(part)}",
+                f"{name} holds {shown(part)}",
                 "texts with their values, as CLIP Text Encode gives them, are needed",
                 "Connect CLIP Text Encode",
             )
@@ -172,10 +172,10 @@ def require_latent(value: object) -> None:
     samples = cast("dict[str, Any]", value).get("samples")
     if isinstance(samples, Tensor) and samples.ndim in (4, 5) and samples.numel():
         return
-    held = f"samples of shape {tuple(samples.shape)}" if isinstance(samples, Tensor) else "none"
+    held = f"samples of shape {sides(samples.shape)}" if isinstance(samples, Tensor) else "none"
     raise BadInput(
         f"latent holds {held}",
-        "samples of shape (batch, channels, height, width) are needed",
+        "samples of batch x channels x height x width are needed",
         "Connect Empty Latent Image or VAE Encode, or nothing",
     )
 

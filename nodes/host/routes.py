@@ -8,11 +8,13 @@ from ...ip_models.adapter.spec import require_supported
 from ...ip_models.errors import IPAdapterError
 from ...ip_models.weights.editor_data import Question, drawn_schedule, drawn_weights
 from .doctor import survey
-from .doctor.compatibility import Combination, drawn_family, problems
+from .doctor.compatibility import Combination, drawn_family, errors
 from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
-from .server import READING, THINKING, Given, serve
+from .model.start import first_files
+from .server import READING, THINKING, Given, serve, told
+from .words import words
 
 
 def register(moving: Callable[[Question], object]) -> None:
@@ -25,6 +27,7 @@ def register(moving: Callable[[Question], object]) -> None:
     serve("/ipadapter/doctor", _doctor, READING)
     serve("/ipadapter/check", _check, READING)
     serve("/ipadapter/family", _family, READING)
+    serve("/ipadapter/words", words, READING)
     serve("/ipadapter/moving", moving, READING, "POST")
     serve("/ipadapter/weights", _drawn_weights, THINKING, "POST")
     serve("/ipadapter/schedule", drawn_schedule, THINKING, "POST")
@@ -35,7 +38,9 @@ def _drawn_weights(given: Given) -> object:
 
 
 def _about(given: Given) -> object:
-    return {"text": [describe(given.get("file", ""))]}
+    """Of an adapter file; without a name, which files to get first."""
+    file = given.get("file", "")
+    return {"text": [describe(file)] if file else first_files()}
 
 
 def _doctor(given: Given) -> object:
@@ -45,7 +50,8 @@ def _doctor(given: Given) -> object:
 
 def _check(given: Given) -> object:
     """?adapter=NAME&encoder=NAME&checkpoint=NAME and so on, see `Combination`."""
-    return {"text": problems(Combination.read(given))}
+    found = errors(Combination.read(given))
+    return {"text": [str(error) for error in found], "mends": [told(error) for error in found]}
 
 
 def _family(given: Given) -> object:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import asdict
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from ...ip_models import limits
-from ...ip_models.errors import RefusedRequest
+from ...ip_models.errors import IPAdapterError, RefusedRequest
 from .requests import content, visitor
 from .requests.pool import Pool
 from .requests.shown_paths import shortened
 
 Given = Mapping[str, Any]
+Run = TypeVar("Run", bound=Callable[..., Any])
 READING = Pool(limits.READING_THREADS)
 """For what looks into files."""
 THINKING = Pool(limits.THINKING_THREADS)
@@ -60,3 +63,28 @@ def before_validation(handler: Callable[[Any], Any]) -> None:
     """Let a function see what is sent to the queue, and change it, before anybody checks it."""
     if (server := running()) is not None:
         server.add_on_prompt_handler(handler)
+
+
+def told(error: IPAdapterError) -> list[dict[str, Any]]:
+    """What the editor offers to do about an error."""
+    return [asdict(mend) for mend in error.mends]
+
+
+def telling(run: Run) -> Run:
+    """Let the editor know what it can do about an error that ends the run of a node.
+
+    The host hands on the sentence alone, by which the editor finds it again.
+    """
+
+    @functools.wraps(run)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return run(*args, **kwargs)
+        except IPAdapterError as error:
+            server = running()
+            if server is not None and error.mends:
+                content = {"text": str(error), "mends": told(error)}
+                server.send_sync("ipadapter.mends", content, server.client_id)
+            raise
+
+    return method  # type: ignore[return-value]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...ip_models.adapter.spec import AdapterSpec, Feature, Kind
 from ...ip_models.errors import BadInput, IPAdapterError
-from ...ip_models.inputs import listed, require
+from ...ip_models.inputs import listed, require, sides
 from ...ip_models.pictures.fit import require_images
 from ...ip_models.references.combine import Combine, mix
 from ..host.embeds import bare
@@ -184,7 +184,7 @@ def _joined(rows: list[Any], along: int) -> Tensor:
     shapes = {(*one.shape[:along], *one.shape[along + 1 :]) for one in rows if one.ndim > along}
     if len(shapes) != 1 or any(one.ndim <= along for one in rows):
         raise BadInput(
-            f"the embeds have shapes {', '.join(str(tuple(one.shape)) for one in rows)}",
+            f"the embeds have shapes {', '.join(sides(one.shape) for one in rows)}",
             "rows of one encoder and one kind of adapter are needed",
             "Encode all pictures with the same IPADAPTER and CLIP vision model",
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...ip_models.attention.keyvalue import KvScaling
 from ...ip_models.errors import BadInput
-from ...ip_models.inputs import listed, require
+from ...ip_models.inputs import listed, require, sides
 from ..host.files import folders
 from .apply import tools_of
 from .loaders import ModelLoader, path_of
@@ -144,8 +144,8 @@ def _encoded(tools: Tools, embeds: Any, profile: Profile) -> Heard:
     require("embeds", embeds, Tensor, "Encode IPAdapter Image")
     if embeds.ndim not in (3, 4) or len(embeds) != 2:
         raise BadInput(
-            f"the embeds have shape {tuple(embeds.shape)}",
-            "positive and negative rows together, (2, n, ...), are needed",
+            f"the embeds have shape {sides(embeds.shape)}",
+            "positive and negative rows together, 2 x n x width, are needed",
             "Connect Encode IPAdapter Image, or use IPAdapter Embeds",
         )
     positive, negative = embeds

@@ -326,13 +326,13 @@ def test_a_negative_image_is_not_masked(pair: Pair) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"images": torch.zeros(0, 8, 8, 3)}, "image has shape (0, 8, 8, 3)"),
-        ({"images": torch.zeros(8, 8, 3)}, "image has shape (8, 8, 3)"),
+        ({"images": torch.zeros(0, 8, 8, 3)}, "image has shape 0 x 8 x 8 x 3"),
+        ({"images": torch.zeros(8, 8, 3)}, "image has shape 8 x 8 x 3"),
         ({"images": torch.full((1, 8, 8, 3), float("nan"))}, "image 1 of 1"),
-        ({"negative": torch.zeros(1, 0, 8, 3)}, "negative_image has shape (1, 0, 8, 3)"),
+        ({"negative": torch.zeros(1, 0, 8, 3)}, "negative_image has shape 1 x 0 x 8 x 3"),
         ({"negative": torch.zeros(3, 8, 8, 3)}, "negative_image has 3 pictures for 2 references"),
-        ({"mask": torch.zeros(3, 8, 8)}, "mask has shape (3, 8, 8)"),
-        ({"mask": torch.zeros(8)}, "mask has shape (8,)"),
+        ({"mask": torch.zeros(3, 8, 8)}, "mask has shape 3 x 8 x 8"),
+        ({"mask": torch.zeros(8)}, "mask has shape 8"),
     ],
 )
 def test_unusable_input_is_refused_before_anything_is_encoded(

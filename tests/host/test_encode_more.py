@@ -350,8 +350,8 @@ def test_a_siglip_encoder_runs_at_another_size(tmp_path: Path) -> None:
         (2048, "a number from 0 to 1024 is needed"),
         (-14, "a number from 0 to 1024 is needed"),
         (112.5, "a whole number is needed"),
-        (None, "encoder_size is 'None'"),
-        ("112", "encoder_size is '112'"),
+        (None, "encoder_size is nothing"),
+        ("112", 'encoder_size is "112"'),
     ],
 )
 def test_sizes_the_encoder_cannot_have_are_refused(

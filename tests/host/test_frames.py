@@ -8,6 +8,7 @@ from typing import Any
 
 import comfy.context_windows
 import comfy.sample
+import numpy
 import pytest
 import torch
 from kit.models import tiny
@@ -15,12 +16,15 @@ from kit.models.tiny import Twins
 from pack.ip_models.attention.call import BatchMode
 from pack.ip_models.attention.keyvalue import KeyValues
 from pack.ip_models.attention.stack import PromptStack
+from pack.ip_models.errors import BadInput
 from pack.ip_models.references.features import ImageFeatures, Region, Regions
 from pack.ip_models.weights.gains import Weights
 from pack.ip_models.weights.schedule import Curve, Ramp
+from pack.nodes.apply import ApplyIPAdapter
 from pack.nodes.host.model import patches
 from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
+from pack.nodes.weights import Schedule
 from torch import Tensor
 
 ROUNDING, EFFECT = 2e-5, 0.01
@@ -126,6 +130,43 @@ def test_weights_over_frames_are_scales_of_their_own(adapter: LoadedAdapter) -> 
     assert tiny.relative(batch, alone) < ROUNDING
     assert torch.allclose(batch[0], sample(model)[0], atol=1e-4)
     assert tiny.relative(batch[-1], sample(model)[-1]) > EFFECT
+
+
+@pytest.mark.parametrize("form", [list, tuple, numpy.array, torch.tensor], ids=str)
+def test_a_list_of_scales_is_a_scale_for_each_picture(
+    adapter: LoadedAdapter, form: Callable[[list[float]], Any]
+) -> None:
+    scales = [0.0, 0.8, -0.3, 1.2]  # the last one goes on
+    model = twin().model
+    node = ApplyIPAdapter.execute(model, adapter, FEATURES, form(scales), 0.0, 1.0)
+    batch = sample(node.args[0])
+    alone = each(lambda i: apply(model, adapter, FEATURES, Settings(scale=scales[min(i, 3)])))
+    assert tiny.relative(batch, alone) < ROUNDING
+    assert tiny.relative(batch[1], sample(model)[1]) > EFFECT
+
+
+@pytest.mark.parametrize("scales", [[], [0.5, "loud"], [0.5, float("nan")], [0.5, 9], [[1.0]]])
+def test_a_list_of_other_things_is_no_scale(adapter: LoadedAdapter, scales: Any) -> None:
+    with pytest.raises(BadInput, match=r"needed"):
+        ApplyIPAdapter.execute(twin().model, adapter, FEATURES, scales, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("numbers", [None, (1.0, 0.2, 0.6, 0.0)])
+def test_two_references_fade_into_each_other(
+    adapter: LoadedAdapter, numbers: tuple[float, ...] | None
+) -> None:
+    model, one, other = twin().model, only(FEATURES, 0), only(FEATURES, 1)
+    weights = Schedule.execute("frames", 1.0, 0.0, "linear", numbers=numbers).args
+    faded = apply(model, adapter, one, Settings(weights=weights[0]))
+    batch = sample(apply(faded, adapter, other, Settings(weights=weights[1])))
+    shares = [1 - i / (FRAMES - 1) if numbers is None else numbers[min(i, 3)] for i in range(7)]
+
+    def by_hand(i: int) -> Any:
+        first = apply(model, adapter, one, Settings(scale=shares[i]))
+        return apply(first, adapter, other, Settings(scale=1 - shares[i]))
+
+    assert tiny.relative(batch, each(by_hand)) < ROUNDING
+    assert tiny.relative(batch, sample(faded)) > EFFECT
 
 
 def test_weights_over_steps_are_windows_of_one_step(adapter: LoadedAdapter) -> None:

@@ -12,7 +12,17 @@ from typing import Any
 
 import pytest
 from kit.pages import help_pages, help_pictures
-from kit.pages.help_pages import DOCS, LOCALES, ROOT, SYNTAX, WORDS, locale, page, schemas
+from kit.pages.help_pages import (
+    DOCS,
+    LOCALES,
+    ROOT,
+    SYNTAX,
+    WORDS,
+    leaves,
+    locale,
+    page,
+    schemas,
+)
 from kit.pages.toy_pictures import STRIPS, strip_path
 
 TRANSLATED = ("zh", "ru")
@@ -139,16 +149,6 @@ def test_pictures_are_drawn_by_the_rules_of_the_nodes(node: str) -> None:
     assert picture == help_pictures.DRAWN[node](), "run python -m kit.pages.help_pictures"
 
 
-def leaves(tree: Any, path: str = "") -> dict[str, str]:
-    if isinstance(tree, str):
-        return {path: tree}
-    return {
-        key: text
-        for name, branch in tree.items()
-        for key, text in leaves(branch, f"{path}/{name}").items()
-    }
-
-
 def test_english_locale_repeats_the_nodes() -> None:
     assert locale("en") == help_pages.english(), REWRITE
 
@@ -206,7 +206,8 @@ FILES = ("commands", "main", "nodeDefs", "settings")
 
 def test_languages_and_categories_are_all_there() -> None:
     names = {str(path.relative_to(LOCALES)) for path in LOCALES.rglob("*") if path.is_file()}
-    assert names == {f"{one}/{name}.json" for one in WORDS for name in FILES}
+    own = {f"{one}/sentences.json" for one in TRANSLATED}  # see test_words.py
+    assert names == {f"{one}/{name}.json" for one in WORDS for name in FILES} | own
     parts = {part for info in schemas().values() for part in info["category"].split("/")}
     for language in WORDS:
         main = json.loads((LOCALES / language / "main.json").read_text("utf-8"))

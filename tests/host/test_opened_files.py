@@ -268,7 +268,7 @@ def many_dimensions() -> bytes:
 
 
 def endless_digits() -> bytes:
-    return safetensors_of(b'{"a":{"dtype":"F32","shape":[' + b"9" * 10**6 + b']}}')
+    return safetensors_of(b'{"a":{"dtype":"F32","shape":[' + b"9" * 10**6 + b"]}}")
 
 
 def torch_bytes(content: object, zipped: bool = True) -> bytes:

@@ -257,7 +257,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
         regional()
         | {"mask": node("IPATestTensor", shape="1x1x1x8x8", value=1.0)}
         | {"regions": region_with_mask(["mask", 1])},
-        ["BadInput", "mask0 has shape (1, 1, 1, 8, 8)"],
+        ["BadInput", "mask0 has shape 1 x 1 x 1 x 8 x 8"],
     ),
     "mask of greys up to 255": (
         with_tensor("apply", "attn_mask", 1, "1x8x8", 255.0),
@@ -269,11 +269,11 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     ),
     "weights that are no link": (
         changed(apply={"block_weights": "0:1"}),
-        ["BadInput", "block_weights is str '0:1'", "Block Weights"],
+        ["BadInput", 'block_weights is "0:1"', "Block Weights"],
     ),
     "factor that is not a number": (
         weighted("IPABlockWeights", preset="style transfer precise", boost=float("nan")),
-        ["BadInput", "boost is 'nan'"],
+        ["BadInput", "boost is nan"],
     ),
     "negative of Bind that is not there": (
         binding_without_negative(),
@@ -285,7 +285,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     ),
     "encoder mask": (
         with_tensor("encode", "mask", 1, "3x8x8"),
-        ["BadInput", "mask has shape (3, 8, 8)", "a batch of 1"],
+        ["BadInput", "mask has shape 3 x 8 x 8", "a batch of 1"],
     ),
     "mask to look at of greys up to 255": (
         {
@@ -299,7 +299,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
             "bad": node("IPATestTensor", shape="1x8x8", value=0.5),
             "preview": node("IPAPreviewMask", mask=["bad", 1], latent=3),
         },
-        ["BadInput", "latent is int '3'", "Connect a node with a LATENT"],
+        ["BadInput", "latent is 3", "Connect a node with a LATENT"],
     ),
     "window": (
         changed(apply={"start_percent": 0.8, "end_percent": 0.2}),

@@ -526,7 +526,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "table": (torch_file({"image_proj": {}}), "is not an embeds file, it holds a dict"),
     "number": (torch_file(3), "it holds a int"),
     "nan list": (torch_file([torch.full((2, 1, 8), float("nan"))]), "not finite"),
-    "rank": (torch_file([torch.ones(8)]), "shape (8,)"),
+    "rank": (torch_file([torch.ones(8)]), "shape 8"),
     "no images": (torch_file([torch.ones(2, 0, 8)]), "holds no images"),
     "none": (torch_file([]), "holds a list of 0"),
     "hidden": (torch_file([torch.ones(1, 257, 1280)]), "looks like hidden states"),
@@ -854,11 +854,11 @@ def test_adapters_decide_what_an_ipadpt_holds(home: Path, adapters: dict[str, An
         (PICTURE, {"file_format": "ipadpt"}, "two sorts of features"),
         (Regions((Region(PICTURE, None, 1.0),)), {"file_format": "ipadpt"}, "are regions"),
         (tiny.random_faces(1), {"file_format": "ipadpt"}, "Connect the adapter"),
-        ({"embeds0": "text"}, {}, "embeds0 is str 'text'"),
+        ({"embeds0": "text"}, {}, 'embeds0 is "text"'),
         (PICTURE, {"adapters": {"adapter0": PICTURE}}, "adapter0 is ImageFeatures"),
         (PICTURE, {"adapters": 3}, "adapter0, adapter1"),
-        (PICTURE, {"file_format": "bin"}, "file_format is 'bin'"),
-        (PICTURE, {"if_exists": None}, "if_exists is 'None'"),
+        (PICTURE, {"file_format": "bin"}, 'file_format is "bin"'),
+        (PICTURE, {"if_exists": None}, "if_exists is nothing"),
     ],
 )
 def test_what_cannot_be_saved_is_said_and_nothing_is_written(

@@ -63,21 +63,21 @@ def advanced(**values: Any) -> Any:
 
 
 CALLS: dict[str, tuple[Callable[[], Any], str]] = {
-    "nan": (lambda: advanced(weight=math.nan), "weight is 'nan'; a finite number"),
-    "words": (lambda: advanced(weight="much"), "weight is 'much'; a finite number"),
-    "in a list": (lambda: advanced(weight=[0.5, None]), "weight is 'None'; a finite number"),
-    "no start": (lambda: advanced(start_at=None), "start_at is 'None'.*Enter 0.0"),
+    "nan": (lambda: advanced(weight=math.nan), "weight is nan; a finite number"),
+    "words": (lambda: advanced(weight="much"), 'weight is "much"; a finite number'),
+    "in a list": (lambda: advanced(weight=[0.5, None]), "weight is nothing; a finite number"),
+    "no start": (lambda: advanced(start_at=None), "start_at is nothing.*Enter 0.0"),
     "by position": (
         lambda: NODES["IPAdapter"]().apply_ipadapter(None, {}, ROWS, "a", 0, 1, "standard"),
-        "weight is 'a'",
+        'weight is "a"',
     ),
     "tiles": (
         lambda: NODES["IPAdapterClipVisionEnhancer"]().apply_ipadapter(
             None, {}, enhance_tiles="two"
         ),
-        "enhance_tiles is 'two'",
+        'enhance_tiles is "two"',
     ),
-    "a text": (lambda: NODES["IPAdapterWeights"]().weights(None), "weights is NoneType"),
+    "a text": (lambda: NODES["IPAdapterWeights"]().weights(None), "weights is nothing"),
     "half a strategy": (
         lambda: NODES["IPAdapterWeightsFromStrategy"]().weights(weights_strategy=STRATEGY),
         "a link from IPAdapter Weights",

@@ -426,7 +426,7 @@ def test_lists_for_another_number_of_references(
     assert f"for {where}" in said
     assert "a list of 2" in said
     assert f"connected is {references}" in said
-    assert "Connect 2 masked references with IPARegions" in said
+    assert "Connect 2 masked references with Regions" in said
 
 
 @settings(max_examples=150, deadline=None, database=None)

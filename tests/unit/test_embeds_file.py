@@ -236,7 +236,7 @@ LIES: dict[str, tuple[Change, str]] = {
     "a part of text": (lambda plan, _: plan.update(parts=["ab"]), "a part of it"),
     "two parts": (lambda plan, _: plan["parts"].append(part(plan)), "2 parts"),
     "regions?": (lambda plan, _: plan.update(regions=None), "what it holds"),
-    "sort": (wrong("sort", "sound"), "unknown sort 'sound'"),
+    "sort": (wrong("sort", "sound"), 'unknown sort "sound"'),
     "sort list": (wrong("sort", []), "unknown sort"),
     "count": (wrong("references", 7), "says that it holds 7 references and holds 2"),
     "count text": (wrong("references", "2"), "says that it holds 2"),
@@ -301,7 +301,7 @@ def test_negative_rows_are_one_or_as_many_and_never_alone() -> None:
     def alone(plan: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         del tensors["0.pooled"], part(plan)["shapes"]["pooled"]
 
-    assert "holds negative_pooled features of shape (1, 6)" in reported(picture(), alone)
+    assert "holds negative_pooled features of shape 1 x 6" in reported(picture(), alone)
 
 
 def with_scale(value: Any) -> Change:
@@ -399,5 +399,5 @@ def test_names_that_are_refused(name: Any) -> None:
 
 
 def test_a_name_that_is_only_an_ending_is_named() -> None:
-    with pytest.raises(BadInput, match=r"^name is '\.ipadpt' alone; a name in front of it"):
+    with pytest.raises(BadInput, match=r"^name is \.ipadpt alone; a name in front of it"):
         safe_parts(".ipadpt", (".safetensors", ".ipadpt"))

@@ -24,7 +24,7 @@ from pack.ip_models.references.features import (
     inputs,
     select,
 )
-from pack.ip_models.references.report import describe
+from pack.ip_models.references.report import describe, details
 from torch import Tensor
 
 Array = NDArray[numpy.float64]
@@ -253,13 +253,13 @@ def test_each_reference_may_have_its_own_negative() -> None:
 @pytest.mark.parametrize(
     ("file", "widths", "found", "needed"),
     [
-        ("ip-adapter_sd15", (1280, 1664), "ViT-bigG with 1280 wide pooled", "ViT-H with 1024"),
-        ("ip-adapter_sd15", (768, 1024), "ViT-L with 768 wide pooled", "ViT-H with 1024"),
+        ("ip-adapter_sd15", (1280, 1664), "ViT-bigG", "ViT-H"),
+        ("ip-adapter_sd15", (768, 1024), "ViT-L", "ViT-H"),
         ("ip-adapter_sd15", (None, 1280), "ViT-H with no pooled", "ViT-H with 1024"),
-        ("ip-adapter_sd15_vit-G", (1024, 1280), "ViT-H with 1024", "ViT-bigG with 1280"),
-        ("ip-adapter-plus_sd15", (1280, 1664), "ViT-bigG with 1664", "ViT-H with 1280"),
-        ("ip-adapter-plus_sdxl_vit-h", (None, 1152), "SigLIP with 1152", "ViT-H with 1280"),
-        ("ip-adapter-full-face_sd15", (7, 77), "7 wide pooled and 77", "ViT-H with 1280"),
+        ("ip-adapter_sd15_vit-G", (1024, 1280), "ViT-H", "ViT-bigG"),
+        ("ip-adapter-plus_sd15", (1280, 1664), "ViT-bigG", "ViT-H"),
+        ("ip-adapter-plus_sdxl_vit-h", (None, 1152), "SigLIP", "ViT-H"),
+        ("ip-adapter-full-face_sd15", (7, 77), "7 pooled, 77 penultimate", "ViT-H"),
     ],
 )
 def test_features_of_another_encoder_are_refused_by_name(
@@ -384,8 +384,8 @@ def test_the_report_names_encoder_references_tokens_masks_and_size() -> None:
     one = encoded_by(1024, 1280, count=3)
     lines = describe(one).split("\n")
     assert lines[0] == "3 references of ViT-H"
-    assert "pooled 1024" in lines[1] and "4 tokens" in lines[1]
-    assert "3 x 1280" in lines[2] and "16 tokens" in lines[2]
+    assert lines[1] == "works with: standard, light, plus, plus face, full face, composition"
+    assert details(one) == "pooled 1024, penultimate 3 x 1280"
     numbers = sum(rows.numel() for rows in (one.pooled, one.penultimate) if rows is not None)
     numbers += 1024 + 3 * 1280  # one row for the negative prompt
     assert lines[-1] == f"{numbers * 8 / 2**20:.1f} MB"
@@ -396,7 +396,7 @@ def test_the_report_names_encoder_references_tokens_masks_and_size() -> None:
     assert describe(tiled).startswith("3 references of ViT-H, from 2 pictures\n")
     face = Region(FaceFeatures(rows(1, 512, seed=1), None, "buffalo_l"), None, 1.0)
     mixed = describe(Regions((Region(one, None, 1.0), face)))
-    assert "for plus" in mixed and "for FaceID" in mixed
+    assert "plus face" in mixed and "FaceID portrait" in mixed
 
 
 def test_the_report_says_which_face_adapters_can_hear_a_face() -> None:
@@ -500,7 +500,6 @@ def test_regions_keep_both() -> None:
 
 def test_the_report_says_which_adapters_of_transformers_read_them() -> None:
     lines = describe(replace(encoded(), source="ViT-L"))
-    assert "pooled 6: for standard and light (4 tokens each), XLabs" in lines
+    assert "works with: XLabs for Flux, plus" in lines
     lines = describe(replace(encoded(black=False), source="SigLIP"))
-    assert "pooled 6: for the Flux adapter of InstantX (128 tokens each)" in lines
-    assert "penultimate 3 x 8: for the SD3.5 adapter of InstantX (64 tokens each)" in lines
+    assert "works with: InstantX for Flux, InstantX for SD3.5" in lines

@@ -162,16 +162,16 @@ def test_the_smallest_pictures_have_tiles_too(side: int) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"count": 0}, "tiles is '0'; a number from 1 to 16 is needed"),
-        ({"count": 17}, "tiles is '17'"),
+        ({"count": 0}, "tiles is 0; a number from 1 to 16 is needed"),
+        ({"count": 17}, "tiles is 17"),
         ({"count": 2.5}, "tiles is 2.5; a whole number is needed"),
-        ({"count": None}, "tiles is 'None'"),
-        ({"count": True}, "tiles is 'True'"),
-        ({"count": "2"}, "tiles is '2'"),
-        ({"count": 2, "overlap": 0.6}, "tile_overlap is '0.6'; a number from 0 to 0.5"),
-        ({"count": 2, "overlap": math.nan}, "tile_overlap is 'nan'"),
-        ({"count": 2, "ratio": -0.1}, "tile_ratio is '-0.1'; a number from 0 to 1"),
-        ({"count": 2, "ratio": "half"}, "tile_ratio is 'half'"),
+        ({"count": None}, "tiles is nothing"),
+        ({"count": True}, "tiles is true"),
+        ({"count": "2"}, 'tiles is "2"'),
+        ({"count": 2, "overlap": 0.6}, "tile_overlap is 0.6; a number from 0 to 0.5"),
+        ({"count": 2, "overlap": math.nan}, "tile_overlap is nan"),
+        ({"count": 2, "ratio": -0.1}, "tile_ratio is -0.1; a number from 0 to 1"),
+        ({"count": 2, "ratio": "half"}, 'tile_ratio is "half"'),
     ],
 )
 def test_numbers_outside_their_range_are_refused(change: dict[str, Any], words: str) -> None:

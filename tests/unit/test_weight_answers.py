@@ -16,6 +16,7 @@ from pack.ip_models.layer import stacks
 from pack.ip_models.weights import outline
 from pack.ip_models.weights.editor_data import DrawnWeights, drawn_schedule
 from pack.ip_models.weights.schedule import Curve, Ramp
+from pack.ip_models.weights.timing import Timing
 
 WRITER = Path(__file__).resolve().parents[1] / "web" / "weight_writer.mjs"
 
@@ -228,11 +229,11 @@ def test_what_is_told_of_a_preset_is_what_it_does(family: str, name: str) -> Non
 @pytest.mark.parametrize(
     ("name", "knobs", "said"),
     [
-        ("linear", {"boost": float("nan")}, "boost is 'nan'; a number from -5 to 5 is needed"),
-        ("linear", {"composition": "loud"}, "composition is 'loud'"),
-        ("linear", {"boost": None}, "boost is 'None'"),
+        ("linear", {"boost": float("nan")}, "boost is nan; a number from -5 to 5 is needed"),
+        ("linear", {"composition": "loud"}, 'composition is "loud"'),
+        ("linear", {"boost": None}, "boost is nothing"),
         ("wild", {}, '"wild" is not a preset'),
-        ("linear", {"boost": 10**400}, "boost is '1000"),
+        ("linear", {"boost": 10**400}, "boost is 1000"),
         ("w" * 10**6, {}, "www"),
     ],
 )
@@ -320,14 +321,34 @@ def test_a_curve_is_drawn_from_its_first_step_to_its_last(curve: Curve) -> None:
         assert samples == [ramp.at(place, len(samples)) for place in range(len(samples))]
 
 
+def test_a_schedule_with_places_is_drawn_at_each_of_them() -> None:
+    widgets = {"first_frame": 2, "last_frame": 6, "lead_in": 3, "lead_out": 4, "other": True}
+    answer = schedule(**widgets)
+    ramp = Ramp(1.0, 0.0, timing=Timing(2, 6, 3, 4))
+    count = answer["count"]
+    assert count > 3 + 6 + 4
+    assert answer["samples"] == [ramp.at(place, count) for place in range(count)]
+    assert answer["other"] == [1 - factor for factor in answer["samples"]]
+    listed = schedule(values="1, 0.5, 0.2", other=True)
+    assert listed["other"] == pytest.approx([0.2, 0.7, 1.0])
+    random = schedule(curve="random", seed=3)
+    assert random["samples"] == [Ramp(1.0, 0.0, seed=3).at(i, 9) for i in range(random["count"])]
+    long = schedule(repeat="loop", length=1_000_000)
+    assert (long["count"], len(long["samples"])) == (3_000_000, 400)
+
+
 @pytest.mark.parametrize(
     ("widgets", "said"),
     [
-        ({"curve": "wild"}, "curve is 'wild'"),
-        ({"start": None}, "start is 'None'"),
-        ({"end": float("inf")}, "end is 'inf'"),
-        ({"end": 10**400}, "end is '1000"),
-        ({"values": "1, loud"}, "values is '1, loud'; numbers separated by commas are needed"),
+        ({"first_frame": -1}, "first_frame is -1"),
+        ({"first_frame": 7, "last_frame": 6}, "first_frame is 7 and last_frame is 6"),
+        ({"repeat": "often"}, 'repeat is "often"'),
+        ({"curve": "random", "seed": 0.5}, "seed is 0.5; a whole number is needed"),
+        ({"curve": "wild"}, 'curve is "wild"'),
+        ({"start": None}, "start is nothing"),
+        ({"end": float("inf")}, "end is inf"),
+        ({"end": 10**400}, "end is 1000"),
+        ({"values": "1, loud"}, 'values is "1, loud"; numbers separated by commas are needed'),
         ({"values": "1, " * 400_000}, "no more than 1,000,000 are read"),
         ({"values": "x" * 900_000}, "numbers separated by commas are needed"),
     ],

@@ -46,6 +46,20 @@ test("a list for a whole film has a picture too", () => {
   assert.equal(points(drawn({ values }, "frames"), "curve").length, 600_000);
 });
 
+test("where places matter each has its own piece of the line, and says how many there are", () => {
+  const alternating = drawn({ samples: [1, 0, 0, 1, 1], count: 5 }, "frames");
+  assert.deepEqual(points(alternating, "curve").slice(1, 3), [[20, 0], [20, BOX_HEIGHT]]);
+  assert.equal(alternating.label, "linear, for 5 frames: 1.00, 0.00, 0.00, 1.00, 1.00");
+});
+
+test("the other reference is a line of its own, in the same scale", () => {
+  const fade = drawn({ samples: [3, 0], other: [0, 3] });
+  assert.deepEqual([points(fade, "curve"), points(fade, "other")], [[[0, 0], [WIDTH, BOX_HEIGHT]], [[0, BOX_HEIGHT], [WIDTH, 0]]]);
+  assert.match(fade.text, /; dashed: the other reference$/);
+  assert.equal(points(drawn({ values: [1, 0], other: [0, 1] }), "other")[0][1], BOX_HEIGHT);
+  assert.equal(points(drawn({ samples: [1, 0] }), "other"), undefined);
+});
+
 test("what cannot be drawn is said and not drawn", () => {
   const refused = drawn({ wrong: "values is 'loud'; numbers are needed. Write some." });
   assert.deepEqual(refused.lines, []);

@@ -1,2 +1,1 @@
-"""Pictures of what a reference does: attention maps, labelled sheets.
-"""
+"""Pictures of what a reference does: attention maps, labelled sheets."""

@@ -67,11 +67,16 @@ class Combination:
 
 
 def problems(given: Combination) -> list[str]:
-    """What is wrong, one sentence each; nothing is said about what cannot be known.
+    """The sentences of `errors`."""
+    return [str(error) for error in errors(given)]
+
+
+def errors(given: Combination) -> list[IPAdapterError]:
+    """What is wrong; nothing is said about what cannot be known.
 
     Where an adapter file cannot be read, its loader says so.
     """
-    said: list[str] = []
+    said: list[IPAdapterError] = []
     base = base_of(given)
     if given.kind:
         _check_search(given, base, said)
@@ -88,24 +93,26 @@ def drawn_family(given: Combination) -> str:
     return outline_of(len(layers), VOCABULARY.outlines)
 
 
-def _attempt(check: Callable[[], Content], said: list[str] | None = None) -> Content | None:
+def _attempt(
+    check: Callable[[], Content], said: list[IPAdapterError] | None = None
+) -> Content | None:
     """What a run would do; the sentence it would stop with goes to what was said."""
     try:
         return check()
     except IPAdapterError as error:
         if said is not None:
-            said.append(str(error))
+            said.append(error)
     except OSError:  # a file that went away, or that may not be read
         pass
     return None
 
 
-def _check_apply(given: Combination, base: Base | None, said: list[str]) -> None:
+def _check_apply(given: Combination, base: Base | None, said: list[IPAdapterError]) -> None:
     spec, name = _spec(given.adapter), os.path.basename(given.adapter)
     if given.embeds is Source.UNKNOWN and given.encoder and not given.adapter:
         _attempt(lambda: read_encoder(folders.resolve(folders.ENCODERS, given.encoder)), said)
     if base is not None and not base.layers:
-        said.append(str(no_unet(base.name)))
+        said.append(no_unet(base.name))
     if spec is None:
         return
     if base is not None and base.layers:
@@ -113,10 +120,10 @@ def _check_apply(given: Combination, base: Base | None, said: list[str]) -> None
     _attempt(lambda: _require_features(given, spec, name), said)
 
 
-def _check_search(given: Combination, base: Base | None, said: list[str]) -> None:
+def _check_search(given: Combination, base: Base | None, said: list[IPAdapterError]) -> None:
     """For Load IP-Adapter for Model, which searches what was not chosen."""
     if base is not None and not base.layers:
-        said.append(str(no_unet(base.name)))
+        said.append(no_unet(base.name))
         return
     layers = list(base.layers) if base else []
     adapter = given.adapter

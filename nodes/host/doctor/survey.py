@@ -20,6 +20,7 @@ from ....ip_models.adapter.encoders import EncoderWidths, encoder_widths
 from ....ip_models.adapter.published import base_name, family_of, instead, published_family
 from ....ip_models.adapter.spec import AdapterSpec
 from ....ip_models.errors import IPAdapterError
+from ....ip_models.inputs import shown
 from ....ip_models.layer import Layer
 from ..embeds.load import describe_file
 from ..encoder.load import widths_in
@@ -144,7 +145,7 @@ def _layers(model: Model | None) -> tuple[Sequence[Layer], str]:
     except IPAdapterError as error:
         return [], f"of no use here: {error}"
     except (AttributeError, *TROUBLE):
-        return [], f"a {type(model).__name__}, which is no MODEL"
+        return [], f"{shown(model)}, which is no MODEL"
     base = search.shape_of(layers)
     kind = type(model.model).__name__
     whose = f"{kind}, which is like " if kind.startswith("Chroma") else ""
@@ -190,7 +191,7 @@ def pack_version() -> str:
 def _remarks() -> Iterator[str]:
     if " " in os.path.basename(os.path.abspath(_ROOT)):
         yield (
-            f"The pack's folder is called {_ROOT.name!r}; ComfyUI cannot serve the browser part of "
+            f"The pack's folder is called {_ROOT.name}; ComfyUI cannot serve the browser part of "
             "a folder with spaces. Rename it and restart."
         )
     for place in folder_paths.get_folder_paths("custom_nodes"):

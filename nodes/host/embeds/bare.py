@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ....ip_models import limits
 from ....ip_models.errors import BadInput, IPAdapterError, MissingModel
-from ....ip_models.inputs import one_line
+from ....ip_models.inputs import one_line, shown
 from ..files.checkpoint import identity, read_list
 from ..files.opened import broken
 from ..files.torch_file import ANOTHER
@@ -75,7 +75,7 @@ def read(path: str) -> Tensor:
             found = f"has a tensor of {content.nbytes} bytes, more than the file"
             raise broken(path, found, ANOTHER)
         return content.detach()
-    raise broken(path, f"holds a {type(content).__name__} and not one tensor", ANOTHER)
+    raise broken(path, f"holds {shown(content)} and not one tensor", ANOTHER)
 
 
 def write(rows: Tensor, prefix: object) -> str:

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ....ip_models.adapter.encoders import EncoderWidths, encoder_widths
 from ....ip_models.adapter.spec import Feature
-from ....ip_models.errors import BadInput, BrokenFile, WrongEncoder
+from ....ip_models.errors import Action, BadInput, BrokenFile, Mend, WrongEncoder
 from ....ip_models.inputs import sides
 from ....ip_models.pictures.fit import Fit
 from ....ip_models.references import embeds_file, ipadpt
 from ....ip_models.references.features import FaceFeatures, Features, ImageFeatures, Regions
-from ....ip_models.references.report import describe
+from ....ip_models.references.report import describe, details
 from ..encoder.encode import BLACK_WIDTH, Reference, encode
 from ..encoder.identity import fingerprint
 from ..files import checkpoint, folders, opened, torch_file
@@ -113,7 +113,8 @@ def _own(path: str, name: str) -> Features | Regions:
 def _require_entry(entry: int, count: int, name: str) -> None:
     if not 0 <= entry < count:
         holds = "entry 0 alone" if count == 1 else f"entries 0 to {count - 1}"
-        raise BadInput(f"entry is {entry}", f"{name} holds {holds}", "Set entry to 0")
+        action = Action("Set entry to 0", Mend("entry", 0))
+        raise BadInput(f"entry is {entry}", f"{name} holds {holds}", action)
 
 
 def _completed(features: Features, options: LoadOptions) -> Features:
@@ -124,7 +125,7 @@ def _completed(features: Features, options: LoadOptions) -> Features:
         raise BadInput(
             f"{options.file} holds a face and negative_file is set",
             "adapters hear nobody as the negative face",
-            "Set negative_file to none",
+            Action("Set negative_file to none", Mend("negative_file", "none")),
         )
     if features.crops is None:
         return features
@@ -186,7 +187,7 @@ def _with_negative(features: ImageFeatures, options: LoadOptions) -> ImageFeatur
     pooled = _fitting(other, features, options, lambda one: one.pooled)
     hidden = _fitting(other, features, options, lambda one: one.penultimate)
     if pooled is None and hidden is None:
-        raise _unlike(options, describe(other), describe(features))
+        raise _unlike(options, details(other), details(features))
     return replace(
         features,
         negative_pooled=features.negative_pooled if pooled is None else pooled,

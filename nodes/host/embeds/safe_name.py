@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from ....ip_models.errors import BadInput
+from ....ip_models.inputs import shown
 
 _LONGEST, _LONGEST_PART = 200, 200  # letters in all; bytes of a part, to which endings are added
 _FORBIDDEN = '<>:"|?*'
@@ -22,7 +23,7 @@ def safe_parts(name: object, endings: tuple[str, ...]) -> tuple[str, ...]:
         BadInput: it would lead out of the folder, or is no name on some system.
     """
     if not isinstance(name, str):
-        raise _refused(f"name is {type(name).__name__} {str(name)[:40]!r}", "text is needed")
+        raise _refused(f"name is {shown(name)}", "text is needed")
     if not name.strip():
         raise _refused("name is empty", "a file needs a name")
     if len(name) > _LONGEST:
@@ -30,7 +31,7 @@ def safe_parts(name: object, endings: tuple[str, ...]) -> tuple[str, ...]:
     ending = next((one for one in endings if name.lower().endswith(one)), "")
     name = name[: len(name) - len(ending)]
     if not name:
-        raise _refused(f"name is {ending!r} alone", "a name in front of it is needed")
+        raise _refused(f"name is {ending} alone", "a name in front of it is needed")
     parts = tuple(name.replace("\\", "/").split("/"))
     if name.startswith(("/", "\\")) or name[1:2] == ":":
         raise _refused(f"name is {_shown(name)}", "it starts in the folder of the embeds")

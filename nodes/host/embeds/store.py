@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ....ip_models import limits
-from ....ip_models.errors import BadInput, BrokenFile
+from ....ip_models.errors import Action, BadInput, BrokenFile, Mend
 from ....ip_models.references import embeds_file, ipadpt
 from ....ip_models.references.features import Features, Regions
 from ..files import folders
@@ -129,7 +129,11 @@ def _taken(listed: str, there: str, if_exists: IfExists) -> BadInput:
         return BadInput(
             f"{listed} exists already and if_exists is stop",
             "a name that is free is needed",
-            "Type another name, or set if_exists to keep both or replace",
+            Action(
+                "Type another name, or set if_exists to keep both or replace",
+                Mend("if_exists", IfExists.KEEP_BOTH.value),
+                Mend("if_exists", IfExists.REPLACE.value),
+            ),
         )
     return BadInput(
         f"{listed} is in {os.path.dirname(there)}, where nothing can be written, and would be "
@@ -256,7 +260,7 @@ def _unwritable(path: str, size: int, error: OSError) -> BadInput:
         needed = f"{size / 2**20:.1f} MB are needed there"
         return BadInput(f"there is no room left in {place} ({reason})", needed, "Make room")
     if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
-        found = f"the disk does not take the name {os.path.basename(path)!r} ({reason})"
+        found = f"the disk does not take the name {os.path.basename(path)} ({reason})"
         return BadInput(found, "another is needed", "Type a shorter name of plain letters")
     return BadInput(
         f"{os.path.basename(path)} cannot be written in {place} ({reason})",

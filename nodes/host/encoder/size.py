@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....ip_models.errors import BadInput
+from ....ip_models.errors import Action, BadInput, Mend
 
 MOST_SIZE = 1024
 
@@ -117,10 +117,9 @@ def _embeddings_of(clip_vision: Any) -> Any:
         if grid and len(table) - grid**2 in (0, 1):
             return embeddings
     raise BadInput(
-        f"encoder_size is set and this {type(clip_vision).__name__} has no position table that "
-        "could be enlarged",
+        "encoder_size is set and this encoder has no position table that could be enlarged",
         "encoders of CLIP and SigLIP have one",
-        "Set encoder_size to 0, for the encoder's own",
+        Action("Set encoder_size to 0, for the encoder's own", Mend("encoder_size", 0)),
     )
 
 
@@ -134,8 +133,9 @@ def _require_multiple(size: int, patch: int) -> None:
         return
     below, above = size // patch * patch, (size // patch + 1) * patch
     good = [good for good in (below, above) if 0 < good <= MOST_SIZE]
+    nearest = min(good, key=lambda one: abs(one - size))
     raise BadInput(
         f"encoder_size is {size} and this encoder reads patches of {patch} x {patch} pixels",
         f"a multiple of {patch} is needed, e.g. {' or '.join(map(str, good))}",
-        f"Set encoder_size to {min(good, key=lambda one: abs(one - size))}",
+        Action(f"Set encoder_size to {nearest}", Mend("encoder_size", nearest)),
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ....ip_models.errors import UnsupportedNetwork
 from ....ip_models.faces.detect import Detector, Face, decode, letterbox, pixel_scale
+from ....ip_models.inputs import sides
 from ....ip_models.onnx.file import read_network
 from ....ip_models.onnx.module import OnnxModule
 from ....ip_models.pictures.fit import Picture
@@ -208,7 +209,7 @@ class TorchEngine:
             return torch.cat([self._embed([crop]) for crop in crops])
         if vectors.numel() != 512 * len(crops):
             raise UnsupportedNetwork(
-                f"{self._recogniser.file} gives {tuple(vectors.shape)} numbers for a face",
+                f"{self._recogniser.file} gives {sides(vectors.shape)} numbers for a face",
                 "an ArcFace recogniser gives 512",
                 "Use w600k_r50.onnx of buffalo_l or glintr100.onnx of antelopev2",
             )

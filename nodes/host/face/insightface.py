@@ -16,13 +16,18 @@ import numpy
 import torch
 from torch import Tensor
 
-from ....ip_models.errors import BadInput, MissingModel, UnsupportedNetwork
+from ....ip_models.errors import Action, BadInput, Mend, MissingModel, UnsupportedNetwork
 from ....ip_models.faces.detect import Face
+from ....ip_models.inputs import shown
 from ....ip_models.pictures.fit import Picture
 from .packs import FacePack
 
 # Where other packs keep the FaceAnalysis inside what they hand out.
 _HOLDERS = ("app", "model", "models", "analyser", "analyzer", "face_analysis", "insightface")
+_USE_TORCH = Mend("engine", "torch")
+_OTHER_ENGINE = Action(
+    "Set engine to torch, or use the original files of buffalo_l or antelopev2", _USE_TORCH
+)
 
 
 class InsightfaceEngine:
@@ -54,7 +59,7 @@ class InsightfaceEngine:
                 f"insightface takes the files of {pack.name} for "
                 f"{type(detector).__name__} and {type(recogniser).__name__}",
                 "a detector and a recogniser are needed",
-                "Set engine to torch, or use the original files of buffalo_l or antelopev2",
+                _OTHER_ENGINE,
             )
         with _explained():
             detector.prepare(0, det_thresh=0.5, nms_thresh=0.4)
@@ -79,7 +84,7 @@ class InsightfaceEngine:
             if hasattr(detector, "detect") and hasattr(recogniser, "get_feat"):
                 return cls(detector, recogniser, "face models of another pack")
         raise BadInput(
-            f"face_models is a {type(found).__name__} without a detector and a recogniser",
+            f"face_models is {shown(found)} without a detector and a recogniser",
             "the face models of this pack, or a FaceAnalysis with detection and recognition, "
             "are needed",
             "Connect Load Face Models",
@@ -151,7 +156,7 @@ def _explained() -> Generator[None]:
         raise UnsupportedNetwork(
             f"insightface cannot run the face models ({type(error).__name__}: {reason})",
             "original files of a face pack are needed",
-            "Set engine to torch, or use the original files of buffalo_l or antelopev2",
+            _OTHER_ENGINE,
         ) from error
 
 
@@ -198,7 +203,9 @@ def _import_zoo() -> Any:
         raise MissingModel(
             f"insightface cannot be used ({error})",
             "insightface and one onnxruntime are needed for this engine",
-            f"Set engine to torch, or close ComfyUI and run: {install_command()}",
+            Action(
+                f"Set engine to torch, or close ComfyUI and run: {install_command()}", _USE_TORCH
+            ),
         ) from error
 
 

@@ -234,7 +234,7 @@ def _incomplete(
 ) -> MissingModel | BrokenFile:
     lacking = " and no ".join(role.value for role in missing)
     files = " and ".join(_wanted(name, role) for role in missing)
-    found = f"the face model pack {name!r} in {folder} has no {lacking}"
+    found = f"the face model pack {name} in {folder} has no {lacking}"
     action = f"Put {files} into that folder. {LICENCE}"
     if broken:
         reasons = ", ".join(error.found for error in broken)

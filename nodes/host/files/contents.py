@@ -18,9 +18,7 @@ _TWICE = "holds a table inside itself, or one table twice"
 _UNFINISHED = object()
 
 
-def described(
-    file: ModelFile, most: int = limits.ARCHIVE_BYTES
-) -> tuple[Any, Mapping[str, str]]:
+def described(file: ModelFile, most: int = limits.ARCHIVE_BYTES) -> tuple[Any, Mapping[str, str]]:
     """What is in a file, without the values of tensors.
 
     Args:

@@ -136,10 +136,10 @@ def resolve(folder: str, name: object) -> str:
         require_inside(path, homes(folder))
         return path
     count = len(files(folder))
-    found = f"{count or 'no'} other file{'' if count == 1 else 's'}"
+    others = "there is 1 file" if count == 1 else f"there are {count or 'no'} files"
     raise MissingModel(
-        f"{one_line(name)} is not in {where(folder)}, which hold {found}",
-        "the file must be there under this name",
+        f"{one_line(name)} is not in {where(folder)}, where {others}",
+        "the file has to be there under this name",
         f"{'Choose a file from the list, or put' if count else 'Put'} it there and press R",
     )
 

@@ -141,9 +141,7 @@ def read_safetensors(file: ModelFile) -> SafetensorsFile:
     if begins != [0, *ends] or not all(entry.fits for entry in entries.values()):
         raise broken(path, "has a header that does not describe its data")
     named = cast("dict[str, str]", notes)
-    left_out = {
-        key: kept for key, kept in named.items() if kept in entries and key not in entries
-    }
+    left_out = {key: kept for key, kept in named.items() if kept in entries and key not in entries}
     return SafetensorsFile(entries, left_out, named, begin)
 
 

@@ -21,7 +21,7 @@ from ....ip_models.layer import Layer
 from ....ip_models.projection.projections import Structure
 from ....ip_models.references.features import FaceFeatures, Features, Region, Regions
 from ....ip_models.weights.gains import EVERYWHERE, Gain, Weights
-from ....ip_models.weights.schedule import SigmaWindow
+from ....ip_models.weights.schedule import Ramp, SigmaWindow
 from ..face.packs import Recogniser
 from ..protocols import Model
 from . import search
@@ -40,7 +40,8 @@ class Settings:
     """At which scale, when, where and for which conditionings references count.
 
     Attributes:
-        scale: weight of the cross-attention to the image tokens; 0 leaves the MODEL as it is.
+        scale: weight of the cross-attention to the image tokens; 0 leaves the MODEL as it is. A
+            list: one for each picture of the batch, the last one goes on.
         start_percent, end_percent: part of the run, 0..1.
         mask: part of the picture, or None.
         weights: factors for layers, steps and frames.
@@ -55,7 +56,7 @@ class Settings:
         levels: first and last noise level (sigma) of the part of the run, in place of percents.
     """
 
-    scale: float = 1.0
+    scale: float | Sequence[float] = 1.0
     start_percent: float = 0.0
     end_percent: float = 1.0
     mask: Tensor | None = None
@@ -83,7 +84,8 @@ def apply(
         WrongEncoder: the features are not for this adapter.
     """
     _check_sockets(adapter, embeds, settings)
-    _check_numbers(settings)
+    settings, scale = _one_scale(settings)
+    _check_numbers(settings, scale)
     regions = embeds.regions if isinstance(embeds, Regions) else (Region(embeds, None, 1.0),)
     masks = [_mask(region, settings) for region in regions]
     backbone, layers = found(model)
@@ -97,7 +99,7 @@ def apply(
     options = ProjectionOptions(structure, text, backbone.norms(model))
     prompts: list[ImagePrompt] = []
     for i, (region, mask) in enumerate(zip(regions, masks, strict=True)):
-        gains = _gains(settings, layers, region, i, len(regions))
+        gains = _gains(settings.weights, layers, scale * region.scale, i, len(regions))
         places: Places = {
             backbone.slot(layer, adapter.spec): LayerPlace(n, *gains[n])
             for n, layer in enumerate(layers)
@@ -128,18 +130,24 @@ def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
         log.warning("%s: %s", adapter.name, warning)
 
 
+def _one_scale(settings: Settings) -> tuple[Settings, float]:
+    """A scale for each picture is a factor over the pictures, as a schedule has it."""
+    if not isinstance(settings.scale, Sequence):
+        return settings, settings.scale
+    each = Weights(frames=(Ramp(values=tuple(settings.scale)),))
+    return replace(settings, weights=settings.weights.times(each)), 1.0
+
+
 def recogniser_of(spec: AdapterSpec) -> Recogniser:
     """Whose numbers an adapter that reads faces was trained with."""
     return Recogniser.GLINTR100 if spec.family is Family.KOLORS else Recogniser.W600K_R50
 
 
 def _gains(
-    settings: Settings, layers: Sequence[Layer], region: Region, number: int, count: int
+    weights: Weights, layers: Sequence[Layer], scale: float, number: int, count: int
 ) -> list[Gain]:
-    scale = settings.scale * region.scale
     return [
-        gain._replace(factor=gain.factor * scale)
-        for gain in settings.weights.gains(layers, number, count)
+        gain._replace(factor=gain.factor * scale) for gain in weights.gains(layers, number, count)
     ]
 
 
@@ -220,13 +228,13 @@ def _check_sockets(adapter: object, embeds: object, settings: Settings) -> None:
     require("attn_mask", settings.mask, Tensor | None, "a MASK")
 
 
-def _check_numbers(settings: Settings) -> None:
+def _check_numbers(settings: Settings, scale: float) -> None:
     start, end = settings.start_percent, settings.end_percent
     factors = (settings.face_structure, settings.face_lora, settings.text_scale)
-    numbers = (settings.scale, start, end, *factors)
+    numbers = (scale, start, end, *factors)
     if not all(math.isfinite(number) for number in numbers):
         raise BadInput(
-            f"scale is {settings.scale}, start_percent {start}, end_percent {end}, face_structure "
+            f"scale is {scale}, start_percent {start}, end_percent {end}, face_structure "
             f"{settings.face_structure} and face_lora_strength {settings.face_lora}",
             "finite numbers are needed",
             "Enter 1.0 for each, and 0.0 as start_percent, to begin with",

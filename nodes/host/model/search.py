@@ -17,12 +17,13 @@ from ....ip_models.adapter.published import (
     Choice,
     Layers,
     base_name,
+    family_of,
     instead,
     published_family,
     rank,
 )
 from ....ip_models.adapter.spec import FACE_KINDS, AdapterSpec, Family, Kind
-from ....ip_models.errors import IPAdapterError, MissingModel, WrongBase
+from ....ip_models.errors import Action, IPAdapterError, Mend, MissingModel, WrongBase
 from ....ip_models.layer import Layer
 from ..encoder.load import read_encoder
 from ..files import folders
@@ -64,10 +65,11 @@ def find_adapter(
         return min(ranked)[1]
     rejected = [f"{name} is {_short(spec)}" for name, spec in specs.items()] + broken
     base = shape_of(layers)
+    called = base_name(base) if family_of(base) else "this MODEL"
     article = "an" if choice.value[0] in "IX" else "a"
     raise MissingModel(
         f"{folders.where(folders.ADAPTERS)} hold {'; '.join(rejected) or 'no adapter'}",
-        f"{article} {choice.value} adapter for {base_name(base)} is needed",
+        f"{article} {choice.value} adapter for {called} is needed",
         _get_adapter(base, choice, f", or {otherwise}"),
     )
 
@@ -95,7 +97,8 @@ def encoder_hint(spec: AdapterSpec) -> str:
     encoders, _ = _survey(folders.ENCODERS, read_encoder)
     for name, widths in encoders.items():
         if widths.fits(spec):
-            return f"Encode with {name}, which is in models/{folders.ENCODERS}"
+            where = f"which is in models/{folders.ENCODERS}"
+            return Action(f"Encode with {name}, {where}", Mend("encoder_file", name))
     return _get_encoder(spec)
 
 
@@ -117,7 +120,8 @@ def adapter_hint(layers: Sequence[Layer], kind: Kind) -> str:
 
     if fitting:
         best = min(fitting, key=order)
-        return f"Load {best}, which is in models/{folders.ADAPTERS} and fits"
+        where = f"which is in models/{folders.ADAPTERS} and fits"
+        return Action(f"Load {best}, {where}", Mend("adapter_file", best))
     return _get_adapter(shape_of(layers), choice)
 
 
@@ -173,7 +177,7 @@ def _get_adapter(base: Layers, choice: Choice, otherwise: str = "") -> str:
 def _get_encoder(spec: AdapterSpec) -> str:
     known: Mapping[str, tuple[str, str]] = ENCODER_ADDRESSES
     if spec.encoder not in known:
-        return f"Put an encoder with such features into models/{folders.ENCODERS}"
+        return f"Put the encoder it was trained with into models/{folders.ENCODERS}"
     name, address = known[spec.encoder]
     return f"Put {address} into models/{folders.ENCODERS} as {name}"
 
@@ -192,7 +196,7 @@ def require_base(name: str, spec: AdapterSpec, layers: Sequence[Layer]) -> None:
     widths = base.widths
     if spec.context_width != base.context or (spec.family is Family.KOLORS) != base.projected:
         found = f"{name} is an adapter for {spec.family.value}"
-        needed = f"this MODEL is {base_name(base)} (text context {base.context} wide)"
+        needed = f"this MODEL is {base_name(base)}"
     elif len(widths) != len(spec.layer_widths):
         found = f"{name} has {len(spec.layer_widths)} attention layers"
         needed = f"this MODEL has {len(widths)}"
@@ -204,8 +208,8 @@ def require_base(name: str, spec: AdapterSpec, layers: Sequence[Layer]) -> None:
         )
     else:
         i = next(i for i, width in enumerate(widths) if width != spec.layer_widths[i])
-        found = f"{name} has {spec.layer_widths[i]} wide keys for {layers[i].slot}"
-        needed = f"this MODEL has {widths[i]} wide ones"
+        found = f"{name} is {spec.layer_widths[i]} wide where it meets {layers[i].block}"
+        needed = f"this MODEL is {widths[i]} wide there"
     raise WrongBase(found, needed, adapter_hint(layers, spec.kind))
 
 
@@ -219,16 +223,13 @@ def _other_transformer(name: str, spec: AdapterSpec, layers: Sequence[Layer]) ->
         )
 
     base = base_name(shape_of(layers))
-    if layers[0].context:
-        needed = f"this MODEL is {base}"
-    else:
+    found, needed = f"{name} is an adapter for {spec.family.value}", f"this MODEL is {base}"
+    if spec.family.value == base:  # of the same name, but not of the same size
         stages, widths = [one.stage for one in layers], [one.width for one in layers]
-        needed = f"this MODEL is {base}, with {counted(stages, widths)}"
-    found = f"{name} is an adapter for {spec.family.value}"
-    if len(spec.stages) == 1:
-        found += f", with {counted(spec.stages * len(spec.layers), spec.layer_widths)}"
-    elif spec.stages:
-        found += f", with {len(spec.layers)} blocks {spec.layer_widths[0]} wide"
+        needed += f" with {counted(stages, widths)}"
+        own = spec.stages * len(spec.layers) if len(spec.stages) == 1 else ()
+        whole = f"{len(spec.layers)} blocks {spec.layer_widths[0]} wide"
+        found += f" with {counted(own, spec.layer_widths) if own else whole}"
     return WrongBase(found, needed, adapter_hint(layers, spec.kind))
 
 

@@ -13,6 +13,7 @@ from torch.nn import Module
 
 from ....ip_models.attention.stack import PromptStack
 from ..protocols import CondLists, GuiderExecutor, ModelExecutor, ModelOptions, TransformerOptions
+from ..server import telling
 from .backbones.backbone import Backbone
 from .call.calls import KEY, RUN, STEP, Run, Step, active_prompts
 from .call.conditions import Conditions
@@ -24,6 +25,7 @@ _SHARE = 4  # of the memory that is free when a run begins, this part may hold k
 _LEAST_BYTES = 64 * 2**20
 
 
+@telling
 def begin(executor: GuiderExecutor, *args: object, **kwargs: object) -> Tensor:
     """OUTER_SAMPLE wrapper: puts what the whole run needs into its options, drops it after.
 
@@ -75,7 +77,7 @@ def describe(
         run = options.get(RUN)
         conditions = run.conditions if isinstance(run, Run) else Conditions(None)
         options = _backbone(options).hook_call(options, stack.slots)
-        options[STEP] = Step(conditions.chunks(conds, tuple(x.shape[2:])), StepLatent(x))
+        options[STEP] = Step(conditions.chunks(conds, tuple(x.shape[2:])), StepLatent(x), conds)
         model_options = {**model_options, "transformer_options": options}
     return executor(model, conds, x, timestep, model_options)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ....ip_models.adapter.encoders import encoder_widths
-from ....ip_models.errors import BadInput
+from ....ip_models.errors import Action, BadInput, Mend
 from ....ip_models.faces.detect import FaceChoice, choose, find_faces, tried
 from ....ip_models.inputs import require, whole
 from ....ip_models.pictures.fit import (
@@ -156,7 +156,10 @@ def _engine(wanted: Preparation, face_models: Any) -> FaceEngine | None:
         raise BadInput(
             "fit is crop face and face_models is not connected",
             "face models are needed to find a face",
-            "Connect Load Face Models, or choose another fit",
+            Action(
+                "Connect Load Face Models, or choose another fit",
+                Mend("face_models", source="IPALoadFaceModels"),
+            ),
         )
     return engine_of(face_models)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from ....ip_models.errors import BadInput
 from ....ip_models.faces.align import norm_crop
 from ....ip_models.faces.detect import Face
+from ....ip_models.inputs import shown
 from ....ip_models.pictures.fit import Picture
 from ...host.face import packs
 from ...host.face.encode import engine_of
@@ -144,7 +145,7 @@ class Faces:
         if isinstance(side, int) and side > 0:
             return side
         raise BadInput(
-            f"input_size of the face detector is {size!r}",
+            f"input_size of the face detector is {shown(size)}",
             "two equal numbers, such as (640, 640), are needed",
             "Set one of these",
         )

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ....ip_models.adapter.published import Choice
 from ....ip_models.adapter.spec import Family
 from ....ip_models.errors import BadInput
+from ....ip_models.inputs import shown
 
 # Tried one after the other; in each, one of several names.
 Tries = tuple[tuple[str, ...], ...]
@@ -122,7 +123,7 @@ def preset_of(words: object) -> Preset:
         if said.startswith(beginning):
             return preset
     raise BadInput(
-        f"preset is {str(words)[:60]!r}",
+        f"preset is {shown(words)}",
         f"one that begins with {', '.join((*_PRESETS, 'faceid'))} is needed",
         "Choose one from the list",
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ....ip_models.adapter.spec import IDENTITY_WIDTH, Feature
 from ....ip_models.errors import BadInput
-from ....ip_models.inputs import require
+from ....ip_models.inputs import require, sides
 from ....ip_models.references.features import FaceFeatures, Features, Regions
 from ....ip_models.references.ipadpt import Entry, is_sequence
 
@@ -32,8 +32,8 @@ def features_of(positive: Any, negative: Any = None) -> Features:
     hidden = positive.ndim == 3
     if positive.ndim not in (2, 3) or not positive.numel():
         raise BadInput(
-            f"the embeds have shape {tuple(positive.shape)}",
-            "rows of an image encoder, (n, width) or (n, sequence, width), are needed",
+            f"the embeds have shape {sides(positive.shape)}",
+            "rows of an image encoder, n x width or n x sequence x width, are needed",
             "Connect IPAdapter Encoder",
         )
     if negative is None and hidden:
@@ -62,7 +62,7 @@ def fitted(negative: Tensor, positive: Tensor) -> Tensor:
     """
     if negative.shape[1:] != positive.shape[1:] or not len(negative):
         raise BadInput(
-            f"neg_embed has shape {tuple(negative.shape)} and the embeds {tuple(positive.shape)}",
+            f"neg_embed has shape {sides(negative.shape)} and the embeds {sides(positive.shape)}",
             "rows of the same encoder and adapter are needed",
             "Connect both outputs of one IPAdapter Encoder",
         )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ....ip_models.adapter.published import Choice, family_of
 from ....ip_models.adapter.spec import AdapterSpec, Family
-from ....ip_models.errors import BrokenFile, MissingModel, WrongBase
+from ....ip_models.errors import Action, BrokenFile, Mend, MissingModel, WrongBase
 from ....ip_models.layer import Layer
 from ...host.encoder.load import load_encoder, read_encoder
 from ...host.files import folders
@@ -202,7 +202,7 @@ def _with_lora(
         raise MissingModel(
             f"{folders.where(LORAS)} hold no LoRA for {adapter.name}, and there is none in it",
             f"one called like {_example(preset, family)} is needed",
-            "Put it there, or set lora_strength to 0",
+            Action("Put it there, or set lora_strength to 0", Mend("lora_strength", 0)),
         )
     log.info("the LoRA inside %s is applied at %g: no file of it is there", adapter.name, strength)
     model = model.clone()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ....ip_models.errors import BadInput
+from ....ip_models.inputs import shown, sides
 
 _MOST_PIXELS = 2**28
 _ACTION = "Check the node that makes it"
@@ -21,8 +22,8 @@ def require_picture(images: object) -> Tensor:
     """
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[-1] not in (1, 2, 3, 4):
         raise BadInput(
-            f"the image is {_kind(images)}",
-            "pictures have shape (batch, height, width, 1 to 4 channels)",
+            f"the image is {shown(images)}",
+            "pictures of batch x height x width x 1 to 4 channels are needed",
             "Connect an IMAGE",
         )
     _require_values("the image", images)
@@ -38,8 +39,8 @@ def require_mask(mask: object) -> Tensor:
     """
     if not isinstance(mask, Tensor) or mask.ndim not in (2, 3):
         raise BadInput(
-            f"the mask is {_kind(mask)}",
-            "masks have shape (batch, height, width)",
+            f"the mask is {shown(mask)}",
+            "masks of batch x height x width are needed",
             "Connect a MASK",
         )
     _require_values("the mask", mask)
@@ -63,7 +64,7 @@ def require_room(height: int, width: int) -> None:
 def _require_values(name: str, values: Tensor) -> None:
     if values.numel() == 0:
         raise BadInput(
-            f"{name} has shape {tuple(values.shape)} and so no pixels",
+            f"{name} has shape {sides(values.shape)} and so no pixels",
             "one pixel or more is needed",
             _ACTION,
         )
@@ -74,9 +75,3 @@ def _require_values(name: str, values: Tensor) -> None:
             "finite numbers from 0 to 1 are needed",
             _ACTION,
         )
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    return f"a value of type {type(value).__name__}"

@@ -20,6 +20,7 @@ from ....ip_models.inputs import (
     switch,
     text,
 )
+from ...host.server import telling
 
 
 def checked(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,6 +29,7 @@ def checked(run: Callable[..., Any]) -> Callable[..., Any]:
     own, *names = [one.name for one in signature.parameters.values() if one.kind != one.VAR_KEYWORD]
     takes_any = len(names) + 1 < len(signature.parameters)
 
+    @telling
     @functools.wraps(run)
     def method(node: Any, /, *args: Any, **kwargs: Any) -> Any:
         known = [name for name in kwargs if name != own] if takes_any else names

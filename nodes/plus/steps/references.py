@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ....ip_models.adapter.spec import AdapterSpec, Feature
 from ....ip_models.errors import BadInput, MissingModel
-from ....ip_models.inputs import chosen
+from ....ip_models.inputs import chosen, sides
 from ....ip_models.pictures.fit import fit_images, require_images
 from ....ip_models.references.combine import Combine, combine
 from ....ip_models.references.features import FaceFeatures, Features, ImageFeatures
@@ -93,13 +93,13 @@ def raw_features(
     for one in rows:
         if one.ndim != (3 if hidden else 2):
             raise BadInput(
-                f"the embeds have shape {tuple(one.shape)}",
-                f"this adapter reads {'(n, sequence, width)' if hidden else '(n, width)'}",
+                f"the embeds have shape {sides(one.shape)}",
+                f"this adapter reads {'n x sequence x width' if hidden else 'n x width'}",
                 "Encode the picture with IPAdapter Encoder and the same IPADAPTER",
             )
         if not one.numel() or not bool(torch.isfinite(one).all()):
             raise BadInput(
-                f"the embeds have shape {tuple(one.shape)} and are empty or not finite",
+                f"the embeds have shape {sides(one.shape)} and are empty or not finite",
                 "this adapter reads finite numbers",
                 "Encode the picture again",
             )

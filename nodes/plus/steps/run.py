@@ -13,7 +13,6 @@ from ....ip_models.attention.keyvalue import KvScaling
 from ....ip_models.inputs import chosen, require
 from ....ip_models.references.features import Features
 from ....ip_models.weights.gains import Weights
-from ....ip_models.weights.schedule import Ramp
 from ...host.model.adapter import LoadedAdapter
 from ...host.model.apply import Settings, apply
 from ...host.protocols import Model, require_model
@@ -154,17 +153,13 @@ def put_on(
 
 
 def _settings(level: Level, structure: float, wanted: Wanted, profile: Profile) -> Settings:
-    weight = level.weight
-    frames: tuple[Ramp, ...] = ()
-    if isinstance(weight, Sequence):
-        frames, weight = (Ramp(values=tuple(weight)),), 1.0
     blocks = (level.rule,) if profile.middle else (level.rule, WithoutMiddle())
     return Settings(
-        scale=weight,
+        scale=level.weight,
         start_percent=wanted.start,
         end_percent=wanted.end,
         mask=wanted.mask,
-        weights=Weights(blocks=blocks, frames=frames),
+        weights=Weights(blocks=blocks),
         batch=BatchMode.REPEAT_LAST if wanted.per_picture else BatchMode.ALL,
         scaling=chosen("embeds_scaling", wanted.scaling, KvScaling),
         mask_rule=profile.mask_rule,

@@ -77,7 +77,6 @@ class Case:
         return f"{self.label}: {done or 'as it is'}"
 
 
-
 _HOW: dict[str, Callable[[bytes, Random], bytes]] = {
     "safetensors": safetensors_files.damaged,
     "torch": torch_files.damaged,

@@ -108,9 +108,7 @@ def open_case(bed: Bed, label: str, place: Path, size: int) -> Told:
         _begin_peak()
     after, left = _descriptors(), threading.active_count()
     wrong = served.strangers(_telling(marks), label, place)
-    return Told(
-        size, ends, lost, wrong, (peak - before) * _KB, after - descriptors, left - threads
-    )
+    return Told(size, ends, lost, wrong, (peak - before) * _KB, after - descriptors, left - threads)
 
 
 def _telling(marks: Mapping[str, set[str]]) -> dict[str, set[str]]:

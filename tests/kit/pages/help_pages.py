@@ -161,6 +161,17 @@ def locale(language: str) -> dict[str, Any]:
     return json.loads((LOCALES / language / "nodeDefs.json").read_text("utf-8"))
 
 
+def leaves(tree: Any, path: str = "") -> dict[str, str]:
+    """Each text of a table of tables, by the names that lead to it."""
+    if isinstance(tree, str):
+        return {path: tree}
+    return {
+        key: text
+        for name, branch in tree.items()
+        for key, text in leaves(branch, f"{path}/{name}").items()
+    }
+
+
 def english() -> dict[str, Any]:
     """What locales/en has to hold: the words of the nodes themselves.
 

@@ -80,12 +80,52 @@ def sheet(height: int, *parts: str) -> str:
 
 def simple() -> str:
     """What is given on the left, what is found in the middle."""
-    parts = [node(10, 30, "model", 84), node(10, 80, "image", 84), node(10, 130, "kind", 84)]
-    for y, words in ((24, "ipadapter"), (74, "clip_vision"), (124, "insightface")):
-        parts += [box(128, y, 96, 42, "#fff", GREEN), text(176, y + 19, words, at="middle")]
-        parts += [text(176, y + 36, "✓", 13, GREEN, "middle"), arrow(226, y + 21, 248, 95)]
-    parts += [arrow(96, y, 124, y) for y in (45, 95, 145)]
-    return sheet(190, *parts, node(252, 80, "model", 60))
+    parts = [box(112, 10, 116, 170, PAPER, GREEN)]
+    for i, (given, found) in enumerate(
+        (("model", "ipadapter"), ("image", "clip_vision"), ("kind", "insightface"))
+    ):
+        y = 30 + i * 50
+        parts += [node(8, y, given, 76), arrow(86, y + 15, 108, y + 15)]
+        parts += [box(120, y, 100, 30, "#fff", GREEN), text(128, y + 20, found)]
+        parts.append(text(208, y + 21, "✓", 14, GREEN, "middle"))
+    return sheet(190, *parts, arrow(230, 95, 250, 95), node(254, 80, "model", 58))
+
+
+def style_composition() -> str:
+    """Strokes of the one, places of the other."""
+    parts = [text(14, 24, "style_image"), box(14, 32, 88, 66, "#d6e4f7")]
+    parts += [line([(20 + i * 14, 92), (46 + i * 14, 38)], BLUE) for i in range(4)]
+    parts += [text(14, 124, "composition_image"), box(14, 132, 88, 66)]
+    for x, y, size in ((38, 176, 14), (78, 156, 10)):
+        parts.append(ellipse(x, y, size, size, PALE))
+    parts += [arrow(106, 65, 176, 100), arrow(106, 165, 176, 130)]
+    parts += [box(184, 66, 122, 98, "#d6e4f7"), text(245, 184, "model", at="middle")]
+    for x, y, size in ((220, 134, 21), (276, 104, 15)):
+        parts.append(ellipse(x, y, size, size, "#fff"))
+        parts += [
+            line(
+                [(x - size / 2 + i * 6, y + size * 0.6), (x - size / 4 + i * 6, y - size * 0.6)],
+                BLUE,
+            )
+            for i in range(3)
+        ]
+    return sheet(212, *parts)
+
+
+def regional() -> str:
+    """Two in a row; each has a half of the picture."""
+    parts: list[str] = []
+    for i, names in enumerate((("model", "positive", "negative"),) * 3):
+        for j, name in enumerate(names):
+            parts.append(node(8 + i * 120, 62 + j * 40, name, 64))
+    for i, fill in enumerate((BLUE, ORANGE)):
+        parts += [
+            box(66 + i * 120, 10, 60, 40, "#111"),
+            box(66 + i * 120 + i * 30, 10, 30, 40, fill),
+        ]
+        parts += [arrow(74 + i * 120, 77 + j * 40, 122 + i * 120, 77 + j * 40) for j in range(3)]
+        parts.append(arrow(96 + i * 120, 52, 96 + i * 120, 72))
+    return sheet(186, *parts)
 
 
 def load_adapter() -> str:
@@ -481,6 +521,8 @@ def convert_embeds() -> str:
 
 DRAWN: dict[str, Callable[[], str]] = {
     "IPASimple": simple,
+    "IPAStyleComposition": style_composition,
+    "IPARegional": regional,
     "IPALoadAdapter": load_adapter,
     "IPALoadForModel": load_for_model,
     "IPALoadEncoder": load_encoder,

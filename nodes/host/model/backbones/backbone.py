@@ -100,6 +100,10 @@ class Backbone(Protocol):
         """Where an adapter adds to a layer: its slot, or another place of its block."""
         ...
 
+    def places(self, layer: Layer) -> tuple[Hashable, ...]:
+        """Every place where any adapter may add to a layer."""
+        ...
+
     def hook(self, model: Model, slots: Iterable[Hashable]) -> None:
         """Patch layers of a MODEL of one's own, so that they add what the table of a call says."""
         ...

@@ -17,7 +17,7 @@ from .....ip_models.attention.attend import Attended
 from .....ip_models.transformer.layers import DOUBLE, BlockAddress
 from ...protocols import TransformerOptions
 from .kernel import compiler
-from .transformer import GRID, add, entries_of, hears, rows_after
+from .transformer import GRID, add, added_to, hears, rows_after
 
 _QUERY = "ipadapter_query"
 _HELD = "ipadapter_held"
@@ -119,11 +119,11 @@ def _add_after(img: Tensor, held: Held, extra: TransformerOptions, address: Bloc
 def _add(
     out: Tensor, q: Tensor, before: int, extra: TransformerOptions, address: BlockAddress
 ) -> None:
-    entries = entries_of(extra, q.shape[0], q, address)
-    if not entries:
+    added = added_to(extra, q.shape[0], q, address)
+    if not added.entries:
         return
     after = rows_after(address, q.shape[2] - before, extra[GRID])
-    add(out, Attended(q, before=before, after=after), entries, extra)
+    add(out, Attended(q, before=before, after=after), added, extra)
 
 
 _kept_uncompiled = cast("Callable[..., None]", torch.compiler.disable(_kept))

@@ -52,7 +52,7 @@ def found(model: Model) -> tuple[Backbone, tuple[Layer, ...]]:
 def no_unet(base: str) -> WrongBase:
     """What to say of a model without cross-attention to text."""
     return WrongBase(
-        f"this MODEL is of class {base}, which no IP-Adapter reaches",
+        f"this MODEL is {base}, for which there is no IP-Adapter",
         "SD1.5, SD2, SDXL, Kolors, Flux.1, Chroma and SD3.5 can be prompted with images",
         "Load a checkpoint of one of these families",
     )

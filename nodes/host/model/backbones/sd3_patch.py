@@ -13,7 +13,7 @@ from .....ip_models.attention.attend import Attended
 from .....ip_models.transformer.layers import JOINT, BlockAddress
 from ...protocols import TransformerOptions
 from .kernel import compiler
-from .transformer import GRID, add, entries_of, rows_after
+from .transformer import GRID, add, added_to, rows_after
 
 _OVERRIDE = "optimized_attention_override"
 _BlockArgs = dict[str, Any]
@@ -75,11 +75,11 @@ def _added(
     address: BlockAddress,
 ) -> None:
     q, k, v = (_in_heads(rows[:, text:], heads) for rows in qkv)
-    entries = entries_of(extra, q.shape[0], q, address)
-    if not entries:
+    added = added_to(extra, q.shape[0], q, address)
+    if not added.entries:
         return
     after = rows_after(address, q.shape[2], extra[GRID])
-    add(out[:, text:], Attended(q, k, v, after=after), entries, extra)
+    add(out[:, text:], Attended(q, k, v, after=after), added, extra)
 
 
 def _in_heads(rows: Tensor, heads: int) -> Tensor:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
+from typing import NamedTuple, cast
 
 from torch import Tensor
 
 from .....ip_models.adapter.spec import AdapterSpec
 from .....ip_models.attention.attend import Attended, LayerEntry, add_to_rows
 from .....ip_models.attention.masks import Grid
+from .....ip_models.attention.record import LayerRecord
 from .....ip_models.attention.stack import ActivePrompts, PromptStack
 from .....ip_models.errors import WrongBatch
 from .....ip_models.layer import Layer
@@ -44,6 +46,11 @@ class Transformer:
         """See `Backbone.slot`."""
         return layer.slot
 
+    def places(self, layer: Layer) -> tuple[Hashable, ...]:
+        """See `Backbone.places`; some add after the block."""
+        address = cast("BlockAddress", layer.slot)
+        return address, address._replace(after=True)
+
     def hook(self, model: Model, slots: Iterable[Hashable]) -> None:
         """Nothing."""
 
@@ -68,9 +75,14 @@ def grid_of(network: object, latent: tuple[int, int]) -> Grid:
     return height, width, latent
 
 
-def entries_of(
-    extra: TransformerOptions, batch: int, like: Tensor, slot: BlockAddress
-) -> Sequence[LayerEntry]:
+class Added(NamedTuple):
+    """What the image prompts of a call add to a layer, and where it is noted if somebody looks."""
+
+    entries: Sequence[LayerEntry] = ()
+    record: LayerRecord | None = None
+
+
+def added_to(extra: TransformerOptions, batch: int, like: Tensor, slot: BlockAddress) -> Added:
     """What the image prompts of a call add to a layer.
 
     Args:
@@ -85,11 +97,12 @@ def entries_of(
     if isinstance(active, PromptStack):  # the model was called around the host's wrappers
         active = calls.active_in_layer(active, extra, batch)
     if not isinstance(active, ActivePrompts):
-        return ()
+        return Added()
     if batch != active.batch or extra.get("cond_or_uncond") != active.places:
         name = f"{slot.kind} block {slot.number}"
         active = rows.of_layer(active, batch, extra, name)
-    return active.table(like.device, like.dtype).get(slot, ())
+    entries = active.table(like.device, like.dtype).get(slot, ())
+    return Added(entries, active.layer_record(slot, batch) if entries else None)
 
 
 def hears(extra: TransformerOptions, like: Tensor, slot: Hashable) -> bool:
@@ -100,15 +113,19 @@ def hears(extra: TransformerOptions, like: Tensor, slot: Hashable) -> bool:
     return active is not None
 
 
-def add(
-    out: Tensor, attended: Attended, entries: Sequence[LayerEntry], extra: TransformerOptions
-) -> None:
+def add(out: Tensor, attended: Attended, added: Added, extra: TransformerOptions) -> None:
     """Add image prompts to rows that nobody else holds, see `add_to_rows`."""
     # Users report damaged pictures with quantised kernels, as for UNets.
     attention: Callable[..., Tensor] = partial(
         unquantised_attention(), skip_reshape=True, low_precision_attention=False
     )
-    add_to_rows(out, attended, entries, extra[GRID], attention)
+    (entries, record), grid = added, extra[GRID]
+    if record is None:
+        add_to_rows(out, attended, entries, grid, attention)
+        return
+    record.begin(out)
+    add_to_rows(out, attended, entries, grid, record.listening(attention))
+    record.end(entries, grid, attended.q, attended.before, attended.after)
 
 
 def rows_after(address: BlockAddress, rows: int, grid: Grid) -> int:

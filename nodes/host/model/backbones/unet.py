@@ -80,6 +80,10 @@ class Unet:
         """See `Backbone.slot`."""
         return layer.slot
 
+    def places(self, layer: Layer) -> tuple[Hashable, ...]:
+        """See `Backbone.places`."""
+        return (layer.slot,)
+
     def hook(self, model: Model, slots: Iterable[Hashable]) -> None:
         """See `Backbone.hook`."""
         unet_patch.hook(model, slots)

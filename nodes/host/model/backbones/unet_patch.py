@@ -120,7 +120,13 @@ class LayerPatch:
             low_precision_attention=False,
         )
         grid = self._grid(q, extra) if active.masked else None
-        return add_image_attention(text, q, extra["n_heads"], entries, grid, attention)
+        heads, record = extra["n_heads"], active.layer_record(self.slot, q.shape[0])
+        if record is None:
+            return add_image_attention(text, q, heads, entries, grid, attention)
+        record.begin(text)
+        out = add_image_attention(text, q, heads, entries, grid, record.listening(attention))
+        record.end(entries, _shape(extra), q)
+        return out
 
     def add(self, callback: Callable[..., Tensor], **options: Any) -> None:
         """Take a callback as the patches of ComfyUI_IPAdapter_plus, InstantID and PuLID do.
@@ -138,11 +144,10 @@ class LayerPatch:
 
     def _grid(self, q: Tensor, extra: TransformerOptions) -> Grid:
         """The grid that the queries of this layer stand on."""
-        height, width = (extra.get("activations_shape") or (0, 0))[-2:]
-        if height * width != q.shape[1]:
-            raise rows.no_grid(self.name, q.shape[1], (int(height), int(width)))
-        latent = extra.get("original_shape")
-        return int(height), int(width), None if latent is None else tuple(latent[-2:])
+        grid = _shape(extra)
+        if grid[0] * grid[1] != q.shape[1]:
+            raise rows.no_grid(self.name, q.shape[1], grid[:2])
+        return grid
 
     def _text(self, q: Tensor, k: Tensor, v: Tensor, extra: TransformerOptions) -> Tensor:
         # A patch set later for all layers of the block has no slot that the host would look at.
@@ -265,6 +270,13 @@ _not_compiled = cast("Callable[..., Tensor]", torch.compiler.disable(LayerPatch.
 
 def _retaken(slot: Hashable, taken: Mapping[Hashable, AttentionPatch]) -> LayerPatch:
     return LayerPatch(tuple(cast("LayerAddress", slot)), taken.get(slot), retaken=True)
+
+
+def _shape(extra: TransformerOptions) -> Grid:
+    """The grid of a layer as the host tells it, of no size where it does not."""
+    height, width = (extra.get("activations_shape") or (0, 0))[-2:]
+    latent = extra.get("original_shape")
+    return int(height), int(width), None if latent is None else tuple(latent[-2:])
 
 
 def _in_sigma_range(options: Mapping[str, Any], extra: TransformerOptions) -> bool:

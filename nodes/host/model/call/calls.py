@@ -11,9 +11,10 @@ from .....ip_models.attention.call import Call, CondChunk
 from .....ip_models.attention.shared import Shared
 from .....ip_models.attention.stack import ActivePrompts, PromptStack
 from .....ip_models.errors import WrongBatch
-from ...protocols import TransformerOptions
+from ...protocols import CondLists, TransformerOptions
 from .conditions import CondChunks, Conditions
 from .place import Latents, StepLatent, place
+from .record import call_record, run_record
 from .run_part import RunPart
 
 KEY = "ipadapter"
@@ -44,10 +45,12 @@ class Step(Shared):
     Attributes:
         chunks: its conditionings, by their place and uuid.
         latent: what they are about.
+        conds: the conditionings themselves, as the host has prepared them.
     """
 
     chunks: CondChunks
     latent: StepLatent
+    conds: CondLists = ()
 
 
 def active_prompts(
@@ -80,12 +83,17 @@ def active_prompts(
     frames, total = _in_batch(within, total, latents.run)
     chunks = place(stack, chunks * tiles, within, latents, options)
     sigma, step, steps = None, 0, 1
-    if stack.needs_sigma and sigmas is not None:
+    record = run_record(options)
+    if sigmas is not None and (stack.needs_sigma or (record and record.needs_step)):
         sigma = float(sigmas.max())
         step, steps = _step(sigma, options)
     places = list(options["cond_or_uncond"]) if "cond_or_uncond" in options else None
     call = Call(chunks, frames, total, sigma, step, steps, within)
-    return stack.at(call, places)
+    if record is None:
+        return stack.at(call, places)
+    conds = now.conds if isinstance(now, Step) else ()
+    noted = call_record(record, stack, call, latents, options, conds)
+    return stack.at(call, places, noted)
 
 
 def active_in_layer(stack: PromptStack, options: TransformerOptions, rows: int) -> ActivePrompts:

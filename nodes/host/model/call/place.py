@@ -81,8 +81,7 @@ def place(
         UnknownPlace: the image prompts depend on it and it cannot be known.
     """
     step = latents.step
-    known = step is None or len(frames) == len(step.latent) or _windowed(options)
-    if stack.needs_pictures and not known:
+    if stack.needs_pictures and not known_pictures(frames, step, options):
         raise UnknownPlace(
             f"the model was called with {len(frames)} of the {len(step.latent) if step else 0} "
             "pictures of the batch, and which they are is not known",
@@ -90,7 +89,14 @@ def place(
             "Take out the node that divides the batch, or set batch_mode to all references in "
             "every picture, with one mask and without a Schedule over frames",
         )
-    return _with_crops(chunks, frames, latents, options) if stack.needs_place else chunks
+    return with_crops(chunks, frames, latents, options) if stack.needs_place else chunks
+
+
+def known_pictures(
+    frames: tuple[int, ...], step: StepLatent | None, options: TransformerOptions
+) -> bool:
+    """Whether it is known which pictures of the step a call is for."""
+    return step is None or len(frames) == len(step.latent) or _windowed(options)
 
 
 def _windowed(options: TransformerOptions) -> bool:
@@ -99,12 +105,13 @@ def _windowed(options: TransformerOptions) -> bool:
     return options.get("context_window") is not None or bool(motion.get("sub_idxs"))
 
 
-def _with_crops(
+def with_crops(
     chunks: tuple[CondChunk, ...],
     frames: tuple[int, ...],
     latents: Latents,
     options: TransformerOptions,
 ) -> tuple[CondChunk, ...]:
+    """See `place`, whatever the image prompts depend on."""
     step, size = latents.step, _size(latents, options)
     if step is None or size is None or step.latent.ndim != 4:
         return chunks

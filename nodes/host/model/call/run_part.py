@@ -15,9 +15,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from .....ip_models.attention.call import BatchMode
 from .....ip_models.attention.masks import Crop
 from .....ip_models.attention.stack import PromptStack
-from .....ip_models.errors import UnknownPlace
+from .....ip_models.errors import Action, Mend, UnknownPlace
 
 Values = Mapping[str, Any]
 _MOST_NUMBERS = 2**24  # of noise, drawn to find a picture's: about a sixth of a second
@@ -89,7 +90,11 @@ def _unknown_total(first: int, count: int) -> UnknownPlace:
     return UnknownPlace(
         f"this run has {count} pictures of a larger batch, from number {first + 1} on",
         "one per picture, spread, and a Schedule over frames need to know how many the batch has",
-        "Set batch_mode to last repeats or loop, or sample the whole batch in one run",
+        Action(
+            "Set batch_mode to last repeats or loop, or sample the whole batch in one run",
+            Mend("batch_mode", BatchMode.REPEAT_LAST.value),
+            Mend("batch_mode", BatchMode.LOOP.value),
+        ),
     )
 
 
@@ -118,7 +123,10 @@ def places_in_batch(noise: Tensor, seed: object) -> tuple[int, ...]:
         raise UnknownPlace(
             f"{places.count(None)} of the {count} pictures of this run have no noise of its seed",
             "a reference, mask or weight for each picture needs to know which pictures these are",
-            "Use noise of one origin, or set batch_mode to all references in every picture",
+            Action(
+                "Use noise of one origin, or set batch_mode to all references in every picture",
+                Mend("batch_mode", BatchMode.ALL.value),
+            ),
         )
     known = [place for place in places if place is not None]
     return tuple(known) if len(known) == count else tuple(range(known[0], known[0] + count))

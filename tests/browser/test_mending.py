@@ -1,0 +1,66 @@
+"""The way back from a mistake: the sentence on the node that failed, and the button that mends it."""
+
+from __future__ import annotations
+
+from comfy_page import RUN, ComfyPage
+from playwright.sync_api import Locator, expect
+
+FAILURE = '[data-ipadapter="failure"]'
+FITS = """(note) => [note.scrollHeight - note.clientHeight, note.scrollWidth - note.clientWidth]"""
+
+
+def failure(comfy: ComfyPage, words: str) -> Locator:
+    note = comfy.shown(FAILURE).filter(has_text=words)
+    expect(note).to_have_count(1)
+    down, right = note.evaluate(FITS)
+    assert down <= 1 and right <= 1  # nothing of it has to be scrolled
+    return note
+
+
+def saving(comfy: ComfyPage) -> tuple[str, str]:
+    """A picture that is encoded and saved under a name that may be taken."""
+    photo = comfy.add("LoadImage", image="reference.jpg")
+    encoder = comfy.add("IPADemoCLIPVision")
+    encode = comfy.add("IPAEncodeImage")
+    name = f"mending {'vue' if comfy.vue else 'canvas'}"
+    save = comfy.add("IPASaveEmbeds", name=name, if_exists="replace")
+    for source, target, slot in (
+        (photo, encode, "image"),
+        (encoder, encode, "clip_vision"),
+        (encode, save, "embeds"),
+    ):
+        comfy.connect(source, target, slot)
+    return encode, save
+
+
+def test_a_failed_run_is_mended_by_a_button(comfy: ComfyPage) -> None:
+    encode, save = saving(comfy)
+    comfy.run()
+    comfy.set(save, "if_exists", "stop")
+    comfy.set(encode, "fit", "pad")  # what is saved already would not be written again
+    assert "exists already" in comfy.page.evaluate(RUN)
+    note = failure(comfy, "exists already and if_exists is stop")
+    comfy.add("SaveImage")  # elsewhere
+    expect(note).to_have_count(1)
+    note.get_by_role("button", name="set if_exists to keep both").click()
+    expect(note).to_have_count(0)
+    assert comfy.widgets(save)["if_exists"] == "keep both"
+    comfy.press("Control+z")
+    failure(comfy, "exists already and if_exists is stop")
+    comfy.press("Control+y")
+    expect(note).to_have_count(0)
+    comfy.run()
+
+
+def test_what_is_missing_is_connected_by_a_button(comfy: ComfyPage) -> None:
+    photo = comfy.add("LoadImage", image="reference.jpg")
+    prepare = comfy.add("IPAPrepareImage", fit="crop face")
+    end = comfy.add("PreviewImage")
+    comfy.connect(photo, prepare, "image")
+    comfy.connect(prepare, end, "images")
+    assert "face_models is not connected" in comfy.page.evaluate(RUN)
+    note = failure(comfy, "face_models is not connected")
+    note.get_by_role("button", name="connect Load Face Models").click()
+    expect(note).to_have_count(0)
+    link = comfy.prompt()[prepare]["inputs"]["face_models"][0]
+    assert comfy.prompt()[link]["class_type"] == "IPALoadFaceModels"

@@ -1,0 +1,179 @@
+// @ts-check
+/**
+ * What the pack says, in another language: sentences as wholes, with what is filled into them.
+ *
+ * The server speaks English, to programs too. A text of it is looked up among the sentences of a
+ * table; what is in their gaps is looked up in turn, and a text that is several sentences, or a
+ * list, is taken apart. What is not known stays as it is. No app, no DOM.
+ */
+
+import { Patterns, fill, letters, pattern } from "./patterns.js";
+
+/**
+ * @typedef {import("./patterns.js").Pattern} Pattern
+ * @typedef {object} Made
+ * @property {string} text
+ * @property {number} weight letters of it that were known
+ * @typedef {object} Table
+ * @property {Record<string, string>} sentences by the English ones; gaps are `{1}`, `{2}` …
+ * @property {Record<string, string>} choices what combo boxes show for their values
+ * @property {Record<string, string>} names of nodes and inputs
+ * @property {Record<string, string>} notes of the examples: lines, titles
+ * @property {Record<string, string>} joints what stands between two texts
+ */
+
+/** Texts in texts in texts. */
+const DEEPEST = 4;
+/** Sentences that a text may be, of which the best is taken. */
+const TRIED = 3;
+/** Places where a text is taken apart, for each joint. */
+const PLACES = 6;
+/** Parts of a text that are looked up, and its letters; what is longer is no sentence. */
+const MOST_PARTS = 400;
+const LONGEST = 4000;
+/** What was translated before: the host shows the same nodes again and again. */
+const REMEMBERED = 500;
+/** Between sentences and clauses, of which each can be one by itself. */
+const CLAUSES = [". ", "; ", ": "];
+/** Between the items of a list. */
+const LISTS = [", ", " and ", " or "];
+/** Names of files stay as they are. */
+const FILE = /\.(safetensors|bin|ckpt|pth?|gguf|onnx|zip|json|yaml|ipadpt|png|jpe?g|webp)$/i;
+
+export class Translator {
+  /** @param {Table} table */
+  constructor({ sentences, choices, names, joints }) {
+    this.joints = joints;
+    this.exact = new Map(Object.entries({ ...names, ...choices, ...sentences }));
+    const all = Object.entries(sentences).flatMap(([english, made]) => {
+      const one = pattern(english, made);
+      // What was found is said of something: "… has a damaged header".
+      const said = /^[a-z]/.test(english) ? [pattern(`{0} ${english}`, `{0} ${made}`)] : [];
+      return one.gaps.length > 0 ? [one, ...said] : said;
+    });
+    this.patterns = new Patterns(all.filter(({ weight }) => weight > 0));
+    /** @type {Map<string, string>} */
+    this.known = new Map();
+  }
+
+  /**
+   * The text in the language of the table.
+   * @param {string} english
+   */
+  translate(english) {
+    const known = this.known.get(english);
+    if (known !== undefined) return known;
+    if (english.length > LONGEST) return english;
+    const { text } = new Attempt(this).made(english, DEEPEST);
+    if (this.known.size >= REMEMBERED) this.known.clear();
+    this.known.set(english, text);
+    return text;
+  }
+}
+
+/** One text and its parts. */
+class Attempt {
+  /** @param {Translator} translator */
+  constructor({ exact, patterns, joints }) {
+    this.exact = exact;
+    this.patterns = patterns;
+    this.joints = joints;
+    /** @type {Map<string, Made>} */
+    this.tried = new Map();
+  }
+
+  /**
+   * @param {string} text
+   * @param {number} deep how many texts it may have in one another
+   * @returns {Made}
+   */
+  made(text, deep) {
+    const exact = this.exact.get(text);
+    if (exact !== undefined) return { text: exact, weight: letters(text) };
+    const key = `${deep}${text}`;
+    const known = this.tried.get(key);
+    if (known) return known;
+    let best = { text, weight: 0 };
+    if (deep === 0 || this.tried.size >= MOST_PARTS || letters(text) < 2) return best;
+    this.tried.set(key, best);
+    for (const one of this.alternatives(text, deep)) if (one.weight > best.weight) best = one;
+    this.tried.set(key, best);
+    return best;
+  }
+
+  /**
+   * @param {string} text what is filled into another, or is one of a list
+   * @param {number} deep
+   * @returns {Made}
+   */
+  inside(text, deep) {
+    return FILE.test(text) ? { text, weight: 0 } : this.made(text, deep);
+  }
+
+  /**
+   * @param {string} text
+   * @param {number} deep
+   * @returns {Iterable<Made>}
+   */
+  *alternatives(text, deep) {
+    for (const [one, gaps] of this.patterns.of(text).slice(0, TRIED)) {
+      const filled = gaps.map((gap) => this.inside(gap, deep - 1));
+      const made = fill(one.made, (number) => filled[one.gaps.indexOf(number)]?.text ?? "");
+      yield { text: made, weight: one.weight + weigh(filled) - gaps.filter(isMore).length };
+    }
+    for (const joint of CLAUSES) yield* this.clauses(text, joint, deep);
+    for (const joint of LISTS) {
+      const parts = text.split(joint);
+      if (parts.length === 1) continue;
+      const all = parts.map((part) => this.inside(part, deep - 1));
+      yield { text: all.map((one) => one.text).join(this.joints[joint]), weight: weigh(all) };
+    }
+    yield* this.ended(text, deep);
+  }
+
+  /**
+   * The text in two parts, before and behind a joint.
+   * @param {string} text
+   * @param {string} joint
+   * @param {number} deep
+   * @returns {Iterable<Made>}
+   */
+  *clauses(text, joint, deep) {
+    let at = text.indexOf(joint);
+    for (let places = 0; at > 0 && places < PLACES; places++) {
+      // Sentences follow one another, so that the second is as deep as the first.
+      const both = [this.made(text.slice(0, at), deep - 1), this.made(text.slice(at + joint.length), deep)];
+      yield { text: both.map((one) => one.text).join(this.joints[joint]), weight: weigh(both) };
+      at = text.indexOf(joint, at + 1);
+    }
+  }
+
+  /**
+   * A full stop, or brackets, behind what is known.
+   * @param {string} text
+   * @param {number} deep
+   * @returns {Iterable<Made>}
+   */
+  *ended(text, deep) {
+    if (text.endsWith(".")) {
+      const body = this.made(text.slice(0, -1), deep);
+      yield { ...body, text: `${body.text}${this.joints["."]}` };
+    }
+    const at = text.indexOf(" (");
+    if (at > 0 && text.endsWith(")")) {
+      const both = [this.made(text.slice(0, at), deep), this.made(text.slice(at + 2, -1), deep - 1)];
+      const [open, close] = this.joints["()"].split("|");
+      yield { text: `${both[0].text}${open}${both[1].text}${close}`, weight: weigh(both) };
+    }
+  }
+}
+
+/** Whether what is filled in seems to be more than a name. @param {string} gap */
+function isMore(gap) {
+  return /[;.:] |;$/.test(gap);
+}
+
+/** @param {Made[]} all */
+function weigh(all) {
+  return all.reduce((sum, { weight }) => sum + weight, 0);
+}
