@@ -35,8 +35,11 @@ def server(editor_server: Client) -> Iterator[Client]:
 
 
 @pytest.fixture
-def page(comfy: ComfyPage, server: Client) -> ComfyPage:
-    return comfy
+def page(comfy: ComfyPage, server: Client) -> Iterator[ComfyPage]:
+    """Pictures of loaders, which the host keeps by the numbers of nodes, go before other tests."""
+    yield comfy
+    comfy.clear()
+    comfy.page.evaluate("() => { window.app.nodeOutputs = {}; }")
 
 
 def masks() -> Nodes:

@@ -12,6 +12,7 @@
  */
 
 const TITLE = 30;
+const TALLER = 40; // Nodes 2.0 draws a node by so much higher than the host computes
 const WIDTH = 270;
 const ACROSS = 60;
 const DOWN = 30;
@@ -72,7 +73,7 @@ function place(graph, old, order, made, others) {
       node.setSize([Math.max(least, WIDTH), height]);
       node.pos = [x, y];
       width = Math.max(width, node.size[0]);
-      y += height + (TEXTS[one.type] ?? 0) + TITLE + DOWN;
+      y += height + TALLER + (TEXTS[one.type] ?? 0) + TITLE + DOWN;
     }
     x += width + ACROSS;
     bottom = Math.max(bottom, y - TITLE - DOWN);
