@@ -203,7 +203,7 @@ class Node(io.ComfyNode):
                 right(known[name], name, value)
         except BadInput as error:
             return str(error)
-        return await queued.refusal(cls.hidden.unique_id, read)
+        return await queued.refusal(getattr(cls.hidden, "unique_id", None), read)
 
 
 def _checked(run: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:

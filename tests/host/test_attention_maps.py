@@ -372,6 +372,4 @@ def test_what_a_view_costs(adapter: LoadedAdapter) -> None:
         for log in logs
     ]
     assert attentions[0] == attentions[1]
-    assert (
-        plain.reads.total() <= seen.reads.total() <= plain.reads.total() + 4
-    )
+    assert plain.reads.total() <= seen.reads.total() <= plain.reads.total() + 4

@@ -285,7 +285,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     ),
     "encoder mask": (
         with_tensor("encode", "mask", 1, "3x8x8"),
-        ["BadInput", "mask has shape 3 x 8 x 8", "a batch of 1"],
+        ["BadInput", "mask has shape 3 x 8 x 8", "for 1 image(s)"],
     ),
     "mask to look at of greys up to 255": (
         {

@@ -73,7 +73,7 @@ def load(name: Any, **inputs: Any) -> Any:
 
 
 def text_of(name: str, **inputs: Any) -> str:
-    return LoadEmbeds.execute(name, **inputs).ui.value
+    return LoadEmbeds.execute(name, **inputs).ui["text"][0]
 
 
 def same(one: Any, other: Any) -> bool:
@@ -523,8 +523,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no data": (without_its_data, "is cut off or damaged"),
     "large pickle": (zipped({"a/data.pkl": bytes(2**21)}), "has a description of 2097152 bytes"),
     "expanded": (torch_file([torch.zeros(1).expand(2, 1, 2**50)]), "claims that entry 0 is"),
-    "table": (torch_file({"image_proj": {}}), "is not an embeds file, it holds a dict"),
-    "number": (torch_file(3), "it holds a int"),
+    "table": (torch_file({"image_proj": {}}), "is not an embeds file, it holds a table of 1 entry"),
+    "number": (torch_file(3), "it holds 3"),
     "nan list": (torch_file([torch.full((2, 1, 8), float("nan"))]), "not finite"),
     "rank": (torch_file([torch.ones(8)]), "shape 8"),
     "no images": (torch_file([torch.ones(2, 0, 8)]), "holds no images"),

@@ -51,7 +51,9 @@ def test_a_translation_is_in_its_language(language: str) -> None:
         for text, made in words.table(language)[section].items():
             names = re.sub(r"https?://\S+|`[^`]*`|\[[^]]*\]\([^)]*\)", "", made)
             assert not ENGLISH.search(names), made
-            assert SCRIPT[language].search(made) or made == text or len(GAP.sub("", made)) < 12, made
+            assert SCRIPT[language].search(made) or made == text or len(GAP.sub("", made)) < 12, (
+                made
+            )
 
 
 @in_all()
@@ -101,6 +103,4 @@ def test_only_languages_that_are_there_are_read() -> None:
     made: Any = answer({"language": "ru"})
     assert made["names"]["Apply IP-Adapter"] == made["names"]["IPAApply"] != "IPAApply"
     # An input that is called otherwise on another node has no name by itself.
-    assert made["names"]["kv_scaling"] and set(made["joints"]) == set(
-        words.table("zh")["joints"]
-    )
+    assert made["names"]["kv_scaling"] and set(made["joints"]) == set(words.table("zh")["joints"])

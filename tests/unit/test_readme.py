@@ -16,7 +16,11 @@ from pack.ip_models import errors
 from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES
 
 README = (ROOT / "README.md").read_text("utf-8")
-ERRORS = {name for name, _ in inspect.getmembers(errors, inspect.isclass)} - {"IPAdapterError"}
+ERRORS = {
+    name
+    for name, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, errors.IPAdapterError) and kind is not errors.IPAdapterError
+}
 OWN_SENTENCE = {"NoFace", "NoSuchFace"}  # which take numbers and write it themselves
 CODE = [*sorted((ROOT / "ip_models").rglob("*.py")), *sorted((ROOT / "nodes").rglob("*.py"))]
 HOLE = "\0"  # what an f-string puts in
