@@ -264,7 +264,7 @@ def test_saved_embeds_are_listed_with_what_they_hold(models: Path) -> None:
     torch.save([torch.stack((torch.zeros(1, 1024), torch.ones(1, 1024)))], home / "theirs.ipadpt")
     (home / "page.safetensors").write_bytes(PAGE)
     found = report()
-    assert line_with(found, "✓ sub/cats.safetensors: 2 references of", "pooled 1024")
+    assert line_with(found, "✓ sub/cats.safetensors: 2 references of", "works with: ")
     assert line_with(found, "✓ face.safetensors: 1 face of")
     assert line_with(found, "✓ theirs.ipadpt: 1 reference of ViT-H")
     assert line_with(found, "✗ page.safetensors", "web page")

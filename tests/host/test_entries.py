@@ -379,7 +379,7 @@ def test_what_is_missing_is_named(node: Node, world: World) -> None:
         said = run(node, rest)
         default = inspect.signature(node.execute).parameters[one.id].default
         if default is inspect.Parameter.empty:
-            assert (one.id in FILES and "None" in said) or one.id in said
+            assert (one.id in FILES and "nothing" in said) or one.id in said
         elif one.id not in WIDGETS:
             assert said == "", one.id
 

@@ -629,7 +629,7 @@ def test_a_file_saved_after_the_page_was_loaded_is_accepted() -> None:
     assert LoadEmbeds.validate_inputs(name) is True
     assert LoadEmbeds.validate_inputs(embeds_file=name, negative_file="none") is True
     assert LoadEmbeds.validate_inputs() is True
-    with pytest.raises(BadInput, match="embeds_file is NoneType"):
+    with pytest.raises(BadInput, match="embeds_file is nothing"):
         load(None)
 
 
