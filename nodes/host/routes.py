@@ -9,6 +9,7 @@ from ...ip_models.errors import IPAdapterError
 from ...ip_models.weights.editor_data import Question, drawn_schedule, drawn_weights
 from .doctor import survey
 from .doctor.compatibility import Combination, drawn_family, errors
+from .doctor.report import first_face_pack
 from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
@@ -38,8 +39,10 @@ def _drawn_weights(given: Given) -> object:
 
 
 def _about(given: Given) -> object:
-    """Of an adapter file; without a name, which files to get first."""
+    """Of an adapter file; without a name, which files to get first, or ?of=faces."""
     file = given.get("file", "")
+    if given.get("of") == "faces":
+        return {"text": first_face_pack()}
     return {"text": [describe(file)] if file else first_files()}
 
 
