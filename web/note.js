@@ -152,6 +152,8 @@ function make(node, kind) {
   const widget = node.addDOMWidget(name, name, element, {
     serialize: false,
     hideOnZoom: false,
+    // The host's side panel would take its width for the node's too.
+    hideInPanel: true,
     margin: MARGIN,
     // On the canvas the height is that of the element with its margins.
     getMinHeight: () => (widget.wanted ?? LINE_HEIGHT + PADDING) + (isVue() ? 0 : 2 * MARGIN),
