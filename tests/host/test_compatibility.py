@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from pack.nodes.host.doctor.compatibility import (
     Combination,
     Source,
     drawn_family,
+    errors,
     problems,
 )
 from pack.nodes.host.doctor.gguf import gguf_shapes
@@ -483,3 +485,14 @@ def test_a_query_is_read_by_name() -> None:
 
 def test_the_class_names_are_those_of_the_host() -> None:
     assert comfy.supported_models.HunyuanVideo.__name__ == type(tiny_hunyuan_video().model).__name__
+
+
+def test_a_problem_says_which_file_mends_it(stocked: Path) -> None:
+    """For the editor's buttons."""
+    put_adapter(stocked, "XL plus", "xl.safetensors")
+    name = "plus.safetensors"
+    given = Combination(name, "g.safetensors", "sdxl.safetensors", embeds=Source.IMAGE)
+    mends = [mend for error in errors(given) for mend in error.mends]
+    for mend in mends:
+        given = replace(given, **{mend.input.removesuffix("_file"): mend.value})
+    assert mends and errors(given) == []

@@ -855,7 +855,7 @@ def test_adapters_decide_what_an_ipadpt_holds(home: Path, adapters: dict[str, An
         (Regions((Region(PICTURE, None, 1.0),)), {"file_format": "ipadpt"}, "are regions"),
         (tiny.random_faces(1), {"file_format": "ipadpt"}, "Connect the adapter"),
         ({"embeds0": "text"}, {}, 'embeds0 is "text"'),
-        (PICTURE, {"adapters": {"adapter0": PICTURE}}, "adapter0 is ImageFeatures"),
+        (PICTURE, {"adapters": {"adapter0": PICTURE}}, "adapter0 is embeds"),
         (PICTURE, {"adapters": 3}, "adapter0, adapter1"),
         (PICTURE, {"file_format": "bin"}, 'file_format is "bin"'),
         (PICTURE, {"if_exists": None}, "if_exists is nothing"),

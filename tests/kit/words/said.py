@@ -18,7 +18,11 @@ from pack.ip_models import errors as classes
 ROOT = Path(__file__).resolve().parents[3]
 GAP = "\0"
 MOST_ALTERNATIVES = 12
-ERRORS = {name for name, one in vars(classes).items() if isinstance(one, type)}
+ERRORS = {
+    name
+    for name, one in vars(classes).items()
+    if isinstance(one, type) and issubclass(one, Exception)
+}
 # Of a schema: in locales/*/nodeDefs.json.
 SCHEMA = {"tooltip", "description", "display_name", "search_aliases", "category", "node_id"}
 NOT_SHOWN = {"cast", "compile", "fullmatch", "search", "match", "sub", "findall", "getLogger"}
@@ -138,6 +142,8 @@ def _alternatives(node: ast.AST) -> list[str] | None:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         sides = [_alternatives(side) for side in (node.left, node.right)]
         return None if sides == [None, None] else _joined([side or [GAP] for side in sides])
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Action":
+        return _alternatives(node.args[0])
     if isinstance(node, ast.IfExp):
         both = [_alternatives(side) for side in (node.body, node.orelse)]
         return None if both[0] is None or both[1] is None else both[0] + both[1]
