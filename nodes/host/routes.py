@@ -8,7 +8,7 @@ from ...ip_models.adapter.spec import require_supported
 from ...ip_models.errors import IPAdapterError
 from ...ip_models.weights.editor_data import Question, drawn_schedule, drawn_weights
 from .doctor import survey
-from .doctor.compatibility import Combination, drawn_family, errors
+from .doctor.compatibility import Combination, drawn_family, errors, reads_face
 from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
@@ -55,8 +55,9 @@ def _check(given: Given) -> object:
 
 
 def _family(given: Given) -> object:
-    """?adapter=NAME&checkpoint=NAME&unet=NAME, see `drawn_family`."""
-    return {"family": drawn_family(Combination.read(given))}
+    """?adapter=NAME&kind=KIND&checkpoint=NAME&unet=NAME, see `drawn_family` and `reads_face`."""
+    combination = Combination.read(given)
+    return {"family": drawn_family(combination), "face": reads_face(combination)}
 
 
 def describe(name: str) -> str:
