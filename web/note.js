@@ -57,11 +57,11 @@ export function show(node, kind, said, details = "", buttons = []) {
 /**
  * @param {any} node
  * @param {string} kind
- * @param {string} line
+ * @param {string} line in English
  */
 export function holds(node, kind, line) {
   const rows = find(node, kind)?.element.children ?? [];
-  return [...rows].some((row) => row.textContent === line);
+  return [...rows].some((row) => row.textContent === translated(line));
 }
 
 /** @param {Button[]} buttons */
