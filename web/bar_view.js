@@ -48,7 +48,8 @@ export function buildBars(plot, bars, parts, side, known) {
  */
 function buildLine(groups, side, add, known) {
   const has = groups.some(({ bars }) => knownRuns(bars, known).some((run) => run.known));
-  const line = element("div", has ? "ipa-line ipa-known" : "ipa-line");
+  const line = element("div", "ipa-line");
+  line.classList.toggle("ipa-known", has);
   for (const { part, bars } of groups) {
     const kind = isWhole(part) ? part.name : part.block;
     const head = element("span", "", bars.length > 1 ? kind : kind.slice(0, 3));

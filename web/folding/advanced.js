@@ -55,9 +55,10 @@ function addButton(node, advanced) {
   const label = () => {
     const there = advanced.filter((/** @type {any} */ one) => !one.hidden);
     const changed = there.filter((one) => isChanged(node, one)).length;
-    if (node.showAdvanced) return translated(`▾ hide advanced inputs: ${there.length}`);
-    if (changed === 0) return translated(`▸ show advanced inputs: ${there.length}`);
-    return translated(`▸ show advanced inputs: ${there.length}, changed: ${changed}`);
+    const many = there.length;
+    if (node.showAdvanced) return "▾ " + translated(`hide advanced inputs: ${many}`);
+    const more = changed ? `show advanced inputs: ${many}, changed: ${changed}` : `show advanced inputs: ${many}`;
+    return "▸ " + translated(more);
   };
   Object.defineProperty(button, "label", { get: label, set: () => {}, configurable: true });
   return button;
