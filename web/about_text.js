@@ -16,6 +16,7 @@ export const REPORTING = new Set([
   "IPALoadEmbeds",
   "IPASchedule",
   "IPAPreviewMask",
+  "IPAAttentionMap",
   "IPADoctor",
   "IPAConvertAdapter",
   "IPAConvertEmbeds",
