@@ -552,6 +552,66 @@ def convert_embeds() -> str:
     return _both("IPA_EMBEDS", "EMBEDS", ("EMBEDS",), ("IPAEncodeImage", "IPAdapterEncoder"))
 
 
+def tiles() -> str:
+    """A wide reference, its two tiles, and where each counts."""
+    from pack.ip_models.pictures.tile_grid import tile_grid
+
+    grid = tile_grid(60, 114, 1, 0.1)
+    parts = [box(8, 56, 96, 50, BLUE, BLUE), box(56, 56, 48, 50, ORANGE, ORANGE)]
+    parts += [text(56, 126, "image", 12, at="middle")]
+    for i, (span, fill) in enumerate(zip(grid.columns, (BLUE, ORANGE), strict=True)):
+        y = 14 + i * 82
+        parts += [arrow(108, 81, 132, y + 28), box(138, y, 50, 50, fill, fill)]
+        parts += [text(201, y + 30, "×", 16, at="middle"), box(214, y, 96, 50, "#111")]
+        x, width = 96 * span.start / 114, 96 * (span.end - span.start) / 114
+        parts += [box(214 + x, y, width, 50)]
+    parts += [text(163, 160, "tiles", 12, at="middle"), text(262, 160, "masks", 12, at="middle")]
+    return sheet(168, *parts)
+
+
+def sweep() -> str:
+    from pack.ip_models.weights.sweep import Axis, Order
+    from pack.ip_models.weights.sweep import sweep as swept
+
+    presets, scales = ["linear", "style transfer"], [0.0, 0.5, 1.0]
+    made = swept((Axis("", presets, ""), Axis("scale", scales, 1.0)), Order.GRID)
+    parts = [node(8, 10, "presets", 72), node(88, 10, "scales", 72)]
+    parts += [text(174, 30, ", ".join(f"{one:g}" for one in scales), 12, GREY)]
+    for number, label in enumerate(made.labels):
+        row, column = divmod(number, made.columns)
+        preset, scale = label.split(" | ")
+        x, y = 100 + column * 72, 74 + row * 52
+        if column == 0:
+            parts.append(text(8, y + 26, preset, 12))
+        if row == 0:
+            parts.append(text(x + 32, y - 8, scale, 12, at="middle"))
+        share = float(scale.split()[1])
+        parts += [box(x, y, 64, 44), ellipse(x + 32, y + 22, 24, 16, mixed(share))]
+    return sheet(182, *parts)
+
+
+def mixed(share: float) -> str:
+    """From pale to blue."""
+    parts = [(int(PALE[i : i + 2], 16), int(BLUE[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in parts)
+
+
+def contact_sheet() -> str:
+    parts = [box(96, 8, 216, 128, "#fff", PALE)]
+    for number in range(6):
+        row, column = divmod(number, 3)
+        x, y = 146 + column * 54, 32 + row * 50
+        parts += [box(x, y, 46, 40), ellipse(x + 23, y + 20, 16, 11, (BLUE, ORANGE)[row])]
+        if row == 0:
+            parts.append(text(x + 23, 24, "ABC"[column], 12, at="middle"))
+        if column == 0:
+            parts.append(text(124, y + 24, f"{row + 1}", 12, at="middle"))
+    for i in range(3):
+        y = 26 + i * 40
+        parts += [box(12, y, 30, 26, (BLUE, ORANGE, GREEN)[i]), arrow(48, y + 13, 88, 72)]
+    return sheet(146, *parts)
+
+
 DRAWN: dict[str, Callable[[], str]] = {
     "IPAAttentionMap": attention_map,
     "IPAAttentionView": attention_view,
@@ -578,6 +638,9 @@ DRAWN: dict[str, Callable[[], str]] = {
     "IPAInstantIDConditioning": instantid,
     "IPARemove": remove,
     "IPADoctor": doctor,
+    "IPATiles": tiles,
+    "IPASweep": sweep,
+    "IPASheet": contact_sheet,
     "IPAConvertAdapter": convert_adapter,
     "IPAConvertEmbeds": convert_embeds,
 }
