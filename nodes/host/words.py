@@ -16,7 +16,7 @@ def words(given: Mapping[str, Any]) -> object:
     """?language=zh: all words of a language, nothing where there are none."""
     language = given.get("language", "")
     # A name of a folder that is there, so that no path is made of what was sent.
-    return _words(language) if language in _languages() else {}
+    return _words(language) if isinstance(language, str) and language in _languages() else {}
 
 
 @cache

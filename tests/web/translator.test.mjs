@@ -23,7 +23,7 @@ const TABLE = {
   },
   choices: { pad: "填充" },
   names: { IPARegions: "区域", scale: "强度", "Apply IP-Adapter": "应用 IP-Adapter" },
-  notes: { "1. Models": "1. 模型", "**Run.**": "**运行。**" },
+  notes: { "1. Models": "1. 模型", "**Run.**": "**运行。**", "saved as": "另存为" },
 };
 const zh = (text) => new Translator(TABLE).translate(text);
 
@@ -42,7 +42,7 @@ test("an error is three sentences, each with its own names", () => {
 
 test("what is filled in is translated in turn, and names of files are not", () => {
   assert.equal(zh("image 2 shows 3 faces"), "第 2 张图像有 3 张人脸");
-  assert.equal(zh("this model is scale"), "此模型是 强度");
+  assert.equal(zh("this model is scale"), "此模型是强度");
   const name = "image 2 shows 3 faces.png";
   assert.equal(zh(`this model is ${name}`), `此模型是 ${name}`);
 });
@@ -100,7 +100,7 @@ test("a text made to take long is looked up a bounded number of times", () => {
 });
 
 test("notes, groups and titles of an example are translated line by line", () => {
-  const note = { type: "MarkdownNote", widgets_values: ["## Mine\n**Run.**"] };
+  const note = { type: "MarkdownNote", widgets_values: ["## Mine\n**Run.**\n[a](b), saved as **c** → d"] };
   const graph = () => ({
     extra: { ipadapter_inputs: [] },
     groups: [{ title: "1. Models" }],
@@ -109,7 +109,7 @@ test("notes, groups and titles of an example are translated line by line", () =>
   const made = graph();
   translateNotes(made, TABLE.notes);
   assert.equal(made.groups[0].title, "1. 模型");
-  assert.equal(made.nodes[0].widgets_values[0], "## Mine\n**运行。**");
+  assert.equal(made.nodes[0].widgets_values[0], "## Mine\n**运行。**\n[a](b), 另存为 **c** → d");
   assert.deepEqual([made.nodes[1].title, made.nodes[1].widgets_values[0]], ["1. 模型", "**Run.**"]);
   const own = { ...graph(), extra: {} };
   translateNotes(own, TABLE.notes);

@@ -1,6 +1,7 @@
 // @ts-check
 /** The notes, groups and titles of the pack's examples in the user's language. No app, no DOM. */
 
+const IN_FILE_LINE = /(?<=\), )[a-z][^*→]*?(?= \*\*| →)/g;
 /** Nodes of the host that hold a text to be read. */
 const NOTES = new Set(["Note", "MarkdownNote"]);
 
@@ -26,6 +27,15 @@ function translateNode(node, words) {
   if (typeof node.title === "string") node.title = words[node.title] ?? node.title;
   if (!NOTES.has(node.type) || typeof node.widgets_values?.[0] !== "string") return;
   const lines = node.widgets_values[0].split("\n");
-  const made = lines.map((/** @type {string} */ line) => words[line] ?? line);
+  const made = lines.map((/** @type {string} */ line) => words[line] ?? fileLine(line, words));
   node.widgets_values[0] = made.join("\n");
+}
+
+/**
+ * What a line with a file to download says of it: "[…](…), saved as **…** → **…**".
+ * @param {string} line
+ * @param {Record<string, string>} words
+ */
+function fileLine(line, words) {
+  return line.replace(IN_FILE_LINE, (text) => words[text] ?? text);
 }

@@ -13,7 +13,7 @@ import { Patterns, fill, letters, pattern } from "./patterns.js";
  * @typedef {import("./patterns.js").Pattern} Pattern
  * @typedef {object} Made
  * @property {string} text
- * @property {number} weight letters of it that were known
+ * @property {number} weight letters of it that were known, less those of sentences that were not
  * @typedef {object} Table
  * @property {Record<string, string>} sentences by the English ones; gaps are `{1}`, `{2}` …
  * @property {Record<string, string>} choices what combo boxes show for their values
@@ -33,6 +33,12 @@ const MOST_PARTS = 400;
 const LONGEST = 4000;
 /** What was translated before: the host shows the same nodes again and again. */
 const REMEMBERED = 500;
+/** Two words that are written small. */
+const PROSE = /(^|[\s(])[a-z]+,? [a-z]+(?=$|[\s,;:.)])/;
+/** Between Chinese words there is no space, which is around names and numbers. */
+const SPACE = /(?<=[\p{Script=Han}”）]) (?=[\p{Script=Han}“（])/gu;
+/** Texts that are said of something else, or go on after it. */
+const LED = /^[a-z ,;(]/;
 /** Between sentences and clauses, of which each can be one by itself. */
 const CLAUSES = [". ", "; ", ": "];
 /** Between the items of a list. */
@@ -47,8 +53,8 @@ export class Translator {
     this.exact = new Map(Object.entries({ ...names, ...choices, ...sentences }));
     const all = Object.entries(sentences).flatMap(([english, made]) => {
       const one = pattern(english, made);
-      // What was found is said of something: "… has a damaged header".
-      const said = /^[a-z]/.test(english) ? [pattern(`{0} ${english}`, `{0} ${made}`)] : [];
+      // Part of a sentence: "… has a damaged header", "…, from a file".
+      const said = LED.test(english) ? [pattern(`{0}${lead(english)}`, `{0}${lead(made)}`)] : [];
       return one.gaps.length > 0 ? [one, ...said] : said;
     });
     this.patterns = new Patterns(all.filter(({ weight }) => weight > 0));
@@ -64,7 +70,8 @@ export class Translator {
     const known = this.known.get(english);
     if (known !== undefined) return known;
     if (english.length > LONGEST) return english;
-    const { text } = new Attempt(this).made(english, DEEPEST);
+    const made = new Attempt(this).made(english, DEEPEST);
+    const text = made.text.replace(SPACE, "");
     if (this.known.size >= REMEMBERED) this.known.clear();
     this.known.set(english, text);
     return text;
@@ -93,10 +100,12 @@ class Attempt {
     const key = `${deep}${text}`;
     const known = this.tried.get(key);
     if (known) return known;
-    let best = { text, weight: 0 };
+    let best = { text, weight: unknown(text) };
     if (deep === 0 || this.tried.size >= MOST_PARTS || letters(text) < 2) return best;
     this.tried.set(key, best);
-    for (const one of this.alternatives(text, deep)) if (one.weight > best.weight) best = one;
+    for (const one of this.alternatives(text, deep)) {
+      if (one.weight > Math.max(best.weight, 0)) best = one;
+    }
     this.tried.set(key, best);
     return best;
   }
@@ -166,6 +175,16 @@ class Attempt {
       yield { text: `${both[0].text}${open}${both[1].text}${close}`, weight: weigh(both) };
     }
   }
+}
+
+/** What speaks against a text that stays as it is: words that are no name. @param {string} text */
+function unknown(text) {
+  return PROSE.test(text) && !FILE.test(text) ? -letters(text) / 2 : 0;
+}
+
+/** A text behind another. @param {string} text */
+function lead(text) {
+  return /^[\p{L}\p{N}{—]/u.test(text) ? ` ${text}` : text;
 }
 
 /** Whether what is filled in seems to be more than a name. @param {string} gap */

@@ -1,8 +1,9 @@
-"""Notes, groups and titles of the shipped examples."""
+"""Notes, groups and titles of the shipped examples, as web/words/example_notes.js looks them up."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 FOLDERS = ("example_workflows", "subgraphs")
 NOTES = {"Note", "MarkdownNote"}
+# "### [file](address), saved as **name** → **folder**": the rest is the same everywhere.
+FILE_LINE = re.compile(r"\]\(.*→")
+IN_IT = re.compile(r"(?<=\), )[a-z][^*→]*?(?= \*\*| →)")
 
 
 def titles_and_lines() -> dict[str, str]:
@@ -31,4 +35,5 @@ def _texts(graph: dict[str, Any]) -> Iterator[str]:
             if "title" in node:
                 yield node["title"]
             if node["type"] in NOTES:
-                yield from node["widgets_values"][0].split("\n")
+                for line in node["widgets_values"][0].split("\n"):
+                    yield from IN_IT.findall(line) if FILE_LINE.search(line) else [line]

@@ -13,10 +13,12 @@ from itertools import product
 from pathlib import Path
 
 from kit.words.not_said import NOT_SAID
+from pack.ip_models import errors as classes
 
 ROOT = Path(__file__).resolve().parents[3]
 GAP = "\0"
 MOST_ALTERNATIVES = 12
+ERRORS = {name for name, one in vars(classes).items() if isinstance(one, type)}
 # Of a schema: in locales/*/nodeDefs.json.
 SCHEMA = {"tooltip", "description", "display_name", "search_aliases", "category", "node_id"}
 NOT_SHOWN = {"cast", "compile", "fullmatch", "search", "match", "sub", "findall", "getLogger"}
@@ -39,6 +41,26 @@ def said() -> dict[str, str]:
                     if line not in NOT_SAID:
                         found.setdefault(line, f"{path.relative_to(ROOT).as_posix()}:{number}")
     return found
+
+
+def errors(sample: str) -> dict[str, str]:
+    """What a user reads of each error of the code, with a sample for each gap, and its place."""
+    found: dict[str, str] = {}
+    for folder in ("ip_models", "nodes"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                parts = [_alternatives(part) or [GAP] for part in _parts_of_error(node)]
+                for found_, needed, action in product(*parts) if len(parts) == 3 else ():
+                    text = f"{found_}; {needed}. {action}.".replace(GAP, sample)
+                    place = f"{path.relative_to(ROOT).as_posix()}:{getattr(node, 'lineno', 0)}"
+                    found.setdefault(text, place)
+    return found
+
+
+def _parts_of_error(node: ast.AST) -> list[ast.expr]:
+    """What was found, what is needed and what to do."""
+    raised = isinstance(node, ast.Call) and getattr(node.func, "id", "") in ERRORS
+    return node.args[:3] if isinstance(node, ast.Call) and raised else []
 
 
 def constants() -> frozenset[str]:
