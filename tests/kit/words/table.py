@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def wanted() -> dict[str, dict[str, str]]:
         for option in options["options"]
     }
     elsewhere = old_words() | host_words()
-    tooltips = "\n".join(elsewhere)
+    tooltips = "\n".join(_strings(schemas()))
     sentences = {
         text: place
         for text, place in (said() | said_in_web()).items()
@@ -76,6 +77,14 @@ def host_words() -> set[str]:
     return {
         text for path in files for text in leaves(json.loads(path.read_text("utf-8"))).values()
     }
+
+
+def _strings(tree: Any) -> Iterator[str]:
+    if isinstance(tree, str):
+        yield tree
+    elif isinstance(tree, dict | list | tuple):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            yield from _strings(part)
 
 
 def missing(language: str) -> dict[str, dict[str, str]]:
