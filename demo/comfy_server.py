@@ -26,15 +26,25 @@ class ServerError(Exception):
 
 
 class Server:
-    """A ComfyUI process of our own; leaving the `with` block ends it."""
+    """A ComfyUI process of our own; leaving the `with` block ends it.
 
-    def __init__(self, command: list[str], folder: Path, port: int) -> None:
+    Args:
+        threads: for the calculations on the CPU; None leaves it to torch.
+    """
+
+    def __init__(
+        self, command: list[str], folder: Path, port: int, threads: int | None = None
+    ) -> None:
         self.port = port
         self.address = f"http://{HOST}:{port}"
         self.log = folder / "server.log"
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                command, cwd=folder, stdout=output, stderr=subprocess.STDOUT
+                command,
+                cwd=folder,
+                env=os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {}),
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
 
     def __enter__(self) -> Server:

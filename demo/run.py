@@ -29,7 +29,7 @@ from stand_ins import fitted, real_models  # noqa: E402
 
 from dev import Problem, cache, digest, say  # noqa: E402
 
-WORKFLOW = ROOT / "example_workflows" / "IP-Adapter 01 First picture.json"
+WORKFLOW = ROOT / "example_workflows" / "IP-Adapter 02 First picture in single nodes.json"
 TOY_FOLDER = "ipadapter_demo"
 PHOTO = "ipadapter_reference.jpg"
 SAVED_AS = "IP-Adapter demo.json"
@@ -63,7 +63,9 @@ def show(comfyui: Path, options: argparse.Namespace) -> int:
     save_for_editor(workflow, base)
     say(f"Starting ComfyUI from {comfyui} (10 to 60 seconds) ...")
     command = server_command(comfyui, base, models_yaml, port, cpu=not models["gpu"])
-    with Server(command, base, port) as server:
+    # The toys are so small that threads wait for each other longer than they calculate.
+    threads = 1 if models["toy"] else None
+    with Server(command, base, port, threads) as server:
         try:
             server.wait_until_ready()
             make_pictures(server.address, workflow, models, base)

@@ -69,6 +69,7 @@ CHAIN = 800  # nodes in a row; the host can walk back some 970, workflows have u
 
 # Attention maps.
 VIEWED_RUNS = 8  # kept of a MODEL that is looked at; samplers in a row take one each
+VIEWED_CALLS = 16  # of different tiles or windows whose sums stay on the device
 VIEWED_NUMBERS = 512  # of a latent, by which its run is known again
 
 # What the editor asks the server.

@@ -12,6 +12,7 @@ from ..ip_models.attention.keyvalue import KvScaling
 from ..ip_models.attention.masks import MaskRule
 from ..ip_models.references.features import Features, Regions
 from ..ip_models.weights.gains import EVERYWHERE, Weights
+from .host.doctor.queued import applied
 from .host.model import patches
 from .host.model.adapter import LoadedAdapter
 from .host.model.apply import Settings, apply
@@ -72,7 +73,12 @@ class ApplyIPAdapter(Node):
                 *part_inputs(),
             ],
             outputs=[io.Model.Output("model", tooltip="The MODEL that hears the references.")],
+            hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    async def validate_inputs(cls, scale: Any) -> bool | str:
+        return await cls.queued(applied, scale=scale)
 
     @classmethod
     def execute(
@@ -154,6 +160,10 @@ class BindToConditioning(Node):
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
+
+    @classmethod
+    async def validate_inputs(cls, scale: Any) -> bool | str:
+        return await cls.queued(applied, scale=scale)
 
     @classmethod
     def execute(

@@ -13,6 +13,7 @@ from .compare import attention, sheet, sweep
 from .flux_packs import register as flux_packs
 from .flux_packs.widgets import PackNode
 from .host import routes
+from .host.doctor.queued import remember
 from .host.files import folders
 from .host.node_table import owner_of
 from .host.server import before_validation
@@ -33,7 +34,7 @@ class IPAdapterExtension(ComfyExtension):
         old_names.register(_PACK)
         flux_packs.register(_PACK)
         # Last, for old names are others now.
-        before_validation(lambda sent: make_checkable(sent, _ours))
+        before_validation(lambda sent: remember(make_checkable(sent, _ours)))
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         readers = (load, prepare, encode, faces, embeds, stored)

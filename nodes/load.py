@@ -11,6 +11,7 @@ from ..ip_models.adapter.published import Choice
 from ..ip_models.adapter.spec import Kind
 from ..ip_models.errors import MissingModel
 from .host.combined.find import AUTO, find_pair, is_auto
+from .host.doctor.queued import searched
 from .host.encoder.load import load_encoder
 from .host.encoder.view import describe_encoder, describe_memory
 from .host.files import folders
@@ -142,15 +143,18 @@ class LoadForModel(Node):
                 Adapter.Output("adapter", tooltip="The adapter, for Apply IP-Adapter."),
                 io.ClipVision.Output("clip_vision", tooltip="The encoder, for Encode Image."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def validate_inputs(cls, adapter_file: str = AUTO, encoder_file: str = AUTO) -> bool | str:
+    async def validate_inputs(
+        cls, kind: Any, adapter_file: str = AUTO, encoder_file: str = AUTO
+    ) -> bool | str:
         for folder, name in ((folders.ADAPTERS, adapter_file), (folders.ENCODERS, encoder_file)):
             problem = True if is_auto(name) else _find(folder, name)
             if problem is not True:
                 return problem
-        return True
+        return await cls.queued(searched, kind=kind)
 
     @classmethod
     def fingerprint_inputs(cls, **_: object) -> str:

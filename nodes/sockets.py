@@ -12,9 +12,11 @@ from comfy_api.latest import io
 from ..ip_models.attention.call import BatchMode
 from ..ip_models.attention.keyvalue import KvScaling
 from ..ip_models.attention.masks import MaskRule
+from ..ip_models.errors import BadInput
 from ..ip_models.inputs import only_known
 from .host.checks import (
     Adapter,
+    Attention,
     Embeds,
     FaceModels,
     Numbers,
@@ -23,9 +25,10 @@ from .host.checks import (
     right,
     right_list,
 )
+from .host.doctor import queued
 from .host.server import telling
 
-__all__ = ["Adapter", "Embeds", "FaceModels", "Weights", "face_models_input"]
+__all__ = ["Adapter", "Attention", "Embeds", "FaceModels", "Weights", "face_models_input"]
 
 CATEGORY = "ipadapter"
 MOST_PICTURES = 1_000_000  # of a batch or video
@@ -185,6 +188,22 @@ class Node(io.ComfyNode):
         # The host makes a class of a node for each run, with the same functions.
         if run is not None and not hasattr(run.__func__, "__wrapped__"):
             cls.execute = classmethod(telling(_checked(run.__func__)))
+
+    @classmethod
+    async def queued(cls, read: queued.Read, **values: Any) -> bool | str:
+        """What is wrong with a prompt that was sent, before anything of it runs; true for nothing.
+
+        Args:
+            read: the files that the node will meet.
+            values: the inputs that `validate_inputs` asked for, which the host leaves to it.
+        """
+        known = {one.id: one for one in cls.define_schema().inputs}
+        try:
+            for name, value in values.items():
+                right(known[name], name, value)
+        except BadInput as error:
+            return str(error)
+        return await queued.refusal(cls.hidden.unique_id, read)
 
 
 def _checked(run: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:

@@ -3,6 +3,9 @@
 
 /** Nodes of this pack that report what they loaded or made. */
 export const REPORTING = new Set([
+  "IPASimple",
+  "IPAStyleComposition",
+  "IPARegional",
   "IPALoadAdapter",
   "IPALoadForModel",
   "IPALoadEncoder",
@@ -15,6 +18,9 @@ export const REPORTING = new Set([
   "IPASaveEmbeds",
   "IPALoadEmbeds",
   "IPASchedule",
+  "IPATiles",
+  "IPASweep",
+  "IPASheet",
   "IPAPreviewMask",
   "IPADoctor",
   "IPAConvertAdapter",

@@ -5,6 +5,7 @@
 import { api } from "../../scripts/api.js";
 // @ts-ignore: served by the host
 import { app } from "../../scripts/app.js";
+import { foldAdvanced } from "./advanced_fold.js";
 import { findWidget } from "./node_widgets.js";
 import { show } from "./note.js";
 import { REPORTING, aboutLines, details } from "./about_text.js";
@@ -12,8 +13,11 @@ import { addWeightEditor } from "./layer_weights.js";
 import { addSchedulePicture } from "./schedule_view.js";
 import "./example_inputs.js";
 import "./old_nodes.js";
+import "./socket_colours.js";
 import "./words/language.js";
 
+/** Ids of the pack's own nodes, not of those that stand for another pack's. */
+const OWN = /^IPA[A-Z]/;
 const KIND = "about";
 const NOTHING_YET = "There is no adapter yet. Get, and press R:";
 const LOADER = "IPALoadAdapter";
@@ -91,6 +95,7 @@ app.registerExtension({
   /** @param {any} node */
   nodeCreated(node) {
     if (node.comfyClass?.startsWith("IPA")) emptyChoices(node);
+    if (OWN.test(node.comfyClass)) foldAdvanced(node);
     if (node.comfyClass === "IPABlockWeights") addWeightEditor(node);
     if (node.comfyClass === "IPASchedule") addSchedulePicture(node);
     if (!REPORTING.has(node.comfyClass)) return;

@@ -74,6 +74,8 @@ export function placeElement(node, name, element, height, mounted) {
   const widget = node.addDOMWidget(name, name, element, {
     serialize: false,
     hideOnZoom: false,
+    // The host's side panel would take its width for the node's too.
+    hideInPanel: true,
     getMinHeight: height,
   });
   widget.serialize = false;

@@ -57,11 +57,11 @@ export function show(node, kind, said, details = "", buttons = []) {
 /**
  * @param {any} node
  * @param {string} kind
- * @param {string} line
+ * @param {string} line in English
  */
 export function holds(node, kind, line) {
   const rows = find(node, kind)?.element.children ?? [];
-  return [...rows].some((row) => row.textContent === line);
+  return [...rows].some((row) => row.textContent === translated(line));
 }
 
 /** @param {Button[]} buttons */
@@ -157,6 +157,8 @@ function make(node, kind) {
   const widget = node.addDOMWidget(name, name, element, {
     serialize: false,
     hideOnZoom: false,
+    // The host's side panel would take its width for the node's too.
+    hideInPanel: true,
     margin: MARGIN,
     // On the canvas the height is that of the element with its margins.
     getMinHeight: () => (widget.wanted ?? LINE_HEIGHT + PADDING) + (isVue() ? 0 : 2 * MARGIN),

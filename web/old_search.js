@@ -11,7 +11,7 @@ const SHOWN = "IPAdapter.OldNodesInSearch";
 let names = new Set();
 
 /** The front end's own list of nodes; it has no other door for extensions. */
-function nodeDefs() {
+export function nodeDefs() {
   /** @type {any} */
   const root = document.querySelector("#vue-app");
   return root?.__vue_app__?.config?.globalProperties?.$pinia?._s?.get("nodeDef");

@@ -54,20 +54,23 @@ const READERS = new Map([
   ["IPAApply", applied],
   ["IPABindToConditioning", applied],
   ["IPALoadForModel", searched],
+  ["IPASimple", byKind],
+  ["IPAStyleComposition", byKind],
+  ["IPARegional", byKind],
   ["IPAEncodeImage", encoded],
   ["IPAEncodeFace", encoded],
 ]);
 
 /** @param {Place} place */
 function searched(place) {
-  return [
-    {
-      kind: value(place, "kind"),
-      adapter: value(place, "adapter_file"),
-      encoder: value(place, "encoder_file"),
-      ...base(origin(place, "model")),
-    },
-  ];
+  const [adapter, encoder] = ["adapter_file", "encoder_file"].map((name) => value(place, name));
+  return [{ kind: value(place, "kind"), adapter, encoder, ...base(origin(place, "model")) }];
+}
+
+/** @param {Place} place */
+function byKind(place) {
+  const kind = value(place, "kind");
+  return kind ? [{ kind, adapter: AUTO, encoder: AUTO, ...base(origin(place, "model")) }] : [];
 }
 
 /** @param {Place} place */

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .. import limits
 from ..errors import IPAdapterError
 from .attend import LayerEntry
 from .call import Call
@@ -74,7 +75,11 @@ class Sums:
     def add(self, key: LayerKey, shares: Tensor) -> None:
         """Those of one layer in one call."""
         known = self.layers.get(key)
-        self.layers[key] = shares if known is None else known + shares
+        self.layers[key] = shares if known is None else known.to(shares.device) + shares
+
+    def leave_device(self) -> None:
+        """Wait in main memory, until one more is added."""
+        self.layers = {key: shares.cpu() for key, shares in self.layers.items()}
 
 
 @dataclass(frozen=True)
@@ -110,20 +115,23 @@ class Seen:
 
     Attributes:
         slots: the layers whose shares were added up.
-        steps: in which there was a call.
     """
 
     selection: Selection
     sums: dict[Hashable, Sums] = field(default_factory=dict[Hashable, Sums])
     slots: set[Hashable] = field(default_factory=set[Hashable])
-    steps: set[int] = field(default_factory=set[int])
 
     def of(
         self, chunks: tuple[SeenChunk, ...], pictures: tuple[int, ...], times: float = 1.0
     ) -> Sums:
         """The sums of such calls."""
         key = tuple(chunk.key for chunk in chunks), pictures, times
-        return self.sums.setdefault(key, Sums(chunks, pictures, times))
+        if key not in self.sums:
+            if len(self.sums) >= limits.VIEWED_CALLS:  # windows and tiles that are never the same
+                for sums in self.sums.values():
+                    sums.leave_device()
+            self.sums[key] = Sums(chunks, pictures, times)
+        return self.sums[key]
 
 
 class RunRecord(Shared):
@@ -152,19 +160,20 @@ class RunRecord(Shared):
         chunks: tuple[SeenChunk, ...],
         step: int,
     ) -> CallRecord | None:
-        """The record of one call, None if nobody looks at its step.
+        """The record of one call, None if nobody looks at its step or it is of uncond alone.
 
         Args:
             prompts: all of the MODEL.
             chunks: one for each of the call.
         """
         self.references = len(prompts)
+        if not any(chunk.cond for chunk in chunks):
+            return None
         pictures, noted = call.within or call.frames, list[tuple[Seen, Sums]]()
         for seen in self.seen:
             if seen.selection.has_step(step):
                 sums = seen.of(chunks, pictures)
                 sums.calls += 1
-                seen.steps.add(step)
                 noted.append((seen, sums))
         numbers = {id(prompt): number for number, prompt in enumerate(prompts)}
         return CallRecord(numbers, call, chunks, noted) if noted else None

@@ -31,20 +31,18 @@ def maps_of(seen: Seen, references: int, pictures: int, size: Size) -> Tensor:
     made = torch.zeros(references, pictures, *size)
     counted = torch.zeros(pictures, *size)
     for sums in seen.sums.values():
-        places = [_places(chunk.crop, size) for chunk in sums.chunks]
-        weights = [
-            [_weight(chunk, place, number, size) for number in range(len(sums.pictures))]
-            for chunk, place in zip(sums.chunks, places, strict=True)
-        ]
-        for at, (chunk, place) in enumerate(zip(sums.chunks, places, strict=True)):
+        if max(sums.pictures) >= pictures:
+            raise _not_whole(f"of {max(sums.pictures) + 1} pictures, of which {pictures} came out")
+        layers = sums.calls * len(seen.slots)
+        for at, chunk in enumerate(sums.chunks):
             if not chunk.cond:
                 continue
+            lines, columns = place = _places(chunk.crop, size)
             shares = _of_chunk(sums, at, place, references)
             for number, picture in enumerate(sums.pictures):
-                weight, (lines, columns) = weights[at][number], place
+                weight = _weight(chunk, place, number, size)
                 part = shares[:, number] * (weight * sums.times)
                 made[:, picture, lines[:, None], columns] += part
-                layers = sums.calls * len(seen.slots)
                 counted[picture, lines[:, None], columns] += layers * weight
     return (made / counted.clamp_min(1e-12)).nan_to_num(0.0).clamp_(0, 1)
 
@@ -75,14 +73,19 @@ def _places(crop: Crop | None, size: Size) -> tuple[Tensor, Tensor]:
     if crop is None:
         return torch.arange(size[0]), torch.arange(size[1])
     if (crop.full_height, crop.full_width) != size:
-        raise UnknownPlace(
-            f"this run is a part of a picture, {size[1]} x {size[0]} of {crop.full_width} x "
-            f"{crop.full_height}",
-            "an attention map shows a picture that is sampled in one run",
-            "Sample it in one run, or take out Attention View",
+        raise _not_whole(
+            f"of {crop.full_width} x {crop.full_height}, of which {size[1]} x {size[0]} came out"
         )
     lines = _along(crop.top, crop.height, size[0], crop.wraps)
     return lines, _along(crop.left, crop.width, size[1], crop.wraps)
+
+
+def _not_whole(what: str) -> UnknownPlace:
+    return UnknownPlace(
+        f"this run was a part of a whole {what}",
+        "an attention map shows pictures that are sampled in one run",
+        "Sample them in one run, or take out Attention View",
+    )
 
 
 def _along(first: int, length: int, full: int, wraps: bool) -> Tensor:

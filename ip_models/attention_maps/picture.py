@@ -12,12 +12,12 @@ _COLOURS = (
     (66, 18, 108),
     (158, 38, 112),
     (228, 82, 66),
-    (252, 164, 48),
-    (255, 250, 190),
+    (250, 150, 40),
+    (255, 232, 96),
 )
-_GREY = (0.2126, 0.7152, 0.0722)
-_DIMMED = 0.55  # of the picture where nothing is heard, so that colours stand out
-_MOST = 0.8  # of the colour where the most is heard, so that the picture is seen below
+_DIMMED = 0.5  # of the picture where nothing is heard, so that colours stand out
+_MOST = 0.9  # of the colour where the most is heard
+_SHADE = 0.5  # of the colour where the picture is black, so that both are seen
 
 
 def coloured(maps: Tensor) -> Tensor:
@@ -30,9 +30,10 @@ def coloured(maps: Tensor) -> Tensor:
 
 def laid_over(maps: Tensor, pictures: Tensor) -> Tensor:
     """The same over pictures without their colours, both (n, height, width) and (n, .., .., 3)."""
-    grey = (pictures[..., :3].float() @ torch.tensor(_GREY))[..., None].expand(-1, -1, -1, 3)
+    grey = pictures[..., :3].float().mean(dim=-1, keepdim=True)
     share = (maps.clamp(0, 1).sqrt() * _MOST)[..., None]
-    return torch.lerp(grey * _DIMMED, coloured(maps), share).clamp(0, 1)
+    tinted = coloured(maps) * (_SHADE + (1 - _SHADE) * grey)
+    return torch.lerp((grey * _DIMMED).expand_as(tinted), tinted, share).clamp(0, 1)
 
 
 def resized(maps: Tensor, height: int, width: int) -> Tensor:

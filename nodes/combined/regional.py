@@ -11,6 +11,7 @@ from ...ip_models.adapter.published import Choice
 from ..host.combined import find
 from ..host.combined.reference import describe, encode_for
 from ..host.combined.region import joined, masked
+from ..host.doctor.queued import searched
 from ..host.model.apply import Settings, apply
 from ..host.model.bind import binding_of, mark
 from ..sockets import CATEGORY, RESENT, Node, scale_input, window_inputs
@@ -66,6 +67,10 @@ class Regional(Node):
             ],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    async def validate_inputs(cls, kind: Any) -> bool | str:
+        return await cls.queued(searched, kind=kind)
 
     @classmethod
     def fingerprint_inputs(cls, **_: object) -> str:

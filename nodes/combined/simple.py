@@ -10,6 +10,7 @@ from torch import Tensor
 from ...ip_models.adapter.published import Choice
 from ..host.combined import find
 from ..host.combined.reference import describe, encode_for
+from ..host.doctor.queued import searched
 from ..host.model.apply import Settings, apply
 from ..sockets import CATEGORY, RESENT, Node, scale_input, window_inputs
 from .inputs import MODELS, kind_input, mask_input, preset_input, weights_of
@@ -28,10 +29,10 @@ class Simple(Node):
             "and says which it took.",
             search_aliases=[
                 "ipadapter",
-                "ip-adapter",
                 "ip adapter",
                 "image prompt",
                 "reference",
+                "reference image",
                 "style",
                 "face",
                 "character",
@@ -49,7 +50,12 @@ class Simple(Node):
                 mask_input("attn_mask"),
             ],
             outputs=[io.Model.Output("model", tooltip="The MODEL that hears the picture.")],
+            hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    async def validate_inputs(cls, kind: Any) -> bool | str:
+        return await cls.queued(searched, kind=kind)
 
     @classmethod
     def fingerprint_inputs(cls, **_: object) -> str:

@@ -11,6 +11,7 @@ from ...ip_models.adapter.published import Choice
 from ..host.combined import find
 from ..host.combined.reference import describe, encode_for
 from ..host.combined.style import KINDS, require_known_blocks
+from ..host.doctor.queued import searched
 from ..host.model.apply import Settings, apply
 from ..sockets import CATEGORY, RESENT, Node, scale_input, window_inputs
 from .inputs import kind_input, mask_input, weights_of
@@ -49,7 +50,12 @@ class StyleComposition(Node):
                 mask_input("attn_mask"),
             ],
             outputs=[io.Model.Output("model", tooltip="The MODEL that hears both pictures.")],
+            hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    async def validate_inputs(cls, style_scale: Any) -> bool | str:
+        return await cls.queued(searched, style_scale=style_scale)
 
     @classmethod
     def fingerprint_inputs(cls, **_: object) -> str:

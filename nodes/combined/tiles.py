@@ -8,9 +8,10 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...ip_models.pictures.tiles import MOST_OVERLAP
-from ...ip_models.references.report import describe
+from ...ip_models.references.report import describe, details
 from ..host.combined.tiles import MOST_TILES, Cutting, cut_and_encode
 from ..host.encoder.view import view
+from ..host.node_text import node_text
 from ..sockets import CATEGORY, RESENT, Embeds, Node
 
 
@@ -99,11 +100,11 @@ class Tiles(Node):
     ) -> io.NodeOutput:
         cutting = Cutting(tiles, overlap, negative_image, attn_mask)
         made = cut_and_encode(clip_vision, image, cutting)
-        text, shown = f"{made.text}\n{describe(made.regions)}", dict[str, Any]()
+        shown = dict[str, Any]()
         if preview:
             images = view(clip_vision, made.reference).images
             shown = ui.PreviewImage(images, cls=cls).as_dict()
-        said = ui.PreviewText(text).as_dict()
+        said = node_text(f"{made.text}\n{describe(made.features)}", details(made.features))
         return io.NodeOutput(made.regions, made.pictures, made.masks, ui={**shown, **said})
 
 

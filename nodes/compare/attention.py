@@ -8,11 +8,9 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...ip_models.attention_maps.view import AttentionView
-from ...ip_models.inputs import require
 from ..host.compare.attention import Brightness, Wanted, attention_maps, select, view
-from ..sockets import CATEGORY, Node
+from ..sockets import CATEGORY, Attention, Node
 
-Attention = io.Custom("IPA_ATTENTION")
 _LAST_STEP = 10000  # as KSampler (Advanced) has it
 _MOST_REFERENCES = 1000
 _ALIASES = ["ipadapter", "ip-adapter", "attention map", "heat map", "heatmap", "where"]
@@ -55,8 +53,8 @@ class ViewAttention(Node):
                     "blocks",
                     default="",
                     optional=True,
-                    tooltip="Which layers are looked at, as Block Weights writes them, like "
-                    '4-6:1 or {"up": 1}: those that are not 0. Empty for all.',
+                    tooltip="Which layers are looked at, as Block Weights writes them, like 4-6:1: "
+                    "those that are not 0. Empty for all.",
                 ),
             ],
             outputs=[
@@ -78,8 +76,6 @@ class ViewAttention(Node):
 
 
 class AttentionMap(Node):
-    own_checks = ("attention",)
-
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -116,8 +112,8 @@ class AttentionMap(Node):
                     default=Brightness.STRONGEST.value,
                     optional=True,
                     tooltip="strongest is white: the place where the most is heard, of all maps "
-                    "shown. share as it is: white would be an output of the reference alone, to "
-                    "compare runs.",
+                    "shown. weakest is black: the same, and small differences are seen too. share "
+                    "as it is: white would be an output of the reference alone, to compare runs.",
                 ),
             ],
             outputs=[
@@ -133,13 +129,12 @@ class AttentionMap(Node):
     @classmethod
     def execute(
         cls,
-        attention: Any,
+        attention: AttentionView,
         latent: Any,
         image: Tensor | None = None,
         reference: int = 0,
         brightness: str = Brightness.STRONGEST.value,
     ) -> io.NodeOutput:
-        require("attention", attention, AttentionView, "Attention View")
         wanted = Wanted(image, reference, Brightness(brightness))
         pictures, masks, text = attention_maps(attention, latent, wanted)
         shown = ui.PreviewImage(pictures, cls=cls).as_dict()

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...ip_models.attention.masks import require_mask
+from ...ip_models.attention_maps.view import AttentionView
 from ...ip_models.errors import BadInput
 from ...ip_models.inputs import listed, numbers_within, require, shown, switch, text, whole, within
 from ...ip_models.pictures.fit import require_images
@@ -22,6 +23,7 @@ Adapter = io.Custom("IP_ADAPTER")
 Embeds = io.Custom("IPA_EMBEDS")
 Weights = io.Custom("IPA_WEIGHTS")
 FaceModels = io.Custom("IPA_FACE_MODELS")
+Attention = io.Custom("IPA_ATTENTION")
 
 
 class Numbers(io.Float.Input):
@@ -123,6 +125,9 @@ _SOCKETS: dict[str, Callable[[str, Any], object]] = {
     ),
     Weights.io_type: lambda name, value: require(
         name, value, LayerWeights, "Block Weights or Schedule"
+    ),
+    Attention.io_type: lambda name, value: require(
+        name, value, AttentionView, "Attention View"
     ),
     face_models_input().get_io_type(): lambda _, value: engine_of(value),
 }

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from ...ip_models.adapter.spec import require_supported
 from ...ip_models.errors import IPAdapterError
 from ...ip_models.weights.editor_data import Question, drawn_schedule, drawn_weights
+from .combined.find import face_pack_name
 from .doctor import survey
-from .doctor.compatibility import Combination, drawn_family, errors
+from .doctor.compatibility import Combination, base_of, drawn_family, errors
 from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
@@ -27,6 +28,7 @@ def register(moving: Callable[[Question], object]) -> None:
     serve("/ipadapter/doctor", _doctor, READING)
     serve("/ipadapter/check", _check, READING)
     serve("/ipadapter/family", _family, READING)
+    serve("/ipadapter/faces", _faces, READING)
     serve("/ipadapter/words", words, READING)
     serve("/ipadapter/moving", moving, READING, "POST")
     serve("/ipadapter/weights", _drawn_weights, THINKING, "POST")
@@ -57,6 +59,12 @@ def _check(given: Given) -> object:
 def _family(given: Given) -> object:
     """?adapter=NAME&checkpoint=NAME&unet=NAME, see `drawn_family`."""
     return {"family": drawn_family(Combination.read(given))}
+
+
+def _faces(given: Given) -> object:
+    """?checkpoint=NAME&unet=NAME: the face models that a node would find for it."""
+    base = base_of(Combination.read(given))
+    return {"pack": face_pack_name(base.layers if base else ())}
 
 
 def describe(name: str) -> str:

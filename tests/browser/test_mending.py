@@ -1,11 +1,14 @@
-"""The way back from a mistake: the sentence on the node that failed, and the button that mends it."""
+"""The way back from a mistake: the sentence on the node that failed, and its buttons."""
 
 from __future__ import annotations
 
+import published
 from comfy_page import RUN, ComfyPage
+from kit.server.live import Client
 from playwright.sync_api import Locator, expect
 
 FAILURE = '[data-ipadapter="failure"]'
+WARNING = '[data-ipadapter="warning"]'
 FITS = """(note) => [note.scrollHeight - note.clientHeight, note.scrollWidth - note.clientWidth]"""
 
 
@@ -40,7 +43,7 @@ def test_a_failed_run_is_mended_by_a_button(comfy: ComfyPage) -> None:
     comfy.set(encode, "fit", "pad")  # what is saved already would not be written again
     assert "exists already" in comfy.page.evaluate(RUN)
     note = failure(comfy, "exists already and if_exists is stop")
-    comfy.add("SaveImage")  # elsewhere
+    comfy.add("EmptyLatentImage")  # elsewhere
     expect(note).to_have_count(1)
     note.get_by_role("button", name="set if_exists to keep both").click()
     expect(note).to_have_count(0)
@@ -64,3 +67,43 @@ def test_what_is_missing_is_connected_by_a_button(comfy: ComfyPage) -> None:
     expect(note).to_have_count(0)
     link = comfy.prompt()[prepare]["inputs"]["face_models"][0]
     assert comfy.prompt()[link]["class_type"] == "IPALoadFaceModels"
+
+
+def test_a_refused_prompt_says_so_on_the_node(comfy: ComfyPage) -> None:
+    loader = comfy.add("IPALoadAdapter", adapter_file="elsewhere/tiny.safetensors")
+    checkpoint, apply = comfy.add("IPADemoCheckpoint"), comfy.add("IPAApply")
+    encoder, encode = comfy.add("IPADemoCLIPVision"), comfy.add("IPAEncodeImage")
+    photo, save = comfy.add("LoadImage", image="reference.jpg"), comfy.add("IPASaveEmbeds")
+    for source, target, slot in (
+        (photo, encode, "image"),
+        (encoder, encode, "clip_vision"),
+        (encode, save, "embeds"),
+        (loader, save, "adapter"),
+        (checkpoint, apply, "model"),
+    ):
+        comfy.connect(source, target, slot)
+    assert comfy.page.evaluate(RUN) == "refused"
+    comfy.complaints.clear()  # of the browser, about the answer 400
+    note = failure(comfy, "is not in")
+    note.get_by_role("button", name="use tiny").click()
+    expect(note).to_have_count(0)
+    assert comfy.widgets(loader)["adapter_file"] == "tiny.safetensors"
+
+
+def test_a_warning_has_the_button_too(comfy: ComfyPage, editor_server: Client) -> None:
+    models = editor_server.base / "models"
+    before = set(models.rglob("*"))
+    published.write(models)
+    comfy.page.evaluate("() => window.app.refreshComboInNodes()")
+    checkpoint = comfy.add("CheckpointLoaderSimple", ckpt_name=published.CHECKPOINT_SD1)
+    loader = comfy.add("IPALoadAdapter", adapter_file="ip-adapter-plus_sdxl_vit-h.safetensors")
+    apply = comfy.add("IPAApply")
+    comfy.connect(checkpoint, apply, "model")
+    comfy.connect(loader, apply, "adapter")
+    comfy.page.locator("body").dispatch_event("click")
+    warning = comfy.shown(WARNING)
+    warning.get_by_role("button", name="use ip-adapter-plus_sd15").click()
+    expect(warning).to_have_count(0)
+    assert comfy.widgets(loader)["adapter_file"] == "ip-adapter-plus_sd15.safetensors"
+    for path in set(models.rglob("*.safetensors")) - before:
+        path.unlink()

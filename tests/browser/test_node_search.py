@@ -18,6 +18,8 @@ from pack.nodes.plus import register
 
 OLD = json.loads((Path(__file__).parent / "incumbent_nodes.json").read_text("utf-8"))
 GENERAL = ("IPAdapter", "ipadapter", "IPADAPTER", "ip adapter", "IP Adapter", "ip-adapter")
+# Whoever types these is to see the node to begin with first.
+TO_BEGIN = (*GENERAL, "reference", "style", "face", "character", "likeness", "image prompt")
 # Seen without scrolling; and what a user looks at.
 SHOWN, FIRST = 8, 5
 SETTING = "IPAdapter.OldNodesInSearch"
@@ -91,7 +93,14 @@ def test_the_name_of_the_method_finds_all_nodes_the_main_ones_first(search: Sear
     for text in GENERAL:
         found = search.typed(text)
         assert set(search.ids.values()) <= set(found[: len(search.ids)]), text
-        assert "IPAApply" in found[:FIRST], (text, found)
+        assert "IPAApply" in found[:SHOWN], (text, found)
+
+
+def test_the_node_to_begin_with_comes_first(search: Search) -> None:
+    for text in TO_BEGIN:
+        assert search.typed(text)[0] == "IPASimple", text
+    # A search for something else is the host's own.
+    assert search.typed("Apply Style Model")[0] == "Apply Style Model"
 
 
 def test_old_nodes_stay_out_of_the_search_until_they_are_wanted(search: Search) -> None:

@@ -25,6 +25,8 @@ from comfy_api.internal import first_real_override, make_locked_method_func
 from comfy_api.latest import io
 from kit.models import checkpoints, companions, encoders, face_packs, tiny
 from kit.server.live_nodes import tiny_hunyuan_video
+from pack.ip_models.attention.record import RunRecord, Selection
+from pack.ip_models.attention_maps.view import AttentionView
 from pack.ip_models.errors import BadInput, IPAdapterError
 from pack.ip_models.references.features import Region, Regions
 from pack.ip_models.weights.gains import Weights
@@ -49,6 +51,7 @@ NODES: list[Node] = [
 ]
 NAN, INF = float("nan"), float("inf")
 TWIN = tiny.twins("sd1")
+LATENT = {"samples": torch.zeros(1, 4, 8, 8)}
 PRISTINE = {"transformer_options": {}}
 # A wrong MODEL or CLIP_VISION is a line of Doctor's report.
 REPORTED = {("IPADoctor", "model"), ("IPADoctor", "clip_vision")}
@@ -113,13 +116,22 @@ def _sockets(home: Path) -> dict[str, Any]:
         "CLIP_VISION": encoder,
         "IMAGE": torch.rand(1, 24, 16, 3),
         "MASK": torch.rand(1, 24, 16),
-        "LATENT": {"samples": torch.zeros(1, 4, 8, 8)},
+        "LATENT": LATENT,
         "CONDITIONING": [[torch.zeros(1, 8, 768), {}]],
         "IP_ADAPTER": adapter,
         "IPA_EMBEDS": features,
         "IPA_WEIGHTS": Weights(),
+        "IPA_ATTENTION": _viewed(LATENT),
         "IPA_FACE_MODELS": load_engine(find("buffalo_l"), EngineChoice.TORCH),
     }
+
+
+def _viewed(latent: dict[str, Tensor]) -> AttentionView:
+    """What was seen in a run that gave this latent."""
+    view = AttentionView(Selection())
+    record = RunRecord([view.selection])
+    view.keep(record, record.seen[0], latent["samples"])
+    return view
 
 
 def things() -> dict[str, Any]:

@@ -22,7 +22,14 @@ from kit.server.tiny_nodes.adapter import write_tiny_adapter
 from pack.ip_models import limits
 from test_search import PAGE, put_encoder, write_sparse
 
-GETS = ("about?file=tiny.safetensors", "doctor", "check?adapter=a", "family?unet=b", "old_nodes")
+GETS = (
+    "about?file=tiny.safetensors",
+    "doctor",
+    "check?adapter=a",
+    "family?unet=b",
+    "old_nodes",
+    "faces",
+)
 POSTS = ("weights", "schedule", "moving")
 FORWARDED = {"X-Forwarded-For": "203.0.113.7"}
 MANY = 100

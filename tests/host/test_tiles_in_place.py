@@ -98,7 +98,7 @@ def test_the_node_shows_the_tiles_and_how_it_cut(encoder: Any) -> None:
 
 
 def test_what_is_no_reference_is_refused(encoder: Any) -> None:
-    with pytest.raises(BadInput, match="overlap is '0.9'"):
+    with pytest.raises(BadInput, match="overlap is 0.9"):
         Tiles.execute(encoder, encoders.batch(panorama()), 2, 0.9)
     with pytest.raises(BadInput, match="negative_image has 3 pictures"):
         Tiles.execute(encoder, encoders.batch(panorama()), 2, 0.0, torch.rand(3, 9, 9, 3))

@@ -16,7 +16,7 @@ SLOW = (
     *("test_precision.py", "test_control_parity.py", "test_works_together.py", "test_parity.py"),
     *("test_toy_pictures.py", "test_control_laws.py", "test_face_server.py", "test_faceid.py"),
     *("test_run_folder.py", "test_queue_prompts.py", "test_conditioning.py", "test_examples.py"),
-    *("test_failing_adapters.py", "test_failing_references.py"),
+    *("test_refused_when_queued.py", "test_failing_adapters.py", "test_failing_references.py"),
     *("test_hostile_prompts.py", "test_unchecked.py", "test_streamed.py", "test_soak.py"),
     *("test_beside.py", "test_laws.py", "test_routes.py", "test_hostile_files.py"),
 )

@@ -10,6 +10,7 @@ import { hide, holds, show } from "../note.js";
 import { buttons } from "./carry_out.js";
 import { offers, sameNames } from "./offers.js";
 import { failed, refused } from "./sentences.js";
+import { translated } from "../words/spoken.js";
 import { placeOf, signature } from "./upstream.js";
 
 /**
@@ -53,7 +54,7 @@ function display(root, failure) {
   if (!place || (failure.kind && place.node.comfyClass !== failure.kind)) return [];
   failure.before ||= signature(place);
   if (signature(place) !== failure.before) return [];
-  const given = mends.get(failure.text) ?? sameNames(place);
+  const given = mends.get(translated(failure.text)) ?? sameNames(place);
   const offered = buttons(offers(place, given), soon);
   const lines = failure.text.split("\n").map((line) => `⚠ ${line}`);
   // The node of a subgraph is seen only by who opens it.
@@ -158,7 +159,7 @@ app.registerExtension({
     watchQueue();
     // It comes before the error it belongs to.
     api.addEventListener("ipadapter.mends", (/** @type {any} */ { detail }) => {
-      if (typeof detail?.text === "string") keep(mends, detail.text, detail.mends);
+      if (typeof detail?.text === "string") keep(mends, translated(detail.text), detail.mends);
     });
     api.addEventListener("execution_cached", (/** @type {any} */ { detail }) => pass(detail, false));
     for (const event of ENDINGS) {

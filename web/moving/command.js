@@ -5,11 +5,10 @@
 import { api } from "../../../scripts/api.js";
 // @ts-ignore: served by the host
 import { app } from "../../../scripts/app.js";
-import { carryOut } from "./carry_out.js";
 import { describe } from "./describe.js";
 import { kindOf } from "./kinds.js";
-import { remember } from "../node_widgets.js";
 import { failure } from "../route.js";
+import { beginStep, carryOutAll } from "./one_step.js";
 import { plan } from "./plan.js";
 import { leftLines, text } from "./texts.js";
 
@@ -17,11 +16,6 @@ const ALL = "IPAdapter.TurnOldNodes";
 const SELECTED = "IPAdapter.TurnSelectedNodes";
 const LONGEST_WAIT = 30_000;
 const SHOWN = 6_000; // milliseconds
-const SQUASHED = 120; // milliseconds, with some to spare
-/** How often the sizes of all nodes are looked at until they stay. */
-const PAUSE = 40; // milliseconds
-const ALIKE = 10;
-const MOST_LOOKS = 50;
 
 function language() {
   return app.extensionManager?.setting?.get?.("Comfy.Locale") ?? "en";
@@ -42,9 +36,7 @@ function isOld(node) {
  */
 async function turn(chosen) {
   try {
-    // For 50 ms the host counts what follows to the step of undo before.
-    remember();
-    await pause(SQUASHED);
+    await beginStep();
     const { graphs, profiles } = await describeWithAnswers();
     const ids = chosen && new Set([...chosen].map(({ id }) => `${id}`));
     const shown = app.canvas.graph;
@@ -116,56 +108,12 @@ function share(questions, answer) {
   return answer.profiles;
 }
 
-/** @param {number} time */
-function pause(time) {
-  return new Promise((resolve) => setTimeout(resolve, time));
-}
-
 /**
  * What all uses of a subgraph have in common, nothing if they differ.
  * @param {any[]} bases
  */
 function oneBase(bases) {
   return new Set(bases.map((one) => JSON.stringify(one))).size === 1 ? bases[0] : {};
-}
-
-/**
- * One step of undo for all graphs. If something goes wrong on the way, the graph is as it was.
- * @param {{ graph: any, nodes: any[], plan: import("./plan.js").Plan }[]} planned
- */
-async function carryOutAll(planned) {
-  const { LiteGraph } = /** @type {any} */ (globalThis);
-  const shown = app.canvas.graph;
-  const before = JSON.parse(JSON.stringify((app.rootGraph ?? app.graph).serialize()));
-  shown.beforeChange();
-  try {
-    for (const { graph, nodes, plan: one } of planned) {
-      if (one.removed.length > 0) carryOut(graph, nodes, one, (type) => LiteGraph.createNode(type));
-    }
-  } catch (error) {
-    await app.loadGraphData(before, false, true, app.extensionManager.workflow.activeWorkflow);
-    throw error;
-  } finally {
-    await settled(planned.map(({ graph }) => graph));
-    shown.afterChange();
-    remember();
-    app.canvas.setDirty(true, true);
-  }
-}
-
-/**
- * Nodes find their size after they were added, which belongs to the same step of undo.
- * @param {any[]} graphs
- */
-async function settled(graphs) {
-  let before = "";
-  for (let alike = 0, looks = 0; alike < ALIKE && looks < MOST_LOOKS; looks++) {
-    await pause(PAUSE);
-    const sizes = graphs.flatMap(({ nodes }) => nodes.map(({ size }) => [...size]));
-    const now = JSON.stringify(sizes);
-    alike = now === before ? alike + 1 : 0;
-    before = now;
-  }
 }
 
 /** @param {import("./plan.js").Plan[]} plans */

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from ....ip_models import limits
 from ....ip_models.adapter.published import Choice
 from ....ip_models.errors import IPAdapterError
+from ....ip_models.layer import Layer
 from ..encoder.load import load_encoder
 from ..face import packs
 from ..face.engine import EngineChoice, FaceEngine, load_engine
@@ -118,6 +119,20 @@ def _whole_packs() -> Iterator[FacePack]:
             yield packs.find(name)
         except IPAdapterError:  # another one may be whole
             continue
+
+
+def face_pack_name(layers: Sequence[Layer]) -> str:
+    """The pack a FaceID adapter for a model with these layers would get, or is missing.
+
+    Args:
+        layers: none for a model that is not known.
+    """
+    kolors = bool(layers) and layers[0].projected
+    wanted = Recogniser.GLINTR100 if kolors else Recogniser.W600K_R50
+    try:
+        return _face_pack(wanted).name
+    except IPAdapterError:
+        return packs.HOME_PACK[wanted]
 
 
 def fingerprint() -> str:

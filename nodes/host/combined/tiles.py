@@ -14,7 +14,7 @@ from ....ip_models.inputs import require
 from ....ip_models.pictures.fit import Fit, require_images
 from ....ip_models.pictures.tile_grid import TileGrid, tile_grid
 from ....ip_models.references.combine import only
-from ....ip_models.references.features import Region, Regions
+from ....ip_models.references.features import ImageFeatures, Region, Regions
 from ..encoder.encode import Reference, encode
 
 MOST_TILES = 8  # along the short side
@@ -44,12 +44,14 @@ class Tiles:
     Attributes:
         pictures: tile by tile, each of all pictures.
         masks: tile by tile, each of all masks.
+        features: of all tiles, as if they were one reference beside the other.
     """
 
     grid: TileGrid
     pictures: Tensor
     masks: Tensor
     reference: Reference
+    features: ImageFeatures
     regions: Regions
 
     @property
@@ -83,7 +85,7 @@ def cut_and_encode(clip_vision: Any, images: Tensor, cutting: Cutting) -> Tiles:
         Region(only(features, slice(i * count, (i + 1) * count)), planes, 1.0)
         for i, planes in enumerate(masks)
     ]
-    return Tiles(grid, pictures, masks.flatten(0, 1), reference, Regions(tuple(regions)))
+    return Tiles(grid, pictures, masks.flatten(0, 1), reference, features, Regions(tuple(regions)))
 
 
 def _within(places: Tensor, mask: Tensor | None) -> Tensor:

@@ -30,6 +30,7 @@ class Brightness(str, Enum):
     """What white stands for."""
 
     STRONGEST = "strongest is white"
+    CONTRAST = "weakest is black"
     SHARE = "share as it is"
 
 
@@ -62,12 +63,15 @@ def select(model: Model, blocks: str, first: int, last: int | None) -> Selection
         raise BadInput(
             f"start_at_step is {first} and end_at_step is {last}",
             "the end lies after the start",
-            "Swap or correct them",
+            "Swap or correct the two",
         )
     backbone, layers = found(model)
     if not blocks.strip():
         return Selection(None, first, last)
-    gains = parse_blocks(blocks, VOCABULARY).gains(layers, 0, 1)
+    try:
+        gains = parse_blocks(blocks, VOCABULARY).gains(layers, 0, 1)
+    except BadInput as error:
+        raise BadInput(f"blocks: {error.found}", error.needed, error.action) from None
     slots = {
         slot
         for layer, gain in zip(layers, gains, strict=True)
@@ -133,14 +137,21 @@ def attention_maps(seen: AttentionView, latent: Any, wanted: Wanted) -> tuple[Te
         maps = run.maps.new_zeros(1, *run.maps.shape[1:])
     pictures = maps.shape[1]
     flat, over = maps.flatten(0, 1), _over(wanted.picture, pictures)
-    if wanted.brightness is Brightness.STRONGEST:
-        flat = flat / flat.amax().clamp_min(1e-12)
+    flat = _bright(flat, wanted.brightness)
     sides = (_PIXELS * flat.shape[1], _PIXELS * flat.shape[2])
     height, width = sides if over is None else (int(side) for side in over.shape[1:3])
     masks = resized(flat, height, width)
     if over is None:
         return coloured(masks), masks, text
     return laid_over(masks, over.repeat(len(maps), 1, 1, 1)), masks, text
+
+
+def _bright(maps: Tensor, brightness: Brightness) -> Tensor:
+    if brightness is Brightness.SHARE:
+        return maps
+    if brightness is Brightness.CONTRAST:
+        maps = maps - maps.amin()
+    return maps / maps.amax().clamp_min(1e-12)
 
 
 def _over(picture: Tensor | None, count: int) -> Tensor | None:

@@ -25,8 +25,11 @@ HEIGHTS = {
     "SaveImage": 330,
     "SaveAnimatedWEBP": 400,
     "CLIPTextEncode": 130,
-    "IPALoadAdapter": 150,
-    "IPALoadFaceModels": 180,
+    "IPASimple": 260,
+    "IPAStyleComposition": 260,
+    "IPARegional": 260,
+    "IPALoadAdapter": 140,
+    "IPALoadFaceModels": 150,
     "IPALoadEmbeds": 180,
     "IPAEncodeFace": 200,
     "IPAMergeEmbeds": 180,
@@ -39,6 +42,8 @@ HEIGHTS = {
 }
 COLOURS = {
     "Positive prompt": ("#232", "#353"),
+    "Prompt on the left": ("#232", "#353"),
+    "Prompt on the right": ("#232", "#353"),
     "Negative prompt": ("#322", "#533"),
     "Read me first": ("#222", "#2a2a2a"),
 }
@@ -201,6 +206,7 @@ class Builder:
             },
         )
         size = layout.size[0], max(layout.size[1], TITLE + note)
+        print(sketch.name, [round(side) for side in size], round(note), [round(min(s/d for s,d in zip(SEEN,size)),2)])  # noqa: T201
         return finished(sketch, json.loads(page.evaluate(SAVED)), size)
 
     def _heights(self, sketch: Sketch, canvas: list[float]) -> list[float]:

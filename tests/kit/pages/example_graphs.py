@@ -10,7 +10,7 @@ HUB = "https://huggingface.co"
 H94, FACEID = f"{HUB}/h94/IP-Adapter/resolve/main", f"{HUB}/h94/IP-Adapter-FaceID/resolve/main"
 MODELS, MORE_MODELS, REFERENCES, MORE_REFERENCES = "models", "models 2", "pictures", "pictures 2"
 ENCODE, ADAPTER, PROMPT, LATENT = "encode", "adapter", "prompt", "latent"
-PICTURE, DECODE, RESULT = "sample", "decode", "result"
+PICTURE, RESULT, SHOWN = "sample", "result", "shown"
 # Two rows of groups, and the columns of each.
 ROWS: tuple[dict[str, tuple[str, ...]], ...] = (
     {
@@ -18,7 +18,7 @@ ROWS: tuple[dict[str, tuple[str, ...]], ...] = (
         "Reference": (REFERENCES, MORE_REFERENCES, ENCODE),
         "IP-Adapter": (ADAPTER,),
     },
-    {"Prompt": (PROMPT, LATENT), "Sampling": (PICTURE,), "Result": (DECODE, RESULT)},
+    {"Prompt": (PROMPT, LATENT), "Sampling": (PICTURE,), "Result": (RESULT, SHOWN)},
 )
 NEGATIVE = "monochrome, lowres, bad anatomy, worst quality, low quality"
 
@@ -208,6 +208,7 @@ class Sketch:
         kind: str,
         group: str,
         title: str | None = None,
+        /,
         files: tuple[File, ...] = (),
         size: tuple[int, int] | None = None,
         **inputs: Any,
@@ -268,8 +269,13 @@ class Sketch:
         return self.add("LoadImage", group, title, image=file)
 
     def encoded(self, encoder: Out, image: Out, **more: Any) -> Out:
-        made = self.add("IPAEncodeImage", ENCODE, clip_vision=encoder, image=image, **more)
-        return Out(made, 0)
+        wires = {"clip_vision": encoder, "image": image}
+        return Out(self.add("IPAEncodeImage", ENCODE, **wires, preview=True, **more), 0)
+
+    def simple(self, model: Out, image: Out, kind: str, scale: float, *files: File) -> Out:
+        """The node that finds its files, of which the note tells those to get."""
+        wires = {"model": model, "image": image}
+        return Out(self.add("IPASimple", ADAPTER, files=files, **wires, kind=kind, scale=scale), 0)
 
     def applied(self, model: Out, adapter: Out, embeds: Out, scale: float, **more: Any) -> Out:
         parts = {"model": model, "adapter": adapter, "embeds": embeds}
@@ -304,7 +310,7 @@ class Sketch:
         }
         wires = {"model": model, "positive": prompts[0], "negative": prompts[1]}
         sampler = self.add("KSampler", PICTURE, **wires, latent_image=latent, **values | more)
-        return Out(self.add("VAEDecode", DECODE, samples=Out(sampler, 0), vae=vae), 0)
+        return Out(self.add("VAEDecode", RESULT, samples=Out(sampler, 0), vae=vae), 0)
 
     def saved(self, images: Out) -> None:
         self.add("SaveImage", RESULT, images=images, filename_prefix=f"ipadapter/{self.name}")
@@ -335,14 +341,29 @@ def _link(file: File) -> str:
 
 def first_picture(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
+    photo = Out(g.picture(CAT, "Reference photo"), 0)
+    patched = g.simple(model, photo, "standard", 0.7, STANDARD, VIT_H)
+    prompts = g.prompts(clip, "a cat wearing a knitted scarf, best quality, high quality")
+    g.saved(g.sampled(patched, prompts, g.empty(), vae))
+    g.note(
+        "The picture is made from a text prompt *and* a reference photo.",
+        "**Choose your photo** in *Reference photo*.",
+        "**Run.** *scale* in *IPAdapter Simple* says how much the photo counts: 0 not at all, 1 "
+        "fully. Change it first; then the prompt. The node says which files it took.",
+    )
+
+
+def single_nodes(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(STANDARD), g.encoder()
     embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference photo"), 0))
     patched = g.applied(model, adapter, embeds, 0.7)
     prompts = g.prompts(clip, "a cat wearing a knitted scarf, best quality, high quality")
     g.saved(g.sampled(patched, prompts, g.empty(), vae))
     g.note(
-        "The picture is made from a text prompt *and* a reference photo.",
-        "**Choose your photo** in *Reference photo*.",
+        "The same picture as *First picture*, by the nodes that *IPAdapter Simple* stands for: "
+        "each can be changed, repeated and joined with others.",
+        "**Choose your photo** in *Reference photo*. *Encode Image* shows what is seen of it.",
         "**Run.** *scale* in *Apply IP-Adapter* says how much the photo counts: 0 not at all, 1 "
         "fully. Change it first; then the prompt.",
     )
@@ -352,7 +373,9 @@ def image_to_image(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(PLUS), g.encoder()
     source = g.scaled(Out(g.picture(HOUSE, "Picture to repaint"), 0))
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
+    embeds = g.encoded(
+        encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0)
+    )
     patched = g.applied(model, adapter, embeds, 0.8)
     prompts = g.prompts(clip, "a house with a tree on a hill, best quality")
     latent = Out(g.add("VAEEncode", LATENT, pixels=source, vae=vae), 0)
@@ -371,7 +394,9 @@ def inpainting(g: Sketch) -> None:
     adapter, encoder = g.adapter(PLUS), g.encoder()
     room = g.picture(ROOM, "Picture with a hole")
     source = g.scaled(Out(room, 0))
-    embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference: what goes into the hole", MORE_REFERENCES), 0))
+    embeds = g.encoded(
+        encoder, Out(g.picture(CAT, "Reference: what goes into the hole", MORE_REFERENCES), 0)
+    )
     patched = g.applied(model, adapter, embeds, 0.9, attn_mask=Out(room, 1))
     prompts = g.prompts(clip, "a painting of a cat in a wooden picture frame on a wall")
     encoded = Out(g.add("VAEEncode", LATENT, pixels=source, vae=vae), 0)
@@ -428,6 +453,57 @@ def style_only(g: Sketch) -> None:
     )
 
 
+def style_composition(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint(SDXL)
+    wires = {
+        "model": model,
+        "style_image": Out(g.picture(WAVES, "The style"), 0),
+        "composition_image": Out(g.picture(HOUSE, "The composition", MORE_REFERENCES), 0),
+    }
+    scales = {"style_scale": 1.0, "composition_scale": 0.8}
+    files = (STANDARD_SDXL, VIT_H)
+    made = g.add("IPAStyleComposition", ADAPTER, files=files, **wires, **scales)
+    prompts = g.prompts(clip, "a lighthouse on a cliff", "photo, lowres, worst quality")
+    g.saved(g.sampled(Out(made, 0), prompts, g.empty(1024), vae, cfg=6.0))
+    g.note(
+        "The style of one picture and the composition of another. The prompt says what is to be "
+        "seen.",
+        "**Choose your pictures**: one for colours and strokes, one for where things are.",
+        "**Run.** Change *style_scale* against *composition_scale*: 0 leaves one of them out, 1 "
+        "takes all of it.",
+    )
+
+
+def regional(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    before: dict[str, Out] = {"model": model}
+    sides = (
+        (CAT, MASK_LEFT, "left", "a cat sitting on a wall, photo"),
+        (HOUSE, MASK_RIGHT, "right", "a small house with a red roof, photo"),
+    )
+    negative = g.add("CLIPTextEncode", PROMPT, "Negative prompt", clip=clip, text=NEGATIVE)
+    for picture, mask, side, text in sides:
+        shown = Out(g.picture(picture, f"Reference on the {side}"), 0)
+        g.inputs.append(mask)
+        where = g.add("LoadImageMask", MORE_REFERENCES, f"Where: {side}", image=mask, channel="red")
+        said = g.add("CLIPTextEncode", LATENT, f"Prompt on the {side}", clip=clip, text=text)
+        wires = {"image": shown, "mask": Out(where, 0), "positive": Out(said, 0)}
+        wires |= {"negative": Out(negative, 0), **before}
+        files = (PLUS, VIT_H)
+        made = g.add("IPARegional", ADAPTER, files=files, **wires, kind="plus", scale=0.7)
+        names = ("model", "more_positive", "more_negative")
+        before = {name: Out(made, slot) for slot, name in enumerate(names)}
+    prompts = before["more_positive"], before["more_negative"]
+    g.saved(g.sampled(before["model"], prompts, g.empty(), vae))
+    g.note(
+        "Two regions, each with a reference, a prompt and a mask of its own.",
+        "**Choose your pictures and masks**: white is the region.",
+        "**Run.** *scale* of each *IPAdapter Regional* says how much its picture counts. For a "
+        "third region put one more behind the second: *model*, *positive* and *negative* go into "
+        "*model*, *more_positive* and *more_negative*.",
+    )
+
+
 def layout_only(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(COMPOSITION), g.encoder()
@@ -458,7 +534,7 @@ def two_faces_with_masks(g: Sketch) -> None:
         photo = Out(g.picture(person, f"Person on the {side}"), 0)
         g.inputs.append(mask)
         where = g.add("LoadImageMask", MORE_REFERENCES, f"Where: {side}", image=mask, channel="red")
-        face = {"face_models": faces, "image": photo, "clip_vision": encoder}
+        face = {"face_models": faces, "image": photo, "clip_vision": encoder, "preview": True}
         wires[f"embeds.embeds{number}"] = Out(g.add("IPAEncodeFace", ENCODE, **face), 0)
         wires[f"masks.mask{number}"] = Out(where, 0)
     regions = g.add("IPARegions", ENCODE, **wires, scales="0.9, 0.9")
@@ -477,7 +553,7 @@ def faceid(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, faces = g.adapter(FACE), _face_models(g)
     photo = Out(g.picture(PERSON_A, "Photo of a person"), 0)
-    embeds = Out(g.add("IPAEncodeFace", ENCODE, face_models=faces, image=photo), 0)
+    embeds = Out(g.add("IPAEncodeFace", ENCODE, face_models=faces, image=photo, preview=True), 0)
     patched = g.applied(model, adapter, embeds, 1.0)
     prompts = g.prompts(clip, "portrait photo of a woman as an astronaut, natural light")
     g.saved(g.sampled(patched, prompts, g.empty(), vae))
@@ -498,7 +574,7 @@ def instantid(g: Sketch) -> None:
     )
     photo = Out(g.picture(PERSON_A, "Photo of a person"), 0)
     pose = Out(g.picture(PERSON_B, "Where the face is to be: any photo", MORE_REFERENCES), 0)
-    embeds = Out(g.add("IPAEncodeFace", ENCODE, face_models=faces, image=photo), 0)
+    embeds = Out(g.add("IPAEncodeFace", ENCODE, face_models=faces, image=photo, preview=True), 0)
     patched = g.applied(model, adapter, embeds, 0.8)
     positive, negative = g.prompts(clip, "portrait photo of a woman in a forest, soft light")
     wires = {"adapter": adapter, "embeds": embeds, "face_models": faces, "image": pose}
@@ -554,7 +630,9 @@ def controlnet(g: Sketch) -> None:
     loaded = g.add("ControlNetLoader", MODELS, files=(CANNY,), control_net_name=CANNY.name)
     shape = g.scaled(Out(g.picture(HOUSE, "Picture whose lines are kept"), 0))
     lines = g.add("Canny", REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
+    embeds = g.encoded(
+        encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0)
+    )
     patched = g.applied(model, adapter, embeds, 0.8)
     positive, negative = g.prompts(clip, "a house with a tree on a hill, best quality")
     led = g.add(
@@ -582,7 +660,9 @@ _FLUX_RUN = {"cfg": 1.0, "scheduler": "simple"}
 def flux_style(g: Sketch) -> None:
     model, clip, vae = g.flux()
     adapter, encoder = g.adapter(XLABS_V2), g.own_encoder(VIT_L)
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
+    embeds = g.encoded(
+        encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0)
+    )
     curve = g.add("IPABlockWeights", ADAPTER, preset="ease out")
     patched = g.applied(model, adapter, embeds, 0.9, block_weights=Out(curve, 0))
     prompts = g.guided(g.prompts(clip, "a lighthouse on a cliff at dusk", ""))
@@ -630,7 +710,9 @@ def flux_controlnet(g: Sketch) -> None:
     )
     shape = g.scaled(Out(g.picture(HOUSE, "Picture whose lines are kept"), 0), 1024)
     lines = g.add("Canny", REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
-    embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0))
+    embeds = g.encoded(
+        encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0)
+    )
     patched = g.applied(model, adapter, embeds, 0.8)
     positive, negative = g.guided(g.prompts(clip, "a house with a tree on a hill", ""))
     led = g.add(
@@ -784,6 +866,8 @@ def load_embeds(g: Sketch) -> None:
 # In the order in which one would read them: what the file is called, and what the note says.
 MAKERS: dict[Callable[[Sketch], None], tuple[str, str]] = {
     first_picture: ("First picture", "Your first picture with IP-Adapter"),
+    single_nodes: ("First picture in single nodes", "The same with single nodes"),
+    style_composition: ("Style and composition SDXL", "The style of one, the layout of another"),
     style_only: ("Style only SDXL", "Only the style of a picture (SDXL)"),
     layout_only: ("Layout only", "Only the layout of a picture"),
     image_to_image: ("Image to image", "Image to image with a reference"),
@@ -793,6 +877,7 @@ MAKERS: dict[Callable[[Sketch], None], tuple[str, str]] = {
     faceid: ("Face with FaceID", "A face by FaceID"),
     instantid: ("Face and pose with InstantID SDXL", "A face in a pose by InstantID (SDXL)"),
     two_faces_with_masks: ("Two characters with masks", "Two faces, each in its place"),
+    regional: ("Regional prompts", "Two regions with prompts of their own"),
     controlnet: ("ControlNet", "With ControlNet"),
     lcm: ("Six steps with LCM", "Six steps with LCM"),
     video: ("Video", "A video, frame by frame"),

@@ -444,6 +444,39 @@ def preview_mask() -> str:
     return sheet(112, *parts)
 
 
+def attention_view() -> str:
+    """The MODEL on its way to the sampler, and what is seen in it."""
+    parts = [node(8, 16, "IPAApply", 84), arrow(94, 31, 116, 31)]
+    parts += [box(120, 16, 94, 30, BLUE, BLUE), text(167, 36, "model", 13, "#fff", "middle")]
+    parts += [arrow(216, 31, 238, 31), node(242, 16, "KSampler", 70)]
+    parts += [arrow(167, 48, 167, 78), arrow(277, 48, 277, 78)]
+    parts += [node(120, 82, "attention", 94), node(242, 82, "latent", 70)]
+    parts += [arrow(167, 114, 200, 136), arrow(277, 114, 244, 136)]
+    return sheet(182, *parts, node(140, 140, "IPAAttentionMap", 160))
+
+
+def attention_map() -> str:
+    """A masked reference, and the cells of a grid that hear it, in the colours of the node."""
+    import torch
+    from pack.ip_models.attention.masks import RegionMask
+    from pack.ip_models.attention_maps.picture import coloured
+
+    across = torch.linspace(-1, 1, 64)
+    round_mask = (((across[None] + 0.1) ** 2 + across[:, None] ** 2).sqrt() < 0.6).float()
+    cells = RegionMask(round_mask).on(12, 12, torch.zeros(1)).view(1, 12, 12)
+    parts = [box(10, 30, 120, 120, "#111"), ellipse(64, 90, 36, 36, "#fff")]
+    parts += [text(70, 22, "attn_mask", at="middle"), arrow(138, 90, 172, 90)]
+    parts += [text(240, 22, "image", at="middle"), box(180, 30, 120, 120, "#111")]
+    for number, colour in enumerate((coloured(cells)[0] * 255).round().flatten(0, 1).tolist()):
+        row, column = divmod(number, 12)
+        red, green, blue = (int(part) for part in colour)
+        parts.append(
+            f'<rect x="{180 + 10 * column}" y="{30 + 10 * row}" width="10" height="10"'
+            f' fill="#{red:02x}{green:02x}{blue:02x}"/>'
+        )
+    return sheet(164, *parts)
+
+
 def instantid() -> str:
     """One face by two ways, and its points."""
     from kit.models.face_packs import TEMPLATE
@@ -519,7 +552,69 @@ def convert_embeds() -> str:
     return _both("IPA_EMBEDS", "EMBEDS", ("EMBEDS",), ("IPAEncodeImage", "IPAdapterEncoder"))
 
 
+def tiles() -> str:
+    """A wide reference, its two tiles, and where each counts."""
+    from pack.ip_models.pictures.tile_grid import tile_grid
+
+    grid = tile_grid(60, 114, 1, 0.1)
+    parts = [box(8, 56, 96, 50, BLUE, BLUE), box(56, 56, 48, 50, ORANGE, ORANGE)]
+    parts += [text(56, 126, "image", 12, at="middle")]
+    for i, (span, fill) in enumerate(zip(grid.columns, (BLUE, ORANGE), strict=True)):
+        y = 14 + i * 82
+        parts += [arrow(108, 81, 132, y + 28), box(138, y, 50, 50, fill, fill)]
+        parts += [text(201, y + 30, "×", 16, at="middle"), box(214, y, 96, 50, "#111")]
+        x, width = 96 * span.start / 114, 96 * (span.end - span.start) / 114
+        parts += [box(214 + x, y, width, 50)]
+    parts += [text(163, 160, "tiles", 12, at="middle"), text(262, 160, "masks", 12, at="middle")]
+    return sheet(168, *parts)
+
+
+def sweep() -> str:
+    from pack.ip_models.weights.sweep import Axis, Order
+    from pack.ip_models.weights.sweep import sweep as swept
+
+    presets, scales = ["linear", "style transfer"], [0.0, 0.5, 1.0]
+    made = swept((Axis("", presets, ""), Axis("scale", scales, 1.0)), Order.GRID)
+    parts = [node(8, 10, "presets", 72), node(88, 10, "scales", 72)]
+    parts += [text(174, 30, ", ".join(f"{one:g}" for one in scales), 12, GREY)]
+    for number, label in enumerate(made.labels):
+        row, column = divmod(number, made.columns)
+        preset, scale = label.split(" | ")
+        x, y = 100 + column * 72, 74 + row * 52
+        if column == 0:
+            parts.append(text(8, y + 26, preset, 12))
+        if row == 0:
+            parts.append(text(x + 32, y - 8, scale, 12, at="middle"))
+        share = float(scale.split()[1])
+        parts += [box(x, y, 64, 44), ellipse(x + 32, y + 22, 24, 16, mixed(share))]
+    return sheet(182, *parts)
+
+
+def mixed(share: float) -> str:
+    """From pale to blue."""
+    parts = [(int(PALE[i : i + 2], 16), int(BLUE[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in parts)
+
+
+def contact_sheet() -> str:
+    parts = [box(96, 8, 216, 128, "#fff", PALE)]
+    for number in range(6):
+        row, column = divmod(number, 3)
+        x, y = 146 + column * 54, 32 + row * 50
+        parts += [box(x, y, 46, 40), ellipse(x + 23, y + 20, 16, 11, (BLUE, ORANGE)[row])]
+        if row == 0:
+            parts.append(text(x + 23, 24, "ABC"[column], 12, at="middle"))
+        if column == 0:
+            parts.append(text(124, y + 24, f"{row + 1}", 12, at="middle"))
+    for i in range(3):
+        y = 26 + i * 40
+        parts += [box(12, y, 30, 26, (BLUE, ORANGE, GREEN)[i]), arrow(48, y + 13, 88, 72)]
+    return sheet(146, *parts)
+
+
 DRAWN: dict[str, Callable[[], str]] = {
+    "IPAAttentionMap": attention_map,
+    "IPAAttentionView": attention_view,
     "IPASimple": simple,
     "IPAStyleComposition": style_composition,
     "IPARegional": regional,
@@ -543,6 +638,9 @@ DRAWN: dict[str, Callable[[], str]] = {
     "IPAInstantIDConditioning": instantid,
     "IPARemove": remove,
     "IPADoctor": doctor,
+    "IPATiles": tiles,
+    "IPASweep": sweep,
+    "IPASheet": contact_sheet,
     "IPAConvertAdapter": convert_adapter,
     "IPAConvertEmbeds": convert_embeds,
 }

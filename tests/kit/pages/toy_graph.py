@@ -9,7 +9,7 @@ from kit.pages.example_graphs import MODELS, Out, Sketch
 
 sys.path.append(str(Path(__file__).resolve().parents[3] / "demo"))
 
-from stand_ins import TOY_CFG, TOY_PLUS, TOY_SIZE, TOY_STEPS
+from stand_ins import TOY_CFG, TOY_SIZE, TOY_STEPS
 from toys import PICTURES
 
 TEXT = """# A reference, without a download
@@ -19,7 +19,7 @@ which one. Colours and texture come from the **reference**.
 
 ## **1.** Press **Run**.
 
-## **2.** Change *scale* in *Apply IP-Adapter* to 0 and run again: the same shape in pencil, as \
+## **2.** Change *scale* in *IPAdapter Simple* to 0 and run again: the same shape in pencil, as \
 the models draw by themselves. In between there is in between.
 
 ## **3.** Choose another *word*, or another drawing in *Reference*: **toy_reference_b.png**, \
@@ -33,10 +33,8 @@ this pack, *IP-Adapter 01 First picture* says which files that takes.
 def toy_models() -> Sketch:
     sketch = Sketch("toy_models", "A reference, without a download")
     toy = sketch.add("IPAToyModels", MODELS, word="star")
-    model, vae, vision, positive, negative = (Out(toy, slot) for slot in range(5))
-    adapter = Out(sketch.add("IPALoadAdapter", MODELS, adapter_file=TOY_PLUS), 0)
-    embeds = sketch.encoded(vision, Out(sketch.picture(PICTURES[0], "Reference"), 0))
-    patched = sketch.applied(model, adapter, embeds, 1.0)
+    model, vae, _, positive, negative = (Out(toy, slot) for slot in range(5))
+    patched = sketch.simple(model, Out(sketch.picture(PICTURES[0], "Reference"), 0), "plus", 1.0)
     pictures = sketch.sampled(
         patched, (positive, negative), sketch.empty(TOY_SIZE), vae, steps=TOY_STEPS, cfg=TOY_CFG
     )

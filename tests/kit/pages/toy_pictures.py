@@ -115,7 +115,25 @@ def remove(p: SheetPrompt) -> Rows:
     return [[Cell("reference", B), heard, p.picture("IPARemove", row)]]
 
 
+def attention_map(p: SheetPrompt) -> Rows:
+    """Two references in their halves: the picture, and where each of them is heard."""
+    row = toy_row(MOON, A)
+    number = p.count + 1
+    cells = [p.picture("A | B", row, p.regions(A, B))]
+    view = p.add("view", "IPAAttentionView", model=[f"apply {number}", 0])
+    p.prompt[f"sample {number}"]["inputs"]["model"] = view
+    seen = {"attention": ["view", 1], "latent": [f"sample {number}", 0]}
+    for reference in (1, 2):
+        name = f"map {reference}"
+        over = {"image": [f"decode {number}", 0], "reference": reference}
+        shown = p.add(name, "IPAAttentionMap", **seen, **over)
+        saved = p.add(f"save {name}", "SaveImage", images=shown, filename_prefix=name)
+        cells.append(Cell(f"reference {reference}", node=saved[0]))
+    return [cells]
+
+
 STRIPS: dict[str, Callable[[SheetPrompt], Rows]] = {
+    "IPAAttentionMap": attention_map,
     "IPAApply": apply,
     "IPABlockWeights": block_weights,
     "IPAEncodeImage": encode,

@@ -47,7 +47,8 @@ def wanted() -> dict[str, dict[str, str]]:
     sentences = {
         text: place
         for text, place in (said() | said_in_web()).items()
-        if text not in choices and text not in elsewhere
+        if text not in choices
+        and text not in elsewhere
         # A tooltip may be put together of several texts.
         and not (len(text) > PART_OF_A_TOOLTIP and text in tooltips)
     }
@@ -74,9 +75,7 @@ def old_words() -> set[str]:
 def host_words() -> set[str]:
     """What the host itself translates, from the other files of the same folder."""
     files = (LOCALES / "en").glob("*.json")
-    return {
-        text for path in files for text in leaves(json.loads(path.read_text("utf-8"))).values()
-    }
+    return {text for path in files for text in leaves(json.loads(path.read_text("utf-8"))).values()}
 
 
 def _strings(tree: Any) -> Iterator[str]:
