@@ -17,6 +17,11 @@ _WEB = {
     "Tab",
     "var(--descrip-text, var(--input-text))",
     '{1} [data-ipadapter="{2}"]',
+    "{1} apply",
+    "{1} both",
+    "{1} encode",
+    "{1} mask",
+    "{1} weights",
 }
 
 # Weights as they are typed, commands to type, names inside files, names of files as patterns.

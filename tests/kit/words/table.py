@@ -17,7 +17,7 @@ from typing import Any
 from kit.pages.help_pages import LOCALES, inputs, leaves, schemas
 from kit.words.examples import titles_and_lines
 from kit.words.said import constants, said
-from kit.words.web import said_in_web
+from kit.words.web import said_in_web, strings
 
 LANGUAGES = ("zh", "ru")
 SECTIONS = ("sentences", "choices", "notes")
@@ -97,7 +97,7 @@ def missing(language: str) -> dict[str, dict[str, str]]:
 
 def left_over(language: str) -> dict[str, list[str]]:
     """By section: translations of what nobody says. Single words may be filled into sentences."""
-    known, words = table(language), constants()
+    known, words = table(language), constants() | strings()
     return {
         section: [text for text in known[section] if text not in wanted()[section] | words]
         for section in SECTIONS
@@ -106,7 +106,7 @@ def left_over(language: str) -> dict[str, list[str]]:
 
 def fill_in(language: str, given: dict[str, dict[str, str]]) -> None:
     """Add translations; what nobody says any more goes, and all is in the order of the code."""
-    known, words = table(language), constants()
+    known, words = table(language), constants() | strings()
     for section in SECTIONS:
         both = known[section] | given.get(section, {})
         order = [*wanted()[section], *(text for text in both if text in words)]
