@@ -7,7 +7,7 @@ from pathlib import Path
 from .bed import Outcome
 
 MESSAGE = 500  # characters of a sentence
-_OURS = ".ip_models.errors."
+_OURS = "ipadapter."
 _SECONDS, _A_MEGABYTE = 2.0, 1.0  # of the processor: for any prompt, and for each megabyte of it
 _GROWTH, _TIMES = 256.0, 20.0  # MB for any prompt, and so many times its own size
 _ANSWER = 4_000_000  # characters; the host shows what is on the links of a node that failed
