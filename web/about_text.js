@@ -22,6 +22,7 @@ export const REPORTING = new Set([
   "IPASweep",
   "IPASheet",
   "IPAPreviewMask",
+  "IPAAttentionMap",
   "IPADoctor",
   "IPAConvertAdapter",
   "IPAConvertEmbeds",

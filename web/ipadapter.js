@@ -5,7 +5,8 @@
 import { api } from "../../scripts/api.js";
 // @ts-ignore: served by the host
 import { app } from "../../scripts/app.js";
-import { foldAdvanced } from "./advanced_fold.js";
+import { foldAdvanced } from "./folding/advanced.js";
+import "./folding/face.js";
 import { findWidget } from "./node_widgets.js";
 import { show } from "./note.js";
 import { REPORTING, aboutLines, details, openLines } from "./about_text.js";

@@ -28,6 +28,7 @@ from pack.nodes.host.doctor.compatibility import (
     drawn_family,
     errors,
     problems,
+    reads_face,
 )
 from pack.nodes.host.doctor.gguf import gguf_shapes
 from pack.nodes.host.files import folders
@@ -438,6 +439,14 @@ def test_what_is_said_of_a_combination(stocked: Path, case: str) -> None:
     for sentence, part in zip(said, words, strict=True):
         assert part in sentence
         assert sentence.endswith(".") and "\n" not in sentence
+
+
+def test_inputs_for_faces_are_for_adapters_that_read_one(stocked: Path) -> None:
+    assert reads_face(Combination("faceid-plus.bin")) is True
+    assert reads_face(Combination("plus.safetensors", kind=Choice.FACEID.value)) is False
+    assert reads_face(Combination("auto", kind=Choice.PORTRAIT.value)) is True
+    assert reads_face(Combination("auto", kind=Choice.PLUS_FACE.value)) is False
+    assert reads_face(Combination("page.safetensors")) is None
 
 
 def test_a_missing_encoder_is_said_before_a_run(stocked: Path) -> None:

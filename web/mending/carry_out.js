@@ -5,6 +5,7 @@
 import { app } from "../../../scripts/app.js";
 import { remember } from "../node_widgets.js";
 import { freePlace } from "../moving/free_place.js";
+import { translated } from "../words/spoken.js";
 import { label } from "./texts.js";
 
 /** @typedef {import("./offers.js").Offer} Offer */
@@ -22,7 +23,7 @@ const LOADERS = { IPA_FACE_MODELS: "IPALoadFaceModels", CLIP_VISION: "CLIPVision
 export function buttons(all, done) {
   const language = app.extensionManager?.setting?.get?.("Comfy.Locale") ?? "en";
   return all.map((offer) => ({
-    text: label(language, offer.key, offer.connection ? [titleOf(offer.parts[0])] : offer.parts),
+    text: label(language, offer.key, offer.connection ? [titleOf(offer.parts[0])] : offer.parts.map(translated)),
     title: offer.title,
     act: () => {
       remember(); // what came before is a step of its own

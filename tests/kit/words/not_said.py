@@ -5,6 +5,7 @@ from __future__ import annotations
 # Names of keys and of nodes, style sheets, selectors, values that are compared.
 _WEB = {
     "12px/18px sans-serif",
+    "1px solid #e0a000",
     "3px solid #e0a000",
     "Backspace",
     "Delete",
@@ -16,6 +17,11 @@ _WEB = {
     "Tab",
     "var(--descrip-text, var(--input-text))",
     '{1} [data-ipadapter="{2}"]',
+    "{1} apply",
+    "{1} both",
+    "{1} encode",
+    "{1} mask",
+    "{1} weights",
 }
 
 # Weights as they are typed, commands to type, names inside files, names of files as patterns.

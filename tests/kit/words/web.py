@@ -29,9 +29,16 @@ def said_in_web() -> dict[str, str]:
         if path.name in OWN_TABLES:
             continue
         for text in _texts(path.read_text("utf-8")):
-            if _is_shown(text) and text not in NOT_SAID:
-                found.setdefault(text.strip(), path.relative_to(ROOT).as_posix())
+            # Signs in front are not translated.
+            said = text.lstrip("▾▸⚠• ").rstrip()
+            if _is_shown(said) and said not in NOT_SAID:
+                found.setdefault(said, path.relative_to(ROOT).as_posix())
     return found
+
+
+def strings() -> frozenset[str]:
+    """Every text of the scripts, single words too."""
+    return frozenset(text for path in WEB.rglob("*.js") for text in _texts(path.read_text("utf-8")))
 
 
 def _is_shown(text: str) -> bool:
