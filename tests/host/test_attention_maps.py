@@ -6,8 +6,7 @@ make the share. Where a reference is heard is known from masks, prompts, areas, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -349,12 +348,6 @@ def test_a_model_without_references_gives_a_dark_map(adapter: LoadedAdapter) -> 
     assert float(maps.max()) == 0
 
 
-@contextmanager
-def counting() -> Iterator[OperatorLog]:
-    with OperatorLog() as log:
-        yield log
-
-
 def test_what_a_view_costs(adapter: LoadedAdapter) -> None:
     """Nothing where nobody looks; else a norm of what each layer has and of what is added."""
     model = apply(twin().model, adapter, FEATURES, Settings())
@@ -363,7 +356,7 @@ def test_what_a_view_costs(adapter: LoadedAdapter) -> None:
     logs: list[OperatorLog] = []
     for one in (model, viewed):
         sample(one)
-        with counting() as log:
+        with OperatorLog() as log:
             sample(one)
         logs.append(log)
     plain, seen = logs
