@@ -101,7 +101,7 @@ def test_the_picture_is_right_after_undo_and_after_loading(comfy: ComfyPage) -> 
     expect(curve).to_have_attribute("points", re.compile(",50$"))
     assert heights(comfy) == faded
     saved = comfy.saved()
-    assert len(saved["nodes"][0]["widgets_values"]) == 13  # seed has two
+    assert len(saved["nodes"][0]["widgets_values"]) == 12
     comfy.clear()
     comfy.load(saved)
     assert heights(comfy) == faded
