@@ -119,7 +119,7 @@ def main() -> None:
     language, *files = sys.argv[1:]
     for file in files:
         fill_in(language, json.loads(Path(file).read_text("utf-8")))
-    print(json.dumps(missing(language), indent=2, ensure_ascii=False))
+    sys.stdout.write(json.dumps(missing(language), indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
