@@ -44,17 +44,27 @@ Question = Mapping[str, object]
 """Values of a node's widgets by name, as they come over the network."""
 
 
+class KnownBlocks(TypedDict):
+    """See `Known`."""
+
+    word: str
+    numbers: list[int]
+    source: str
+
+
 class DrawnWeights(TransformerFactors):
     """What a rule gives to the transformers of a family of models.
 
     Attributes:
         side, parts: the family itself, see `Outline` and `TransformerInfo`.
+        known: what was found about its transformers.
         references: with more than one, the factors are those of the first.
         wrong: why all factors are 0, or nothing.
     """
 
     side: int
     parts: list[TransformerInfo]
+    known: list[KnownBlocks]
     references: int
     wrong: str
 
@@ -125,6 +135,7 @@ def _drawn(family: Outline, rule: BlockRule, references: int, wrong: str) -> Dra
         **transformer_factors(rule, family, references),
         side=family.side,
         parts=transformer_infos(family),
+        known=[KnownBlocks(word=w, numbers=list(n), source=s) for w, n, s in family.known],
         references=references,
         wrong=wrong,
     )

@@ -368,7 +368,7 @@ def test_an_encoder_with_another_projection_serves_what_does_not_read_it(models:
     shapes = shapes_of_encoder("H") | {"visual_projection.weight": (512, 1280)}
     write_sparse(models / folders.ENCODERS / "tuned.safetensors", shapes)
     assert search.find_encoder(spec_of(models, "plus")) == "tuned.safetensors"
-    with pytest.raises(MissingModel, match="tuned.safetensors is an encoder with 512"):
+    with pytest.raises(MissingModel, match="tuned.safetensors is an unknown encoder .512"):
         search.find_encoder(spec_of(models, "standard"))
 
 
@@ -414,8 +414,8 @@ def test_the_right_encoder_is_named_when_it_is_on_disk_and_where_to_get_it_when_
     put_encoder(models, "G", "a wrong one.safetensors")
     with pytest.raises(WrongEncoder) as refused:
         apply(twin.model, adapter, features(1280, 1664), Settings())
-    assert "ViT-bigG with 1664 wide penultimate" in refused.value.found
-    assert "mine.safetensors needs ViT-H with 1280" in refused.value.needed
+    assert "ViT-bigG" in refused.value.found
+    assert "mine.safetensors needs ViT-H" in refused.value.needed
     assert "https://" in refused.value.action and "a wrong one" not in str(refused.value)
     put_encoder(models, "H", "the right one.bin")
     with pytest.raises(WrongEncoder) as refused:
@@ -434,7 +434,7 @@ def test_an_adapter_that_fits_is_named_when_it_is_on_disk_and_where_to_get_it_wh
     with pytest.raises(WrongBase) as refused:
         apply(twin.model, adapter, features_of_h, Settings())
     assert refused.value.found == "mine.safetensors is an adapter for SDXL"
-    assert refused.value.needed == "this MODEL is SD1.5 (text context 768 wide)"
+    assert refused.value.needed == "this MODEL is SD1.5"
     # No published file has layers as narrow as those of this MODEL.
     assert "No adapter was published for a MODEL with these layers" in refused.value.action
     with pytest.raises(WrongBase) as refused:

@@ -10,7 +10,7 @@ import { hasWords, labelOf, notes, speak, translated } from "./spoken.js";
 
 const ENGLISH = "en";
 /** Errors of this pack, whichever node they come up in. */
-const OURS = /(^ipadapter\.|\.ip_models\.errors\.)/;
+const OURS = /^ipadapter\./;
 
 /** What was asked for last, and the answer. */
 let wanted = ENGLISH;
