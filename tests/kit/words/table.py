@@ -98,8 +98,9 @@ def missing(language: str) -> dict[str, dict[str, str]]:
 def left_over(language: str) -> dict[str, list[str]]:
     """By section: translations of what nobody says. Single words may be filled into sentences."""
     known, words = table(language), constants() | strings()
+    said_somewhere = {section: {*wanted()[section], *words} for section in SECTIONS}
     return {
-        section: [text for text in known[section] if text not in wanted()[section] | words]
+        section: [text for text in known[section] if text not in said_somewhere[section]]
         for section in SECTIONS
     }
 

@@ -19,6 +19,7 @@ FILLED = re.compile(r"\$\{((?:[^{}`]|`[^`]*`|\{[^{}]*\})*)\}")
 # What is thrown or logged is for whoever mends it; the rest is no text.
 BEFORE = re.compile(r"(?:console\.\w+\(|newError\(|from|import|icon:)$")
 SPOKEN = re.compile(r"(?<![\w./<-])[a-z]{2,}(?![\w/])|^[A-Z][a-z]+ ")
+STYLE = re.compile(r"\d+px[ /]")
 LABEL = re.compile(r"[A-Z][a-z]{2,}\.?")
 
 
@@ -42,6 +43,8 @@ def strings() -> frozenset[str]:
 
 
 def _is_shown(text: str) -> bool:
+    if STYLE.match(text):
+        return False
     if LABEL.fullmatch(text):
         return True
     plain = re.sub(r"\{\d\}", "·", text)
