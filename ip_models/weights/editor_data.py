@@ -180,9 +180,13 @@ def ramp(question: Question) -> Ramp:
         within("end", question.get("end"), *FACTOR_RANGE),
         Curve.LINEAR if curve == RANDOM else chosen("curve", curve, Curve),
         tuple(listed),
-        whole("seed", question.get("seed", 0), 0, LARGEST_SEED) if curve == RANDOM else None,
+        _seed(question) if curve == RANDOM else None,
         Timing(first, last, lead_in, lead_out, repeat, length),
     )
+
+
+def _seed(question: Question) -> int:
+    return whole("random_seed", question.get("random_seed", 0), 0, LARGEST_SEED)
 
 
 def drawn_schedule(question: Question) -> DrawnSchedule:

@@ -22,9 +22,9 @@ HEIGHTS = {
     "LoadImageMask": 270,
     "LoadVideo": 330,
     "PreviewImage": 250,
-    "SaveImage": 330,
-    "SaveAnimatedWEBP": 400,
-    "CLIPTextEncode": 130,
+    "SaveImage": 262,
+    "SaveAnimatedWEBP": 300,
+    "CLIPTextEncode": 104,
     "IPASimple": 260,
     "IPAStyleComposition": 260,
     "IPARegional": 260,
@@ -47,10 +47,10 @@ COLOURS = {
     "Negative prompt": ("#322", "#533"),
     "Read me first": ("#222", "#2a2a2a"),
 }
-NOTE_WIDTH, NOTE_GAP = 410, 30
+NOTE_WIDTHS = (400, 440, 480, 540, 600)
 # What is to be seen at once: the window of 1400 x 900, without the editor's own bars.
 CORNER, SEEN = (78, 104), (1310, 784)
-LARGEST = 1.0
+SMALLEST, LARGEST = 0.65, 1.0
 
 CLEAR = """async () => {
   const empty = { version: 0.4, nodes: [], links: [], last_node_id: 0, last_link_id: 0 };
@@ -168,12 +168,21 @@ def described(sketch: Sketch) -> dict[str, Any]:
     }
 
 
+def scale_of(size: tuple[float, float]) -> float:
+    """The zoom at which all of it is seen, within reason."""
+    scale = min(seen / side for seen, side in zip(SEEN, size, strict=True))
+    return min(max(floor(scale * 100) / 100, SMALLEST), LARGEST)
+
+
+def _outer(note: tuple[float, float]) -> tuple[float, float]:
+    return note[0], TITLE + note[1]
+
+
 def finished(sketch: Sketch, saved: dict[str, Any], size: tuple[float, float]) -> dict[str, Any]:
     """The saved workflow, without what is different each time."""
     saved["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"ipadapter/{sketch.name}"))
     extra = saved["extra"]
-    scale = min(LARGEST, *(seen / side for seen, side in zip(SEEN, size, strict=True)))
-    scale = floor(scale * 100) / 100
+    scale = scale_of(size)
     extra["ds"] = {"scale": scale, "offset": [round(side / scale) for side in CORNER]}
     if sketch.inputs:
         extra["ipadapter_inputs"] = sorted(set(sketch.inputs))
@@ -192,11 +201,13 @@ class Builder:
         page.evaluate(CLEAR)
         made = page.evaluate(MAKE, described(sketch))
         wires = [Wire(Out(*source), target, slot) for source, target, slot in made["wires"]]
-        note = page.evaluate(NOTE_HEIGHT, NOTE_WIDTH) + 24
         heights = self._heights(sketch, made["heights"])
         arrangement = Arrangement(sketch, heights, wires)
-        layout = arrangement.place(NOTE_WIDTH + NOTE_GAP, 0)
-        placed = {"pos": [0, TITLE], "size": [NOTE_WIDTH, note]}
+        notes = [(width, page.evaluate(NOTE_HEIGHT, width) + 24) for width in NOTE_WIDTHS]
+        # A long note may be wider, where that lets the whole be seen larger.
+        note = max(notes, key=lambda size: scale_of(arrangement.place(_outer(size)).size))
+        layout = arrangement.place(_outer(note))
+        placed = {"pos": [0, TITLE], "size": list(note)}
         page.evaluate(
             PLACE,
             {
@@ -205,13 +216,11 @@ class Builder:
                 "corners": layout.corners,
             },
         )
-        size = layout.size[0], max(layout.size[1], TITLE + note)
-        print(sketch.name, [round(side) for side in size], round(note), [round(min(s/d for s,d in zip(SEEN,size)),2)])  # noqa: T201
-        return finished(sketch, json.loads(page.evaluate(SAVED)), size)
+        return finished(sketch, json.loads(page.evaluate(SAVED)), layout.size)
 
     def _heights(self, sketch: Sketch, canvas: list[float]) -> list[float]:
         """As much as each node needs, however it is drawn."""
-        widths = [NOTE_WIDTH, *(width_of(node) for node in sketch.nodes)]
+        widths = [NOTE_WIDTHS[0], *(width_of(node) for node in sketch.nodes)]
         self.canvas.page.evaluate(LOW, widths)
         self.vue.load(self.canvas.saved())
         self.vue.page.wait_for_timeout(700)

@@ -10,15 +10,30 @@ HUB = "https://huggingface.co"
 H94, FACEID = f"{HUB}/h94/IP-Adapter/resolve/main", f"{HUB}/h94/IP-Adapter-FaceID/resolve/main"
 MODELS, MORE_MODELS, REFERENCES, MORE_REFERENCES = "models", "models 2", "pictures", "pictures 2"
 ENCODE, ADAPTER, PROMPT, LATENT = "encode", "adapter", "prompt", "latent"
-PICTURE, RESULT, SHOWN = "sample", "result", "shown"
+GUIDED, MORE_ENCODE = "guided", "encode 2"
+MASKS, MERGE, PICTURE, RESULT, SHOWN = "masks", "merge", "sample", "result", "shown"
 # Two rows of groups, and the columns of each.
-ROWS: tuple[dict[str, tuple[str, ...]], ...] = (
+Plan = tuple[dict[str, tuple[str, ...]], ...]
+ROWS: Plan = (
     {
         "Models": (MODELS, MORE_MODELS),
-        "Reference": (REFERENCES, MORE_REFERENCES, ENCODE),
-        "IP-Adapter": (ADAPTER,),
+        "Reference": (REFERENCES, MORE_REFERENCES, MASKS, ENCODE, MORE_ENCODE),
+        "IP-Adapter": (MERGE, ADAPTER),
     },
-    {"Prompt": (PROMPT, LATENT), "Sampling": (PICTURE,), "Result": (RESULT, SHOWN)},
+    {"Prompt": (PROMPT, LATENT, GUIDED), "Sampling": (PICTURE,), "Result": (SHOWN, RESULT)},
+)
+# The same for examples with much to look at.
+MODELS_BELOW: Plan = (
+    {
+        "Reference": (REFERENCES, MORE_REFERENCES, MASKS, ENCODE, MORE_ENCODE),
+        "IP-Adapter": (MERGE, ADAPTER),
+    },
+    {
+        "Models": (MODELS, MORE_MODELS),
+        "Prompt": (PROMPT, LATENT, GUIDED),
+        "Sampling": (PICTURE,),
+        "Result": (SHOWN, RESULT),
+    },
 )
 NEGATIVE = "monochrome, lowres, bad anatomy, worst quality, low quality"
 
@@ -159,6 +174,7 @@ CAT, HOUSE, WAVES = (
     "ipadapter_example_waves.jpg",
 )
 ROOM, BALL = "ipadapter_example_room.png", "ipadapter_example_ball.mp4"
+EMBEDS = "ipadapter_example.safetensors"
 PERSON_A, PERSON_B = "ipadapter_example_person_a.jpg", "ipadapter_example_person_b.jpg"
 MASK_LEFT, MASK_RIGHT = "ipadapter_example_mask_left.png", "ipadapter_example_mask_right.png"
 DRAWN_FACES = (
@@ -202,6 +218,7 @@ class Sketch:
     inputs: list[str] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     text: str = ""
+    plan: Plan = ROWS
 
     def add(
         self,
@@ -222,7 +239,7 @@ class Sketch:
     def rows(self) -> list[list[tuple[str, list[list[int]]]]]:
         """Groups in reading order, each with the nodes of its columns, for both rows."""
         made: list[list[tuple[str, list[list[int]]]]] = []
-        for row in ROWS:
+        for row in self.plan:
             named = ((group, [self._of(column) for column in row[group]]) for group in row)
             filled = ((group, [nodes for nodes in columns if nodes]) for group, columns in named)
             made.append([(group, columns) for group, columns in filled if columns])
@@ -235,8 +252,20 @@ class Sketch:
         made = self.add("CheckpointLoaderSimple", MODELS, files=(file,), ckpt_name=file.name)
         return Out(made, 0), Out(made, 1), Out(made, 2)
 
-    def adapter(self, file: File) -> Out:
-        made = self.add("IPALoadAdapter", MODELS, files=(file,), adapter_file=file.name)
+    def found(self, model: Out, kind: str, *files: File) -> tuple[Out, Out]:
+        """Adapter and encoder, by the node that finds them."""
+        made = self.add("IPALoadForModel", MODELS, files=files, model=model, kind=kind)
+        return Out(made, 0), Out(made, 1)
+
+    def sides(self) -> tuple[Out, Out]:
+        """A mask for the left half and one for the rest."""
+        self.inputs.append(MASK_LEFT)
+        left = self.add("LoadImageMask", MASKS, "Where: left", image=MASK_LEFT, channel="red")
+        right = self.add("InvertMask", MASKS, "Where: right", mask=Out(left, 0))
+        return Out(left, 0), Out(right, 0)
+
+    def adapter(self, file: File, group: str = MODELS) -> Out:
+        made = self.add("IPALoadAdapter", group, files=(file,), adapter_file=file.name)
         return Out(made, 0)
 
     def own_encoder(self, file: File) -> Out:
@@ -253,7 +282,7 @@ class Sketch:
         return Out(model, 0), Out(clip, 0), Out(vae, 0)
 
     def guided(self, prompts: tuple[Out, Out], guidance: float = 3.5) -> tuple[Out, Out]:
-        made = self.add("FluxGuidance", PROMPT, conditioning=prompts[0], guidance=guidance)
+        made = self.add("FluxGuidance", LATENT, conditioning=prompts[0], guidance=guidance)
         return Out(made, 0), prompts[1]
 
     def empty16(self, side: int = 1024) -> Out:
@@ -268,14 +297,17 @@ class Sketch:
         self.inputs.append(file)
         return self.add("LoadImage", group, title, image=file)
 
-    def encoded(self, encoder: Out, image: Out, **more: Any) -> Out:
+    def encoded(self, encoder: Out, image: Out, group: str = ENCODE) -> Out:
         wires = {"clip_vision": encoder, "image": image}
-        return Out(self.add("IPAEncodeImage", ENCODE, **wires, preview=True, **more), 0)
+        return Out(self.add("IPAEncodeImage", group, **wires, preview=True), 0)
 
-    def simple(self, model: Out, image: Out, kind: str, scale: float, *files: File) -> Out:
+    def simple(
+        self, model: Out, image: Out, kind: str, scale: float, *files: File, **more: Any
+    ) -> Out:
         """The node that finds its files, of which the note tells those to get."""
         wires = {"model": model, "image": image}
-        return Out(self.add("IPASimple", ADAPTER, files=files, **wires, kind=kind, scale=scale), 0)
+        values = {"kind": kind, "scale": scale, **more}
+        return Out(self.add("IPASimple", ADAPTER, files=files, **wires, **values), 0)
 
     def applied(self, model: Out, adapter: Out, embeds: Out, scale: float, **more: Any) -> Out:
         parts = {"model": model, "adapter": adapter, "embeds": embeds}
@@ -288,13 +320,13 @@ class Sketch:
         ]
         return Out(made[0], 0), Out(made[1], 0)
 
-    def empty(self, side: int = 512) -> Out:
-        made = self.add("EmptyLatentImage", LATENT, width=side, height=side, batch_size=1)
+    def empty(self, side: int = 512, group: str = LATENT) -> Out:
+        made = self.add("EmptyLatentImage", group, width=side, height=side, batch_size=1)
         return Out(made, 0)
 
-    def scaled(self, image: Out, side: int = 512) -> Out:
+    def scaled(self, image: Out, side: int = 512, group: str = LATENT) -> Out:
         values = {"upscale_method": "lanczos", "width": side, "height": side, "crop": "center"}
-        return Out(self.add("ImageScale", REFERENCES, image=image, **values), 0)
+        return Out(self.add("ImageScale", group, image=image, **values), 0)
 
     def sampled(
         self, model: Out, prompts: tuple[Out, Out], latent: Out, vae: Out, **more: Any
@@ -310,7 +342,7 @@ class Sketch:
         }
         wires = {"model": model, "positive": prompts[0], "negative": prompts[1]}
         sampler = self.add("KSampler", PICTURE, **wires, latent_image=latent, **values | more)
-        return Out(self.add("VAEDecode", RESULT, samples=Out(sampler, 0), vae=vae), 0)
+        return Out(self.add("VAEDecode", SHOWN, samples=Out(sampler, 0), vae=vae), 0)
 
     def saved(self, images: Out) -> None:
         self.add("SaveImage", RESULT, images=images, filename_prefix=f"ipadapter/{self.name}")
@@ -371,12 +403,9 @@ def single_nodes(g: Sketch) -> None:
 
 def image_to_image(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
-    adapter, encoder = g.adapter(PLUS), g.encoder()
     source = g.scaled(Out(g.picture(HOUSE, "Picture to repaint"), 0))
-    embeds = g.encoded(
-        encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0)
-    )
-    patched = g.applied(model, adapter, embeds, 0.8)
+    look = Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0)
+    patched = g.simple(model, look, "plus", 0.8, PLUS, VIT_H)
     prompts = g.prompts(clip, "a house with a tree on a hill, best quality")
     latent = Out(g.add("VAEEncode", LATENT, pixels=source, vae=vae), 0)
     g.saved(g.sampled(patched, prompts, latent, vae, denoise=0.65))
@@ -384,23 +413,20 @@ def image_to_image(g: Sketch) -> None:
         "A picture is painted anew in the look of another: image to image, with a reference.",
         "**Choose your pictures**: the one to repaint, and the one whose look you want.",
         "**Run.** *denoise* in *KSampler* is the first thing to change: 0.3 keeps nearly all of "
-        "the picture, 0.8 keeps only its rough shapes. *scale* in *Apply IP-Adapter* says how "
+        "the picture, 0.8 keeps only its rough shapes. *scale* in *IPAdapter Simple* says how "
         "much of the reference comes in.",
     )
 
 
 def inpainting(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
-    adapter, encoder = g.adapter(PLUS), g.encoder()
     room = g.picture(ROOM, "Picture with a hole")
     source = g.scaled(Out(room, 0))
-    embeds = g.encoded(
-        encoder, Out(g.picture(CAT, "Reference: what goes into the hole", MORE_REFERENCES), 0)
-    )
-    patched = g.applied(model, adapter, embeds, 0.9, attn_mask=Out(room, 1))
+    cat = Out(g.picture(CAT, "Reference: what goes into the hole", MORE_REFERENCES), 0)
+    patched = g.simple(model, cat, "plus", 0.9, PLUS, VIT_H, attn_mask=Out(room, 1))
     prompts = g.prompts(clip, "a painting of a cat in a wooden picture frame on a wall")
-    encoded = Out(g.add("VAEEncode", LATENT, pixels=source, vae=vae), 0)
-    latent = g.add("SetLatentNoiseMask", LATENT, samples=encoded, mask=Out(room, 1))
+    encoded = Out(g.add("VAEEncode", GUIDED, pixels=source, vae=vae), 0)
+    latent = g.add("SetLatentNoiseMask", GUIDED, samples=encoded, mask=Out(room, 1))
     g.saved(g.sampled(patched, prompts, Out(latent, 0), vae))
     g.note(
         "Only a part of a picture is painted, and what comes into it is taken from a photo. Here "
@@ -415,12 +441,14 @@ def inpainting(g: Sketch) -> None:
 
 
 def several_images(g: Sketch) -> None:
+    g.plan = MODELS_BELOW
     model, clip, vae = g.checkpoint()
-    adapter, encoder = g.adapter(PLUS), g.encoder()
+    adapter, encoder = g.found(model, "plus", PLUS, VIT_H)
     cat = g.encoded(encoder, Out(g.picture(CAT, "First reference"), 0))
-    waves = g.encoded(encoder, Out(g.picture(WAVES, "Second reference", MORE_REFERENCES), 0))
+    second = Out(g.picture(WAVES, "Second reference", MORE_REFERENCES), 0)
+    waves = g.encoded(encoder, second, MORE_ENCODE)
     wires = {"embeds.embeds0": cat, "embeds.embeds1": waves}
-    merged = g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat", weights="1, 0.6")
+    merged = g.add("IPAMergeEmbeds", ADAPTER, **wires, method="concat", weights="1, 0.6")
     patched = g.applied(model, adapter, Out(merged, 0), 0.7)
     prompts = g.prompts(clip, "a cat, best quality, high quality")
     g.saved(g.sampled(patched, prompts, g.empty(), vae))
@@ -436,10 +464,11 @@ def several_images(g: Sketch) -> None:
 
 
 def style_only(g: Sketch) -> None:
+    g.plan = MODELS_BELOW
     model, clip, vae = g.checkpoint(SDXL)
-    adapter, encoder = g.adapter(STANDARD_SDXL), g.encoder()
+    adapter, encoder = g.found(model, "standard", STANDARD_SDXL, VIT_H)
     embeds = g.encoded(encoder, Out(g.picture(WAVES, "Reference: the style"), 0))
-    weights = Out(g.add("IPABlockWeights", ADAPTER, preset="style transfer"), 0)
+    weights = Out(g.add("IPABlockWeights", MERGE, preset="style transfer"), 0)
     patched = g.applied(model, adapter, embeds, 1.0, block_weights=weights)
     prompts = g.prompts(clip, "a fox sitting in a forest", "photo, lowres, worst quality")
     g.saved(g.sampled(patched, prompts, g.empty(1024), vae, cfg=6.0))
@@ -475,22 +504,24 @@ def style_composition(g: Sketch) -> None:
 
 
 def regional(g: Sketch) -> None:
+    g.plan = MODELS_BELOW
     model, clip, vae = g.checkpoint()
     before: dict[str, Out] = {"model": model}
-    sides = (
-        (CAT, MASK_LEFT, "left", "a cat sitting on a wall, photo"),
-        (HOUSE, MASK_RIGHT, "right", "a small house with a red roof, photo"),
+    pictures = (
+        Out(g.picture(CAT, "Reference on the left"), 0),
+        Out(g.picture(HOUSE, "Reference on the right", MORE_REFERENCES), 0),
     )
-    negative = g.add("CLIPTextEncode", PROMPT, "Negative prompt", clip=clip, text=NEGATIVE)
-    for picture, mask, side, text in sides:
-        shown = Out(g.picture(picture, f"Reference on the {side}"), 0)
-        g.inputs.append(mask)
-        where = g.add("LoadImageMask", MORE_REFERENCES, f"Where: {side}", image=mask, channel="red")
-        said = g.add("CLIPTextEncode", LATENT, f"Prompt on the {side}", clip=clip, text=text)
-        wires = {"image": shown, "mask": Out(where, 0), "positive": Out(said, 0)}
+    texts = ("a cat sitting on a wall, photo", "a small house with a red roof, photo")
+    said = [
+        Out(g.add("CLIPTextEncode", PROMPT, f"Prompt on the {side}", clip=clip, text=text), 0)
+        for side, text in zip(("left", "right"), texts, strict=True)
+    ]
+    negative = g.add("CLIPTextEncode", LATENT, "Negative prompt", clip=clip, text=NEGATIVE)
+    for number, (column, mask) in enumerate(zip((MERGE, ADAPTER), g.sides(), strict=True)):
+        wires = {"image": pictures[number], "mask": mask, "positive": said[number]}
         wires |= {"negative": Out(negative, 0), **before}
-        files = (PLUS, VIT_H)
-        made = g.add("IPARegional", ADAPTER, files=files, **wires, kind="plus", scale=0.7)
+        files = (PLUS, VIT_H) if not number else ()
+        made = g.add("IPARegional", column, files=files, **wires, kind="plus", scale=0.7)
         names = ("model", "more_positive", "more_negative")
         before = {name: Out(made, slot) for slot, name in enumerate(names)}
     prompts = before["more_positive"], before["more_negative"]
@@ -506,45 +537,40 @@ def regional(g: Sketch) -> None:
 
 def layout_only(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
-    adapter, encoder = g.adapter(COMPOSITION), g.encoder()
-    embeds = g.encoded(encoder, Out(g.picture(HOUSE, "Reference: the layout"), 0))
-    patched = g.applied(model, adapter, embeds, 1.0)
+    layout = Out(g.picture(HOUSE, "Reference: the layout"), 0)
+    patched = g.simple(model, layout, "composition", 1.0, COMPOSITION, VIT_H)
     prompts = g.prompts(clip, "a castle of ice beside a pine, night, moon, oil painting")
     g.saved(g.sampled(patched, prompts, g.empty(), vae))
     g.note(
         "Where things stand, without colours and style: the composition adapter. The prompt says "
         "what the things are.",
         "**Choose a picture** whose layout you want, and write another subject into the prompt.",
-        "**Run.** Change *scale* of *Apply IP-Adapter* first; 0.6 to 1 is usual. With "
+        "**Run.** Change *scale* of *IPAdapter Simple* first; 0.6 to 1 is usual. With "
         "*end_percent* at 0.6 only the first steps hear the layout, and details are free.",
     )
 
 
-def _face_models(g: Sketch, file: File = FACE_PACK) -> Out:
+def _face_models(g: Sketch, file: File = FACE_PACK, group: str = MODELS) -> Out:
     pack = file.name.removesuffix(".zip")
-    return Out(g.add("IPALoadFaceModels", MODELS, files=(file,), pack=pack), 0)
+    return Out(g.add("IPALoadFaceModels", group, files=(file,), pack=pack), 0)
 
 
 def two_faces_with_masks(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
-    adapter, encoder, faces = g.adapter(FACE_PLUS), g.encoder(), _face_models(g)
-    wires: dict[str, Any] = {}
-    people = ((PERSON_A, MASK_LEFT, "left"), (PERSON_B, MASK_RIGHT, "right"))
-    for number, (person, mask, side) in enumerate(people):
-        photo = Out(g.picture(person, f"Person on the {side}"), 0)
-        g.inputs.append(mask)
-        where = g.add("LoadImageMask", MORE_REFERENCES, f"Where: {side}", image=mask, channel="red")
-        face = {"face_models": faces, "image": photo, "clip_vision": encoder, "preview": True}
-        wires[f"embeds.embeds{number}"] = Out(g.add("IPAEncodeFace", ENCODE, **face), 0)
-        wires[f"masks.mask{number}"] = Out(where, 0)
-    regions = g.add("IPARegions", ENCODE, **wires, scales="0.9, 0.9")
-    patched = g.applied(model, adapter, Out(regions, 0), 1.0)
+    people = (
+        Out(g.picture(PERSON_A, "Person on the left"), 0),
+        Out(g.picture(PERSON_B, "Person on the right", MORE_REFERENCES), 0),
+    )
+    files = (FACE_PLUS, VIT_H, FACE_PACK)
+    for person, mask in zip(people, g.sides(), strict=True):
+        model = g.simple(model, person, "FaceID plus v2", 0.9, *files, attn_mask=mask)
+        files = ()
     prompts = g.prompts(clip, "photo of two people side by side at a table, looking at the viewer")
-    g.saved(g.sampled(patched, prompts, g.empty(), vae))
+    g.saved(g.sampled(model, prompts, g.empty(), vae))
     g.note(
         "Two people in one picture, each in a place of their own: a mask for each face.",
         f"{DRAWN_FACES} A mask is a picture of any size, white where the person is to be.",
-        "**Run.** Change *scales* of *Regions* first: a number for each person. The prompt should "
+        "**Run.** Change *scale* of each *IPAdapter Simple* first. The prompt should "
         f"say that there are two people, and where. {LICENCE}",
     )
 
@@ -567,30 +593,31 @@ def faceid(g: Sketch) -> None:
 
 
 def instantid(g: Sketch) -> None:
+    g.plan = MODELS_BELOW
     model, clip, vae = g.checkpoint(SDXL)
-    adapter, faces = g.adapter(INSTANTID), _face_models(g, ANTELOPE)
+    adapter, faces = g.adapter(INSTANTID, MERGE), _face_models(g, ANTELOPE, ENCODE)
     loaded = g.add(
-        "ControlNetLoader", MODELS, files=(IDENTITYNET,), control_net_name=IDENTITYNET.name
+        "ControlNetLoader", ADAPTER, files=(IDENTITYNET,), control_net_name=IDENTITYNET.name
     )
     photo = Out(g.picture(PERSON_A, "Photo of a person"), 0)
-    pose = Out(g.picture(PERSON_B, "Where the face is to be: any photo", MORE_REFERENCES), 0)
-    embeds = Out(g.add("IPAEncodeFace", ENCODE, face_models=faces, image=photo, preview=True), 0)
+    pose = Out(g.picture(PERSON_B, "Where the face is to be", MORE_REFERENCES), 0)
+    seen = {"face_models": faces, "image": photo, "preview": True}
+    embeds = Out(g.add("IPAEncodeFace", ENCODE, **seen), 0)
     patched = g.applied(model, adapter, embeds, 0.8)
     positive, negative = g.prompts(clip, "portrait photo of a woman in a forest, soft light")
     wires = {"adapter": adapter, "embeds": embeds, "face_models": faces, "image": pose}
     prompts = {"positive": positive, "negative": negative}
-    face = g.add("IPAInstantIDConditioning", ADAPTER, **wires, **prompts, width=1024, height=1024)
-    g.add("PreviewImage", ADAPTER, "What the ControlNet sees", images=Out(face, 2))
+    face = g.add("IPAInstantIDConditioning", MERGE, **wires, **prompts, width=1024, height=1024)
     led = g.add(
         "ControlNetApplyAdvanced",
-        ADAPTER,
+        LATENT,
         positive=Out(face, 0),
         negative=Out(face, 1),
         control_net=Out(loaded, 0),
         image=Out(face, 2),
         strength=0.8,
     )
-    g.saved(g.sampled(patched, (Out(led, 0), Out(led, 1)), g.empty(1024), vae, cfg=5.0))
+    g.saved(g.sampled(patched, (Out(led, 0), Out(led, 1)), g.empty(1024, MODELS), vae, cfg=5.0))
     g.note(
         "InstantID: one photo of a person, and the face in the pose of another. *Apply IP-Adapter* "
         "gives the face to the model, *InstantID Conditioning* gives it to the ControlNet, with "
@@ -608,8 +635,9 @@ def plus_face(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
     adapter, encoder = g.adapter(PLUS_FACE), g.encoder()
     photo = Out(g.picture(PERSON_B, "Photo of a person"), 0)
-    crop = g.add("IPAPrepareImage", REFERENCES, image=photo, clip_vision=encoder, fit="crop top")
-    g.add("PreviewImage", REFERENCES, "What the encoder sees", images=Out(crop, 0))
+    crop = g.add(
+        "IPAPrepareImage", MORE_REFERENCES, image=photo, clip_vision=encoder, fit="crop top"
+    )
     embeds = g.encoded(encoder, Out(crop, 0))
     patched = g.applied(model, adapter, embeds, 0.8)
     prompts = g.prompts(clip, "portrait of a man reading in a cafe, best quality")
@@ -617,8 +645,8 @@ def plus_face(g: Sketch) -> None:
     g.note(
         "A face from a photo, with an adapter that looks at the picture of it. It needs no face "
         "models, and keeps hair and expression as well.",
-        "**Choose a photo.** The face should fill the square that *What the encoder sees* shows "
-        "after the first run; *fit* of *Prepare Image* moves the square.",
+        "**Choose a photo.** The face should fill the square that *Prepare Image* shows "
+        "after the first run; its *fit* moves the square.",
         "**Run.** Change *scale* first. With *start_percent* at 0.2 the prompt decides about the "
         "pose before the face is heard.",
     )
@@ -626,18 +654,17 @@ def plus_face(g: Sketch) -> None:
 
 def controlnet(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
-    adapter, encoder = g.adapter(STANDARD), g.encoder()
     loaded = g.add("ControlNetLoader", MODELS, files=(CANNY,), control_net_name=CANNY.name)
-    shape = g.scaled(Out(g.picture(HOUSE, "Picture whose lines are kept"), 0))
-    lines = g.add("Canny", REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
-    embeds = g.encoded(
-        encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0)
+    shape = g.scaled(
+        Out(g.picture(HOUSE, "Picture whose lines are kept"), 0), group=MORE_REFERENCES
     )
-    patched = g.applied(model, adapter, embeds, 0.8)
+    lines = g.add("Canny", MORE_REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
+    look = Out(g.picture(WAVES, "Reference: how it should look", ENCODE), 0)
+    patched = g.simple(model, look, "standard", 0.8, STANDARD, VIT_H)
     positive, negative = g.prompts(clip, "a house with a tree on a hill, best quality")
     led = g.add(
         "ControlNetApplyAdvanced",
-        PROMPT,
+        LATENT,
         positive=positive,
         negative=negative,
         control_net=Out(loaded, 0),
@@ -648,7 +675,7 @@ def controlnet(g: Sketch) -> None:
     g.note(
         "The lines come from one picture by ControlNet, the look from another by IP-Adapter.",
         "**Choose your pictures**: one for the lines, one for the look.",
-        "**Run.** Change *strength* of *Apply ControlNet* against *scale* of *Apply IP-Adapter*: "
+        "**Run.** Change *strength* of *Apply ControlNet* against *scale* of *IPAdapter Simple*: "
         "the one holds the shape, the other the look. Fewer lines: raise both thresholds of "
         "*Canny*.",
     )
@@ -659,44 +686,38 @@ _FLUX_RUN = {"cfg": 1.0, "scheduler": "simple"}
 
 def flux_style(g: Sketch) -> None:
     model, clip, vae = g.flux()
-    adapter, encoder = g.adapter(XLABS_V2), g.own_encoder(VIT_L)
-    embeds = g.encoded(
-        encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0)
-    )
-    curve = g.add("IPABlockWeights", ADAPTER, preset="ease out")
-    patched = g.applied(model, adapter, embeds, 0.9, block_weights=Out(curve, 0))
+    look = Out(g.picture(WAVES, "Reference: how it should look"), 0)
+    files = (XLABS_V2, VIT_L)
+    patched = g.simple(model, look, "XLabs v2", 0.9, *files, preset="ease out")
     prompts = g.guided(g.prompts(clip, "a lighthouse on a cliff at dusk", ""))
     g.saved(g.sampled(patched, prompts, g.empty16(), vae, **_FLUX_RUN))
     g.note(
         "Flux in the look of a reference, with the adapter of XLabs, which hears its gist.",
         "**Choose your picture** in *Reference*.",
-        "**Run.** Change *scale* first. *Block Weights* lets the first blocks hear little, where "
-        "the prompt decides what is where, and the last ones all of it; *linear* is the whole "
-        f"reference. At *cfg* 1 Flux runs no negative prompt. {FLUX_LICENCE}",
+        "**Run.** Change *scale* first. *preset* **ease out** lets the first blocks hear little, "
+        "where the prompt decides what is where, and the last ones all of it; **linear** is the "
+        f"whole reference. At *cfg* 1 Flux runs no negative prompt. {FLUX_LICENCE}",
     )
 
 
 def flux_two_references(g: Sketch) -> None:
     model, clip, vae = g.flux()
-    adapter, encoder = g.adapter(INSTANTX_FLUX), g.own_encoder(SIGLIP)
-    wires: dict[str, Any] = {}
-    sides = ((CAT, MASK_LEFT, "left"), (HOUSE, MASK_RIGHT, "right"))
-    for number, (picture, mask, side) in enumerate(sides):
-        shown = Out(g.picture(picture, f"Reference on the {side}"), 0)
-        g.inputs.append(mask)
-        where = g.add("LoadImageMask", MORE_REFERENCES, f"Where: {side}", image=mask, channel="red")
-        wires[f"embeds.embeds{number}"] = g.encoded(encoder, shown)
-        wires[f"masks.mask{number}"] = Out(where, 0)
-    regions = g.add("IPARegions", ENCODE, **wires, scales="0.7, 0.7")
-    patched = g.applied(model, adapter, Out(regions, 0), 1.0)
+    pictures = (
+        Out(g.picture(CAT, "Reference on the left"), 0),
+        Out(g.picture(HOUSE, "Reference on the right", MORE_REFERENCES), 0),
+    )
+    files = (INSTANTX_FLUX, SIGLIP)
+    for picture, mask in zip(pictures, g.sides(), strict=True):
+        model = g.simple(model, picture, "InstantX", 0.7, *files, attn_mask=mask)
+        files = ()
     prompts = g.guided(g.prompts(clip, "a cat sitting beside a small house, photo", ""))
-    g.saved(g.sampled(patched, prompts, g.empty16(), vae, **_FLUX_RUN))
+    g.saved(g.sampled(model, prompts, g.empty16(), vae, **_FLUX_RUN))
     g.note(
         "Two references in one picture of Flux, each in a place of its own, with the adapter of "
         "InstantX.",
-        "**Choose your pictures and masks.** A mask is a picture of any size, white where its "
-        "reference is to be heard. SigLIP sees each picture squashed to a square.",
-        "**Run.** Change *scales* of *Regions* first: a number for each reference. The 5.3 GB of "
+        "**Choose your pictures and the mask**: white is where the left one is heard, the right "
+        "one in the rest. SigLIP sees each picture squashed to a square.",
+        "**Run.** Change *scale* of each *IPAdapter Simple* first. The 5.3 GB of "
         "the adapter are read from its file a layer at a time whenever a reference changes, and "
         f"never lie in memory. {FLUX_LICENCE}",
     )
@@ -704,20 +725,18 @@ def flux_two_references(g: Sketch) -> None:
 
 def flux_controlnet(g: Sketch) -> None:
     model, clip, vae = g.flux()
-    adapter, encoder = g.adapter(XLABS_V2), g.own_encoder(VIT_L)
     loaded = g.add(
         "ControlNetLoader", MODELS, files=(FLUX_UNION,), control_net_name=FLUX_UNION.name
     )
-    shape = g.scaled(Out(g.picture(HOUSE, "Picture whose lines are kept"), 0), 1024)
-    lines = g.add("Canny", REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
-    embeds = g.encoded(
-        encoder, Out(g.picture(WAVES, "Reference: how it should look", MORE_REFERENCES), 0)
-    )
-    patched = g.applied(model, adapter, embeds, 0.8)
+    house = Out(g.picture(HOUSE, "Picture whose lines are kept"), 0)
+    shape = g.scaled(house, 1024, group=MORE_REFERENCES)
+    lines = g.add("Canny", MORE_REFERENCES, image=shape, low_threshold=0.3, high_threshold=0.7)
+    look = Out(g.picture(WAVES, "Reference: how it should look", ENCODE), 0)
+    patched = g.simple(model, look, "XLabs v2", 0.8, XLABS_V2, VIT_L)
     positive, negative = g.guided(g.prompts(clip, "a house with a tree on a hill", ""))
     led = g.add(
         "ControlNetApplyAdvanced",
-        PROMPT,
+        GUIDED,
         positive=positive,
         negative=negative,
         control_net=Out(loaded, 0),
@@ -730,16 +749,15 @@ def flux_controlnet(g: Sketch) -> None:
     g.note(
         "Flux with the lines of one picture by ControlNet and the look of another by IP-Adapter.",
         "**Choose your pictures**: one for the lines, one for the look.",
-        "**Run.** Change *strength* of *Apply ControlNet* against *scale* of *Apply IP-Adapter*: "
+        "**Run.** Change *strength* of *Apply ControlNet* against *scale* of *IPAdapter Simple*: "
         f"the one holds the shape, the other the look. {FLUX_LICENCE}",
     )
 
 
 def sd35(g: Sketch) -> None:
     model, clip, vae = g.checkpoint(SD35)
-    adapter, encoder = g.adapter(INSTANTX_SD35), g.own_encoder(SIGLIP)
-    embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference photo"), 0))
-    patched = g.applied(model, adapter, embeds, 0.7)
+    photo = Out(g.picture(CAT, "Reference photo"), 0)
+    patched = g.simple(model, photo, "InstantX", 0.7, INSTANTX_SD35, SIGLIP)
     prompts = g.prompts(clip, "a cat in a space suit on the moon, photo", "")
     g.saved(
         g.sampled(patched, prompts, g.empty16(), vae, cfg=4.0, steps=28, scheduler="sgm_uniform")
@@ -764,15 +782,14 @@ def lcm(g: Sketch) -> None:
         strength_model=1.0,
     )
     few = g.add("ModelSamplingDiscrete", MODELS, model=Out(lora, 0), sampling="lcm", zsnr=False)
-    adapter, encoder = g.adapter(STANDARD), g.encoder()
-    embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference photo"), 0))
-    patched = g.applied(Out(few, 0), adapter, embeds, 0.7)
+    photo = Out(g.picture(CAT, "Reference photo"), 0)
+    patched = g.simple(Out(few, 0), photo, "standard", 0.7, STANDARD, VIT_H)
     prompts = g.prompts(clip, "a cat wearing a knitted scarf, best quality, high quality")
     fast = {"steps": 6, "cfg": 1.5, "sampler_name": "lcm", "scheduler": "sgm_uniform"}
     g.saved(g.sampled(patched, prompts, g.empty(), vae, **fast))
     g.note(
         "A picture in 6 steps: the LCM LoRA makes the model fast, and the reference is heard as "
-        "always. *Apply IP-Adapter* comes after the LoRA.",
+        "always. *IPAdapter Simple* comes after the LoRA.",
         "**Choose your photo** in *Reference photo*.",
         "**Run.** Change *steps* first, 4 to 8. Keep *cfg* between 1 and 2; at 1 there is no "
         "negative prompt and a run takes half the time.",
@@ -780,33 +797,30 @@ def lcm(g: Sketch) -> None:
 
 
 def video(g: Sketch) -> None:
+    g.plan = MODELS_BELOW
     model, clip, vae = g.checkpoint()
-    adapter, encoder = g.adapter(PLUS), g.encoder()
+    adapter, encoder = g.found(model, "plus", PLUS, VIT_H)
     g.inputs.append(BALL)
-    film = g.add("LoadVideo", REFERENCES, "Video to repaint", size=(320, 440), file=BALL)
+    film = g.add("LoadVideo", REFERENCES, "Video to repaint", file=BALL)
     frames = g.add("GetVideoComponents", REFERENCES, video=Out(film, 0))
-    part = g.add("ImageFromBatch", REFERENCES, image=Out(frames, 0), batch_index=0, length=16)
+    part = g.add("ImageFromBatch", LATENT, image=Out(frames, 0), batch_index=0, length=16)
     source = g.scaled(Out(part, 0))
-    embeds = [
-        g.encoded(encoder, Out(g.picture(file, title), 0))
-        for file, title in (
-            (CAT, "Reference of the first half"),
-            (WAVES, "Reference of the second half"),
-        )
-    ]
-    wires = {"embeds.embeds0": embeds[0], "embeds.embeds1": embeds[1]}
-    merged = g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat")
-    louder = g.add("IPASchedule", ADAPTER, over="frames", start=0.3, end=1.0, curve="linear")
+    halves = {
+        "image1": Out(g.picture(CAT, "Reference of the first half", MORE_REFERENCES), 0),
+        "image2": Out(g.picture(WAVES, "Reference of the second half", MASKS), 0),
+    }
+    both = Out(g.add("ImageBatch", MASKS, **halves), 0)
+    louder = g.add("IPASchedule", MERGE, over="frames", start=0.3, end=1.0, curve="linear")
     patched = g.applied(
         model,
         adapter,
-        Out(merged, 0),
+        g.encoded(encoder, both),
         0.8,
         block_weights=Out(louder, 0),
         batch_mode="one per picture, spread",
     )
     prompts = g.prompts(clip, "a ball over green hills, blue sky, best quality")
-    latent = Out(g.add("VAEEncode", LATENT, pixels=source, vae=vae), 0)
+    latent = Out(g.add("VAEEncode", GUIDED, pixels=source, vae=vae), 0)
     images = g.sampled(patched, prompts, latent, vae, denoise=0.5, steps=16)
     save = {"filename_prefix": "ipadapter/video", "lossless": False, "quality": 90}
     g.add("SaveAnimatedWEBP", RESULT, images=images, fps=Out(frames, 2), **save)
@@ -823,41 +837,39 @@ def video(g: Sketch) -> None:
 
 
 def save_embeds(g: Sketch) -> None:
+    g.plan = MODELS_BELOW
     model, clip, vae = g.checkpoint()
-    adapter, encoder = g.adapter(PLUS), g.encoder()
-    cat = g.encoded(encoder, Out(g.picture(CAT, "First reference"), 0))
-    waves = g.encoded(encoder, Out(g.picture(WAVES, "Second reference", MORE_REFERENCES), 0))
-    wires = {"embeds.embeds0": cat, "embeds.embeds1": waves}
-    merged = Out(g.add("IPAMergeEmbeds", ENCODE, **wires, method="concat", weights="1, 0.6"), 0)
+    adapter, encoder = g.found(model, "standard", STANDARD, VIT_H)
+    embeds = g.encoded(encoder, Out(g.picture(CAT, "Reference photo"), 0))
     kept = {"name": "my_reference", "file_format": "safetensors", "if_exists": "replace"}
-    g.add("IPASaveEmbeds", ENCODE, **{"embeds.embeds0": merged}, **kept)
-    patched = g.applied(model, adapter, merged, 0.7)
+    g.add("IPASaveEmbeds", MERGE, **{"embeds.embeds0": embeds}, **kept)
+    patched = g.applied(model, adapter, embeds, 0.7)
     prompts = g.prompts(clip, "a cat, best quality, high quality")
     g.saved(g.sampled(patched, prompts, g.empty(), vae))
     g.note(
         "What the encoder has seen is kept in a small file, **my_reference.safetensors** in "
-        "**models/ipadapter_embeds**. The workflow *load_embeds* uses it without encoder and "
-        "pictures, and so can every other workflow.",
-        "**Choose your pictures** and give them a *name* in *Save Embeds*.",
-        "**Run.** The picture shows what was saved. One file serves every adapter of the same "
-        "encoder. Change *weights* of *Merge Embeds* first; *if_exists* decides about a name that "
-        "is taken.",
+        "**models/ipadapter_embeds**. *Load references* uses it without encoder and picture, and "
+        "so can every other workflow.",
+        "**Choose your picture** and give it a *name* in *Save Embeds*.",
+        "**Run.** One file serves every adapter of the same encoder. *if_exists* decides about a "
+        "name that is taken.",
     )
 
 
 def load_embeds(g: Sketch) -> None:
     model, clip, vae = g.checkpoint()
-    adapter = g.adapter(PLUS)
-    embeds = g.add("IPALoadEmbeds", REFERENCES, embeds_file="my_reference.safetensors")
+    adapter = g.adapter(STANDARD)
+    embeds = g.add("IPALoadEmbeds", REFERENCES, embeds_file=EMBEDS)
     patched = g.applied(model, adapter, Out(embeds, 0), 0.7)
     prompts = g.prompts(clip, "a cat on a beach, best quality, high quality")
     g.saved(g.sampled(patched, prompts, g.empty(), vae))
     g.note(
         "A reference that was saved before is heard again: no image encoder is loaded, and no "
         "picture is needed.",
-        "**Run the workflow *save_embeds* first**, which makes **my_reference.safetensors**. Then "
-        "choose it in *Load Embeds*; files of diffusers and of ComfyUI_IPAdapter_plus in "
-        "**models/ipadapter_embeds** are listed too.",
+        f"**{EMBEDS}** comes with the pack and holds an empty picture: the prompt alone is seen. "
+        "**Run *Save references* first**, press **R** and choose **my_reference.safetensors**; "
+        "files of diffusers and of ComfyUI_IPAdapter_plus in **models/ipadapter_embeds** are "
+        "listed too.",
         "**Run.** Change *scale* and the prompt first. Any adapter of the encoder that made the "
         "file will do, here ViT-H.",
     )

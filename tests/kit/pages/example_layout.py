@@ -1,4 +1,4 @@
-"""Where the nodes, groups and links of an example go: two rows of groups beside a note.
+"""Where the nodes, groups and links of an example go: two rows of groups, the first beside a note.
 
 Read from left to right: the first row gives the reference to the model, the second makes the
 picture. A link to the next column is left to the editor. Any other goes through the gutter beside
@@ -15,24 +15,27 @@ from typing import Any, NamedTuple
 from kit.pages.example_graphs import Node, Out, Sketch
 
 WIDTHS = {
-    "LoadImage": 230,
-    "LoadImageMask": 230,
+    "LoadImage": 225,
+    "LoadImageMask": 225,
     "LoadVideo": 240,
-    "PreviewImage": 230,
+    "InvertMask": 225,
+    "ImageBatch": 225,
+    "IPAPrepareImage": 225,
     "ImageScale": 230,
     "EmptyLatentImage": 230,
     "EmptySD3LatentImage": 230,
     "VAEDecode": 230,
     "VAEEncode": 230,
-    "CLIPTextEncode": 290,
-    "IPABlockWeights": 380,
-    "IPASchedule": 360,
+    "CLIPTextEncode": 280,
+    "IPABlockWeights": 300,
+    "IPASchedule": 300,
 }
-WIDTH = 270
+WIDTH = 250
 TITLE, GAP = 34, 26
 BORDER, GROUP_TITLE = 18, 48
 NEXT_GROUP, NEXT_COLUMN = 24, 44
-LANE, BEFORE_LANES, AFTER_LANES, ABOVE_LANES = 12, 24, 34, 22
+NOTE_GAP = 28
+LANE, BEFORE_LANES, AFTER_LANES, ABOVE_LANES = 10, 24, 34, 20
 COLOURS = ("#5b9bd5", "#7fb77e", "#d0a13f", "#cf7f4a", "#c46bbd", "#9a9a9a")
 
 Point = tuple[float, float]
@@ -99,16 +102,16 @@ class Arrangement:
                 width = max(width_of(self.sketch.nodes[i]) for i in nodes)
                 yield Column(group, nodes, width, first_in_group=number == 0)
 
-    def place(self, left: float, top: float) -> Layout:
+    def place(self, note: Point) -> Layout:
+        """Beside and below a note of this size, whose title begins at 0, 0."""
         self._take_lanes()
-        right = max(self._place_row(row, left) for row in self.rows)
+        lefts = (note[0] + NOTE_GAP, 0.0)
+        right = max(self._place_row(*each) for each in zip(self.rows, lefts, strict=True))
         places: list[dict[str, Any]] = [{} for _ in self.sketch.nodes]
-        bottoms = []
-        for number, row in enumerate(self.rows):
-            bottoms.append(self._place_nodes(row, top, places))
-            if number == 0:
-                self.lanes_from = bottoms[0] + ABOVE_LANES
-                top = self.lanes_from + LANE * len(self.corridor) + ABOVE_LANES
+        first = self._place_nodes(self.rows[0], 0.0, places)
+        self.lanes_from = max(first, note[1]) + ABOVE_LANES
+        top = self.lanes_from + LANE * len(self.corridor) + ABOVE_LANES
+        bottoms = [first, self._place_nodes(self.rows[1], top, places)]
         groups = list(self._boxes(bottoms))
         corners = [
             {
