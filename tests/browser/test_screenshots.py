@@ -184,7 +184,7 @@ def doctor(comfy: ComfyPage) -> None:
     comfy.run()
     expect(comfy.shown('[data-ipadapter="about"]')).to_have_count(1)
     # High enough for the letters of machines that have none of the usual fonts.
-    place(comfy, {node: (0, 0, 900, 1450)})
+    place(comfy, {node: (0, 0, 900, 950)})
 
 
 SCENES = {
