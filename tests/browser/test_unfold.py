@@ -10,6 +10,7 @@ from comfy_page import ComfyPage
 from kit.models import encoder_shapes
 from kit.models.sparse_files import write_sparse
 from kit.server.live import Client
+from playwright.sync_api import expect
 from test_moving import MODELS, Editor, Nodes, covered, node, same_pixels, sampled
 
 UNFOLD = """async (ids) => {
@@ -142,7 +143,12 @@ def test_regions_become_bound_prompts(page: ComfyPage, server: Client) -> None:
     same_pixels(server, editor.ids["save"], before, page.prompt())
 
 
-def test_the_menu_offers_it_where_there_is_something_to_unfold(page: ComfyPage) -> None:
+def test_the_menu_offers_it_and_the_node_shows_what_is_connected(page: ComfyPage) -> None:
     editor = Editor(page, SIMPLE)
     assert LABEL in page.page.evaluate(MENU, editor.ids["folded"])
     assert LABEL not in page.page.evaluate(MENU, editor.ids["photo"])
+    strip = page.shown("[data-ipadapter=thumbnails]")
+    expect(strip.locator("img")).to_have_count(1)
+    loaded = "(image) => image.decode().then(() => image.naturalWidth)"
+    assert strip.locator("img").evaluate(loaded) > 1
+    assert strip.inner_text() == "Mask"  # as SolidMask makes it, which nobody has seen yet

@@ -6,8 +6,7 @@ make the share. Where a reference is heard is known from masks, prompts, areas, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -309,6 +308,13 @@ def test_blocks_and_steps_are_chosen(adapter: LoadedAdapter) -> None:
     rest, _ = seen_in(model, blocks="0-3:1, 5-15:1")
     assert len(others) == 15
     assert tiny.relative(16 * every, one_block + 15 * rest) < 1e-3
+    # Two views one after the other each see what they are to see.
+    twice, first_view = ViewAttention.execute(model, blocks="4:1").args
+    twice, second_view = ViewAttention.execute(twice, end_at_step=1).args
+    latent = {"samples": sample(twice)}
+    for view, expected in ((first_view, one_block), (second_view, early)):
+        _, masks = AttentionMap.execute(view, latent, brightness="share as it is").args
+        assert torch.equal(masks, expected[0])
 
 
 def every_slot(model: Any) -> dict[Any, Any]:
@@ -349,12 +355,6 @@ def test_a_model_without_references_gives_a_dark_map(adapter: LoadedAdapter) -> 
     assert float(maps.max()) == 0
 
 
-@contextmanager
-def counting() -> Iterator[OperatorLog]:
-    with OperatorLog() as log:
-        yield log
-
-
 def test_what_a_view_costs(adapter: LoadedAdapter) -> None:
     """Nothing where nobody looks; else a norm of what each layer has and of what is added."""
     model = apply(twin().model, adapter, FEATURES, Settings())
@@ -363,7 +363,7 @@ def test_what_a_view_costs(adapter: LoadedAdapter) -> None:
     logs: list[OperatorLog] = []
     for one in (model, viewed):
         sample(one)
-        with counting() as log:
+        with OperatorLog() as log:
             sample(one)
         logs.append(log)
     plain, seen = logs

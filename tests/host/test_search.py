@@ -499,6 +499,19 @@ def test_a_hint_prefers_the_plain_adapter_of_a_kind(models: Path) -> None:
     assert hint.startswith("Load ip-adapter-plus_sd15.safetensors")
 
 
+def test_a_hint_names_the_file_of_the_same_version(models: Path) -> None:
+    for kind, name, choice, family, layers in (
+        ("plus", "plus-face_sd15.bin", Choice.PLUS_FACE, Family.SDXL, SDXL),
+        ("FaceID plus", "faceid-plusv2_sd15.bin", Choice.FACEID_PLUS_V2, Family.SDXL, SDXL),
+    ):
+        path = put_adapter(models, kind, name)
+        with pytest.raises(WrongBase) as caught:
+            search.require_base(name, search.read_file_spec(str(path)), layers)
+        assert ADAPTER_ADDRESSES[family, choice] in str(caught.value)
+        path.unlink()
+        folders.forget(folders.ADAPTERS)
+
+
 def put_whole(path: Path, projection: float = 0.5, **changes: tuple[int, ...]) -> Path:
     """A whole ViT-L, of which ComfyUI builds one; its projection is of one number."""
     shapes = shapes_of_encoder("L") | changes

@@ -103,6 +103,4 @@ def test_only_languages_that_are_there_are_read() -> None:
     made: Any = answer({"language": "ru"})
     assert made["names"]["Apply IP-Adapter"] == made["names"]["IPAApply"] != "IPAApply"
     # An input that is called otherwise on another node has no name by itself.
-    assert made["names"]["kv_scaling"] and set(made["joints"]) == set(
-        words.table("zh")["joints"]
-    )
+    assert made["names"]["kv_scaling"] and set(made["joints"]) == set(words.table("zh")["joints"])

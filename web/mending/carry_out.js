@@ -12,6 +12,7 @@ import { label } from "./texts.js";
 
 const GAP = 60;
 const TITLE = 30;
+const ROOM = 160; // for what the new node will say
 /** Which node gives what a new one needs besides. @type {Record<string, string>} */
 const LOADERS = { IPA_FACE_MODELS: "IPALoadFaceModels", CLIP_VISION: "CLIPVisionLoader" };
 
@@ -107,7 +108,7 @@ function create(graph, kind, beside) {
     .filter((/** @type {any} */ one) => one !== node)
     .map((/** @type {any} */ one) => [one.pos[0], one.pos[1] - TITLE, one.size[0], one.size[1] + TITLE]);
   const wanted = /** @type {[number, number]} */ ([beside.pos[0] - width - GAP, beside.pos[1]]);
-  const [x, y] = freePlace([wanted[0], wanted[1] - TITLE], [width, height + TITLE], taken, []);
+  const [x, y] = freePlace([wanted[0], wanted[1] - TITLE], [width, height + TITLE + ROOM], taken, []);
   node.pos = [x, y + TITLE];
   return { node, isNew: true };
 }

@@ -14,7 +14,12 @@ import { cells, showsPictures } from "./pictures.js";
 /** @typedef {import("./pictures.js").Picture} Picture */
 /** @typedef {import("./pictures.js").Cell} Cell */
 
-const HEIGHT = 76;
+const SIDE = 52;
+const GAP = 8; // between references; a picture and its mask are closer
+const CLOSE = 2;
+const EDGE = 6;
+const MARGIN = 10; // on the canvas, to each side of the element
+const AROUND = 30; // what the node and the host take of its width
 const KIND = "thumbnails";
 
 /** The strip of each node that has shown something, and what it shows. @type {WeakMap<any, { strip: HTMLElement, shown: string }>} */
@@ -68,22 +73,44 @@ function make(node) {
   strip.dataset.ipadapter = KIND;
   Object.assign(strip.style, {
     display: "flex",
-    gap: "8px",
-    padding: "6px",
+    flexWrap: "wrap",
+    alignContent: "flex-start",
+    gap: `${GAP}px`,
+    padding: `${EDGE}px`,
     boxSizing: "border-box",
-    overflow: "auto hidden",
+    overflow: "hidden",
     background: "var(--comfy-input-bg)",
     borderRadius: "4px",
   });
-  const height = () => (strip.childElementCount > 0 ? HEIGHT : 0);
-  placeElement(node, `ipadapter_${KIND}`, strip, height);
+  placeElement(node, `ipadapter_${KIND}`, strip, () => {
+    const rows = rowsOf([...strip.children], node.size[0] - AROUND);
+    // On the canvas the height is that of the element with its margins.
+    const margins = /** @type {any} */ (globalThis).LiteGraph?.vueNodesMode ? 0 : 2 * MARGIN;
+    return rows > 0 ? rows * (SIDE + GAP) - GAP + 2 * EDGE + margins : 0;
+  });
   return strip;
+}
+
+/**
+ * Into how many rows the browser breaks them.
+ * @param {Element[]} all
+ * @param {number} width
+ */
+function rowsOf(all, width) {
+  let [rows, left] = [0, 0];
+  for (const { childElementCount } of all) {
+    const needed = childElementCount * (SIDE + CLOSE) - CLOSE + GAP;
+    if (rows === 0 || needed - GAP > left) [rows, left] = [rows + 1, width];
+    left -= needed;
+  }
+  return rows;
 }
 
 /** @param {Cell} cell */
 function cellElement({ pictures, mask }) {
   const cell = element("div");
-  Object.assign(cell.style, { display: "flex", gap: "2px", flex: "none", height: "100%" });
+  Object.assign(cell.style, { display: "flex", gap: `${CLOSE}px`, flex: "none" });
+  // What goes along links has no transparency.
   cell.append(...pictures.map((one) => picture(one, "Reference")));
   if (mask === "unknown") cell.append(unknownMask());
   else if (mask) cell.append(maskPicture(mask));
@@ -95,10 +122,10 @@ function cellElement({ pictures, mask }) {
  * @param {string} title
  */
 function picture({ filename, type, subfolder, channel }, title) {
-  const query = new URLSearchParams({ filename, type, subfolder, ...(channel ? { channel } : {}) });
+  const query = new URLSearchParams({ filename, type, subfolder, channel: channel ?? "rgb" });
   const image = element("img");
   attributes(image, { src: api.apiURL(`/view?${query}`), title, alt: title, loading: "lazy" });
-  Object.assign(image.style, { height: "64px", width: "64px", objectFit: "cover", borderRadius: "3px" });
+  Object.assign(image.style, { height: `${SIDE}px`, width: `${SIDE}px`, objectFit: "cover", borderRadius: "3px" });
   return image;
 }
 
@@ -120,8 +147,8 @@ function unknownMask() {
   const made = element("div", "", "Mask");
   made.title = "A mask that another node makes";
   Object.assign(made.style, {
-    width: "64px",
-    height: "64px",
+    width: `${SIDE}px`,
+    height: `${SIDE}px`,
     display: "grid",
     placeItems: "center",
     font: "12px sans-serif",

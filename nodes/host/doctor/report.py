@@ -49,7 +49,8 @@ def lines(found: Survey) -> list[str]:
 
 def _beginning(found: Survey) -> Iterator[str]:
     """What to get first, for whoever has none of it; what an editor shows first of all."""
-    if found.family in (None, *FAMILIES) and (wanted := first_files()):
+    ours = found.published and found.family in (None, *FAMILIES)
+    if ours and (wanted := first_files()):
         yield "To begin with, get these files and press R:"
         yield from wanted
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 # Names of keys and of nodes, style sheets, selectors, values that are compared.
 _WEB = {
-    "12px/18px sans-serif",
-    "1px solid #e0a000",
-    "3px solid #e0a000",
+    "auto hidden",
+    "noopener noreferrer",
     "Backspace",
     "Delete",
     "Enter",

@@ -98,8 +98,9 @@ def missing(language: str) -> dict[str, dict[str, str]]:
 def left_over(language: str) -> dict[str, list[str]]:
     """By section: translations of what nobody says. Single words may be filled into sentences."""
     known, words = table(language), constants() | strings()
+    said_somewhere = {section: {*wanted()[section], *words} for section in SECTIONS}
     return {
-        section: [text for text in known[section] if text not in wanted()[section] | words]
+        section: [text for text in known[section] if text not in said_somewhere[section]]
         for section in SECTIONS
     }
 
@@ -119,7 +120,7 @@ def main() -> None:
     language, *files = sys.argv[1:]
     for file in files:
         fill_in(language, json.loads(Path(file).read_text("utf-8")))
-    print(json.dumps(missing(language), indent=2, ensure_ascii=False))
+    sys.stdout.write(json.dumps(missing(language), indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
