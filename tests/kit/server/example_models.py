@@ -27,6 +27,7 @@ from kit.pages.example_graphs import (
     LCM,
     PLUS,
     PLUS_FACE,
+    PLUS_SDXL,
     SD15,
     SD35,
     SDXL,
@@ -39,6 +40,13 @@ from kit.pages.example_graphs import (
     File,
 )
 from safetensors.torch import save_file
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    PreTrainedModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
 
 # As in tests/kit/server/tiny_nodes/transformers.py, which only a server reads.
 FLUX_BLOCKS, SD3_BLOCKS, SD3_HEADS = (3, 2), 3, 3
@@ -77,6 +85,22 @@ def write_models(folder: Path) -> None:
         face_packs.small_recogniser(folder / file.directory / f"{recogniser}.onnx")
 
 
+def write_encoders(folder: Path) -> None:
+    """Image encoders that run, for nodes that find theirs, in the place of files with a name."""
+    same = {"intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 16}
+    same |= {"image_size": 224, "patch_size": 14}
+    for file, hidden, projection in ((VIT_H, 1280, 1024), (VIT_L, 1024, 768)):
+        config = CLIPVisionConfig(hidden_size=hidden, projection_dim=projection, **same)
+        _put_encoder(_path(folder, file), CLIPVisionModelWithProjection(config))
+    siglip = SiglipVisionConfig(hidden_size=1152, **same)
+    _put_encoder(_path(folder, SIGLIP), SiglipVisionModel(siglip))
+
+
+def _put_encoder(path: Path, model: PreTrainedModel) -> None:
+    path.unlink(missing_ok=True)
+    model.save_pretrained(path.with_suffix(""))
+
+
 def _path(folder: Path, file: File) -> Path:
     path = folder / file.directory / file.name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +111,8 @@ def _write_adapters(folder: Path) -> None:
     plus = checkpoints.tiny_adapter("plus", WIDTHS, 768, 1280, 16, **RESAMPLER)
     for file in (PLUS, PLUS_FACE, COMPOSITION):
         checkpoints.write(_path(folder, file), plus, "flat")
+    wide = checkpoints.tiny_adapter("plus", WIDTHS_SDXL, 2048, 1280, 16, **RESAMPLER)
+    checkpoints.write(_path(folder, PLUS_SDXL), wide, "flat")
     for file, widths, text in ((STANDARD, WIDTHS, 768), (STANDARD_SDXL, WIDTHS_SDXL, 2048)):
         tensors = checkpoints.tiny_adapter("standard", widths, text, 1024, 4)
         checkpoints.write(_path(folder, file), tensors, "flat")
