@@ -20,10 +20,8 @@ sys.path.insert(0, str(ROOT))
 import toys  # noqa: E402
 from comfy_client import Pictures, RunFailed, run_prompt, run_workflow  # noqa: E402
 from comfy_server import Server, ServerError, choose_port, server_command  # noqa: E402
-from contact_sheet import lay_out  # noqa: E402
 from PIL import Image  # noqa: E402
 from prompts import Json, WorkflowError  # noqa: E402
-from sheet_prompt import Cell  # noqa: E402
 from sheets import real_sheet, toy_sheet  # noqa: E402
 from stand_ins import fitted, real_models  # noqa: E402
 
@@ -33,7 +31,6 @@ WORKFLOW = ROOT / "example_workflows" / "IP-Adapter 02 First picture in single n
 TOY_FOLDER = "ipadapter_demo"
 PHOTO = "ipadapter_reference.jpg"
 SAVED_AS = "IP-Adapter demo.json"
-SHEET = "contact_sheet.png"
 NEEDED_FOLDERS = ("checkpoints", "ipadapter", "clip_vision")
 NOT_COPIED = (".git", ".venv", "__pycache__", "node_modules")
 
@@ -88,19 +85,10 @@ def make_pictures(address: str, workflow: Json, models: Json, base: Path) -> Non
     end_progress()
     report(pictures, base)
     sheet = toy_sheet() if models["toy"] else real_sheet(models, PHOTO, toys.PICTURES[0])
-    pictures_to_make = sum(cell.node is not None for cells in sheet.rows for cell in cells)
-    say(f"Making a contact sheet of {pictures_to_make} pictures ...")
+    say(f"Making a contact sheet of {sheet.painted} pictures ...")
     made = asyncio.run(run_prompt(address, sheet.prompt, show_progress))
     end_progress()
-
-    def path_of(cell: Cell) -> Path:
-        if cell.file is not None:
-            return base / "input" / cell.file
-        return saved_at(made[str(cell.node)][0], base)
-
-    path = base / "output" / SHEET
-    lay_out(sheet.title, sheet.rows, path_of).save(path)
-    say(f"Contact sheet: {path}")
+    say(f"Contact sheet: {saved_at(made[sheet.saved][0], base)}")
 
 
 def keep_running(server: Server, toy: bool) -> None:

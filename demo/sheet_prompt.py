@@ -12,6 +12,7 @@ Link = list[Any]  # id of a node and number of its output
 
 SCALES = (0.25, 0.5, 0.75, 1.0)
 SEED = 7
+EDGE = 144  # of a picture on the sheet
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture of the sheet: what is under it, and the file or the node it comes from."""
+    """A place on the sheet: what is under it, and the output that its picture comes from.
 
-    caption: str
-    file: str | None = None
-    node: str | None = None
+    Attributes:
+        captions: several where a node runs several times; then it has as many places.
+        painted: whether a sampler makes it.
+    """
+
+    captions: tuple[str, ...]
+    images: Link
+    painted: bool = True
 
 
 class SheetPrompt:
@@ -68,13 +74,20 @@ class SheetPrompt:
         self.prompt[node] = {"class_type": kind, "inputs": inputs}
         return [node, 0]
 
+    def file(self, picture: str) -> Link:
+        """A picture in the server's input folder."""
+        return self.add(f"image {picture}", "LoadImage", image=picture)
+
+    def reference(self, picture: str, caption: str = "reference") -> Cell:
+        """It as it is, to be compared with what hears it."""
+        return Cell((caption,), self.file(picture), painted=False)
+
     def embeds(self, picture: str) -> Link:
-        """Of a picture in the server's input folder; encoded once, however often it is used."""
+        """Of such a picture; encoded once, however often it is used."""
         name = f"embeds {picture}"
         if name not in self.prompt:
-            image = self.add(f"image {picture}", "LoadImage", image=picture)
             vision = self.links["clip_vision"]
-            self.add(name, "IPAEncodeImage", clip_vision=vision, image=image)
+            self.add(name, "IPAEncodeImage", clip_vision=vision, image=self.file(picture))
         return [name, 0]
 
     def merged(self, one: str, other: str, method: str, weights: str = "") -> Link:
@@ -115,23 +128,44 @@ class SheetPrompt:
             denoise=1.0,
         )
         image = self.add(f"decode {number}", "VAEDecode", samples=latent, vae=self.links["vae"])
-        name = f"contact_sheet/{number:02}"
-        saved = self.add(f"save {number}", "SaveImage", images=image, filename_prefix=name)
-        return Cell(caption, node=saved[0])
+        return Cell((caption,), image)
+
+    def swept(self, row: Row, embeds: Link, values: Sequence[float]) -> Cell:
+        """A picture for each scale; all that is behind the sweep runs once for each."""
+        listed = ", ".join(f"{value:g}" for value in values)
+        unused = dict.fromkeys(("presets", "start_percents", "end_percents"), "")
+        scale = self.add(f"scales {listed}", "IPASweep", scales=listed, **unused)
+        images = self.picture("", row, embeds, scale=scale).images
+        return Cell(tuple(f"scale {value:g}" for value in values), images)
+
+    def laid_out(self, title: str, rows: Sequence[Sequence[Cell]]) -> str:
+        """Put all cells on one sheet; the node that saves it."""
+        cells = [cell for row in rows for cell in row]
+        images = {f"images.image{i}": cell.images for i, cell in enumerate(cells)}
+        sheet = self.add(
+            "sheet",
+            "IPASheet",
+            **images,
+            labels="\n".join(caption for cell in cells for caption in cell.captions),
+            columns=sum(len(cell.captions) for cell in rows[0]),
+            title=title,
+            picture_size=EDGE,
+        )
+        return self.add("save", "SaveImage", images=sheet, filename_prefix="contact_sheet")[0]
 
 
 def scales(sheet: SheetPrompt, row: Row, values: Sequence[float] = SCALES) -> list[Cell]:
     """Reference, without it, and with more and more of it."""
-    embeds = sheet.embeds(row.reference)
-    rising = [sheet.picture(f"scale {scale:g}", row, embeds, scale=scale) for scale in values]
-    return [Cell("reference", row.reference), sheet.picture(f"{row.word}, without", row), *rising]
+    without = sheet.picture(f"{row.word}, without", row)
+    swept = sheet.swept(row, sheet.embeds(row.reference), values)
+    return [sheet.reference(row.reference), without, swept]
 
 
 def masks(sheet: SheetPrompt, row: Row, other: str) -> list[Cell]:
     """The row's reference A and another one, B, each in its place or mixed."""
     a, b = sheet.embeds(row.reference), sheet.embeds(other)
     return [
-        Cell("reference B", other),
+        sheet.reference(other, "reference B"),
         sheet.picture("A, mask: left half", row, a, attn_mask=["left", 0]),
         sheet.picture("B, mask: right half", row, b, attn_mask=["right", 0]),
         sheet.picture("A left, B right", row, sheet.regions(row.reference, other)),

@@ -21,11 +21,33 @@ REAL_NEGATIVE = "blurry, low quality"
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet before it is made: its prompt for the server, and what goes where."""
+    """A sheet before it is made: its prompt for the server, and what goes where.
+
+    Attributes:
+        saved: the node that saves it.
+    """
 
     title: str
     prompt: Json
     rows: list[list[Cell]]
+    saved: str
+
+    @property
+    def painted(self) -> int:
+        """How many pictures a sampler makes."""
+        cells = [cell for row in self.rows for cell in row]
+        return sum(len(cell.captions) for cell in cells if cell.painted)
+
+    @property
+    def columns(self) -> int:
+        """Pictures in a row."""
+        return sum(len(cell.captions) for cell in self.rows[0])
+
+
+def laid_out(title: str, sheet: SheetPrompt, rows: list[list[Cell]]) -> Sheet:
+    """With the node that lays the cells out."""
+    saved = sheet.laid_out(title, rows)
+    return Sheet(title, sheet.prompt, rows, saved)
 
 
 def toy_sheet() -> Sheet:
@@ -34,7 +56,7 @@ def toy_sheet() -> Sheet:
     rows = [toy_row(word, picture) for word, picture in zip(TOY_WORDS, PICTURES, strict=True)]
     cells = [scales(sheet, row) for row in rows]
     cells.append(masks(sheet, rows[0], PICTURES[1]))
-    return Sheet(TOY_TITLE, sheet.prompt, cells)
+    return laid_out(TOY_TITLE, sheet, cells)
 
 
 def toy_prompt() -> SheetPrompt:
@@ -80,9 +102,9 @@ def real_sheet(models: Json, picture: str, other: str) -> Sheet:
     row = Row("prompt", ["positive", 0], picture)
     title = "{checkpoint} with {adapter}".format(**models)
     if not models["gpu"]:
-        return Sheet(title, sheet.prompt, [scales(sheet, row, (1.0,))])
+        return laid_out(title, sheet, [scales(sheet, row, (1.0,))])
     cells = [scales(sheet, row), masks(sheet, row, other)]
-    return Sheet(title, sheet.prompt, cells)
+    return laid_out(title, sheet, cells)
 
 
 def _node(kind: str, **inputs: Any) -> Json:

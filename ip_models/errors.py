@@ -8,6 +8,8 @@ import torch
 
 from . import limits
 
+TYPES = "ipadapter"
+"""What the type of an error begins with, wherever the pack lies: "ipadapter.WrongBase"."""
 _LEFT_OUT, _LEAST = " … ", 120  # characters that are left of each part
 _MAIN_MEMORY = "DefaultCPUAllocator"  # in what torch says, which has no class for it
 
@@ -49,6 +51,13 @@ class IPAdapterError(ValueError):
     Attributes:
         mends: what an editor can do about it by itself.
     """
+
+    # The host tells programs a class by its module, which has the name of the pack's folder in it.
+    __module__ = TYPES
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        cls.__module__ = TYPES
 
     def __init__(self, found: str, needed: str, action: str) -> None:
         self.found, self.needed, self.action = found, needed, action

@@ -148,7 +148,10 @@ class LoadForModel(Node):
 
     @classmethod
     async def validate_inputs(
-        cls, kind: Any, adapter_file: str = AUTO, encoder_file: str = AUTO
+        cls,
+        kind: str = Choice.STANDARD.value,
+        adapter_file: str = AUTO,
+        encoder_file: str = AUTO,
     ) -> bool | str:
         for folder, name in ((folders.ADAPTERS, adapter_file), (folders.ENCODERS, encoder_file)):
             problem = True if is_auto(name) else _find(folder, name)

@@ -200,10 +200,11 @@ class Node(io.ComfyNode):
         known = {one.id: one for one in cls.define_schema().inputs}
         try:
             for name, value in values.items():
-                right(known[name], name, value)
+                if value is not None:  # what comes by a link is not known yet
+                    right(known[name], name, value)
         except BadInput as error:
             return str(error)
-        return await queued.refusal(cls.hidden.unique_id, read)
+        return await queued.refusal(getattr(cls.hidden, "unique_id", None), read)
 
 
 def _checked(run: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:

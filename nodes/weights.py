@@ -93,11 +93,10 @@ def _timing_inputs() -> list[io.Input]:
             "numbers has.",
         ),
         io.Int.Input(
-            "seed",
+            "random_seed",
             default=0,
             min=0,
             max=LARGEST_SEED,
-            control_after_generate=True,
             optional=True,
             advanced=True,
             tooltip="For curve random: another seed, other numbers.",
@@ -263,12 +262,12 @@ class Schedule(Node):
         lead_out: int = DEFAULTS["lead_out"],
         repeat: str = Repeat.ONCE.value,
         length: int = DEFAULTS["length"],
-        seed: int = 0,
+        random_seed: int = 0,
     ) -> io.NodeOutput:
         timing = (first_frame, last_frame, lead_in, lead_out, length)
         named = dict(zip(DEFAULTS, timing, strict=True))
         question = {"start": start, "end": end, "curve": curve, "values": values, **named}
-        this = ramp({**question, "numbers": numbers, "repeat": repeat, "seed": seed})
+        this = ramp({**question, "numbers": numbers, "repeat": repeat, "random_seed": random_seed})
         both = (this, replace(this, mirrored=True))
         outputs = [
             LayerWeights(steps=(one,)) if over == _STEPS else LayerWeights(frames=(one,))

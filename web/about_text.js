@@ -22,6 +22,7 @@ export const REPORTING = new Set([
   "IPASweep",
   "IPASheet",
   "IPAPreviewMask",
+  "IPAAttentionMap",
   "IPADoctor",
   "IPAConvertAdapter",
   "IPAConvertEmbeds",
@@ -51,4 +52,16 @@ export function aboutLines(output) {
     .flatMap((part) => part.split("\n"))
     .map((line) => line.trim())
     .filter((line) => line !== "");
+}
+
+/** How a report begins after what comes first of all. */
+const REPORT = "IP-Adapter report:";
+
+/**
+ * How many lines of a report are read first; the others are folded away behind them.
+ * @param {string[]} lines
+ */
+export function openLines(lines) {
+  const first = lines.findIndex((line) => line.startsWith(REPORT));
+  return first > 0 ? first : lines.length;
 }

@@ -4,9 +4,10 @@
 import { HELP, meaningOfKey } from "./bar_keys.js";
 import { editorRoot } from "./bar_style.js";
 import { buildFoot, buildTools, offerFamilies, offerLayers } from "./bar_tools.js";
+import { Stroke } from "./bar_stroke.js";
 import { buildBars, paintBar, placeName } from "./bar_view.js";
 import {
-  FINE_STEP, NEUTRAL, STEP, axisOf, barsOf, filled, shownValue, snapped, valueAt, withValues,
+  NEUTRAL, axisOf, barsOf, filled, placeOf, shownValue, withValues,
 } from "./bars.js";
 import { attributes, element } from "./dom.js";
 import { answerClipboard, copyText, pastedText } from "./weight_clipboard.js";
@@ -20,6 +21,7 @@ import { translated } from "./words/spoken.js";
  * @property {string[]} families
  * @property {Part[]} parts
  * @property {number} side of the pictures of this family, in pixels
+ * @property {import("./bars.js").Known[]} known
  * @property {number[][]} factors
  * @property {boolean[]} flipped
  * @property {string} note a sentence for the user, or nothing
@@ -37,7 +39,6 @@ import { translated } from "./words/spoken.js";
  * @property {(text: string) => Promise<string>} paste what is wrong with the text, or nothing
  */
 
-const DRAG_PIXELS = 3;
 const LARGEST = 1e6;
 
 export class BarEditor {
@@ -56,8 +57,10 @@ export class BarEditor {
     this.detail = null;
     this.chosen = 0;
     this.built = "";
-    /** @type {{ x: number, y: number, moved: boolean, axis: [number, number] } | null} */
+    /** @type {Stroke | null} */
     this.drag = null;
+    /** The value under the hand. */
+    this.bubble = element("span", "ipa-value");
     this.root = editorRoot("block-weights");
     attributes(this.root, { role: "group", "aria-label": "Block weights" });
     this.tools = buildTools(this);
@@ -116,8 +119,8 @@ export class BarEditor {
   }
 
   /** @param {Shown} shown */
-  build({ family, families, parts, side }) {
-    this.elements = buildBars(this.plot, this.bars, parts, side);
+  build({ family, families, parts, side, known }) {
+    this.elements = buildBars(this.plot, this.bars, parts, side, known);
     this.lines = this.plot.childElementCount;
     offerFamilies(this.tools.families, families, family);
     offerLayers(this.tools.layers, parts, this.detail);
@@ -130,6 +133,22 @@ export class BarEditor {
     if (!this.shown) return;
     this.foot.place.textContent = translated(placeName(bar, this.shown.parts, this.shown.side));
     if (document.activeElement !== this.number) this.number.value = shownValue(bar.value);
+    this.paintBubble(bar, axis);
+  }
+
+  /**
+   * @param {Bar} bar
+   * @param {[number, number]} axis
+   */
+  paintBubble(bar, axis) {
+    if (!this.drag?.moved) {
+      this.bubble.remove();
+      return;
+    }
+    this.bubble.textContent = shownValue(bar.value);
+    const place = Math.min(Math.max(placeOf(Math.max(bar.value, 0), axis), 0), 1);
+    this.bubble.style.top = `${place * 100}%`;
+    this.elements[this.chosen].append(this.bubble);
   }
 
   axis() {
@@ -221,7 +240,9 @@ export class BarEditor {
     if (event.button !== 0 || !event.isPrimary || index < 0) return;
     event.stopPropagation();
     this.focus(index);
-    this.drag = { x: event.clientX, y: event.clientY, moved: false, axis: this.axis() };
+    const beside = this.elements[index].closest(".ipa-line");
+    const line = this.elements.flatMap((each, i) => (beside?.contains(each) ? [i] : []));
+    this.drag = new Stroke(event, index, line, this.axis());
     this.elements[index].setPointerCapture(event.pointerId);
   }
 
@@ -229,15 +250,11 @@ export class BarEditor {
   move(event) {
     if (!this.drag || !event.isPrimary) return;
     event.stopPropagation();
-    if (!this.drag.moved) {
-      if (Math.hypot(event.clientX - this.drag.x, event.clientY - this.drag.y) < DRAG_PIXELS) return;
-      this.drag.moved = true;
-    }
     // Places on the screen, so that the canvas may be zoomed and moved in any way.
-    const { top, height } = this.elements[this.chosen].getBoundingClientRect();
-    const value = valueAt((event.clientY - top) / height, this.drag.axis);
-    const step = event.shiftKey ? FINE_STEP : STEP;
-    this.write([this.bars[this.chosen]], [snapped(value, step)]);
+    const drawn = this.drag.to(event, (index) => this.elements[index].getBoundingClientRect());
+    if (!drawn || this.shown?.readOnly) return;
+    if (this.drag.last.index !== this.chosen) this.focus(this.drag.last.index);
+    this.write(drawn.touched.map((index) => this.bars[index]), drawn.values);
   }
 
   release() {
@@ -251,7 +268,9 @@ export class BarEditor {
   abandon() {
     const moved = this.drag?.moved;
     this.drag = null;
-    if (moved) this.owner.cancel();
+    if (!moved) return;
+    this.owner.cancel();
+    this.paint();
   }
 
   /** @param {KeyboardEvent} event */

@@ -29,17 +29,22 @@ export const STYLE = `
 .ipa-editor :focus-visible { outline: 2px solid var(--ipa-ink); outline-offset: 1px; }
 .ipa-plot { display: flex; flex-direction: column; flex: 1 0 auto; gap: 5px; }
 .ipa-line { display: flex; flex: 1 0 116px; gap: 5px; }
+.ipa-known { flex-basis: 131px; }
 .ipa-crowd { display: flex; flex-direction: column; flex: 1 0 116px; }
 .ipa-crowd > span { font-size: 10px; line-height: 14px; }
 .ipa-crowd > .ipa-line { flex: 1 0 0; min-height: 0; gap: 4px; }
 .ipa-group { display: flex; flex-direction: column; min-width: 0; }
 .ipa-group > span { text-align: center; white-space: nowrap; overflow: hidden; font-size: 10px; line-height: 14px; }
 .ipa-crowd .ipa-group > span { text-align: left; overflow: visible; }
+.ipa-words { display: flex; gap: 1px; flex: none; height: 15px; font: 9px/11px sans-serif; }
+.ipa-words > span { min-width: 0; margin: 0 -2px; text-align: center; white-space: nowrap; overflow: hidden; text-overflow: clip; }
+.ipa-words > [data-known] { border-bottom: 2px solid color-mix(in srgb, var(--ipa-ink) 60%, var(--ipa-back)); margin: 0 0 2px; overflow: visible; display: flex; justify-content: center; }
 .ipa-bars { display: flex; flex: 1; gap: 1px; min-height: 0; background: color-mix(in srgb, var(--ipa-ink) 7%, var(--ipa-back)); }
 .ipa-bar { position: relative; flex: 1; min-width: 4px; cursor: ns-resize; touch-action: none; }
 .ipa-bar > i { position: absolute; left: 8%; right: 8%; min-height: 2px; background: color-mix(in srgb, var(--ipa-ink) 75%, var(--ipa-back)); pointer-events: none; }
 .ipa-bar > u { position: absolute; left: 0; right: -1px; height: 1px; background: var(--ipa-line); pointer-events: none; }
 .ipa-bar > b { position: absolute; left: 0; right: 0; bottom: 0; text-align: center; font: 9px/11px sans-serif; pointer-events: none; }
+.ipa-value { position: absolute; left: 50%; transform: translate(-50%, -120%); padding: 0 4px; z-index: 2; white-space: nowrap; font: 11px/15px sans-serif; color: var(--ipa-back); background: var(--ipa-ink); border-radius: 3px; pointer-events: none; }
 .ipa-bar[data-flipped] > i { background: repeating-linear-gradient(45deg, var(--ipa-ink) 0 2px, transparent 2px 5px); outline: 1px solid var(--ipa-ink); outline-offset: -1px; }
 .ipa-bar[data-mixed] > i { background: color-mix(in srgb, var(--ipa-ink) 50%, var(--ipa-back)); border: 1px dashed var(--ipa-ink); }
 .ipa-bar[data-chosen] { box-shadow: inset 0 0 0 1px var(--ipa-ink); }

@@ -1,11 +1,12 @@
 // @ts-check
 /** Draws the bars: groups of sliders with their names and resolutions. */
 
-import { REACH, isOfCrowd, linesOf, nameOf, placeOf, shownValue } from "./bars.js";
+import { REACH, isOfCrowd, knownRuns, linesOf, nameOf, placeOf, shownValue } from "./bars.js";
 import { attributes, element } from "./dom.js";
 
 /**
  * @typedef {import("./bars.js").Bar} Bar
+ * @typedef {import("./bars.js").Known} Known
  * @typedef {import("./bars.js").Part} Part
  */
 
@@ -15,8 +16,9 @@ import { attributes, element } from "./dom.js";
  * @param {Bar[]} bars
  * @param {Part[]} parts
  * @param {number} side of the pictures, in pixels
+ * @param {Known[]} known
  */
-export function buildBars(plot, bars, parts, side) {
+export function buildBars(plot, bars, parts, side, known) {
   /** @type {HTMLElement[]} */
   const made = [];
   /** @param {Bar} bar @param {string} number */
@@ -26,7 +28,7 @@ export function buildBars(plot, bars, parts, side) {
     return made[made.length - 1];
   };
   const lines = linesOf(bars, parts).map(({ crowded, groups }) => {
-    return crowded ? buildCrowd(groups, side, add) : buildLine(groups, side, add);
+    return crowded ? buildCrowd(groups, side, add) : buildLine(groups, side, add, known);
   });
   plot.replaceChildren(...lines);
   return made;
@@ -42,16 +44,20 @@ export function buildBars(plot, bars, parts, side) {
  * @param {Group[]} groups
  * @param {number} side
  * @param {Add} add
+ * @param {Known[]} known
  */
-function buildLine(groups, side, add) {
+function buildLine(groups, side, add, known) {
+  const has = groups.some(({ bars }) => knownRuns(bars, known).some((run) => run.known));
   const line = element("div", "ipa-line");
+  line.classList.toggle("ipa-known", has);
   for (const { part, bars } of groups) {
     const kind = isWhole(part) ? part.name : part.block;
     const head = element("span", "", bars.length > 1 ? kind : kind.slice(0, 3));
     const foot = element("span", "", `${side / part.pixels}²`);
     for (const name of [head, foot]) attributes(name, { title: meaningOfGroup(part, side) });
     const members = bars.map((bar) => add(bar, nameOf(bar).split(".").at(-1) ?? ""));
-    line.append(buildGroup(members, head, foot));
+    const words = has ? [buildWords(knownRuns(bars, known))] : [];
+    line.append(buildGroup(members, head, ...words, foot));
   }
   return line;
 }
@@ -80,8 +86,22 @@ function buildCrowd(groups, side, add) {
 }
 
 /**
+ * Words over the bars, each with a line along those it is said of.
+ * @param {ReturnType<typeof knownRuns>} runs
+ */
+function buildWords(runs) {
+  const words = element("div", "ipa-words");
+  for (const { known, length } of runs) {
+    const word = words.appendChild(element("span", "", known?.word));
+    word.style.flex = `${length} 1 0`;
+    if (known) attributes(word, { title: `${known.word}: ${known.source}`, "data-known": "" });
+  }
+  return words;
+}
+
+/**
  * @param {HTMLElement[]} members
- * @param {HTMLElement[]} names the one above the bars, if any, and the one below
+ * @param {HTMLElement[]} names those above the bars, and the one below
  */
 function buildGroup(members, ...names) {
   const group = element("div", "ipa-group");

@@ -3,6 +3,7 @@
 
 /**
  * @typedef {{ block: string, name: string, layers: number, pixels: number }} Part a transformer
+ * @typedef {{ word: string, numbers: number[], source: string }} Known what some transformers carry
  * @typedef {object} Bar
  * @property {number} number of the transformer
  * @property {number | null} layer of it, or null for all of them
@@ -154,6 +155,23 @@ export function groupsOf(bars, parts) {
     else groups.push({ part, bars: [bar] });
   }
   return groups;
+}
+
+/**
+ * Bars side by side of which the same is known, or nothing.
+ * @param {Bar[]} bars
+ * @param {Known[]} known
+ */
+export function knownRuns(bars, known) {
+  /** @type {{ known: Known | undefined, length: number }[]} */
+  const runs = [];
+  for (const { number, layer } of bars) {
+    const found = known.find(({ numbers }) => layer === null && numbers.includes(number));
+    const last = runs.at(-1);
+    if (last && last.known === found) last.length += 1;
+    else runs.push({ known: found, length: 1 });
+  }
+  return runs;
 }
 
 /** Bars of one name that are more than these have a line to themselves, in fives. */

@@ -5,13 +5,15 @@
 import { api } from "../../scripts/api.js";
 // @ts-ignore: served by the host
 import { app } from "../../scripts/app.js";
-import { foldAdvanced } from "./advanced_fold.js";
+import { foldAdvanced } from "./folding/advanced.js";
+import "./folding/face.js";
 import { findWidget } from "./node_widgets.js";
 import { show } from "./note.js";
-import { REPORTING, aboutLines, details } from "./about_text.js";
+import { REPORTING, aboutLines, details, openLines } from "./about_text.js";
 import { addWeightEditor } from "./layer_weights.js";
 import { addSchedulePicture } from "./schedule_view.js";
 import "./example_inputs.js";
+import "./first_files.js";
 import "./old_nodes.js";
 import "./socket_colours.js";
 import "./words/language.js";
@@ -19,7 +21,7 @@ import "./words/language.js";
 /** Ids of the pack's own nodes, not of those that stand for another pack's. */
 const OWN = /^IPA[A-Z]/;
 const KIND = "about";
-const NOTHING_YET = "There is no adapter yet. Get, and press R:";
+const NOTHING_YET = "To begin with, get these files and press R:";
 const LOADER = "IPALoadAdapter";
 
 /** Nodes in any graph that say what the chosen file is. @type {Set<any>} */
@@ -74,6 +76,15 @@ function describeOnChoice(node) {
 }
 
 /**
+ * @param {any} node
+ * @param {string[]} lines
+ * @param {any} output
+ */
+function showOutput(node, lines, output) {
+  show(node, KIND, lines, { details: details(output), open: openLines(lines) });
+}
+
+/**
  * Show again what the host still knows of the last run: undo, redo and a change of the workflow's
  * tab make the nodes anew.
  */
@@ -85,7 +96,7 @@ function showAgain() {
       if (!REPORTING.has(node.comfyClass) || node.comfyClass === LOADER) continue;
       const known = app.nodeOutputs?.[graph === root ? `${node.id}` : `${graph.id}:${node.id}`];
       const lines = aboutLines(known);
-      if (lines.length > 0) show(node, KIND, lines, details(known));
+      if (lines.length > 0) showOutput(node, lines, known);
     }
   }
 }
@@ -104,7 +115,7 @@ app.registerExtension({
     node.onExecuted = function (output) {
       original?.apply(this, arguments);
       const lines = aboutLines(output);
-      if (lines.length > 0) show(this, KIND, lines, details(output));
+      if (lines.length > 0) showOutput(this, lines, output);
       // What was saved is to be had in Load Embeds at once, without a key to press.
       if (output?.ipadapter_embeds) app.refreshComboInNodes?.();
     };

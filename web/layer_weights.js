@@ -14,6 +14,7 @@ import { writeWeights } from "./weight_text.js";
  * @typedef {object} Drawn what a family of models makes of the widgets
  * @property {number} side
  * @property {Part[]} parts
+ * @property {import("./bars.js").Known[]} known
  * @property {number[][]} factors by transformer and layer
  * @property {boolean[]} flipped by transformer
  * @property {number} references with more than one, the factors are those of the first
@@ -27,6 +28,8 @@ const VIEW = "ipadapter_view";
 /** Of the editor, and of each line of bars after the first; in canvas units. */
 const HEIGHT = 250;
 const LINE = 127;
+/** What has fewer transformers is a UNet, for which other programs read what is copied. */
+const MANY = 17;
 const UNANSWERED = "The server does not answer. The text below still counts";
 
 /** Parsed by the server, which reads it again at Run. */
@@ -271,7 +274,8 @@ class Binding {
   }
 
   copy() {
-    return writeWeights((this.editor.shown?.factors ?? []).map((layers) => layers.map(tidy)));
+    const factors = this.editor.shown?.factors ?? [];
+    return writeWeights(factors.map((layers) => layers.map(tidy)), factors.length < MANY);
   }
 
   /**

@@ -1,6 +1,7 @@
 // @ts-check
 /** Lines of text on a node, below its widgets, in the user's language; never saved. */
 
+import { buttonBar, fold, row } from "./note_parts.js";
 import { translated } from "./words/spoken.js";
 
 const LINE_HEIGHT = 18;
@@ -10,36 +11,39 @@ const LETTER = 6.2; // width of one, on average
 /** From this number of lines on a text is a report, which gets more room; the rest is scrolled. */
 const REPORT = 12;
 const PAGE = { width: 520, lines: 30 };
-const NOTE = { width: 0, lines: 16 };
+const NOTE = { width: 0, lines: 20 };
 
 /** Kinds in yellow: what will stop a run, and what has stopped one. */
 const YELLOW = new Set(["warning", "failure"]);
 
-/** @typedef {{ text: string, title: string, act: () => void }} Button */
+/**
+ * @typedef {object} More
+ * @property {string} [details] shown to whoever points at the text
+ * @property {import("./note_parts.js").Button[]} [buttons] below the text
+ * @property {number} [open] so many lines are shown, the others to whoever asks for them
+ */
 
 /**
  * @param {any} node
  * @param {string} kind what the text is: "about", "warning", "failure"
  * @param {string[]} said in English
- * @param {string} [details] shown to whoever points at the text
- * @param {Button[]} [buttons] below the text
+ * @param {More} [more]
  */
-export function show(node, kind, said, details = "", buttons = []) {
-  const lines = said.map(translated);
+export function show(node, kind, said, { details = "", buttons = [], open = said.length } = {}) {
+  const spoken = said.map(translated);
+  const [lines, folded] = [spoken.slice(0, open), spoken.slice(open)];
   const widget = find(node, kind) ?? make(node, kind);
   widget.element.title = details;
   widget.element.replaceChildren(
-    ...lines.map((line) => {
-      const row = document.createElement("div");
-      row.textContent = line;
-      return row;
-    }),
-    ...(buttons.length > 0 ? [bar(buttons)] : []),
+    ...lines.map(row),
+    ...(buttons.length > 0 ? [buttonBar(buttons)] : []),
+    ...(folded.length > 0 ? [fold(folded, () => fit(node, kind))] : []),
   );
   const written = buttons.map(({ text }) => text).join("    ");
-  const all = buttons.length > 0 ? [...lines, written] : lines;
-  const room = lines.length < REPORT ? NOTE : PAGE;
+  const all = [...lines, ...(written ? [written] : []), ...(folded.length > 0 ? [""] : [])];
+  const room = said.length < REPORT ? NOTE : PAGE;
   const most = room.lines * LINE_HEIGHT + PADDING;
+  widget.most = most;
   // A node of Nodes 2.0 would grow with its text; one on the canvas is as large as it was drawn.
   widget.element.style.maxHeight = isVue() ? `${most}px` : "";
   const width = Math.max(node.size[0], room.width);
@@ -47,11 +51,29 @@ export function show(node, kind, said, details = "", buttons = []) {
   grow(node, width);
   afterLayout(() => {
     mount(node, kind, widget.element);
-    const { scrollHeight, clientHeight } = widget.element;
-    if (clientHeight === 0 || scrollHeight <= clientHeight + 1) return;
-    widget.wanted = Math.min(most, widget.wanted + scrollHeight - clientHeight);
-    grow(node, width);
+    fit(node, kind);
   });
+}
+
+/**
+ * Make as much room as the text needs, but no more than a text may have.
+ * @param {any} node
+ * @param {string} kind
+ */
+function fit(node, kind) {
+  const widget = find(node, kind);
+  const { scrollHeight, clientHeight } = widget?.element ?? {};
+  if (!clientHeight || scrollHeight <= clientHeight + 1) return;
+  widget.wanted = Math.min(widget.most, widget.wanted + scrollHeight - clientHeight);
+  grow(node, node.size[0]);
+}
+
+/**
+ * @param {any} node
+ * @param {string} kind
+ */
+export function isShown(node, kind) {
+  return find(node, kind) !== undefined;
 }
 
 /**
@@ -60,35 +82,8 @@ export function show(node, kind, said, details = "", buttons = []) {
  * @param {string} line in English
  */
 export function holds(node, kind, line) {
-  const rows = find(node, kind)?.element.children ?? [];
-  return [...rows].some((row) => row.textContent === translated(line));
-}
-
-/** @param {Button[]} buttons */
-function bar(buttons) {
-  const row = document.createElement("div");
-  Object.assign(row.style, { display: "flex", flexWrap: "wrap", gap: "4px", margin: "3px 0" });
-  for (const { text, title, act } of buttons) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = text;
-    button.title = title;
-    Object.assign(button.style, {
-      font: "inherit",
-      color: "var(--input-text)",
-      background: "var(--comfy-menu-bg)",
-      border: "1px solid #e0a000",
-      borderRadius: "4px",
-      padding: "0 8px",
-      cursor: "pointer",
-      overflowWrap: "anywhere",
-    });
-    // A node is not dragged by its buttons.
-    button.addEventListener("pointerdown", (event) => event.stopPropagation());
-    button.addEventListener("click", act);
-    row.append(button);
-  }
-  return row;
+  const shown = find(node, kind)?.element.children ?? [];
+  return [...shown].some((one) => one.textContent === translated(line));
 }
 
 function isVue() {

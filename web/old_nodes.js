@@ -6,6 +6,7 @@ import { api } from "../../scripts/api.js";
 // @ts-ignore: served by the host
 import { app } from "../../scripts/app.js";
 import { renew } from "./old_graphs.js";
+import { translated } from "./words/spoken.js";
 
 const SETTING = "IPAdapter.OldNodes";
 const CORRECTED = "corrected";
@@ -33,7 +34,7 @@ const badges = new Map();
  */
 function badge() {
   const chosen = app.extensionManager?.setting?.get(SETTING);
-  const text = (table?.forced || chosen) === CORRECTED ? CORRECTED : "";
+  const text = (table?.forced || chosen) === CORRECTED ? translated(CORRECTED) : "";
   const { LGraphBadge } = /** @type {any} */ (globalThis);
   if (!badges.has(text)) badges.set(text, new LGraphBadge({ text }));
   return badges.get(text);

@@ -9,7 +9,7 @@ import { Route } from "./route.js";
 import { BOX_HEIGHT, WIDTH, nothing, picture } from "./schedule_picture.js";
 import { translated } from "./words/spoken.js";
 
-const WHEN = ["first_frame", "last_frame", "lead_in", "lead_out", "repeat", "length", "seed"];
+const WHEN = ["first_frame", "last_frame", "lead_in", "lead_out", "repeat", "length", "random_seed"];
 const NAMES = ["over", "start", "end", "curve", "values", ...WHEN];
 const NUMBERS = "numbers"; // which come through a connection only
 const HEIGHT = 120;

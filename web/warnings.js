@@ -49,7 +49,7 @@ async function check(node, known) {
   const lines = [...new Set(found.flatMap(({ text }) => text))];
   const mends = found.flatMap((one) => one.mends ?? []).flat();
   if (lines.length === 0) hide(node, KIND);
-  else show(node, KIND, lines.map((line) => `⚠ ${line}`), "", offered(node, mends));
+  else show(node, KIND, lines.map((line) => `⚠ ${line}`), { buttons: offered(node, mends) });
   lookAtFailures();
 }
 

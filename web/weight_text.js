@@ -1,16 +1,15 @@
 // @ts-check
 /** The text of given block weights; what a text means says the server. */
 
-/** With as many transformers equal neighbours are one entry; for UNets other programs read the text too. */
-const MANY = 17;
-
 /**
- * The shortest text: layers that differ from their transformer by themselves, zeros left out.
+ * The shortest text: neighbours that are equal are one entry, layers that differ from their
+ * transformer stand by themselves, zeros are left out.
  * @param {number[][]} factors by transformer and layer
+ * @param {boolean} [alone] each transformer by itself, for programs that do not know ranges
  */
-export function writeWeights(factors) {
+export function writeWeights(factors, alone = false) {
   const commons = factors.map(mostCommon);
-  const entries = runs(commons, factors.length < MANY).flatMap(([first, last]) => {
+  const entries = runs(commons, alone).flatMap(([first, last]) => {
     const common = commons[first];
     const odd = factors.slice(first, last + 1).flatMap((layers, i) =>
       layers.flatMap((factor, layer) => (factor === common ? [] : [`${first + i}.${layer}:${factor}`])),

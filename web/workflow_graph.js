@@ -234,7 +234,7 @@ function bypass(node, slot) {
  * @param {string} name
  * @returns {string}
  */
-function value(place, name) {
+export function value(place, name) {
   const { node, path } = place;
   const input = inputs(place).find((one) => (one.widget?.name ?? one.name) === name);
   const link = linkOf(node.graph, input?.link);

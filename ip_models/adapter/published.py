@@ -183,6 +183,12 @@ def rank(choice: Choice, spec: AdapterSpec, name: str) -> int | None:
     return int(rule.encoder is None and spec.encoder == "ViT-bigG")
 
 
+def choice_of(spec: AdapterSpec, name: str) -> Choice | None:
+    """What one would choose to get this file, its version too; None for what nobody published."""
+    ranked = [(place, one) for one in RULES if (place := rank(one, spec, name)) is not None]
+    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
+
+
 class Layers(NamedTuple):
     """What a model tells about its cross-attention.
 

@@ -199,7 +199,7 @@ def resize_mask(mask: Tensor, images: Tensor) -> Tensor:
     planes = mask[None] if mask.ndim == 2 else mask
     if planes.ndim != 3 or len(planes) not in (1, len(images)) or planes.numel() == 0:
         raise BadInput(
-            f"mask has shape {sides(mask.shape)} for {len(images)} images",
+            f"mask has shape {sides(mask.shape)} for {len(images)} image(s)",
             "one mask, or one for each image, of height x width is needed",
             "Connect a MASK that belongs to the image",
         )

@@ -68,8 +68,8 @@ def lay_out(images: Sequence[Tensor], layout: Layout) -> Tensor:
     rows = math.ceil(len(images) / columns)
     pictures = _sized([_picture(image) for image in images], layout.side, rows * columns)
     labels = [" ".join(label.split())[:_LABEL] for label in layout.labels][: len(pictures)]
-    sheet = _Sheet(pictures, labels, columns, layout.title)
-    return torch.from_numpy(numpy.array(sheet.drawn())).float()[None] / 255
+    plan = Plan([one.size for one in pictures], labels, columns, layout.title)
+    return torch.from_numpy(numpy.array(plan.drawn(pictures))).float()[None] / 255
 
 
 def headings(labels: Sequence[str], columns: int) -> Headings | None:
@@ -101,61 +101,56 @@ def _scaled(picture: Image.Image, factor: float) -> Image.Image:
     return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
 
 
-class _Sheet:
-    """Where everything stands, in pixels."""
+class Plan:
+    """Where everything stands, in pixels.
+
+    Attributes:
+        size: of the sheet.
+        places: upper left corner of each place; a smaller picture stands in its middle.
+        width, height: of a place.
+    """
 
     def __init__(
-        self, pictures: list[Image.Image], labels: list[str], columns: int, title: str
+        self, sizes: Sequence[tuple[int, int]], labels: Sequence[str], columns: int, title: str
     ) -> None:
-        self.pictures, self.columns = pictures, columns
-        self.rows = math.ceil(len(pictures) / columns)
-        self.width = max(one.width for one in pictures)
-        self.height = max(one.height for one in pictures)
+        self.width, self.height = (max(size[side] for size in sizes) for side in (0, 1))
+        self.columns, rows = columns, math.ceil(len(sizes) / columns)
         short = min(self.width, self.height)
         self.gap = max(round(short * _GAP_SHARE), 4)
         self.text = min(max(round(short * _TEXT_SHARE), _LEAST_TEXT), _MOST_TEXT)
         heads = headings(labels, columns)
-        self.heads = None if heads is None else self._blocks(heads.columns)
-        self.sides = None if heads is None else self._blocks(heads.rows)
-        self.labels = self._blocks(labels) if heads is None else []
-        across = self.columns * (self.width + self.gap) - self.gap
-        self.title = _Block(title[:_LABEL], round(self.text * 1.4), across) if title else None
+        self.heads = self._blocks(heads.columns if heads else ())
+        self.sides = self._blocks(heads.rows if heads else ())
+        self.labels = self._blocks(() if heads else labels)
+        step = self.width + self.gap
+        self.title = _Block(title[:_LABEL], round(self.text * 1.4), columns * step - self.gap)
+        self.left = self.gap + max((one.width + self.gap for one in self.sides), default=0)
+        self.top = self.gap + (self.title.height + self.gap if title else 0)
+        down = self.top + max((one.height + self.gap // 2 for one in self.heads), default=0)
+        self.places: list[tuple[int, int]] = []
+        for row in range(rows):
+            self.places += [(self.left + column * step, down) for column in range(columns)]
+            below = self.labels[row * columns :][:columns]
+            down += self.height + max((one.height for one in below), default=0) + self.gap
+        self.size = (self.left + columns * step, down)
 
-    def _blocks(self, texts: list[str]) -> list[_Block]:
+    def _blocks(self, texts: Sequence[str]) -> list[_Block]:
         return [_Block(text, self.text, self.width) for text in texts]
 
-    def drawn(self) -> Image.Image:
+    def drawn(self, pictures: Sequence[Image.Image]) -> Image.Image:
         """The sheet."""
-        below = [
-            max(
-                (one.height for one in self.labels[row * self.columns :][: self.columns]), default=0
-            )
-            for row in range(self.rows)
-        ]
-        left = self.gap + max((one.width + self.gap for one in self.sides or ()), default=0)
-        top = self.gap + (self.title.height + self.gap if self.title else 0)
-        head = max((one.height + self.gap // 2 for one in self.heads or ()), default=0)
-        step = self.width + self.gap
-        tops = [
-            top + head + row * (self.height + self.gap) + sum(below[:row])
-            for row in range(self.rows)
-        ]
-        size = (left + self.columns * step, tops[-1] + self.height + below[-1] + self.gap)
-        sheet = Image.new("RGB", size, _PAPER)
+        sheet = Image.new("RGB", self.size, _PAPER)
         pen = ImageDraw.Draw(sheet)
-        if self.title:
-            self.title.draw(pen, left, self.gap)
-        for column, block in enumerate(self.heads or ()):
-            block.draw(pen, left + column * step + (self.width - block.width) // 2, top)
-        for row, block in enumerate(self.sides or ()):
-            block.draw(pen, self.gap, tops[row] + (self.height - block.height) // 2)
-        for number, picture in enumerate(self.pictures):
-            row, column = divmod(number, self.columns)
-            x, y = left + column * step, tops[row]
+        self.title.draw(pen, self.left, self.gap)
+        for block, (x, _) in zip(self.heads, self.places, strict=False):
+            block.draw(pen, x + (self.width - block.width) // 2, self.top)
+        for block, (_, y) in zip(self.sides, self.places[:: self.columns], strict=False):
+            block.draw(pen, self.gap, y + (self.height - block.height) // 2)
+        for block, (x, y) in zip(self.labels, self.places, strict=False):
+            block.draw(pen, x, y + self.height)
+        for picture, (x, y) in zip(pictures, self.places, strict=False):
             middle = (self.width - picture.width) // 2, (self.height - picture.height) // 2
             sheet.paste(picture, (x + middle[0], y + middle[1]))
-            if number < len(self.labels):
-                self.labels[number].draw(pen, x, y + self.height)
         return sheet
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..weights.vocabulary import Group, Layout, Outline, Stage, Vocabulary, blocks_of
+from ..weights.vocabulary import Group, Known, Layout, Outline, Stage, Vocabulary, blocks_of
 from .layers import layers_of_config
 
 # SD2 is laid out as SD1.5, Kolors as SDXL.
@@ -31,8 +31,26 @@ _CONFIGS: dict[str, dict[str, Any]] = {
     },
 }
 _SIDES = {"SD1.5": 512, "SDXL": 1024}
+# The paper's blocks, up.block_0 number 1 and down.block_2 number 1, are those of SDXL. SD1.5 has
+# no attention in up.block_0; there style is up.block_1 and layout down.block_2 with mid, as in
+# InvokeAI.
+_STYLE = {"SD1.5": (7, 8, 9), "SDXL": (6,)}
+_LAYOUT = {"SD1.5": (4, 5, 6), "SDXL": (3,)}
+_FOUND_BY = {
+    "SD1.5": "InvokeAI's choice for SD1.5, after InstantStyle, which measured SDXL",
+    "SDXL": "measured by InstantStyle (arXiv 2404.02733)",
+}
 _OUTLINES = tuple(
-    Outline(name, _SIDES[name], layers_of_config(config)) for name, config in _CONFIGS.items()
+    Outline(
+        name,
+        _SIDES[name],
+        layers_of_config(config),
+        (
+            Known("style", _STYLE[name], _FOUND_BY[name]),
+            Known("layout", _LAYOUT[name], _FOUND_BY[name]),
+        ),
+    )
+    for name, config in _CONFIGS.items()
 )
 _SD1, _SDXL = (
     Layout(whose, blocks_of(outline.layers))
@@ -101,20 +119,18 @@ _BY_NUMBER: dict[str, dict[Layout, tuple[Group, ...]]] = {
             Group((0, 1, 2, 4, 5, 7, 8, 9, 10), "boost", 0.1, swapped=True),
         ),
     },
-    # The paper's blocks, up.block_0 number 1 and down.block_2 number 1, are those of SDXL. SD1.5
-    # has no attention in up.block_0; there style is up.block_1 and layout down.block_2 with mid,
-    # as in InvokeAI. These three are plain on and off, as diffusers' scales are.
+    # These three are plain on and off, as diffusers' scales are.
     "InstantStyle style": {
-        _SD1: (Group((7, 8, 9)),),
-        _SDXL: (Group((6,)),),
+        _SD1: (Group(_STYLE["SD1.5"]),),
+        _SDXL: (Group(_STYLE["SDXL"]),),
     },
     "InstantStyle layout": {
-        _SD1: (Group((4, 5, 6)),),
-        _SDXL: (Group((3,)),),
+        _SD1: (Group(_LAYOUT["SD1.5"]),),
+        _SDXL: (Group(_LAYOUT["SDXL"]),),
     },
     "InstantStyle style and layout": {
-        _SD1: (Group((*range(4, 10),)),),
-        _SDXL: (Group((3, 6)),),
+        _SD1: (Group(_LAYOUT["SD1.5"] + _STYLE["SD1.5"]),),
+        _SDXL: (Group(_LAYOUT["SDXL"] + _STYLE["SDXL"]),),
     },
 }
 

@@ -44,17 +44,27 @@ Question = Mapping[str, object]
 """Values of a node's widgets by name, as they come over the network."""
 
 
+class KnownBlocks(TypedDict):
+    """See `Known`."""
+
+    word: str
+    numbers: list[int]
+    source: str
+
+
 class DrawnWeights(TransformerFactors):
     """What a rule gives to the transformers of a family of models.
 
     Attributes:
         side, parts: the family itself, see `Outline` and `TransformerInfo`.
+        known: what was found about its transformers.
         references: with more than one, the factors are those of the first.
         wrong: why all factors are 0, or nothing.
     """
 
     side: int
     parts: list[TransformerInfo]
+    known: list[KnownBlocks]
     references: int
     wrong: str
 
@@ -125,6 +135,7 @@ def _drawn(family: Outline, rule: BlockRule, references: int, wrong: str) -> Dra
         **transformer_factors(rule, family, references),
         side=family.side,
         parts=transformer_infos(family),
+        known=[KnownBlocks(word=w, numbers=list(n), source=s) for w, n, s in family.known],
         references=references,
         wrong=wrong,
     )
@@ -169,9 +180,13 @@ def ramp(question: Question) -> Ramp:
         within("end", question.get("end"), *FACTOR_RANGE),
         Curve.LINEAR if curve == RANDOM else chosen("curve", curve, Curve),
         tuple(listed),
-        whole("seed", question.get("seed", 0), 0, LARGEST_SEED) if curve == RANDOM else None,
+        _seed(question) if curve == RANDOM else None,
         Timing(first, last, lead_in, lead_out, repeat, length),
     )
+
+
+def _seed(question: Question) -> int:
+    return whole("random_seed", question.get("random_seed", 0), 0, LARGEST_SEED)
 
 
 def drawn_schedule(question: Question) -> DrawnSchedule:

@@ -46,6 +46,19 @@ class Layout(NamedTuple):
     blocks: tuple[str, ...]
 
 
+class Known(NamedTuple):
+    """What some transformers of a family were found to carry.
+
+    Attributes:
+        word: one for the user, e.g. "style".
+        source: who found it.
+    """
+
+    word: str
+    numbers: tuple[int, ...]
+    source: str
+
+
 class Outline(NamedTuple):
     """A family of models, as the editor draws it.
 
@@ -56,6 +69,7 @@ class Outline(NamedTuple):
     name: str
     side: int
     layers: tuple[Layer, ...]
+    known: tuple[Known, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class Regional(Node):
         positive: Any,
         negative: Any,
         kind: str,
-        scale: float,
+        scale: float | tuple[float, ...],
         start_percent: float,
         end_percent: float,
         mask: Tensor | None = None,

@@ -67,7 +67,7 @@ class Simple(Node):
         model: Any,
         image: Tensor,
         kind: str,
-        scale: float,
+        scale: float | tuple[float, ...],
         preset: str,
         start_percent: float,
         end_percent: float,

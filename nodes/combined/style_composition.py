@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...ip_models.adapter.published import Choice
+from ..host.checks import Numbers
 from ..host.combined import find
 from ..host.combined.reference import describe, encode_for
 from ..host.combined.style import KINDS, require_known_blocks
@@ -67,8 +68,8 @@ class StyleComposition(Node):
         model: Any,
         style_image: Tensor,
         composition_image: Tensor,
-        style_scale: float,
-        composition_scale: float,
+        style_scale: float | tuple[float, ...],
+        composition_scale: float | tuple[float, ...],
         start_percent: float,
         end_percent: float,
         kind: str = Choice.STANDARD.value,
@@ -86,9 +87,9 @@ class StyleComposition(Node):
         return io.NodeOutput(model, ui=ui.PreviewText(describe(found, style, composition)))
 
 
-def _scale(name: str, what: str) -> io.Float.Input:
+def _scale(name: str, what: str) -> Numbers:
     like = scale_input()
-    return io.Float.Input(
+    return Numbers(
         name,
         default=like.default,
         min=like.min,

@@ -126,8 +126,6 @@ _SOCKETS: dict[str, Callable[[str, Any], object]] = {
     Weights.io_type: lambda name, value: require(
         name, value, LayerWeights, "Block Weights or Schedule"
     ),
-    Attention.io_type: lambda name, value: require(
-        name, value, AttentionView, "Attention View"
-    ),
+    Attention.io_type: lambda name, value: require(name, value, AttentionView, "Attention View"),
     face_models_input().get_io_type(): lambda _, value: engine_of(value),
 }

@@ -9,7 +9,8 @@ from ...ip_models.errors import IPAdapterError
 from ...ip_models.weights.editor_data import Question, drawn_schedule, drawn_weights
 from .combined.find import face_pack_name
 from .doctor import survey
-from .doctor.compatibility import Combination, base_of, drawn_family, errors
+from .doctor.compatibility import Combination, base_of, drawn_family, errors, reads_face
+from .doctor.report import first_face_pack
 from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
@@ -40,8 +41,10 @@ def _drawn_weights(given: Given) -> object:
 
 
 def _about(given: Given) -> object:
-    """Of an adapter file; without a name, which files to get first."""
+    """Of an adapter file; without a name, which files to get first, or ?of=faces."""
     file = given.get("file", "")
+    if given.get("of") == "faces":
+        return {"text": first_face_pack()}
     return {"text": [describe(file)] if file else first_files()}
 
 
@@ -57,8 +60,9 @@ def _check(given: Given) -> object:
 
 
 def _family(given: Given) -> object:
-    """?adapter=NAME&checkpoint=NAME&unet=NAME, see `drawn_family`."""
-    return {"family": drawn_family(Combination.read(given))}
+    """?adapter=NAME&kind=KIND&checkpoint=NAME&unet=NAME, see `drawn_family` and `reads_face`."""
+    combination = Combination.read(given)
+    return {"family": drawn_family(combination), "face": reads_face(combination)}
 
 
 def _faces(given: Given) -> object:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _LOCALES = Path(__file__).resolve().parents[2] / "locales"
-_SENTENCES, _NODES = "sentences.json", "nodeDefs.json"
+_SENTENCES, _NODES, _COMMANDS = "sentences.json", "nodeDefs.json", "commands.json"
 
 
 def words(given: Mapping[str, Any]) -> object:
@@ -25,7 +25,7 @@ def _languages() -> frozenset[str]:
 
 
 def _words(language: str) -> dict[str, Any]:
-    return _read(language, _SENTENCES) | {"names": _names(language)}
+    return _read(language, _SENTENCES) | {"names": _labels(language) | _names(language)}
 
 
 def _names(language: str) -> dict[str, str]:
@@ -40,6 +40,12 @@ def _names(language: str) -> dict[str, str]:
             if "name" in of_input:
                 inputs.setdefault(name, set()).add(of_input["name"])
     return {name: min(called) for name, called in inputs.items() if len(called) == 1} | names
+
+
+def _labels(language: str) -> dict[str, str]:
+    """What commands are called, which stand in menus of ours too."""
+    english, translated = _read("en", _COMMANDS), _read(language, _COMMANDS)
+    return {english[command]["label"]: entry["label"] for command, entry in translated.items()}
 
 
 def _read(language: str, name: str) -> dict[str, Any]:

@@ -158,6 +158,60 @@ def test_a_bar_goes_below_zero_and_beyond_the_picture(editor: Editor) -> None:
     assert heard_by_transformer(prompt["weights"])[:3] == [-0.4, 2.5, 1]
 
 
+def test_one_stroke_paints_all_bars_it_crosses(editor: Editor) -> None:
+    mouse = editor.comfy.page.mouse
+    mouse.move(*editor.place(2, 0.8))
+    mouse.down()
+    # Back and forth, faster than a bar at a time.
+    mouse.move(*editor.place(6, 0.4))
+    mouse.move(*editor.place(9, 0.7))
+    mouse.move(*editor.place(8, 0.03))
+    value = editor.root.locator(".ipa-value")
+    expect(value).to_have_text("0")
+    expect(editor.bar(8)).to_be_focused()
+    mouse.up()
+    editor.comfy.settle()
+    expect(value).to_have_count(0)
+    wanted = [0.8, 0.7, 0.6, 0.5, 0.4, 0.5, 0, 0.7]
+    assert editor.values() == pytest.approx([1, 1, *wanted, *[1] * 6], abs=0.051)
+    assert editor.values()[8] == 0
+    assert editor.text().startswith("0-1:1, 2:") and editor.text().endswith(", 10-15:1")
+    editor.comfy.press("Control+z")
+    expect(editor.bar(2)).to_have_attribute("aria-valuenow", "1")
+    assert (editor.preset(), editor.text()) == ("linear", "")
+
+
+def test_a_bar_is_drawn_to_0_and_1_but_not_by_a_fine_hand(editor: Editor) -> None:
+    for near, drawn in ((0.07, 0), (-0.07, 0), (0.94, 1), (1.06, 1), (0.12, 0.1)):
+        editor.drag(0, to=near)
+        assert editor.values()[0] == drawn, near
+    page = editor.comfy.page
+    page.keyboard.down("Shift")
+    editor.drag(0, to=0.04)
+    page.keyboard.up("Shift")
+    assert editor.values()[0] == pytest.approx(0.04, abs=0.021)
+    assert editor.values()[0] != 0
+
+
+def test_what_is_known_of_blocks_stands_over_them_with_its_source(editor: Editor) -> None:
+    for family, places in (("SD1.5", [(4, 5), (6, 6), (7, 9)]), ("SDXL", [(3, 3), (6, 6)])):
+        editor.draw(family)
+        words = editor.root.locator("[data-known]")
+        texts = ["layout", "layout", "style"] if family == "SD1.5" else ["layout", "style"]
+        assert words.all_inner_texts() == texts
+        for word, (first, last) in zip(words.all(), places, strict=True):
+            assert "InstantStyle" in (word.get_attribute("title") or "")
+            box, left, right = (
+                each.bounding_box() for each in (word, editor.bar(first), editor.bar(last))
+            )
+            assert box is not None and left is not None and right is not None
+            assert box["x"] == pytest.approx(left["x"], abs=2)
+            assert box["x"] + box["width"] == pytest.approx(right["x"] + right["width"], abs=2)
+            assert box["y"] + box["height"] <= left["y"] + 1
+    editor.choose("Layers shown", "6")
+    expect(editor.root.locator("[data-known]")).to_have_count(0)
+
+
 def test_to_press_a_bar_only_chooses_it(editor: Editor) -> None:
     editor.bar(5).click()
     assert (editor.preset(), editor.text()) == ("linear", "")
@@ -254,7 +308,10 @@ def test_weights_go_from_node_to_node_by_the_clipboard(editor: Editor) -> None:
     second = custom(editor.comfy, "0:0.5")
     second.bar(0).focus()
     second.comfy.press("Control+v")
-    assert second.text() == first
+    # What is copied names each transformer, for programs that know no ranges.
+    assert first == "0-6:1, 7:0.3, 8-15:1"
+    assert second.text().startswith("0:1, 1:1, 2:1,")
+    assert heard_by_transformer(second.text()) == heard_by_transformer(first)
     assert second.values()[7] == 0.3
     second.comfy.set(second.node, "preset", "composition")
     second.button("Copy").click()

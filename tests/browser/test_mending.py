@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import published
 from comfy_page import RUN, ComfyPage
+from kit.models.checkpoints import load_table
+from kit.models.sparse_files import write_sparse
 from kit.server.live import Client
 from playwright.sync_api import Locator, expect
 
+FACE = "ip-adapter-faceid_sd15.safetensors"
 FAILURE = '[data-ipadapter="failure"]'
 WARNING = '[data-ipadapter="warning"]'
+SPREAD = """() => {
+  for (const [at, node] of window.app.canvas.graph._nodes.entries()) {
+    node.pos = [-160 + (at % 4) * 340, Math.floor(at / 4) * 420];
+  }
+}"""
 FITS = """(note) => [note.scrollHeight - note.clientHeight, note.scrollWidth - note.clientWidth]"""
 
 
@@ -82,6 +90,7 @@ def test_a_refused_prompt_says_so_on_the_node(comfy: ComfyPage) -> None:
         (checkpoint, apply, "model"),
     ):
         comfy.connect(source, target, slot)
+    comfy.page.evaluate(SPREAD)
     assert comfy.page.evaluate(RUN) == "refused"
     comfy.complaints.clear()  # of the browser, about the answer 400
     note = failure(comfy, "is not in")
@@ -94,6 +103,7 @@ def test_a_warning_has_the_button_too(comfy: ComfyPage, editor_server: Client) -
     models = editor_server.base / "models"
     before = set(models.rglob("*"))
     published.write(models)
+    write_sparse(models / "ipadapter" / FACE, load_table("ip-adapter-faceid_sd15").tensors)
     comfy.page.evaluate("() => window.app.refreshComboInNodes()")
     checkpoint = comfy.add("CheckpointLoaderSimple", ckpt_name=published.CHECKPOINT_SD1)
     loader = comfy.add("IPALoadAdapter", adapter_file="ip-adapter-plus_sdxl_vit-h.safetensors")
@@ -105,5 +115,17 @@ def test_a_warning_has_the_button_too(comfy: ComfyPage, editor_server: Client) -
     warning.get_by_role("button", name="use ip-adapter-plus_sd15").click()
     expect(warning).to_have_count(0)
     assert comfy.widgets(loader)["adapter_file"] == "ip-adapter-plus_sd15.safetensors"
+    photo, encode = comfy.add("LoadImage", image="reference.jpg"), comfy.add("IPAEncodeImage")
+    comfy.connect(photo, encode, "image")
+    comfy.connect(encode, apply, "embeds")
+    comfy.set(loader, "adapter_file", FACE)
+    comfy.page.evaluate(SPREAD)
+    comfy.page.locator("body").dispatch_event("click")
+    warning.get_by_role("button", name="connect Encode Face").click()
+    expect(warning).to_have_count(0)
+    prompt = comfy.prompt()
+    face = prompt[prompt[apply]["inputs"]["embeds"][0]]
+    assert face["class_type"] == "IPAEncodeFace" and face["inputs"]["image"][0] == photo
+    assert prompt[face["inputs"]["face_models"][0]]["class_type"] == "IPALoadFaceModels"
     for path in set(models.rglob("*.safetensors")) - before:
         path.unlink()

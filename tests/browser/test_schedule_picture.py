@@ -7,7 +7,13 @@ import re
 import pytest
 from comfy_page import ComfyPage
 from pack.ip_models.weights.schedule import Curve, Ramp
+from pack.ip_models.weights.timing import Repeat, Timing
 from playwright.sync_api import expect
+
+CONNECT_OTHER = """([from, to]) => {
+  const [schedule, apply] = [from, to].map((id) => window.app.canvas.graph.getNodeById(id));
+  schedule.connect(1, apply, "block_weights");
+}"""
 
 
 def heights(comfy: ComfyPage, kind: str = "curve") -> list[float]:
@@ -42,6 +48,22 @@ def test_a_list_is_drawn_with_its_last_value_going_on(comfy: ComfyPage) -> None:
     comfy.set(node, "over", "frames")
     picture = comfy.shown('[data-ipadapter="schedule"]')
     assert "3 frames, then -0.5 goes on" in picture.inner_text()
+
+
+def test_places_and_the_other_reference_are_drawn(comfy: ComfyPage) -> None:
+    node = comfy.add("IPASchedule", end=0.0, first_frame=2, last_frame=5)
+    comfy.set(node, "over", "frames")
+    comfy.set(node, "length", 8)
+    comfy.set(node, "repeat", "alternate")
+    ramp = Ramp(1.0, 0.0, timing=Timing(2, 5, repeat=Repeat.ALTERNATE, length=8))
+    line = heights(comfy)[::2]
+    assert line == pytest.approx([50 * (1 - ramp.at(i, len(line))) for i in range(len(line))])
+    assert f"for {len(line)} frames" in comfy.shown('[data-ipadapter="schedule"]').inner_text()
+    apply = comfy.add("IPAApply")
+    comfy.page.evaluate(CONNECT_OTHER, [node, apply])
+    other = comfy.shown('[data-ipadapter="schedule"]').locator(".ipa-other")
+    expect(other).to_have_count(1)
+    assert heights(comfy, "other")[::2] == pytest.approx([50 - y for y in line])
 
 
 def test_values_that_run_would_refuse_have_no_picture(comfy: ComfyPage) -> None:
@@ -79,7 +101,7 @@ def test_the_picture_is_right_after_undo_and_after_loading(comfy: ComfyPage) -> 
     expect(curve).to_have_attribute("points", re.compile(",50$"))
     assert heights(comfy) == faded
     saved = comfy.saved()
-    assert len(saved["nodes"][0]["widgets_values"]) == 5
+    assert len(saved["nodes"][0]["widgets_values"]) == 12
     comfy.clear()
     comfy.load(saved)
     assert heights(comfy) == faded

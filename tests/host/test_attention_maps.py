@@ -6,8 +6,7 @@ make the share. Where a reference is heard is known from masks, prompts, areas, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -33,8 +32,10 @@ from pack.nodes.host.model.adapter import LoadedAdapter
 from pack.nodes.host.model.apply import Settings, apply
 from pack.nodes.host.model.backbones import transformer, unet_patch
 from pack.nodes.host.model.bind import mark
+from pack.nodes.weights import BlockWeights
 from torch import Tensor
 from torch.nn.functional import interpolate
+from train.studio import Studio, references
 
 ROUNDING = 1e-5
 HEIGHT, WIDTH, STEPS = 16, 24, 3
@@ -307,6 +308,13 @@ def test_blocks_and_steps_are_chosen(adapter: LoadedAdapter) -> None:
     rest, _ = seen_in(model, blocks="0-3:1, 5-15:1")
     assert len(others) == 15
     assert tiny.relative(16 * every, one_block + 15 * rest) < 1e-3
+    # Two views one after the other each see what they are to see.
+    twice, first_view = ViewAttention.execute(model, blocks="4:1").args
+    twice, second_view = ViewAttention.execute(twice, end_at_step=1).args
+    latent = {"samples": sample(twice)}
+    for view, expected in ((first_view, one_block), (second_view, early)):
+        _, masks = AttentionMap.execute(view, latent, brightness="share as it is").args
+        assert torch.equal(masks, expected[0])
 
 
 def every_slot(model: Any) -> dict[Any, Any]:
@@ -347,12 +355,6 @@ def test_a_model_without_references_gives_a_dark_map(adapter: LoadedAdapter) -> 
     assert float(maps.max()) == 0
 
 
-@contextmanager
-def counting() -> Iterator[OperatorLog]:
-    with OperatorLog() as log:
-        yield log
-
-
 def test_what_a_view_costs(adapter: LoadedAdapter) -> None:
     """Nothing where nobody looks; else a norm of what each layer has and of what is added."""
     model = apply(twin().model, adapter, FEATURES, Settings())
@@ -361,7 +363,7 @@ def test_what_a_view_costs(adapter: LoadedAdapter) -> None:
     logs: list[OperatorLog] = []
     for one in (model, viewed):
         sample(one)
-        with counting() as log:
+        with OperatorLog() as log:
             sample(one)
         logs.append(log)
     plain, seen = logs
@@ -372,6 +374,30 @@ def test_what_a_view_costs(adapter: LoadedAdapter) -> None:
         for log in logs
     ]
     assert attentions[0] == attentions[1]
-    assert (
-        plain.reads.total() <= seen.reads.total() <= plain.reads.total() + 4
-    )
+    assert plain.reads.total() <= seen.reads.total() <= plain.reads.total() + 4
+
+
+def test_the_heat_lies_where_the_mask_is_and_in_the_blocks_that_hear() -> None:
+    """The toy models, whose pictures show the same."""
+    studio = Studio()
+    drawings, _ = references(2, seed=3)
+    embeds = [studio.embeds(one[None]) for one in drawings]
+    across = torch.linspace(-1, 1, 128)
+    disc = (across[None].square() + across[:, None].square() < 0.4).float()[None]
+    rest = 1 - disc
+    regions = Regions(tuple(map(Region, embeds, (disc, rest), (1.0, 1.0))))
+
+    def run(viewed: Any) -> Tensor:
+        return studio.latents(viewed, word=3, count=1, seed=7)
+
+    (first, second), _ = seen_in(studio.apply("plus", regions), run)
+    for maps, where in ((first, disc), (second, rest)):
+        # The coarsest grid of a picture as small as this has four cells.
+        assert float(maps[where > 0.5].mean()) > 3 * float(maps[where < 0.5].mean())
+        assert float(maps[where > 0.5].mean()) > 0.4
+    weights = BlockWeights.execute("custom", "4:1, 6:1").args[0]
+    model = studio.apply("plus", embeds[0], block_weights=weights)
+    loud, _ = seen_in(model, run, blocks="4:1, 6:1")
+    silent, _ = seen_in(model, run, blocks="0-3:1, 5:1, 7-15:1")
+    assert float(loud.min()) > 0.3
+    assert float(silent.max()) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +26,9 @@ from pack.nodes.host.doctor.compatibility import (
     Combination,
     Source,
     drawn_family,
+    errors,
     problems,
+    reads_face,
 )
 from pack.nodes.host.doctor.gguf import gguf_shapes
 from pack.nodes.host.files import folders
@@ -180,7 +183,7 @@ OF_TRANSFORMERS: dict[str, tuple[Combination, list[str]]] = {
     ),
     "the wrong one of InstantX'": (
         Combination("SD3.5 InstantX.bin", unet="flux.safetensors"),
-        ["SD3.5 InstantX.bin is an adapter for SD3.5, with 38 joint blocks 2432 wide"],
+        ["SD3.5 InstantX.bin is an adapter for SD3.5; this MODEL is Flux"],
     ),
     "a smaller Flux": (
         Combination("InstantX.bin", unet="klein.safetensors"),
@@ -192,15 +195,15 @@ OF_TRANSFORMERS: dict[str, tuple[Combination, list[str]]] = {
     ),
     "a UNet": (
         Combination("XLabs.bin", "", "sd1.safetensors"),
-        ["XLabs.bin is an adapter for Flux, with 19 double blocks 3072 wide; this MODEL is SD1.5"],
+        ["XLabs.bin is an adapter for Flux; this MODEL is SD1.5"],
     ),
     "an adapter of UNets": (
         Combination("plus.bin", unet="flux.safetensors"),
-        ["plus.bin is an adapter for SD1.5; this MODEL is Flux, with 19 double and 38 single"],
+        ["plus.bin is an adapter for SD1.5; this MODEL is Flux. Load "],
     ),
     "another encoder": (
         Combination("XLabs.bin", "s.bin", embeds=Source.IMAGE),
-        ["XLabs.bin needs ViT-L with 768 wide ones. Encode with l.safetensors"],
+        ["XLabs.bin needs ViT-L. Encode with l.safetensors"],
     ),
     "SigLIP without its head": (
         Combination("InstantX.bin", "bare.safetensors", embeds=Source.IMAGE),
@@ -347,11 +350,11 @@ CASES: dict[str, tuple[Combination, list[str]]] = {
     ),
     "two things at once": (
         Combination("plus.safetensors", "g.safetensors", "sdxl.safetensors", embeds=Source.IMAGE),
-        ["this MODEL is SDXL", "the embeds come from ViT-bigG with 1664 wide"],
+        ["this MODEL is SDXL", "the embeds come from ViT-bigG; "],
     ),
     "another encoder": (
         Combination("plus.safetensors", "g.safetensors"),
-        ["needs ViT-H with 1280 wide ones. Encode with h.safetensors, which is in"],
+        ["needs ViT-H. Encode with h.safetensors, which is in"],
     ),
     "no face": (
         Combination("faceid.bin", "h.safetensors", embeds=Source.IMAGE),
@@ -438,6 +441,14 @@ def test_what_is_said_of_a_combination(stocked: Path, case: str) -> None:
         assert sentence.endswith(".") and "\n" not in sentence
 
 
+def test_inputs_for_faces_are_for_adapters_that_read_one(stocked: Path) -> None:
+    assert reads_face(Combination("faceid-plus.bin")) is True
+    assert reads_face(Combination("plus.safetensors", kind=Choice.FACEID.value)) is False
+    assert reads_face(Combination("auto", kind=Choice.PORTRAIT.value)) is True
+    assert reads_face(Combination("auto", kind=Choice.PLUS_FACE.value)) is False
+    assert reads_face(Combination("page.safetensors")) is None
+
+
 def test_a_missing_encoder_is_said_before_a_run(stocked: Path) -> None:
     (stocked / folders.ENCODERS / "g.safetensors").unlink()
     given = Combination("auto", "auto", "sd1.safetensors", kind=Choice.VIT_G.value)
@@ -483,3 +494,14 @@ def test_a_query_is_read_by_name() -> None:
 
 def test_the_class_names_are_those_of_the_host() -> None:
     assert comfy.supported_models.HunyuanVideo.__name__ == type(tiny_hunyuan_video().model).__name__
+
+
+def test_a_problem_says_which_file_mends_it(stocked: Path) -> None:
+    """For the editor's buttons."""
+    put_adapter(stocked, "XL plus", "xl.safetensors")
+    name = "plus.safetensors"
+    given = Combination(name, "g.safetensors", "sdxl.safetensors", embeds=Source.IMAGE)
+    mends = [mend for error in errors(given) for mend in error.mends]
+    for mend in mends:
+        given = replace(given, **{mend.input.removesuffix("_file"): mend.value})
+    assert mends and errors(given) == []

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import contact_sheet
 import pytest
 import sheets
 from conftest import HOST, ROOT
@@ -18,7 +17,9 @@ from kit.models import encoder_shapes
 from kit.models.sparse_files import write_sparse
 from kit.server import live
 from kit.server.tiny_nodes.adapter import write_tiny_adapter
+from pack.ip_models.pictures.sheet import Plan
 from PIL import Image
+from sheet_prompt import EDGE
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -91,18 +92,25 @@ def test_once_makes_the_pictures_and_stops(tmp_path: Path) -> None:
     found = re.search(r"^Contact sheet: (.*\.png)$", done.stdout, re.MULTILINE)
     assert found, done.stdout
     with Image.open(found[1]) as sheet:
-        right, bottom = contact_sheet.corner("title", 4, 6)
-        assert sheet.size == (right - contact_sheet.GAP + contact_sheet.MARGIN, bottom)
-        cells = [cell_of(sheet, row, column) for row in range(4) for column in range(6)]
+        toys = sheets.toy_sheet()
+        plan = planned(toys)
+        assert sheet.size == plan.size
+        cells = [cell_of(sheet, *place) for place in plan.places]
+        assert "IPASheet" in sheet.info["prompt"]
+    assert (len(cells), toys.painted) == (24, 20)
     assert len(set(cells)) == 23  # the reference of the second row is B of the last
     assert "http://127.0.0.1:" in done.stdout
     assert "know a dozen shapes and nothing else" in done.stdout
     assert "models/clip_vision" in done.stdout.replace(os.sep, "/")
 
 
-def cell_of(sheet: Image.Image, row: int, column: int) -> bytes:
-    x, y = contact_sheet.corner("title", row, column)
-    return sheet.crop((x, y, x + contact_sheet.EDGE, y + contact_sheet.EDGE)).tobytes()
+def planned(sheet: sheets.Sheet) -> Plan:
+    captions = [one for row in sheet.rows for cell in row for one in cell.captions]
+    return Plan([(EDGE, EDGE)] * len(captions), captions, sheet.columns, sheet.title)
+
+
+def cell_of(sheet: Image.Image, x: int, y: int) -> bytes:
+    return sheet.crop((x, y, x + EDGE, y + EDGE)).tobytes()
 
 
 @pytest.mark.parametrize(("gpu", "rows"), [(True, [6, 6]), (False, [3])])
@@ -113,7 +121,7 @@ def test_the_sheet_of_real_models_runs_on_a_server(
     write_tiny_adapter_in(tmp_path / "models" / "ipadapter")
     models = {"checkpoint": "a.ckpt", "adapter": "tiny.safetensors", "encoder": "b", "size": 64}
     sheet = sheets.real_sheet(models | {"gpu": gpu}, "reference.jpg", "other.png")
-    assert [len(cells) for cells in sheet.rows] == rows
+    assert [sum(len(cell.captions) for cell in row) for row in sheet.rows] == rows
     assert sheet.title == "a.ckpt with tiny.safetensors"
     loaders = {"checkpoint": "IPADemoCheckpoint", "encoder": "IPADemoCLIPVision"}
     for node, kind in loaders.items():
@@ -125,8 +133,10 @@ def test_the_sheet_of_real_models_runs_on_a_server(
             node["inputs"]["steps"] = 2
     with live.running(tmp_path, tmp_path / "models") as client:
         Image.effect_noise((64, 64), 80).convert("RGB").save(tmp_path / "input" / "other.png")
-        drawn = [cell.node for cells in sheet.rows for cell in cells if cell.node]
-        assert len({client.picture(sheet.prompt, node) for node in drawn}) == len(drawn)
+        (path,) = client.saved(sheet.prompt)[sheet.saved]
+        with Image.open(path) as picture:
+            cells = [cell_of(picture, *place) for place in planned(sheet).places]
+    assert len(set(cells)) == len(cells) == sum(rows)
 
 
 def write_tiny_adapter_in(folder: Path) -> None:

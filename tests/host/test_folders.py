@@ -243,7 +243,7 @@ def test_a_name_that_is_no_file_of_the_folder_is_refused(models: Path, name: str
     with pytest.raises(MissingModel) as refused:
         folders.resolve(KEY, name)
     text = str(refused.value)
-    assert repr(name) in text and "which hold 1 other file" in text
+    assert "where there is 1 file" in text
     assert str(models / "ipadapter") in text
     assert text.endswith("Choose a file from the list, or put it there and press R.")
     assert "\n" not in text
@@ -252,9 +252,7 @@ def test_a_name_that_is_no_file_of_the_folder_is_refused(models: Path, name: str
 def test_an_empty_folder_has_no_list_to_choose_from(models: Path) -> None:
     folders.register()
     (models / "ipadapter").mkdir(exist_ok=True)
-    with pytest.raises(
-        MissingModel, match="which hold no other files; .* Put it there and press R"
-    ):
+    with pytest.raises(MissingModel, match="where there are no files; .* Put it there and press R"):
         folders.resolve(KEY, "a.bin")
 
 
@@ -263,7 +261,7 @@ def test_an_absolute_name_is_refused(models: Path) -> None:
     outside = put(models.parent / "secret.bin")
     with pytest.raises(MissingModel, match="secret.bin"):
         folders.resolve(KEY, str(outside))
-    with pytest.raises(MissingModel, match="no other files"):
+    with pytest.raises(MissingModel, match="there are no files"):
         folders.resolve(KEY, "a.bin")
 
 

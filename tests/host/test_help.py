@@ -171,7 +171,8 @@ def without_options(text: str) -> str:
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_options_are_explained_under_the_name_that_is_sent(language: str) -> None:
-    """The front end shows the options untranslated, so a tooltip has to name them as they are."""
+    """What is sent stands in the tooltip, and what the box shows for it."""
+    labels = help_pages.labels(language)
     for node in schemas():
         for name, (kind, options, _) in help_pages.inputs(node).items():
             if kind != "COMBO":
@@ -179,6 +180,9 @@ def test_options_are_explained_under_the_name_that_is_sent(language: str) -> Non
             tip = locale(language)[node]["inputs"][name]["tooltip"]
             told = [one for one in options["options"] if says(options["tooltip"], one)]
             assert all(says(tip, one) for one in told), (node, name, told)
+            # Part of a label that has the value itself in brackets, behind it.
+            shown = [labels[one].split(" (")[0] for one in told]
+            assert all(one in tip for one in shown), (node, name, shown)
 
 
 def says(text: str, option: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import json
@@ -20,6 +21,7 @@ import pytest
 import torch
 import transformers
 from pack.ip_models.errors import BrokenFile, IPAdapterError
+from pack.ip_models.inputs import shown
 from pack.ip_models.pictures.fit import Fit
 from pack.nodes.host.encoder import folder, load
 from pack.nodes.host.encoder.encode import Reference, encode
@@ -515,9 +517,9 @@ def test_the_node_offers_files_and_folders_and_says_what_they_are(models: Path) 
         for answer in (
             LoadEncoder.validate_inputs(cast("Any", odd)),
             LoadAdapter.validate_inputs(cast("Any", odd)),
-            LoadForModel.validate_inputs(encoder_file=cast("Any", odd)),
+            asyncio.run(LoadForModel.validate_inputs(encoder_file=cast("Any", odd))),
         ):
-            assert f"{odd!r} is not in" in str(answer)
+            assert f"{shown(odd)} is not in" in str(answer)
     # The host itself says that a required input is missing.
     assert LoadEncoder.validate_inputs() is True and LoadAdapter.validate_inputs() is True
     out = LoadEncoder.execute("siglip-so400m")

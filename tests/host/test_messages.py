@@ -72,13 +72,13 @@ def test_features_of_another_encoder(twin: Twins, adapter: LoadedAdapter) -> Non
         negative_penultimate=torch.randn(1, 17, 1664),
         source="ViT-bigG",
     )
-    with pytest.raises(WrongEncoder, match="ViT-bigG.*1664.*needs ViT-H.*1280") as caught:
+    with pytest.raises(WrongEncoder, match="ViT-bigG.*needs ViT-H") as caught:
         apply(twin.model, adapter, other, Settings())
     assert is_sentence(caught.value)
 
 
 def test_a_model_without_cross_attention_is_refused_by_name(adapter: LoadedAdapter) -> None:
-    with pytest.raises(WrongBase, match="class HunyuanVideo") as caught:
+    with pytest.raises(WrongBase, match="is HunyuanVideo") as caught:
         apply(tiny_hunyuan_video(), adapter, FEATURES, Settings())
     assert is_sentence(caught.value)
 

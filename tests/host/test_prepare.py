@@ -287,7 +287,7 @@ def test_the_node_says_what_it_made(encoder: Any) -> None:
         return PrepareImage.execute(images, **inputs).ui["text"][0].splitlines()
 
     three = torch.rand(3, 48, 64, 3)
-    name = "an encoder with 32 wide pooled and 48 wide penultimate features"
+    name = "an unknown encoder (32 pooled, 48 penultimate)"
     size = f"{SIZE} x {SIZE}"
     assert text(three, clip_vision=encoder) == [
         f"3 pictures of 64 x 48 -> {size}, crop centre, for {name}"
@@ -305,17 +305,17 @@ def test_the_node_says_what_it_made(encoder: Any) -> None:
 
 NAN = float("nan")
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"image": None}, "image is NoneType"),
-    ({"image": "photo"}, "image is str"),
+    ({"image": None}, "image is nothing"),
+    ({"image": "photo"}, 'image is "photo"'),
     ({"image": torch.zeros(4, 4, 3)}, "image has shape 4 x 4 x 3"),
     ({"image": torch.zeros(0, 4, 4, 3)}, "image has shape 0 x 4 x 4 x 3"),
     ({"image": torch.full((1, 4, 4, 3), NAN)}, "image 1 of 1 holds values that are not finite"),
     ({"image": torch.zeros(1, 1, 2000, 3)}, "image is 2000 x 1 pixels"),
     ({"image": torch.zeros(1, 1, 900, 3), "size": 1024}, "image is 900 x 1 pixels and fit is"),
-    ({"mask": "m"}, "mask is str"),
-    ({"mask": torch.zeros(3, 4, 4)}, "mask has shape 3 x 4 x 4 for a batch of 1"),
+    ({"mask": "m"}, 'mask is "m"'),
+    ({"mask": torch.zeros(3, 4, 4)}, "mask has shape 3 x 4 x 4 for 1 image(s)"),
     ({"mask": torch.full((4, 4), NAN)}, "mask holds values that are not finite"),
-    ({"clip_vision": "ViT-H"}, "clip_vision is a str"),
+    ({"clip_vision": "ViT-H"}, 'clip_vision is "ViT-H"'),
     ({"fit": "crop"}, 'fit is "crop"'),
     ({"fit": None}, "fit is nothing"),
     ({"pad_with": "red"}, 'pad_with is "red"'),
@@ -326,7 +326,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"size": "big"}, 'size is "big"'),
     ({"size": 0.5}, "size is 0.5"),
     ({"fit": "crop face"}, "fit is crop face and face_models is not connected"),
-    ({"fit": "crop face", "face_models": "faces"}, "face_models is a str"),
+    ({"fit": "crop face", "face_models": "faces"}, 'face_models is "faces"'),
 ]
 
 
@@ -398,7 +398,7 @@ def test_without_an_image_noise_is_a_square_made_from_black() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"image": "photo"}, "image is str"),
+        ({"image": "photo"}, 'image is "photo"'),
         ({"image": torch.zeros(4, 4, 3)}, "image has shape 4 x 4 x 3"),
         ({"noise": "snow"}, 'noise is "snow"'),
         ({"noise": None}, "noise is nothing"),
@@ -496,7 +496,7 @@ def test_a_prepared_picture_and_noise_reach_the_result(client: Client) -> None:
 @pytest.mark.parametrize(
     ("prompt", "words"),
     [
-        (prompt_of(fit="pad", pad_with="colour", pad_colour=None), "pad_colour is nothing"),
+        (prompt_of(fit="pad", pad_with="colour", pad_colour=None), 'pad_colour is "None"'),
         (
             prompt_of(fit="crop face") | {"photo": graph()["photo"]},
             "no face was found in image 1 of 1",

@@ -25,7 +25,13 @@ from kit.server.live_graph import (
     with_tensor,
 )
 from kit.server.tiny_nodes.adapter import write_tiny_adapter
+from PIL import Image
 
+FRAMES = {
+    **dict.fromkeys(("frames", "start_frame", "add_starting_frames", "add_ending_frames"), 0),
+    "end_frame": 9999,
+    "method": "full batch",
+}
 WIDTHS = [32, 32, 64, 64, *[128] * 5, *[64] * 3, *[32] * 3, 128]
 
 
@@ -150,6 +156,30 @@ def test_weights_reach_the_picture(client: Client) -> None:
     chained["weights"]["inputs"]["multiply"] = ["first", 0]
     chained["first"] = node("IPABlockWeights", preset="linear", weights="")
     assert client.picture(chained) == made[3]
+
+
+def test_lists_of_other_packs_are_scales_and_factors(client: Client) -> None:
+    numbers = node("IPAdapterWeights", weights="0.4, 1", timing="custom", **FRAMES)
+    listed = changed(apply={"scale": ["numbers", 0]}) | {"numbers": numbers}
+    wanted = client.picture(graph(scale=0.4))
+    assert client.picture(listed) == wanted != client.picture(graph())
+    line = {"start": 1.0, "end": 1.0, "curve": "linear", "numbers": ["numbers", 0]}
+    scheduled = weighted("IPASchedule", over="frames", **line) | {"numbers": numbers}
+    assert client.picture(scheduled) == wanted
+
+
+def test_a_sweep_makes_each_picture_and_one_sheet_of_them(client: Client) -> None:
+    prompt = changed(apply={"scale": ["sweep", 0]})
+    unused = dict.fromkeys(("presets", "start_percents", "end_percents"), "")
+    prompt["sweep"] = node("IPASweep", scales="0.4, 1", **unused)
+    images, labels = {"images.image0": ["decode", 0]}, ["sweep", 4]
+    prompt["sheet"] = node("IPASheet", **images, labels=labels, columns=["sweep", 5])
+    outputs = client.run(prompt)["outputs"]
+    assert [len(outputs[name]["images"]) for name in ("save", "sheet")] == [2, 1]
+    assert outputs["sweep"]["text"] == ["2 pictures:\nscale 0.4\nscale 1"]
+    for path, scale in zip(client.saved(prompt)["save"], (0.4, 1.0), strict=True):
+        with Image.open(path) as made:
+            assert made.convert("RGB").tobytes() == client.picture(graph(scale=scale))
 
 
 def test_regions_reach_the_picture(client: Client) -> None:
@@ -285,7 +315,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     ),
     "encoder mask": (
         with_tensor("encode", "mask", 1, "3x8x8"),
-        ["BadInput", "mask has shape 3 x 8 x 8", "a batch of 1"],
+        ["BadInput", "mask has shape 3 x 8 x 8", "for 1 image(s)"],
     ),
     "mask to look at of greys up to 255": (
         {

@@ -73,7 +73,7 @@ def load(name: Any, **inputs: Any) -> Any:
 
 
 def text_of(name: str, **inputs: Any) -> str:
-    return LoadEmbeds.execute(name, **inputs).ui.value
+    return LoadEmbeds.execute(name, **inputs).ui["text"][0]
 
 
 def same(one: Any, other: Any) -> bool:
@@ -523,8 +523,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no data": (without_its_data, "is cut off or damaged"),
     "large pickle": (zipped({"a/data.pkl": bytes(2**21)}), "has a description of 2097152 bytes"),
     "expanded": (torch_file([torch.zeros(1).expand(2, 1, 2**50)]), "claims that entry 0 is"),
-    "table": (torch_file({"image_proj": {}}), "is not an embeds file, it holds a dict"),
-    "number": (torch_file(3), "it holds a int"),
+    "table": (torch_file({"image_proj": {}}), "is not an embeds file, it holds a table of 1 entry"),
+    "number": (torch_file(3), "it holds 3"),
     "nan list": (torch_file([torch.full((2, 1, 8), float("nan"))]), "not finite"),
     "rank": (torch_file([torch.ones(8)]), "shape 8"),
     "no images": (torch_file([torch.ones(2, 0, 8)]), "holds no images"),
@@ -629,7 +629,7 @@ def test_a_file_saved_after_the_page_was_loaded_is_accepted() -> None:
     assert LoadEmbeds.validate_inputs(name) is True
     assert LoadEmbeds.validate_inputs(embeds_file=name, negative_file="none") is True
     assert LoadEmbeds.validate_inputs() is True
-    with pytest.raises(BadInput, match="embeds_file is NoneType"):
+    with pytest.raises(BadInput, match="embeds_file is nothing"):
         load(None)
 
 
@@ -855,7 +855,7 @@ def test_adapters_decide_what_an_ipadpt_holds(home: Path, adapters: dict[str, An
         (Regions((Region(PICTURE, None, 1.0),)), {"file_format": "ipadpt"}, "are regions"),
         (tiny.random_faces(1), {"file_format": "ipadpt"}, "Connect the adapter"),
         ({"embeds0": "text"}, {}, 'embeds0 is "text"'),
-        (PICTURE, {"adapters": {"adapter0": PICTURE}}, "adapter0 is ImageFeatures"),
+        (PICTURE, {"adapters": {"adapter0": PICTURE}}, "adapter0 is embeds"),
         (PICTURE, {"adapters": 3}, "adapter0, adapter1"),
         (PICTURE, {"file_format": "bin"}, 'file_format is "bin"'),
         (PICTURE, {"if_exists": None}, "if_exists is nothing"),

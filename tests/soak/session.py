@@ -16,7 +16,7 @@ from soak.figures import Figures
 
 PAUSE, LIMIT = 0.01, 120
 LONGEST = 500
-OURS = "ip_models.errors."
+OURS = "ipadapter."
 
 
 class Session:

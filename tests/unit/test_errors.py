@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
-from pack.ip_models import limits
+from pack.ip_models import errors, limits
 from pack.ip_models.errors import BadInput
 
+README = ROOT / "README.md"
 TEXT = st.text(st.characters(), max_size=2000)
 
 
@@ -33,3 +37,23 @@ def test_short_messages_are_as_they_were() -> None:
     assert str(BadInput("scale is 'x'", "a number is needed", "Enter 1")) == (
         "scale is 'x'; a number is needed. Enter 1."
     )
+
+
+def test_types_have_short_names_that_stay() -> None:
+    """Programs know errors by these, as the host's execution_error has them."""
+    kinds = {kind for kind in vars(errors).values() if isinstance(kind, type)}
+    ours = {kind for kind in kinds if issubclass(kind, errors.IPAdapterError)}
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in ours}
+    assert names == {f"ipadapter.{kind.__name__}" for kind in ours}
+    rows = re.findall(r"^\| `ipadapter\.(\w+)` \|", README.read_text("utf-8"), re.MULTILINE)
+    # A refused request is the answer of a route, and no run ends with it.
+    assert sorted(rows) == sorted(
+        {kind.__name__ for kind in ours} - {"IPAdapterError", "RefusedRequest"}
+    )
+
+
+def test_what_an_editor_can_do_goes_with_the_words() -> None:
+    mend = errors.Mend("batch_mode", "loop")
+    error = BadInput("it is there", "it is needed", errors.Action("Set it", mend))
+    assert str(error) == "it is there; it is needed. Set it." and error.mends == (mend,)
+    assert BadInput("it is there", "it is needed", "Set it").mends == ()

@@ -16,7 +16,11 @@ from pack.ip_models import errors
 from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, ENCODER_ADDRESSES
 
 README = (ROOT / "README.md").read_text("utf-8")
-ERRORS = {name for name, _ in inspect.getmembers(errors, inspect.isclass)} - {"IPAdapterError"}
+ERRORS = {
+    name
+    for name, one in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(one, errors.IPAdapterError)
+} - {"IPAdapterError"}
 OWN_SENTENCE = {"NoFace", "NoSuchFace"}  # which take numbers and write it themselves
 CODE = [*sorted((ROOT / "ip_models").rglob("*.py")), *sorted((ROOT / "nodes").rglob("*.py"))]
 HOLE = "\0"  # what an f-string puts in
@@ -54,10 +58,11 @@ def sentences() -> list[tuple[str, str, str]]:
 
 
 def own_sentence(name: str) -> str:
-    tree = ast.parse(inspect.getsource(getattr(errors, name)))
+    tree = ast.parse(inspect.getsource(errors))
+    own = next(node for node in tree.body if getattr(node, "name", "") == name)
     call = next(
         node
-        for node in ast.walk(tree)
+        for node in ast.walk(own)
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "__init__"
     )
     return said(call)
@@ -72,6 +77,8 @@ def words(node: ast.expr) -> str:
         return "".join(map(words, node.values))
     if isinstance(node, ast.Constant):
         return str(node.value)
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Action":
+        return words(node.args[0])
     return HOLE
 
 

@@ -331,7 +331,7 @@ def test_a_schedule_with_places_is_drawn_at_each_of_them() -> None:
     assert answer["other"] == [1 - factor for factor in answer["samples"]]
     listed = schedule(values="1, 0.5, 0.2", other=True)
     assert listed["other"] == pytest.approx([0.2, 0.7, 1.0])
-    random = schedule(curve="random", seed=3)
+    random = schedule(curve="random", random_seed=3)
     assert random["samples"] == [Ramp(1.0, 0.0, seed=3).at(i, 9) for i in range(random["count"])]
     long = schedule(repeat="loop", length=1_000_000)
     assert (long["count"], len(long["samples"])) == (3_000_000, 400)
@@ -343,7 +343,7 @@ def test_a_schedule_with_places_is_drawn_at_each_of_them() -> None:
         ({"first_frame": -1}, "first_frame is -1"),
         ({"first_frame": 7, "last_frame": 6}, "first_frame is 7 and last_frame is 6"),
         ({"repeat": "often"}, 'repeat is "often"'),
-        ({"curve": "random", "seed": 0.5}, "seed is 0.5; a whole number is needed"),
+        ({"curve": "random", "random_seed": 0.5}, "random_seed is 0.5; a whole number is needed"),
         ({"curve": "wild"}, 'curve is "wild"'),
         ({"start": None}, "start is nothing"),
         ({"end": float("inf")}, "end is inf"),

@@ -16,7 +16,7 @@ test("silence everywhere is no empty text, which would be a mistake", () => {
   assert.equal(writeWeights([[0, 0], [0]]), "0:0");
 });
 
-test("of many transformers neighbours that are equal are one entry", () => {
+test("neighbours that are equal are one entry", () => {
   const factors = [...Array(6).fill([0]), ...Array(13).fill([0.5]), [1], [0.25], [0.25]];
   assert.equal(writeWeights(factors), "6-18:0.5, 19:1, 20-21:0.25");
   assert.equal(writeWeights(Array(57).fill([1])), "0-56:1");
@@ -25,6 +25,8 @@ test("of many transformers neighbours that are equal are one entry", () => {
   assert.equal(writeWeights(deep), "0-16:1, 16.1:0.5");
 });
 
-test("the text for UNets names each transformer, as other programs read it", () => {
-  assert.equal(writeWeights(Array(16).fill([1])), Array.from({ length: 16 }, (_, i) => `${i}:1`).join(", "));
+test("for programs that know no ranges each transformer is named", () => {
+  assert.equal(writeWeights([...Array(6).fill([0]), ...Array(10).fill([1])]), "6-15:1");
+  const all = Array(16).fill([1]);
+  assert.equal(writeWeights(all, true), Array.from({ length: 16 }, (_, i) => `${i}:1`).join(", "));
 });

@@ -5,12 +5,14 @@
 import { app } from "../../../scripts/app.js";
 import { remember } from "../node_widgets.js";
 import { freePlace } from "../moving/free_place.js";
+import { translated } from "../words/spoken.js";
 import { label } from "./texts.js";
 
 /** @typedef {import("./offers.js").Offer} Offer */
 
 const GAP = 60;
 const TITLE = 30;
+const ROOM = 160; // for what the new node will say
 /** Which node gives what a new one needs besides. @type {Record<string, string>} */
 const LOADERS = { IPA_FACE_MODELS: "IPALoadFaceModels", CLIP_VISION: "CLIPVisionLoader" };
 
@@ -22,7 +24,7 @@ const LOADERS = { IPA_FACE_MODELS: "IPALoadFaceModels", CLIP_VISION: "CLIPVision
 export function buttons(all, done) {
   const language = app.extensionManager?.setting?.get?.("Comfy.Locale") ?? "en";
   return all.map((offer) => ({
-    text: label(language, offer.key, offer.connection ? [titleOf(offer.parts[0])] : offer.parts),
+    text: label(language, offer.key, offer.connection ? [titleOf(offer.parts[0])] : offer.parts.map(translated)),
     title: offer.title,
     act: () => {
       remember(); // what came before is a step of its own
@@ -106,7 +108,7 @@ function create(graph, kind, beside) {
     .filter((/** @type {any} */ one) => one !== node)
     .map((/** @type {any} */ one) => [one.pos[0], one.pos[1] - TITLE, one.size[0], one.size[1] + TITLE]);
   const wanted = /** @type {[number, number]} */ ([beside.pos[0] - width - GAP, beside.pos[1]]);
-  const [x, y] = freePlace([wanted[0], wanted[1] - TITLE], [width, height + TITLE], taken, []);
+  const [x, y] = freePlace([wanted[0], wanted[1] - TITLE], [width, height + TITLE + ROOM], taken, []);
   node.pos = [x, y + TITLE];
   return { node, isNew: true };
 }

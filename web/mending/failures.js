@@ -74,7 +74,7 @@ function put(node, lines, offered) {
   const text = JSON.stringify([lines, offered]);
   if (showing.has(node) && texts.get(node) === text) return;
   texts.set(node, text);
-  show(node, KIND, lines, "", offered);
+  show(node, KIND, lines, { buttons: offered });
 }
 
 function workflow() {

@@ -2,9 +2,9 @@
 /** What the host says of a failed run or a refused prompt, as sentences by node; no app, no DOM. */
 
 /** Errors of this pack, whose types have a name of their own. */
-const OURS = /^ipadapter\.|\.ip_models\.errors\./;
+const OURS = /^ipadapter\./;
 /** Of files, which may be others when the host has listed them anew. */
-const FILES = /\.(MissingModel|BrokenFile|UnknownAdapter|UnsupportedAdapter|UnsupportedNetwork)$/;
+const FILES = /^ipadapter\.(MissingModel|BrokenFile|UnknownAdapter|UnsupportedAdapter|UnsupportedNetwork)$/;
 const SENTENCE = " - ";
 
 /**

@@ -14,8 +14,9 @@ import { settle } from "./settle.js";
  * @param {Neutral[]} nodes what was planned with
  * @param {Plan} plan
  * @param {(type: string) => any} create a new node of the host
+ * @param {typeof settle} [place] puts the new nodes where they are to be
  */
-export function carryOut(graph, nodes, plan, create) {
+export function carryOut(graph, nodes, plan, create, place = settle) {
   const byId = new Map(nodes.map((node) => [node.id, node]));
   /** @type {Map<string, any>} */
   const made = new Map();
@@ -30,7 +31,7 @@ export function carryOut(graph, nodes, plan, create) {
   for (const { id, slot, from } of plan.outputs) {
     handOn(ends, graph.getNodeById(id), slot, beginning(from, plan, byId), new Set(olds));
   }
-  settle(graph, plan, made);
+  place(graph, plan, made);
   const reroutes = olds.flatMap((node) => reroutesAround(node));
   for (const node of olds) graph.remove(node);
   for (const node of reroutes) removeIfAlone(graph, node);

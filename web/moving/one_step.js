@@ -21,15 +21,17 @@ export async function beginStep() {
 /**
  * One step of undo for all graphs. If something goes wrong on the way, the graph is as it was.
  * @param {{ graph: any, nodes: any[], plan: import("./plan.js").Plan }[]} planned
+ * @param {typeof import("./settle.js").settle} [place] puts new nodes where they are to be
  */
-export async function carryOutAll(planned) {
+export async function carryOutAll(planned, place) {
   const { LiteGraph } = /** @type {any} */ (globalThis);
   const shown = app.canvas.graph;
   const before = JSON.parse(JSON.stringify((app.rootGraph ?? app.graph).serialize()));
   shown.beforeChange();
   try {
     for (const { graph, nodes, plan: one } of planned) {
-      if (one.removed.length > 0) carryOut(graph, nodes, one, (type) => LiteGraph.createNode(type));
+      if (one.removed.length === 0) continue;
+      carryOut(graph, nodes, one, (type) => LiteGraph.createNode(type), place);
     }
   } catch (error) {
     await app.loadGraphData(before, false, true, app.extensionManager.workflow.activeWorkflow);

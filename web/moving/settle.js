@@ -6,6 +6,7 @@ import { around, contains, freePlace, overlap } from "./free_place.js";
 /** @typedef {import("./free_place.js").Box} Box */
 
 const TITLE = 30;
+const TALLER = 40; // Nodes 2.0 draws a node by so much higher than the host computes
 const WIDTH = 270;
 /** Room for what a node says of itself as soon as it is there. @type {Record<string, number>} */
 const TEXTS = { IPALoadAdapter: 100 };
@@ -39,12 +40,13 @@ export function settle(graph, plan, made) {
     const wanted = [old.pos[0], old.pos[1] - TITLE];
     const place = freePlace(
       wanted,
-      [width, height + TITLE],
+      [width, height + TITLE + TALLER],
       [...taken, ...walls],
       groups.map((group) => group.box),
     );
     node.pos = [place[0], place[1] + TITLE];
-    taken.push(boxOf(node));
+    const [x, y, across, down] = boxOf(node);
+    taken.push([x, y, across, down + TALLER]);
     for (const group of groups) stretch(group, boxOf(node), [...stay.map(boxOf), ...walls]);
   }
 }

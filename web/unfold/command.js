@@ -10,6 +10,7 @@ import { askFile } from "../route.js";
 import { baseOf } from "../workflow_graph.js";
 import { translated } from "../words/spoken.js";
 import { readsFaces, unfolded, unfolds } from "./plan.js";
+import { spread } from "./spread.js";
 
 const UNFOLD = "IPAdapter.Unfold";
 const LABEL = "Unfold into single nodes";
@@ -31,7 +32,7 @@ async function unfold(chosen) {
     const here = describe(app.rootGraph ?? app.graph).graphs.find(({ graph }) => graph === shown);
     if (!here) return;
     const plan = unfolded(here.nodes, ids, packs);
-    if (plan.removed.length > 0) await carryOutAll([{ ...here, plan }]);
+    if (plan.removed.length > 0) await carryOutAll([{ ...here, plan }], spread);
     for (const { title } of plan.left) {
       tell("warn", `${title}: kind comes by a link, so the nodes for it cannot be told.`);
     }

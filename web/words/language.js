@@ -10,7 +10,7 @@ import { hasWords, labelOf, notes, speak, translated } from "./spoken.js";
 
 const ENGLISH = "en";
 /** Errors of this pack, whichever node they come up in. */
-const OURS = /(^ipadapter\.|\.ip_models\.errors\.)/;
+const OURS = /^ipadapter\./;
 
 /** What was asked for last, and the answer. */
 let wanted = ENGLISH;
@@ -63,9 +63,42 @@ api.addEventListener(
   { capture: true },
 );
 
+/** The host sets the name of an input before what a node says of it. */
+const SAID = /^(.*? - )?(.*)$/s;
+
+/** What a prompt is refused with, in the user's language. @param {any} errors by node */
+function translateRefusals(errors) {
+  for (const { class_type: kind, errors: all } of Object.values(errors ?? {})) {
+    if (!hasWords(kind) || !Array.isArray(all)) continue;
+    for (const one of all) {
+      if (typeof one?.details !== "string") continue;
+      one.details = one.details.replace(SAID, (_, input, text) => `${input ?? ""}${translated(text)}`);
+    }
+  }
+}
+
+/** Before anybody else is told of it. */
+function watchQueue() {
+  const original = api.queuePrompt;
+  /** @type {any} */
+  api.queuePrompt = async function (/** @type {any[]} */ ...given) {
+    try {
+      const reply = await original.apply(this, given);
+      translateRefusals(reply?.node_errors);
+      return reply;
+    } catch (error) {
+      translateRefusals(/** @type {any} */ (error)?.response?.node_errors);
+      throw error;
+    }
+  };
+}
+
 app.registerExtension({
   name: "ipadapter.language",
-  init: learn,
+  init() {
+    watchQueue();
+    return learn();
+  },
   /** The host makes all nodes anew when another language is chosen. @param {any} graph */
   async beforeConfigureGraph(graph) {
     await learn();

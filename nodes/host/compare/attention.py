@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 import comfy.patcher_extension
 from torch import Tensor
@@ -84,7 +83,7 @@ def select(model: Model, blocks: str, first: int, last: int | None) -> Selection
             "what is not 0 is looked at",
             "Write 1 for a block, like 4:1, or leave it empty for all",
         )
-    return Selection(frozenset(cast("set[Hashable]", slots)), first, last)
+    return Selection(frozenset(slots), first, last)
 
 
 def view(model: Model, selection: Selection) -> tuple[Model, AttentionView]:

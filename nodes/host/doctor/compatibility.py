@@ -11,8 +11,8 @@ from typing import TypeVar
 import folder_paths
 
 from ....ip_models.adapter.encoders import EncoderWidths
-from ....ip_models.adapter.published import Choice
-from ....ip_models.adapter.spec import AdapterSpec, Feature
+from ....ip_models.adapter.published import RULES, Choice
+from ....ip_models.adapter.spec import FACE_KINDS, AdapterSpec, Feature
 from ....ip_models.errors import IPAdapterError, WrongEncoder
 from ....ip_models.references.features import no_face_read, no_picture_of_face, other_encoder
 from ....ip_models.weights.outline import outline_of
@@ -91,6 +91,13 @@ def drawn_family(given: Combination) -> str:
     base = base_of(given) if spec is None else None
     layers = spec.layers if spec else base.layers if base else ()
     return outline_of(len(layers), VOCABULARY.outlines)
+
+
+def reads_face(given: Combination) -> bool | None:
+    """Whether the adapter, or the kind that is searched, reads a face; None if not known."""
+    if spec := _spec(given.adapter):
+        return spec.needs_face
+    return RULES[Choice(given.kind)].kind in FACE_KINDS if given.kind else None
 
 
 def _attempt(

@@ -181,7 +181,7 @@ def _readiness(found: Survey, family: Family, choice: Choice) -> Readiness:
     if RULES[choice].kind in FACE_KINDS:
         pack, remark = _face_pack(found, family)
         if not pack:
-            missing.append(_missing_pack(family))
+            missing.append(missing_pack(family))
     return Readiness(
         family=family,
         choice=choice,
@@ -241,7 +241,8 @@ def _face_pack(found: Survey, family: Family) -> tuple[str, str]:
     return complete[0].name, f"trained with {recogniser} of {pack}: faces may not be alike"
 
 
-def _missing_pack(family: Family) -> Missing:
+def missing_pack(family: Family) -> Missing:
+    """The face pack that the adapters of a family were trained with."""
     pack, _ = _wanted_pack(family)
     address = f"the files in {pack}.zip from {_FACE_SITE}"
     return Missing(f"face pack {pack}", address, f"models/insightface/models/{pack}")

@@ -8,11 +8,21 @@ from typing import Any
 
 from ....ip_models.adapter.encoders import EncoderWidths
 from ....ip_models.adapter.published import Choice, rank, shortcut
-from ....ip_models.adapter.spec import AdapterSpec, Kind
+from ....ip_models.adapter.spec import AdapterSpec, Family, Kind
 from ..face import packs
 from ..files import folders
+from ..model.start import FAMILIES, first_files
 from .bases import FOLDERS, BaseFiles
-from .findings import AdapterFile, FacePackFolder, File, Missing, Readiness, Survey, readiness
+from .findings import (
+    AdapterFile,
+    FacePackFolder,
+    File,
+    Missing,
+    Readiness,
+    Survey,
+    missing_pack,
+    readiness,
+)
 
 _GOOD, _BAD, _IDLE = "✓", "✗", "–"
 _SHOWN = 3  # files of base models of one kind
@@ -22,6 +32,7 @@ def lines(found: Survey) -> list[str]:
     """The report, without anything that cannot be printed."""
     kinds = readiness(found)
     parts = (
+        _beginning(found),
         found.about,
         _bases(found.bases),
         _section("Adapters", folders.where(folders.ADAPTERS), map(_adapter, found.adapters)),
@@ -34,6 +45,19 @@ def lines(found: Survey) -> list[str]:
         _to_get(kinds),
     )
     return [_printable(line) for part in parts for line in part]
+
+
+def _beginning(found: Survey) -> Iterator[str]:
+    """What to get first, for whoever has none of it; what an editor shows first of all."""
+    ours = found.published and found.family in (None, *FAMILIES)
+    if ours and (wanted := first_files()):
+        yield "To begin with, get these files and press R:"
+        yield from wanted
+
+
+def first_face_pack() -> list[str]:
+    """What to get first for adapters that read faces, where there is no face pack at all."""
+    return [] if packs.names() else [_address(missing_pack(Family.SD1))]
 
 
 def _printable(text: str) -> str:

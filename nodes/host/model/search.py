@@ -17,6 +17,7 @@ from ....ip_models.adapter.published import (
     Choice,
     Layers,
     base_name,
+    choice_of,
     family_of,
     instead,
     published_family,
@@ -102,8 +103,12 @@ def encoder_hint(spec: AdapterSpec) -> str:
     return _get_encoder(spec)
 
 
-def adapter_hint(layers: Sequence[Layer], kind: Kind) -> str:
-    """What to do when an adapter is not for a MODEL."""
+def adapter_hint(layers: Sequence[Layer], kind: Kind, wanted: Choice | None = None) -> str:
+    """What to do when an adapter is not for a MODEL.
+
+    Args:
+        wanted: what that adapter is among those of its kind, e.g. its second version.
+    """
     specs, _ = _survey(folders.ADAPTERS, read_file_spec)
     fitting = [
         name
@@ -111,7 +116,10 @@ def adapter_hint(layers: Sequence[Layer], kind: Kind) -> str:
         # Whoever has a picture only has no use for an adapter that reads faces.
         if suits(spec, layers) and spec.supported and spec.needs_face is (kind in FACE_KINDS)
     ]
-    choice = next((c for c, rule in RULES.items() if rule.kind is kind), Choice.STANDARD)
+    base = shape_of(layers)
+    choice = wanted
+    if choice is None or (published_family(base), choice) not in ADAPTER_ADDRESSES:
+        choice = next((c for c, rule in RULES.items() if rule.kind is kind), Choice.STANDARD)
 
     def order(name: str) -> tuple[bool, bool, str]:
         """The plain one of a kind first: who has a plus adapter does not want plus face."""
@@ -122,7 +130,7 @@ def adapter_hint(layers: Sequence[Layer], kind: Kind) -> str:
         best = min(fitting, key=order)
         where = f"which is in models/{folders.ADAPTERS} and fits"
         return Action(f"Load {best}, {where}", Mend("adapter_file", best))
-    return _get_adapter(shape_of(layers), choice)
+    return _get_adapter(base, choice)
 
 
 def _survey(folder: str, read: Callable[[str], Content]) -> tuple[dict[str, Content], list[str]]:
@@ -210,7 +218,7 @@ def require_base(name: str, spec: AdapterSpec, layers: Sequence[Layer]) -> None:
         i = next(i for i, width in enumerate(widths) if width != spec.layer_widths[i])
         found = f"{name} is {spec.layer_widths[i]} wide where it meets {layers[i].block}"
         needed = f"this MODEL is {widths[i]} wide there"
-    raise WrongBase(found, needed, adapter_hint(layers, spec.kind))
+    raise WrongBase(found, needed, adapter_hint(layers, spec.kind, choice_of(spec, name)))
 
 
 def _other_transformer(name: str, spec: AdapterSpec, layers: Sequence[Layer]) -> WrongBase:
@@ -230,7 +238,7 @@ def _other_transformer(name: str, spec: AdapterSpec, layers: Sequence[Layer]) ->
         own = spec.stages * len(spec.layers) if len(spec.stages) == 1 else ()
         whole = f"{len(spec.layers)} blocks {spec.layer_widths[0]} wide"
         found += f" with {counted(own, spec.layer_widths) if own else whole}"
-    return WrongBase(found, needed, adapter_hint(layers, spec.kind))
+    return WrongBase(found, needed, adapter_hint(layers, spec.kind, choice_of(spec, name)))
 
 
 def is_of_class_sdxl(model: Model) -> bool:

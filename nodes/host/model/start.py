@@ -14,7 +14,10 @@ ENCODER = "ViT-H"  # of the standard adapters of both
 
 
 def first_files() -> list[str]:
-    """The files to begin with that are not there, a line each: what for, address, folder, name."""
+    """The files to begin with that are not there, a line each: what for, address, folder, name.
+
+    Whoever has an adapter is told by it which encoder it needs.
+    """
     lines: list[str] = []
     if not folders.files(folders.ADAPTERS):
         for family in FAMILIES:

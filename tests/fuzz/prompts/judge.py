@@ -7,10 +7,19 @@ from pathlib import Path
 from .bed import Outcome
 
 MESSAGE = 500  # characters of a sentence
-_OURS = ".ip_models.errors."
+_OURS = "ipadapter."
 _SECONDS, _A_MEGABYTE = 2.0, 1.0  # of the processor: for any prompt, and for each megabyte of it
 _GROWTH, _TIMES = 256.0, 20.0  # MB for any prompt, and so many times its own size
 _ANSWER = 4_000_000  # characters; the host shows what is on the links of a node that failed
+
+_SEARCHERS = (
+    "UnifiedLoader",
+    "IPALoadForModel",
+    "IPASimple",
+    "IPAStyleComposition",
+    "IPARegional",
+    "(auto",
+)
 
 
 def fault(outcome: Outcome, text: str, models: Path) -> str:
@@ -38,5 +47,5 @@ def _named(text: str, models: Path) -> float:
     """MB of the model files whose names a prompt holds, of all where it has one found by itself."""
     files = [path for path in models.rglob("*") if path.is_file()]
     found = [path for path in files if path.name in text]
-    searched = any(word in text for word in ("UnifiedLoader", "IPALoadForModel", "(auto"))
+    searched = any(word in text for word in _SEARCHERS)
     return sum(path.stat().st_size for path in (files if searched else found)) / 1e6

@@ -172,6 +172,13 @@ def leaves(tree: Any, path: str = "") -> dict[str, str]:
     }
 
 
+@cache
+def labels(language: str) -> dict[str, str]:
+    """What combo boxes show for their values, where it is not these themselves."""
+    path = LOCALES / language / "sentences.json"
+    return json.loads(path.read_text("utf-8"))["choices"] if path.is_file() else {}
+
+
 def english() -> dict[str, Any]:
     """What locales/en has to hold: the words of the nodes themselves.
 
@@ -222,7 +229,7 @@ def lists(node: str, language: str) -> tuple[list[str], list[str]]:
     if missing:
         raise LookupError(f"locales/{language} has no words for {node}: {', '.join(missing)}")
     entries = [
-        _entry(words, name, names["inputs"][name], _facts(words, kind, options, required))
+        _entry(words, name, names["inputs"][name], _facts(language, kind, options, required))
         for name, (kind, options, required) in inputs(node).items()
     ]
     info = schemas()[node]
@@ -236,8 +243,9 @@ def _entry(words: Words, name: str, entry: dict[str, str], facts: str) -> str:
     return f"- **`{name}`**{called}{words.bracket.format(facts)}\\\n  {entry['tooltip']}"
 
 
-def _facts(words: Words, kind: Any, options: dict[str, Any], required: bool) -> str:
-    facts = [_values(words, kind, options)]
+def _facts(language: str, kind: Any, options: dict[str, Any], required: bool) -> str:
+    words = WORDS[language]
+    facts = [_values(words, kind, options, labels(language))]
     if kind in words.kinds:
         facts.append(f"{words.default}{words.colon}{_default(words, options)}")
     else:
@@ -248,14 +256,14 @@ def _facts(words: Words, kind: Any, options: dict[str, Any], required: bool) -> 
     return words.semicolon.join(facts)
 
 
-def _values(words: Words, kind: Any, options: dict[str, Any]) -> str:
+def _values(words: Words, kind: Any, options: dict[str, Any], shown: dict[str, str]) -> str:
     if kind == AUTOGROW:
         prefix, one, _ = grown(options)
         last = options["template"]["max"] - 1
         many = words.grown.format(first=f"`{prefix}0`", last=f"`{prefix}{last}`")
         return f"`{one}`{words.colon}{many}"
     if kind == "COMBO":
-        known = [f"`{option}`" for option in options["options"]]
+        known = [_choice(option, shown.get(option, option)) for option in options["options"]]
         if set(options["options"]) <= {
             "auto",
             "none",
@@ -269,6 +277,11 @@ def _values(words: Words, kind: Any, options: dict[str, Any]) -> str:
     if kind in words.kinds:
         return words.kinds[kind]
     return " / ".join(f"`{one}`" for one in str(kind).split(","))
+
+
+def _choice(option: str, label: str) -> str:
+    """What is sent, and what the editor shows for it."""
+    return f"`{option}`" if option in label else f"`{option}` {label}"
 
 
 def number(value: float) -> str:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from conftest import ROOT
-from contact_sheet import lay_out
 from kit.server.live import Client
 from PIL import Image
 from sheet_prompt import Cell, SheetPrompt
-from sheets import Sheet, toy_prompt, toy_row
+from sheets import Sheet, laid_out, toy_prompt, toy_row
 from stand_ins import TOY_ADAPTER
 from toys import PICTURES, WORKFLOW
 
@@ -38,7 +37,7 @@ def apply(p: SheetPrompt) -> Rows:
         return p.picture(caption, row, embeds, **settings)
 
     return [
-        [Cell("reference", A), one("scale 0", scale=0.0), one("scale 0.4", scale=0.4)],
+        [p.reference(A), one("scale 0", scale=0.0), one("scale 0.4", scale=0.4)],
         [
             one("scale 1"),
             one("attn_mask", attn_mask=["left", 0]),
@@ -49,7 +48,7 @@ def apply(p: SheetPrompt) -> Rows:
 
 def regions(p: SheetPrompt) -> Rows:
     row = toy_row(MOON, A)
-    return [[Cell("A", A), Cell("B", B), p.picture("A | B", row, p.regions(A, B))]]
+    return [[p.reference(A, "A"), p.reference(B, "B"), p.picture("A | B", row, p.regions(A, B))]]
 
 
 def merge(p: SheetPrompt) -> Rows:
@@ -59,7 +58,7 @@ def merge(p: SheetPrompt) -> Rows:
         return p.picture(caption, row, p.merged(A, C, method, weights))
 
     return [
-        [Cell("A", A), Cell("B", C), one("concat", "concat")],
+        [p.reference(A, "A"), p.reference(C, "B"), one("concat", "concat")],
         [
             one("average", "average"),
             one("average: 1, 0.3", "average", "1, 0.3"),
@@ -69,7 +68,7 @@ def merge(p: SheetPrompt) -> Rows:
 
 
 def encode(p: SheetPrompt) -> Rows:
-    shown = [Cell(name, file) for name, file in zip("ABC", PICTURES, strict=True)]
+    shown = [p.reference(file, name) for name, file in zip("ABC", PICTURES, strict=True)]
     made = [
         p.picture(name, toy_row(STAR, file), p.embeds(file))
         for name, file in zip("ABC", PICTURES, strict=True)
@@ -82,7 +81,7 @@ def adapter(p: SheetPrompt) -> Rows:
     standard = p.add("standard", "IPALoadAdapter", adapter_file=TOY_ADAPTER)
     return [
         [
-            Cell("reference", B),
+            p.reference(B),
             p.picture("standard", row, p.embeds(B), adapter=standard),
             p.picture("plus", row, p.embeds(B)),
         ]
@@ -91,7 +90,7 @@ def adapter(p: SheetPrompt) -> Rows:
 
 def block_weights(p: SheetPrompt) -> Rows:
     row = toy_row(STAR, C)
-    cells = [Cell("reference", C)]
+    cells = [p.reference(C)]
     for preset in ("linear", "style transfer", "composition", "ease in", "ease out"):
         weights = p.add(preset, "IPABlockWeights", preset=preset)
         cells.append(p.picture(preset, row, p.embeds(C), block_weights=weights))
@@ -100,7 +99,7 @@ def block_weights(p: SheetPrompt) -> Rows:
 
 def schedule(p: SheetPrompt) -> Rows:
     row = toy_row(HEART, A)
-    cells = [Cell("reference", A)]
+    cells = [p.reference(A)]
     for start, end in ((1.0, 0.0), (0.0, 1.0)):
         curve = {"over": "steps", "curve": "linear", "start": start, "end": end}
         weights = p.add(f"from {start:g}", "IPASchedule", **curve)
@@ -112,7 +111,7 @@ def schedule(p: SheetPrompt) -> Rows:
 def remove(p: SheetPrompt) -> Rows:
     row = toy_row(MOON, B)
     heard = p.picture("IPAApply", row, p.embeds(B))
-    return [[Cell("reference", B), heard, p.picture("IPARemove", row)]]
+    return [[p.reference(B), heard, p.picture("IPARemove", row)]]
 
 
 def attention_map(p: SheetPrompt) -> Rows:
@@ -127,8 +126,7 @@ def attention_map(p: SheetPrompt) -> Rows:
         name = f"map {reference}"
         over = {"image": [f"decode {number}", 0], "reference": reference}
         shown = p.add(name, "IPAAttentionMap", **seen, **over)
-        saved = p.add(f"save {name}", "SaveImage", images=shown, filename_prefix=name)
-        cells.append(Cell(f"reference {reference}", node=saved[0]))
+        cells.append(Cell((f"reference {reference}",), shown))
     return [cells]
 
 
@@ -151,21 +149,14 @@ def strip_path(node: str) -> Path:
 
 def strip(node: str) -> Sheet:
     prompt = toy_prompt()
-    rows = STRIPS[node](prompt)
-    return Sheet("", prompt.prompt, rows)
+    return laid_out("", prompt, STRIPS[node](prompt))
 
 
 def made(client: Client, sheet: Sheet) -> Image.Image:
     """The sheet, made on a server that has the toy models."""
-    saved = client.saved(sheet.prompt)
-
-    def path_of(cell: Cell) -> Path:
-        if cell.file is not None:
-            return client.base / "input" / cell.file
-        (path,) = saved[str(cell.node)]
-        return path
-
-    return lay_out(sheet.title, sheet.rows, path_of)
+    (path,) = client.saved(sheet.prompt)[sheet.saved]
+    with Image.open(path) as picture:
+        return picture.convert("RGB")
 
 
 def thumbnail(sheet: Image.Image) -> Image.Image:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 # Names of keys and of nodes, style sheets, selectors, values that are compared.
 _WEB = {
-    "12px/18px sans-serif",
-    "3px solid #e0a000",
+    "auto hidden",
+    "noopener noreferrer",
     "Backspace",
     "Delete",
     "Enter",
@@ -16,6 +16,11 @@ _WEB = {
     "Tab",
     "var(--descrip-text, var(--input-text))",
     '{1} [data-ipadapter="{2}"]',
+    "{1} apply",
+    "{1} both",
+    "{1} encode",
+    "{1} mask",
+    "{1} weights",
 }
 
 # Weights as they are typed, commands to type, names inside files, names of files as patterns.

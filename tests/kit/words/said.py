@@ -9,23 +9,22 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
 from pathlib import Path
 
 from kit.words.not_said import NOT_SAID
-from pack.ip_models import errors as classes
 
 ROOT = Path(__file__).resolve().parents[3]
 GAP = "\0"
 MOST_ALTERNATIVES = 12
-ERRORS = {name for name, one in vars(classes).items() if isinstance(one, type)}
 # Of a schema: in locales/*/nodeDefs.json.
 SCHEMA = {"tooltip", "description", "display_name", "search_aliases", "category", "node_id"}
 NOT_SHOWN = {"cast", "compile", "fullmatch", "search", "match", "sub", "findall", "getLogger"}
 LOGS = {"debug", "info", "warning", "error", "exception"}
-# Two words or more, one of which is written small and is no code.
+# Two words or more, one of which is written small and is no code, or an imperative.
 LOGGED = re.compile(r"%[dgsr]")  # filled in by the log, which is English
-SPOKEN = re.compile(r"(?<![\w./<-])[a-z]{2,}(?![\w/])")
+SPOKEN = re.compile(r"(?<![\w./<-])[a-z]{2,}(?![\w/])|^[A-Z][a-z]+ ")
 
 
 def said() -> dict[str, str]:
@@ -57,9 +56,15 @@ def errors(sample: str) -> dict[str, str]:
     return found
 
 
+@cache
+def _classes() -> frozenset[str]:
+    tree = ast.parse((ROOT / "ip_models" / "errors.py").read_text("utf-8"))
+    return frozenset(node.name for node in tree.body if isinstance(node, ast.ClassDef))
+
+
 def _parts_of_error(node: ast.AST) -> list[ast.expr]:
     """What was found, what is needed and what to do."""
-    raised = isinstance(node, ast.Call) and getattr(node.func, "id", "") in ERRORS
+    raised = isinstance(node, ast.Call) and getattr(node.func, "id", "") in _classes()
     return node.args[:3] if isinstance(node, ast.Call) and raised else []
 
 

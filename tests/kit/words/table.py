@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from kit.pages.help_pages import LOCALES, inputs, leaves, schemas
 from kit.words.examples import titles_and_lines
 from kit.words.said import constants, said
-from kit.words.web import said_in_web
+from kit.words.web import said_in_web, strings
 
 LANGUAGES = ("zh", "ru")
 SECTIONS = ("sentences", "choices", "notes")
@@ -42,7 +43,7 @@ def wanted() -> dict[str, dict[str, str]]:
         for option in options["options"]
     }
     elsewhere = old_words() | host_words()
-    tooltips = "\n".join(elsewhere)
+    tooltips = "\n".join(_strings(schemas()))
     sentences = {
         text: place
         for text, place in (said() | said_in_web()).items()
@@ -77,6 +78,14 @@ def host_words() -> set[str]:
     return {text for path in files for text in leaves(json.loads(path.read_text("utf-8"))).values()}
 
 
+def _strings(tree: Any) -> Iterator[str]:
+    if isinstance(tree, str):
+        yield tree
+    elif isinstance(tree, dict | list | tuple):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            yield from _strings(part)
+
+
 def missing(language: str) -> dict[str, dict[str, str]]:
     """By section: texts without a translation, and where they are said."""
     known = table(language)
@@ -88,16 +97,17 @@ def missing(language: str) -> dict[str, dict[str, str]]:
 
 def left_over(language: str) -> dict[str, list[str]]:
     """By section: translations of what nobody says. Single words may be filled into sentences."""
-    known, words = table(language), constants()
+    known, words = table(language), constants() | strings()
+    said_somewhere = {section: {*wanted()[section], *words} for section in SECTIONS}
     return {
-        section: [text for text in known[section] if text not in wanted()[section] | words]
+        section: [text for text in known[section] if text not in said_somewhere[section]]
         for section in SECTIONS
     }
 
 
 def fill_in(language: str, given: dict[str, dict[str, str]]) -> None:
     """Add translations; what nobody says any more goes, and all is in the order of the code."""
-    known, words = table(language), constants()
+    known, words = table(language), constants() | strings()
     for section in SECTIONS:
         both = known[section] | given.get(section, {})
         order = [*wanted()[section], *(text for text in both if text in words)]
@@ -110,7 +120,7 @@ def main() -> None:
     language, *files = sys.argv[1:]
     for file in files:
         fill_in(language, json.loads(Path(file).read_text("utf-8")))
-    print(json.dumps(missing(language), indent=2, ensure_ascii=False))
+    sys.stdout.write(json.dumps(missing(language), indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every text of the editor's scripts that may be shown, with `{1}`, `{2}` … for what is filled in."""
+"""Every text of the editor's scripts that may be shown, with `{1}` … for what is filled in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ TOKEN = re.compile(
 FILLED = re.compile(r"\$\{((?:[^{}`]|`[^`]*`|\{[^{}]*\})*)\}")
 # What is thrown or logged is for whoever mends it; the rest is no text.
 BEFORE = re.compile(r"(?:console\.\w+\(|newError\(|from|import|icon:)$")
-SPOKEN = re.compile(r"(?<![\w./<-])[a-z]{2,}(?![\w/])")
+SPOKEN = re.compile(r"(?<![\w./<-])[a-z]{2,}(?![\w/])|^[A-Z][a-z]+ ")
+STYLE = re.compile(r"\d+px[ /]")
 LABEL = re.compile(r"[A-Z][a-z]{2,}\.?")
 
 
@@ -29,12 +30,21 @@ def said_in_web() -> dict[str, str]:
         if path.name in OWN_TABLES:
             continue
         for text in _texts(path.read_text("utf-8")):
-            if _is_shown(text) and text not in NOT_SAID:
-                found.setdefault(text.strip(), path.relative_to(ROOT).as_posix())
+            # Signs in front are not translated.
+            said = text.lstrip("▾▸⚠• ").rstrip()
+            if _is_shown(said) and said not in NOT_SAID:
+                found.setdefault(said, path.relative_to(ROOT).as_posix())
     return found
 
 
+def strings() -> frozenset[str]:
+    """Every text of the scripts, single words too."""
+    return frozenset(text for path in WEB.rglob("*.js") for text in _texts(path.read_text("utf-8")))
+
+
 def _is_shown(text: str) -> bool:
+    if STYLE.match(text):
+        return False
     if LABEL.fullmatch(text):
         return True
     plain = re.sub(r"\{\d\}", "·", text)

@@ -2,8 +2,9 @@
 /** Folds the advanced inputs of a node drawn on the canvas, as Nodes 2.0 does by itself. */
 
 // @ts-ignore: served by the host
-import { app } from "../../scripts/app.js";
-import { isLinked } from "./node_widgets.js";
+import { app } from "../../../scripts/app.js";
+import { isLinked } from "../node_widgets.js";
+import { translated } from "../words/spoken.js";
 
 const ALWAYS = "Comfy.Node.AlwaysShowAdvancedWidgets";
 
@@ -54,9 +55,10 @@ function addButton(node, advanced) {
   const label = () => {
     const there = advanced.filter((/** @type {any} */ one) => !one.hidden);
     const changed = there.filter((one) => isChanged(node, one)).length;
-    const many = `${there.length} advanced input${there.length === 1 ? "" : "s"}`;
-    if (node.showAdvanced) return `▾ hide ${many}`;
-    return `▸ show ${many}${changed ? `, ${changed} changed` : ""}`;
+    const many = there.length;
+    if (node.showAdvanced) return "▾ " + translated(`hide advanced inputs: ${many}`);
+    const more = changed ? `show advanced inputs: ${many}, changed: ${changed}` : `show advanced inputs: ${many}`;
+    return "▸ " + translated(more);
   };
   Object.defineProperty(button, "label", { get: label, set: () => {}, configurable: true });
   return button;
