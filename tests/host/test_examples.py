@@ -160,7 +160,7 @@ def test_the_adapter_of_an_example_is_heard(
     name: str, server: Client, known: dict[str, Any]
 ) -> None:
     saved = fitted(workflow(name), random_models(SIDE, steps=STEPS, frames=FRAMES))
-    prompt = to_prompt(saved, known)
+    prompt = example_models.by_hand(name, to_prompt(saved, known), known)
     pictures = run(server, prompt)
     for picture in pictures:
         assert picture.std() > 4, "the picture is of one colour"

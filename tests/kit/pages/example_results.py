@@ -94,7 +94,10 @@ def made(names: list[str], toys: bool) -> Iterator[tuple[str, Image.Image]]:
             known = client.get("/object_info")
             for name in names:
                 workflow = json.loads((EXAMPLES / f"{STEMS[name]}.json").read_text("utf-8"))
-                saved = client.saved(to_prompt(fitted(workflow, models), known))
+                prompt = to_prompt(fitted(workflow, models), known)
+                if not toys:
+                    prompt = example_models.by_hand(name, prompt, known)
+                saved = client.saved(prompt)
                 path = [path for paths in saved.values() for path in paths][0]
                 shown = [Image.open(base / "input" / one) for one in references_of(workflow)]
                 yield name, strip([*shown, Image.open(path)])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -39,14 +42,10 @@ from kit.pages.example_graphs import (
     XLABS_V2,
     File,
 )
+from kit.server.tiny_nodes import SIGLIP as RANDOM_SIGLIP
+from kit.server.tiny_nodes import VIT_L as RANDOM_VIT_L
 from safetensors.torch import save_file
-from transformers import (
-    CLIPVisionConfig,
-    CLIPVisionModelWithProjection,
-    PreTrainedModel,
-    SiglipVisionConfig,
-    SiglipVisionModel,
-)
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 # As in tests/kit/server/tiny_nodes/transformers.py, which only a server reads.
 FLUX_BLOCKS, SD3_BLOCKS, SD3_HEADS = (3, 2), 3, 3
@@ -89,16 +88,55 @@ def write_encoders(folder: Path) -> None:
     """Image encoders that run, for nodes that find theirs, in the place of files with a name."""
     same = {"intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 16}
     same |= {"image_size": 224, "patch_size": 14}
-    for file, hidden, projection in ((VIT_H, 1280, 1024), (VIT_L, 1024, 768)):
-        config = CLIPVisionConfig(hidden_size=hidden, projection_dim=projection, **same)
-        _put_encoder(_path(folder, file), CLIPVisionModelWithProjection(config))
-    siglip = SiglipVisionConfig(hidden_size=1152, **same)
-    _put_encoder(_path(folder, SIGLIP), SiglipVisionModel(siglip))
-
-
-def _put_encoder(path: Path, model: PreTrainedModel) -> None:
+    config = CLIPVisionConfig(hidden_size=1280, projection_dim=1024, **same)
+    path = _path(folder, VIT_H)
     path.unlink(missing_ok=True)
-    model.save_pretrained(path.with_suffix(""))
+    CLIPVisionModelWithProjection(config).save_pretrained(path.with_suffix(""))
+
+
+# The other encoders cannot be made small: these find theirs by a node of the tests.
+BY_HAND = {
+    "flux_style": (XLABS_V2, RANDOM_VIT_L),
+    "flux_controlnet": (XLABS_V2, RANDOM_VIT_L),
+    "flux_two_references": (INSTANTX_FLUX, RANDOM_SIGLIP),
+    "sd35": (INSTANTX_SD35, RANDOM_SIGLIP),
+}
+
+
+def by_hand(name: str, prompt: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The prompt with the nodes that Simple stands for, where no small encoder is found."""
+    made = copy.deepcopy(prompt)
+    if name not in BY_HAND:
+        return made
+    adapter, encoder = BY_HAND[name]
+    made["adapter"] = _node(known, "IPALoadAdapter", adapter_file=adapter.name)
+    made["encoder"] = _node(known, "IPADemoCLIPVision", clip_name=encoder)
+    for key, node in prompt.items():
+        if node["class_type"] == "IPASimple":
+            inputs = made[key]["inputs"]
+            preset, image = inputs.pop("preset"), inputs.pop("image")
+            made[f"weights {key}"] = _node(known, "IPABlockWeights", preset=preset)
+            wires = {"clip_vision": ["encoder", 0], "image": image}
+            made[f"embeds {key}"] = _node(known, "IPAEncodeImage", **wires)
+            parts = {
+                "adapter": "adapter",
+                "embeds": f"embeds {key}",
+                "block_weights": f"weights {key}",
+            }
+            inputs.pop("kind")
+            inputs |= {part: [source, 0] for part, source in parts.items()}
+            made[key] = _node(known, "IPAApply", **inputs)
+    return made
+
+
+def _node(known: Mapping[str, Any], kind: str, **inputs: Any) -> dict[str, Any]:
+    required = known[kind]["input"].get("required", {})
+    defaults = {
+        name: options[0]["default"]
+        for name, (_, *options) in required.items()
+        if options and "default" in options[0]
+    }
+    return {"class_type": kind, "inputs": defaults | inputs}
 
 
 def _path(folder: Path, file: File) -> Path:
