@@ -15,6 +15,7 @@
  */
 
 const GAP = /\{(\d)\}/;
+const SIDE_BY_SIDE = /(\{\d\})(?:\{\d\})+/g;
 const NO_LETTERS = /[^\p{L}]/gu;
 /** Letters by which patterns are sorted. */
 const KEY = 4;
@@ -30,7 +31,8 @@ export function letters(text) {
  * @returns {Pattern}
  */
 export function pattern(english, made) {
-  const parts = english.split(GAP);
+  // Nothing says where one gap ends and the next begins: the first holds both.
+  const parts = english.replace(SIDE_BY_SIDE, "$1").split(GAP);
   const fixed = parts.filter((_, i) => i % 2 === 0);
   const gaps = parts.filter((_, i) => i % 2 === 1).map(Number);
   return { fixed, gaps, made, weight: letters(fixed.join("")) };

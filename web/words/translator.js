@@ -113,10 +113,11 @@ class Attempt {
   /**
    * @param {string} text what is filled into another, or is one of a list
    * @param {number} deep
+   * @param {boolean} [ofPath] whether it is the rest of a path, which may be called as an input is
    * @returns {Made}
    */
-  inside(text, deep) {
-    return FILE.test(text) ? { text, weight: 0 } : this.made(text, deep);
+  inside(text, deep, ofPath = false) {
+    return ofPath || FILE.test(text) ? { text, weight: 0 } : this.made(text, deep);
   }
 
   /**
@@ -126,7 +127,7 @@ class Attempt {
    */
   *alternatives(text, deep) {
     for (const [one, gaps] of this.patterns.of(text).slice(0, TRIED)) {
-      const filled = gaps.map((gap) => this.inside(gap, deep - 1));
+      const filled = gaps.map((gap, i) => this.inside(gap, deep - 1, one.fixed[i].endsWith("/")));
       const made = fill(one.made, (number) => filled[one.gaps.indexOf(number)]?.text ?? "");
       yield { text: made, weight: one.weight + weigh(filled) - gaps.filter(isMore).length };
     }
@@ -135,7 +136,10 @@ class Attempt {
       const parts = text.split(joint);
       if (parts.length === 1) continue;
       const all = parts.map((part) => this.inside(part, deep - 1));
-      yield { text: all.map((one) => one.text).join(this.joints[joint]), weight: weigh(all) };
+      const weight = weigh(all);
+      // A list is one rather than two names that happen to fit a sentence.
+      const known = weight > 0 ? weight + letters(joint) * (parts.length - 1) : weight;
+      yield { text: all.map((one) => one.text).join(this.joints[joint]), weight: known };
     }
     yield* this.ended(text, deep);
   }
