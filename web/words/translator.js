@@ -33,10 +33,12 @@ const MOST_PARTS = 400;
 const LONGEST = 4000;
 /** What was translated before: the host shows the same nodes again and again. */
 const REMEMBERED = 500;
-/** Two words that are written small. */
-const PROSE = /(^|[\s(])[a-z]+,? [a-z]+(?=$|[\s,;:.)])/;
-/** Between Chinese words there is no space, which is around names and numbers. */
-const SPACE = /(?<=[\p{Script=Han}”）]) (?=[\p{Script=Han}“（])/gu;
+/** A word that is written small. */
+const SMALL = /^[a-z]+[,;:.)]?$/;
+/** Letters of Chinese, and its marks, are behind this one. */
+const CHINESE = "\u2e80";
+/** What needs no space before it. */
+const MARKS = " ,;.:()，。；：、（";
 /** Texts that are said of something else, or go on after it. */
 const LED = /^[a-z ,;(]/;
 /** Between sentences and clauses, of which each can be one by itself. */
@@ -71,7 +73,7 @@ export class Translator {
     if (known !== undefined) return known;
     if (english.length > LONGEST) return english;
     const made = new Attempt(this).made(english, DEEPEST);
-    const text = made.text.replace(SPACE, "");
+    const text = close(made.text);
     if (this.known.size >= REMEMBERED) this.known.clear();
     this.known.set(english, text);
     return text;
@@ -183,12 +185,27 @@ class Attempt {
 
 /** What speaks against a text that stays as it is: words that are no name. @param {string} text */
 function unknown(text) {
-  return PROSE.test(text) && !FILE.test(text) ? -letters(text) / 2 : 0;
+  const small = text.split(" ").map((word) => SMALL.test(word));
+  const isProse = small.some((one, i) => one && small[i + 1]);
+  return isProse && !FILE.test(text) ? -letters(text) / 2 : 0;
+}
+
+/** Between Chinese words there is no space, which is around names and numbers. @param {string} text */
+function close(text) {
+  return text.split(" ").reduce((before, word) => {
+    const isClose = isChinese(before.at(-1)) && isChinese(word[0]);
+    return isClose ? `${before}${word}` : `${before} ${word}`;
+  });
+}
+
+/** @param {string | undefined} letter */
+function isChinese(letter) {
+  return letter !== undefined && (letter > CHINESE || "“”".includes(letter));
 }
 
 /** A text behind another. @param {string} text */
 function lead(text) {
-  return /^[\p{L}\p{N}{—]/u.test(text) ? ` ${text}` : text;
+  return MARKS.includes(text[0]) ? text : ` ${text}`;
 }
 
 /** Whether what is filled in seems to be more than a name. @param {string} gap */
