@@ -31,8 +31,9 @@ _CONFIGS: dict[str, dict[str, Any]] = {
     },
 }
 _SIDES = {"SD1.5": 512, "SDXL": 1024}
-# The paper's blocks, up.block_0 number 1 and down.block_2 number 1, are those of SDXL. SD1.5 has no
-# attention in up.block_0; there style is up.block_1 and layout down.block_2 with mid, as in InvokeAI.
+# The paper's blocks, up.block_0 number 1 and down.block_2 number 1, are those of SDXL. SD1.5 has
+# no attention in up.block_0; there style is up.block_1 and layout down.block_2 with mid, as in
+# InvokeAI.
 _STYLE = {"SD1.5": (7, 8, 9), "SDXL": (6,)}
 _LAYOUT = {"SD1.5": (4, 5, 6), "SDXL": (3,)}
 _FOUND_BY = {

@@ -308,6 +308,13 @@ def test_blocks_and_steps_are_chosen(adapter: LoadedAdapter) -> None:
     rest, _ = seen_in(model, blocks="0-3:1, 5-15:1")
     assert len(others) == 15
     assert tiny.relative(16 * every, one_block + 15 * rest) < 1e-3
+    # Two views one after the other each see what they are to see.
+    twice, first_view = ViewAttention.execute(model, blocks="4:1").args
+    twice, second_view = ViewAttention.execute(twice, end_at_step=1).args
+    latent = {"samples": sample(twice)}
+    for view, expected in ((first_view, one_block), (second_view, early)):
+        _, masks = AttentionMap.execute(view, latent, brightness="share as it is").args
+        assert torch.equal(masks, expected[0])
 
 
 def every_slot(model: Any) -> dict[Any, Any]:

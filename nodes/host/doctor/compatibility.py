@@ -94,7 +94,7 @@ def drawn_family(given: Combination) -> str:
 
 
 def reads_face(given: Combination) -> bool | None:
-    """Whether the adapter, or the kind that is searched, reads a face; None where it is not known."""
+    """Whether the adapter, or the kind that is searched, reads a face; None if not known."""
     if spec := _spec(given.adapter):
         return spec.needs_face
     return RULES[Choice(given.kind)].kind in FACE_KINDS if given.kind else None
