@@ -60,17 +60,19 @@ function button({ text, title, act }) {
 }
 
 /**
- * Lines that are seen by who opens them.
+ * Lines that are seen by who opens them, under the first of them if it is a heading.
  * @param {string[]} lines
  * @param {() => void} opened
  */
 export function fold(lines, opened) {
   const made = document.createElement("details");
   const summary = document.createElement("summary");
-  summary.textContent = translated("The whole report");
+  const [first, ...others] = lines;
+  const hasHeading = /[:：]$/.test(first);
+  summary.textContent = hasHeading ? first : translated("The whole report");
   summary.style.cursor = "pointer";
   keep(summary);
-  made.append(summary, ...lines.map(row));
+  made.append(summary, ...(hasHeading ? others : lines).map(row));
   made.addEventListener("toggle", () => requestAnimationFrame(opened));
   return made;
 }

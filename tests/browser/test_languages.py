@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 from comfy_page import RUN, ComfyPage
-from conftest import ROOT
 from kit.pages.example_graphs import STEMS
+from kit.pages.help_pages import ROOT
 from playwright.sync_api import expect
 
 SPEAK = "(language) => window.app.extensionManager.setting.set('Comfy.Locale', language)"

@@ -87,12 +87,19 @@ def test_the_editor_finds_the_words_of_every_error(language: str) -> None:
 
 def test_an_error_reads_as_one_sentence() -> None:
     text = "scale is 3; a number from 0 to 1 is needed. Enter one between them."
-    texts = [text, "my model.safetensors is cut off: 5 bytes are there, 9 are needed"]
+    texts = [
+        text,
+        "my model.safetensors is cut off: 5 bytes are there, 9 are needed",
+        "✗ FaceID plus: missing the adapter and ViT-H and face pack buffalo_l",
+        "cat and dog.safetensors",
+    ]
     sent = json.dumps({"table": answer({"language": "zh"}), "texts": texts})
     done = subprocess.run(["node", str(TRANSLATE)], input=sent, capture_output=True, text=True)
     assert json.loads(done.stdout) == [
         "强度是 3；需要 0 到 1 之间的数。请输入其间的一个数。",
         "my model.safetensors 被截断：有 5 字节，需要 9 字节",
+        "✗ FaceID plus：缺少适配器和ViT-H和人脸模型包 buffalo_l",
+        "cat and dog.safetensors",
     ]
 
 

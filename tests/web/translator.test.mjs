@@ -20,6 +20,7 @@ const TABLE = {
     "{1}, {2} tokens": "{1}，{2} 个 token",
     "face pack": "人脸包",
     "{1} {2} of it": "其中的 {1} {2}",
+    "put it into models/{1}": "放入 models/{1}",
   },
   choices: { pad: "填充" },
   names: { IPARegions: "区域", scale: "强度", "Apply IP-Adapter": "应用 IP-Adapter" },
@@ -45,6 +46,10 @@ test("what is filled in is translated in turn, and names of files are not", () =
   assert.equal(zh("this model is scale"), "此模型是强度");
   const name = "image 2 shows 3 faces.png";
   assert.equal(zh(`this model is ${name}`), `此模型是 ${name}`);
+});
+
+test("a folder that is called as an input stays one", () => {
+  assert.equal(zh("put it into models/scale"), "放入 models/scale");
 });
 
 test("what was found is said of a name in front of it", () => {

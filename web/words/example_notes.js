@@ -1,7 +1,8 @@
 // @ts-check
 /** The notes, groups and titles of the pack's examples in the user's language. No app, no DOM. */
 
-const IN_FILE_LINE = /(?<=\), )[a-z][^*→]*?(?= \*\*| →)/g;
+/** In a line with a file to download: after its address, and before a name or a folder. */
+const [AFTER, ENDS] = ["), ", [" **", " →"]];
 /** Nodes of the host that hold a text to be read. */
 const NOTES = new Set(["Note", "MarkdownNote"]);
 
@@ -37,5 +38,9 @@ function translateNode(node, words) {
  * @param {Record<string, string>} words
  */
 function fileLine(line, words) {
-  return line.replace(IN_FILE_LINE, (text) => words[text] ?? text);
+  const at = line.indexOf(AFTER) + AFTER.length;
+  const end = Math.min(...ENDS.map((mark) => line.indexOf(mark, at)).filter((one) => one > at));
+  if (at < AFTER.length || end === Infinity) return line;
+  const text = line.slice(at, end);
+  return `${line.slice(0, at)}${words[text] ?? text}${line.slice(end)}`;
 }

@@ -63,8 +63,8 @@ api.addEventListener(
   { capture: true },
 );
 
-/** The host sets the name of an input before what a node says of it. */
-const SAID = /^(.*? - )?(.*)$/s;
+/** The host sets the name of an input before what a node says of it, and this between them. */
+const DASH = " - ";
 
 /** What a prompt is refused with, in the user's language. @param {any} errors by node */
 function translateRefusals(errors) {
@@ -72,7 +72,9 @@ function translateRefusals(errors) {
     if (!hasWords(kind) || !Array.isArray(all)) continue;
     for (const one of all) {
       if (typeof one?.details !== "string") continue;
-      one.details = one.details.replace(SAID, (_, input, text) => `${input ?? ""}${translated(text)}`);
+      const dash = one.details.indexOf(DASH);
+      const at = dash < 0 ? 0 : dash + DASH.length;
+      one.details = `${one.details.slice(0, at)}${translated(one.details.slice(at))}`;
     }
   }
 }

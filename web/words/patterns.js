@@ -15,11 +15,11 @@
  */
 
 const GAP = /\{(\d)\}/;
-const NO_LETTERS = /[^\p{L}]/gu;
+const NO_LETTERS = /[^A-Za-z]/g;
 /** Letters by which patterns are sorted. */
 const KEY = 4;
 
-/** @param {string} text */
+/** How many there are in an English text. @param {string} text */
 export function letters(text) {
   return text.replace(NO_LETTERS, "").length;
 }
@@ -30,9 +30,15 @@ export function letters(text) {
  * @returns {Pattern}
  */
 export function pattern(english, made) {
-  const parts = english.split(GAP);
-  const fixed = parts.filter((_, i) => i % 2 === 0);
-  const gaps = parts.filter((_, i) => i % 2 === 1).map(Number);
+  const [first, ...rest] = english.split(GAP);
+  const fixed = [first];
+  const gaps = [];
+  for (let i = 0; i < rest.length; i += 2) {
+    // Side by side nothing says where one gap ends and the next begins: the first holds both.
+    if (i > 0 && rest[i - 1] === "") fixed.pop();
+    else gaps.push(Number(rest[i]));
+    fixed.push(rest[i + 1]);
+  }
   return { fixed, gaps, made, weight: letters(fixed.join("")) };
 }
 

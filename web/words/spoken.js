@@ -19,8 +19,8 @@ export function speak(table) {
   now = table ? { table, translator: new Translator(table) } : null;
 }
 
-/** The words of a line: what leads it, such as a sign of warning, is none of them. */
-const SAID = /["'([{]*\p{L}.*|[\d.]+.*\p{L}.*/u;
+/** A line without the signs that lead it, such as one of warning. */
+const SAID = /[^\s▾▸⚠•].*/u;
 
 /**
  * A text in the user's language, line by line.

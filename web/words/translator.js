@@ -33,10 +33,12 @@ const MOST_PARTS = 400;
 const LONGEST = 4000;
 /** What was translated before: the host shows the same nodes again and again. */
 const REMEMBERED = 500;
-/** Two words that are written small. */
-const PROSE = /(^|[\s(])[a-z]+,? [a-z]+(?=$|[\s,;:.)])/;
-/** Between Chinese words there is no space, which is around names and numbers. */
-const SPACE = /(?<=[\p{Script=Han}”）]) (?=[\p{Script=Han}“（])/gu;
+/** A word that is written small. */
+const SMALL = /^[a-z]+[,;:.)]?$/;
+/** Letters of Chinese, and its marks, are behind this one. */
+const CHINESE = "\u2e80";
+/** What needs no space before it. */
+const MARKS = " ,;.:()，。；：、（";
 /** Texts that are said of something else, or go on after it. */
 const LED = /^[a-z ,;(]/;
 /** Between sentences and clauses, of which each can be one by itself. */
@@ -71,7 +73,7 @@ export class Translator {
     if (known !== undefined) return known;
     if (english.length > LONGEST) return english;
     const made = new Attempt(this).made(english, DEEPEST);
-    const text = made.text.replace(SPACE, "");
+    const text = close(made.text);
     if (this.known.size >= REMEMBERED) this.known.clear();
     this.known.set(english, text);
     return text;
@@ -113,10 +115,11 @@ class Attempt {
   /**
    * @param {string} text what is filled into another, or is one of a list
    * @param {number} deep
+   * @param {boolean} [ofPath] whether it is the rest of a path, which may be called as an input is
    * @returns {Made}
    */
-  inside(text, deep) {
-    return FILE.test(text) ? { text, weight: 0 } : this.made(text, deep);
+  inside(text, deep, ofPath = false) {
+    return ofPath || FILE.test(text) ? { text, weight: 0 } : this.made(text, deep);
   }
 
   /**
@@ -126,7 +129,7 @@ class Attempt {
    */
   *alternatives(text, deep) {
     for (const [one, gaps] of this.patterns.of(text).slice(0, TRIED)) {
-      const filled = gaps.map((gap) => this.inside(gap, deep - 1));
+      const filled = gaps.map((gap, i) => this.inside(gap, deep - 1, one.fixed[i].endsWith("/")));
       const made = fill(one.made, (number) => filled[one.gaps.indexOf(number)]?.text ?? "");
       yield { text: made, weight: one.weight + weigh(filled) - gaps.filter(isMore).length };
     }
@@ -135,7 +138,10 @@ class Attempt {
       const parts = text.split(joint);
       if (parts.length === 1) continue;
       const all = parts.map((part) => this.inside(part, deep - 1));
-      yield { text: all.map((one) => one.text).join(this.joints[joint]), weight: weigh(all) };
+      const weight = weigh(all);
+      // A list is one rather than two names that happen to fit a sentence.
+      const known = weight > 0 ? weight + letters(joint) * (parts.length - 1) : weight;
+      yield { text: all.map((one) => one.text).join(this.joints[joint]), weight: known };
     }
     yield* this.ended(text, deep);
   }
@@ -179,12 +185,27 @@ class Attempt {
 
 /** What speaks against a text that stays as it is: words that are no name. @param {string} text */
 function unknown(text) {
-  return PROSE.test(text) && !FILE.test(text) ? -letters(text) / 2 : 0;
+  const small = text.split(" ").map((word) => SMALL.test(word));
+  const isProse = small.some((one, i) => one && small[i + 1]);
+  return isProse && !FILE.test(text) ? -letters(text) / 2 : 0;
+}
+
+/** Between Chinese words there is no space, which is around names and numbers. @param {string} text */
+function close(text) {
+  return text.split(" ").reduce((before, word) => {
+    const isClose = isChinese(before.at(-1)) && isChinese(word[0]);
+    return isClose ? `${before}${word}` : `${before} ${word}`;
+  });
+}
+
+/** @param {string | undefined} letter */
+function isChinese(letter) {
+  return letter !== undefined && (letter > CHINESE || "“”".includes(letter));
 }
 
 /** A text behind another. @param {string} text */
 function lead(text) {
-  return /^[\p{L}\p{N}{—]/u.test(text) ? ` ${text}` : text;
+  return MARKS.includes(text[0]) ? text : ` ${text}`;
 }
 
 /** Whether what is filled in seems to be more than a name. @param {string} gap */

@@ -16,6 +16,7 @@ from kit.pages.example_graphs import (
     HOUSE,
     MASK_LEFT,
     MASK_RIGHT,
+    PANORAMA,
     PERSON_A,
     PERSON_B,
     ROOM,
@@ -100,6 +101,33 @@ APPLY = "Apply"
 CARDS: dict[str, Callable[[], Image.Image]] = {
     "first_picture": lambda: _card(
         "First picture", ((CAT, "photo"),), ("Encode", APPLY), "prompt\n+\nphoto"
+    ),
+    "single_nodes": lambda: _card(
+        "In single nodes", ((CAT, "photo"),), ("Load", "Encode", APPLY), "prompt\n+\nphoto"
+    ),
+    "style_composition": lambda: _card(
+        "Style + composition (SDXL)",
+        ((WAVES, "style"), (HOUSE, "composition")),
+        ("Style +", "Composition"),
+        "its hand,\nits places",
+    ),
+    "regional": lambda: _card(
+        "Regional prompts",
+        ((CAT, "left"), (HOUSE, "right")),
+        ("prompts", "masks", "Regional"),
+        "each\nin its\nplace",
+    ),
+    "tiles": lambda: _card(
+        "Tiles (SDXL)", ((PANORAMA, "reference"),), ("Tiles", APPLY), "details\nin their\nplace"
+    ),
+    "sheet": lambda: _card(
+        "A sheet", ((CAT, "photo"),), ("Sweep", "Simple", "Sheet"), "all scales\nat once"
+    ),
+    "attention": lambda: _card(
+        "Where it is heard",
+        ((CAT, "photo"), (MASK_LEFT, "mask")),
+        ("Simple", "View", "Map"),
+        "bright\nwhere it\ncounts",
     ),
     "image_to_image": lambda: _card(
         "Image to image",
