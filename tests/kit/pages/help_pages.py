@@ -315,6 +315,8 @@ def filled(text: str, node: str, language: str) -> str:
 
 
 def main() -> None:
+    from kit.pages.help_quotes import with_words
+
     text = json.dumps(english(), indent=2, ensure_ascii=False) + "\n"
     (LOCALES / "en").mkdir(parents=True, exist_ok=True)
     (LOCALES / "en" / "nodeDefs.json").write_text(text, "utf-8")
@@ -322,7 +324,8 @@ def main() -> None:
     for node in schemas():
         for language in WORDS:
             path = page(node, language)
-            path.write_text(filled(path.read_text("utf-8"), node, language), "utf-8")
+            text = filled(path.read_text("utf-8"), node, language)
+            path.write_text(with_words(text, language), "utf-8")
 
 
 if __name__ == "__main__":
