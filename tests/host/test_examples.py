@@ -124,7 +124,7 @@ def _inside(outer: tuple[float, ...], box: tuple[float, ...]) -> bool:
 def test_beside_the_result_stands_one_that_was_made(name: str) -> None:
     (node,) = [node for node in workflow(name)["nodes"] if node["type"] == RESULT_KIND]
     path = EXAMPLES / "results" / node["properties"]["picture"]
-    assert node["title"] in RESULTS.values() and path.stat().st_size < 12_000
+    assert node["title"] in RESULTS.values() and path.stat().st_size < 16_000
     with Image.open(path) as image:
         assert max(numpy.asarray(image, numpy.float32).std(axis=(0, 1))) > 10
 

@@ -193,7 +193,6 @@ DRAWINGS = {
         "#b9cfd9", "#b97a50", "#1c1a1a", "#8c3b4a", False
     ),
     "ipadapter_example_mask_left.png": lambda: half(True),
-    "ipadapter_example_mask_right.png": lambda: half(False),
 }
 
 

@@ -23,7 +23,7 @@ from kit.pages.example_graphs import (
     STEMS,
     WAVES,
 )
-from kit.pages.example_inputs import INPUTS, frame
+from kit.pages.example_inputs import INPUTS, frame, half
 from PIL import Image, ImageDraw, ImageFont
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "example_workflows"
@@ -64,7 +64,8 @@ class Card:
         self.image.paste(small, (round(x * TIMES), round(y * TIMES)), small)
 
     def picture(self, name: str, x: float, y: float, side: float, word: str = "") -> None:
-        shown = frame(6) if name == BALL else Image.open(INPUTS / name)
+        drawn = {BALL: lambda: frame(6), MASK_RIGHT: lambda: half(False)}
+        shown = drawn[name]() if name in drawn else Image.open(INPUTS / name)
         self.panel(x - 3, y - 3, side + 6, side + 6, "#55585f")
         self.paste(shown, x, y, side)
         if word:
