@@ -7,7 +7,8 @@ from typing import Any
 
 Json = dict[str, Any]
 
-NOTES = ("Note", "MarkdownNote")
+# Nodes of the page alone, the last one of the pack's examples.
+NOTES = ("Note", "MarkdownNote", "IPAExampleResult")
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COLOR")
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 MUTED, BYPASSED = 2, 4

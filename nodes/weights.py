@@ -37,6 +37,11 @@ def _factor(name: str, tooltip: str, optional: bool = False) -> io.Float.Input:
     )
 
 
+def _factors(name: str, tooltip: str) -> Numbers:
+    least, most = FACTOR_RANGE
+    return Numbers(name, default=1.0, min=least, max=most, step=0.05, tooltip=tooltip)
+
+
 def _places(name: str, tooltip: str) -> io.Int.Input:
     least = DEFAULTS[name]
     return io.Int.Input(
@@ -51,19 +56,8 @@ def _places(name: str, tooltip: str) -> io.Int.Input:
 
 
 def _timing_inputs() -> list[io.Input]:
-    """During which steps or frames a factor changes, and numbers of other packs."""
-    least, most = FACTOR_RANGE
+    """During which steps or frames a factor changes."""
     return [
-        Numbers(
-            "numbers",
-            default=1.0,
-            min=least,
-            max=most,
-            optional=True,
-            force_input=True,
-            tooltip="A list of numbers from another pack, e.g. of music or a curve: a factor for "
-            "each step or frame, in place of values.",
-        ),
         _places(
             "first_frame",
             "The step or frame at which the change begins, counted from 0. Before it the first "
@@ -89,8 +83,8 @@ def _timing_inputs() -> list[io.Input]:
         ),
         _places(
             "length",
-            "With repeat: how many steps or frames one change takes. 0 is as many as values or "
-            "numbers has.",
+            "With repeat: how many steps or frames one change takes. 0 is as many as there "
+            "are values.",
         ),
         io.Int.Input(
             "random_seed",
@@ -211,7 +205,12 @@ class Schedule(Node):
                     tooltip="steps: from the first to the last step of the sampler. frames: from "
                     "the first to the last picture of the batch.",
                 ),
-                _factor("start", "Factor at the first step or frame, multiplied with the scale."),
+                _factors(
+                    "start",
+                    "Factor at the first step or frame, multiplied with the scale. A list of "
+                    "numbers by a link, e.g. of music or a drawn curve: a factor for each step or "
+                    "frame, in place of end, curve and values.",
+                ),
                 _factor("end", "Factor at the last step or frame."),
                 io.Combo.Input(
                     "curve",
@@ -250,12 +249,11 @@ class Schedule(Node):
     def execute(
         cls,
         over: str,
-        start: float,
+        start: float | tuple[float, ...],
         end: float,
         curve: str,
         values: str = "",
         multiply: LayerWeights | None = None,
-        numbers: float | tuple[float, ...] | None = None,
         first_frame: int = DEFAULTS["first_frame"],
         last_frame: int = DEFAULTS["last_frame"],
         lead_in: int = DEFAULTS["lead_in"],
@@ -267,7 +265,7 @@ class Schedule(Node):
         timing = (first_frame, last_frame, lead_in, lead_out, length)
         named = dict(zip(DEFAULTS, timing, strict=True))
         question = {"start": start, "end": end, "curve": curve, "values": values, **named}
-        this = ramp({**question, "numbers": numbers, "repeat": repeat, "random_seed": random_seed})
+        this = ramp({**question, "repeat": repeat, "random_seed": random_seed})
         both = (this, replace(this, mirrored=True))
         outputs = [
             LayerWeights(steps=(one,)) if over == _STEPS else LayerWeights(frames=(one,))

@@ -56,6 +56,8 @@ export function aboutLines(output) {
 
 /** How a report begins after what comes first of all. */
 const REPORT = "IP-Adapter report:";
+/** How its list of all addresses begins, which is long. */
+const ADDRESSES = "Where to get what is missing (nothing is downloaded by itself):";
 
 /**
  * How many lines of a report are read first; the others are folded away behind them.
@@ -63,5 +65,6 @@ const REPORT = "IP-Adapter report:";
  */
 export function openLines(lines) {
   const first = lines.findIndex((line) => line.startsWith(REPORT));
-  return first > 0 ? first : lines.length;
+  const rest = first === 0 ? lines.indexOf(ADDRESSES) : first;
+  return rest > 0 ? rest : lines.length;
 }

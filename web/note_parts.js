@@ -5,7 +5,7 @@ import { translated } from "./words/spoken.js";
 
 /** @typedef {{ text: string, title: string, act: () => void }} Button */
 
-const ADDRESS = /(https:\/\/[^\s)]+)/;
+const [BEGINS, ENDS] = ["https://", /[\s)]/];
 const YELLOW = "#e0a000";
 
 /**
@@ -14,8 +14,13 @@ const YELLOW = "#e0a000";
  */
 export function row(line) {
   const made = document.createElement("div");
-  const parts = line.split(ADDRESS);
-  made.append(...parts.map((part, number) => (number % 2 === 1 ? link(part) : part)));
+  const [first, ...rest] = line.split(BEGINS);
+  made.append(first);
+  for (const part of rest) {
+    const end = part.search(ENDS);
+    const address = end < 0 ? part : part.slice(0, end);
+    made.append(link(BEGINS + address), part.slice(address.length));
+  }
   return made;
 }
 
@@ -60,17 +65,19 @@ function button({ text, title, act }) {
 }
 
 /**
- * Lines that are seen by who opens them.
+ * Lines that are seen by who opens them, under the first of them if it is a heading.
  * @param {string[]} lines
  * @param {() => void} opened
  */
 export function fold(lines, opened) {
   const made = document.createElement("details");
   const summary = document.createElement("summary");
-  summary.textContent = translated("The whole report");
+  const [first, ...others] = lines;
+  const hasHeading = /[:：]$/.test(first);
+  summary.textContent = hasHeading ? first : translated("The whole report");
   summary.style.cursor = "pointer";
   keep(summary);
-  made.append(summary, ...lines.map(row));
+  made.append(summary, ...(hasHeading ? others : lines).map(row));
   made.addEventListener("toggle", () => requestAnimationFrame(opened));
   return made;
 }

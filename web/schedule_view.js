@@ -11,7 +11,6 @@ import { translated } from "./words/spoken.js";
 
 const WHEN = ["first_frame", "last_frame", "lead_in", "lead_out", "repeat", "length", "random_seed"];
 const NAMES = ["over", "start", "end", "curve", "values", ...WHEN];
-const NUMBERS = "numbers"; // which come through a connection only
 const HEIGHT = 120;
 const SVG = "http://www.w3.org/2000/svg";
 const route = new Route("/ipadapter/schedule");
@@ -37,7 +36,7 @@ export function addSchedulePicture(node) {
   };
   const request = new LatestRequest(route, () => paint());
   const paint = () => {
-    if ([...NAMES, NUMBERS].some((name) => isLinked(node, name))) {
+    if (NAMES.some((name) => isLinked(node, name))) {
       show(nothing("A part comes through a connection, so there is no picture."));
     } else if (request.unanswered && !request.answers(question())) {
       note.textContent = translated(

@@ -164,11 +164,11 @@ def ramp(question: Question) -> Ramp:
     Raises:
         BadInput: one of them is wrong.
     """
-    curve, numbers = question.get("curve"), question.get("numbers")
-    listed = parse_numbers(str(question.get("values") or ""), "values")
-    if numbers is not None:
-        given = numbers_within("numbers", numbers, *FACTOR_RANGE)
-        listed = list(given) if isinstance(given, tuple) else [given]
+    curve = question.get("curve")
+    listed = tuple(parse_numbers(str(question.get("values") or ""), "values"))
+    start = numbers_within("start", question.get("start"), *FACTOR_RANGE)
+    if isinstance(start, tuple):
+        start, listed = start[0], start
     names = ("first_frame", "last_frame", "lead_in", "lead_out", "length")
     first, last, lead_in, lead_out, length = (
         whole(name, question.get(name, DEFAULTS[name]), DEFAULTS[name], MOST_PLACES)
@@ -176,10 +176,10 @@ def ramp(question: Question) -> Ramp:
     )
     repeat = chosen("repeat", question.get("repeat", Repeat.ONCE.value), Repeat)
     return Ramp(
-        within("start", question.get("start"), *FACTOR_RANGE),
+        start,
         within("end", question.get("end"), *FACTOR_RANGE),
         Curve.LINEAR if curve == RANDOM else chosen("curve", curve, Curve),
-        tuple(listed),
+        listed,
         _seed(question) if curve == RANDOM else None,
         Timing(first, last, lead_in, lead_out, repeat, length),
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from comfy_page import ComfyPage
 from conftest import ROOT
+from kit.pages.blueprints import MAKERS as BLUEPRINTS
 from kit.pages.example_graphs import STEMS
 from kit.server import example_models
 from kit.server.live import Client
@@ -19,7 +20,6 @@ EXAMPLES = ROOT / "example_workflows"
 INPUTS = EXAMPLES / "inputs"
 NAMES = sorted(STEMS)
 IN_VUE = ("style_only", "two_faces_with_masks", "video")
-MADE_BY_AN_EXAMPLE = Path("ipadapter_embeds", "my_reference.safetensors")
 RELOAD = "() => window.app.reloadNodeDefs()"
 COMPLAINT = "View details"
 # Left, top, right and bottom of each node on the screen.
@@ -43,8 +43,6 @@ def models(editor_server: Client) -> Iterator[None]:
     folder = editor_server.base / "models"
     before = set(folder.rglob("*"))
     example_models.write_models(folder)
-    (folder / MADE_BY_AN_EXAMPLE).parent.mkdir(exist_ok=True)
-    (folder / MADE_BY_AN_EXAMPLE).write_bytes(b"")
     yield
     for path in set(folder.rglob("*")) - before:
         if path.is_file():
@@ -147,3 +145,16 @@ def test_the_list_of_templates_has_them_with_their_pictures(editor_server: Clien
     for name in NAMES:
         address = f"/api/workflow_templates/ip-adapter-pack/{STEMS[name]}.json".replace(" ", "%20")
         assert editor_server.get(address) == workflow(name)
+
+
+def test_a_blueprint_opens_with_few_inputs_and_its_nodes_inside(comfy: ComfyPage) -> None:
+    for name in BLUEPRINTS:
+        blueprint = json.loads((ROOT / "subgraphs" / f"{name}.json").read_text("utf-8"))
+        comfy.load(blueprint)
+        (node,) = comfy.saved()["nodes"]
+        assert node["title"] == name and len(node["inputs"]) <= 4 + len(
+            node["properties"]["proxyWidgets"]
+        )
+        (graph,) = blueprint["definitions"]["subgraphs"]
+        sent = [one["class_type"] for one in comfy.prompt().values()]
+        assert sorted(sent) == sorted(each["type"] for each in graph["nodes"])

@@ -44,7 +44,7 @@ def saving(comfy: ComfyPage) -> tuple[str, str]:
     return encode, save
 
 
-def test_a_failed_run_is_mended_by_a_button(comfy: ComfyPage) -> None:
+def test_a_failed_run_is_mended_by_a_button(comfy: ComfyPage, editor_server: Client) -> None:
     encode, save = saving(comfy)
     comfy.run()
     comfy.set(save, "if_exists", "stop")
@@ -58,9 +58,11 @@ def test_a_failed_run_is_mended_by_a_button(comfy: ComfyPage) -> None:
     assert comfy.widgets(save)["if_exists"] == "keep both"
     comfy.press("Control+z")
     failure(comfy, "exists already and if_exists is stop")
-    comfy.press("Control+y")
-    expect(note).to_have_count(0)
+    # It is mended elsewhere too: the run gets past the node.
+    for taken in (editor_server.base / "models" / "ipadapter_embeds").glob("mending *"):
+        taken.unlink()
     comfy.run()
+    expect(note).to_have_count(0)
 
 
 def test_what_is_missing_is_connected_by_a_button(comfy: ComfyPage) -> None:

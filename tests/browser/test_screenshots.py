@@ -184,7 +184,7 @@ def doctor(comfy: ComfyPage) -> None:
     comfy.run()
     expect(comfy.shown('[data-ipadapter="about"]')).to_have_count(1)
     # High enough for the letters of machines that have none of the usual fonts.
-    place(comfy, {node: (0, 0, 900, 1450)})
+    place(comfy, {node: (0, 0, 900, 950)})
 
 
 SCENES = {
@@ -192,7 +192,9 @@ SCENES = {
     "block_weights_sd15": Scene(block_weights_sd15, False, ()),
     "block_weights_sdxl": Scene(block_weights_sdxl, True, ()),
     "schedule": Scene(schedule, True, ("steps",)),
-    "warning": Scene(warning, False, ("is an adapter for SDXL", "this MODEL is SD1.5")),
+    "warning": Scene(
+        warning, False, ("is an adapter for SDXL", "this MODEL is SD1.5", "use ip-adapter")
+    ),
     "doctor": Scene(doctor, False, ("Adapters in", "plus face"), zoom=0.9),
     "preview_mask": Scene(preview_mask, True, ("SD1.5",)),
     "prepare_image": Scene(prepare_image, True, ("224",)),

@@ -78,7 +78,6 @@ STYLE = {
 }
 MADE = {
     "with a preset": (SIMPLE, ["Apply", "BlockWeights", "EncodeImage", "LoadForModel"]),
-    "plain": (PLAIN, ["Apply", "EncodeImage", "LoadForModel"]),
     "style and composition": (
         STYLE,
         ["Apply", "Apply", "BlockWeights", "BlockWeights", "EncodeImage", "EncodeImage"]

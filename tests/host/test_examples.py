@@ -11,7 +11,8 @@ import numpy
 import pytest
 from conftest import ROOT
 from kit.models.stand_ins import random_models
-from kit.pages.example_graphs import STEMS, sketches
+from kit.pages.blueprints import MAKERS as BLUEPRINTS
+from kit.pages.example_graphs import EMBEDS, RESULT_KIND, RESULTS, STEMS, sketches
 from kit.server import example_models, live
 from kit.server.live import Client
 from pack.demo.prompts import to_prompt
@@ -26,7 +27,9 @@ IN_ORDER = [*(name for name in NAMES if name != "load_embeds"), "load_embeds"]
 SIDE, STEPS, FRAMES = 128, 2, 4
 INPUT_LOADERS = ("LoadImage", "LoadImageMask", "LoadVideo")
 MODEL_SUFFIXES = (".safetensors", ".bin", ".onnx", ".pt", ".pth", ".ckpt")
-MADE_BY_AN_EXAMPLE = "my_reference.safetensors"
+# Their files they find by themselves; the note says which.
+FINDING = ("IPASimple", "IPAStyleComposition", "IPARegional", "IPALoadForModel")
+SCALES = ("scale", "style_scale", "composition_scale")
 TITLE = 30
 
 
@@ -54,10 +57,13 @@ def test_an_example_brings_all_that_it_needs(name: str) -> None:
         assert all(model["directory"] and model["name"] for model in models)
         values = node.get("widgets_values") or []
         files = [v for v in values if isinstance(v, str) and v.endswith(MODEL_SUFFIXES)]
+        if node["type"] in FINDING:
+            assert files == []
+            continue
         if node["type"] == "IPALoadFaceModels":
             files.append(f"{values[0]}.zip")
         assert sorted(model["name"] for model in models) == sorted(
-            file for file in files if file != MADE_BY_AN_EXAMPLE
+            file for file in files if file != EMBEDS
         )
     named = {node["widgets_values"][0] for node in nodes if node["type"] in INPUT_LOADERS}
     assert named <= shipped().keys()
@@ -114,7 +120,18 @@ def _inside(outer: tuple[float, ...], box: tuple[float, ...]) -> bool:
     return outer[0] <= box[0] and outer[1] <= box[1] and box[2] <= outer[2] and box[3] <= outer[3]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_beside_the_result_stands_one_that_was_made(name: str) -> None:
+    (node,) = [node for node in workflow(name)["nodes"] if node["type"] == RESULT_KIND]
+    path = EXAMPLES / "results" / node["properties"]["picture"]
+    assert node["title"] in RESULTS.values() and path.stat().st_size < 16_000
+    with Image.open(path) as image:
+        assert max(numpy.asarray(image, numpy.float32).std(axis=(0, 1))) > 10
+
+
 def test_what_is_shipped_is_used_and_small() -> None:
+    assert {path.stem for path in (EXAMPLES / "results").iterdir()} == set(NAMES)
+    assert [path.name for path in (EXAMPLES / "embeds").iterdir()] == [EMBEDS]
     used = {name for each in NAMES for name in workflow(each)["extra"].get("ipadapter_inputs", [])}
     assert used == shipped().keys()
     assert all(path.stat().st_size < 60_000 for path in shipped().values())
@@ -125,6 +142,7 @@ def test_what_is_shipped_is_used_and_small() -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     base = tmp_path_factory.mktemp("examples")
     example_models.write_models(base / "models")
+    example_models.write_encoders(base / "models")
     (base / "input").mkdir()
     for name, path in shipped().items():
         (base / "input" / name).write_bytes(path.read_bytes())
@@ -142,22 +160,30 @@ def test_the_adapter_of_an_example_is_heard(
     name: str, server: Client, known: dict[str, Any]
 ) -> None:
     saved = fitted(workflow(name), random_models(SIDE, steps=STEPS, frames=FRAMES))
-    prompt = to_prompt(saved, known)
+    prompt = example_models.by_hand(name, to_prompt(saved, known), known)
     pictures = run(server, prompt)
     for picture in pictures:
         assert picture.std() > 4, "the picture is of one colour"
-    silent = run(server, without_adapter(prompt))
+    silent = run(server, unheard(prompt))
     assert pictures.shape == silent.shape
     assert numpy.abs(pictures - silent).sum() > 0.01 * silent.sum()
 
 
-def without_adapter(prompt: dict[str, Any]) -> dict[str, Any]:
+def unheard(prompt: dict[str, Any]) -> dict[str, Any]:
+    """The same prompt with the references at scale 0."""
     changed = json.loads(json.dumps(prompt))
-    applied = [node for node in changed.values() if node["class_type"] == "IPAApply"]
-    assert applied
-    for node in applied:
-        node["class_type"], node["inputs"] = "IPARemove", {"model": node["inputs"]["model"]}
+    applied = [node["inputs"] for node in changed.values() if "model" in node["inputs"]]
+    scaled = [inputs for inputs in applied if set(SCALES) & set(inputs)]
+    assert scaled
+    for inputs in scaled:
+        inputs |= {name: 0.0 for name in SCALES if name in inputs}
     return changed
+
+
+def test_the_host_lists_the_blueprints(server: Client) -> None:
+    listed = server.get("/global_subgraphs").values()
+    ours = {one["name"] for one in listed if one["info"]["node_pack"].endswith("ip-adapter-pack")}
+    assert ours == set(BLUEPRINTS) == {path.stem for path in (ROOT / "subgraphs").iterdir()}
 
 
 def run(server: Client, prompt: dict[str, Any]) -> numpy.ndarray:

@@ -156,7 +156,7 @@ def test_two_references_fade_into_each_other(
     adapter: LoadedAdapter, numbers: tuple[float, ...] | None
 ) -> None:
     model, one, other = twin().model, only(FEATURES, 0), only(FEATURES, 1)
-    weights = Schedule.execute("frames", 1.0, 0.0, "linear", numbers=numbers).args
+    weights = Schedule.execute("frames", numbers or 1.0, 0.0, "linear").args
     faded = apply(model, adapter, one, Settings(weights=weights[0]))
     batch = sample(apply(faded, adapter, other, Settings(weights=weights[1])))
     shares = [1 - i / (FRAMES - 1) if numbers is None else numbers[min(i, 3)] for i in range(7)]

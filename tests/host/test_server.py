@@ -163,7 +163,7 @@ def test_lists_of_other_packs_are_scales_and_factors(client: Client) -> None:
     listed = changed(apply={"scale": ["numbers", 0]}) | {"numbers": numbers}
     wanted = client.picture(graph(scale=0.4))
     assert client.picture(listed) == wanted != client.picture(graph())
-    line = {"start": 1.0, "end": 1.0, "curve": "linear", "numbers": ["numbers", 0]}
+    line = {"start": ["numbers", 0], "end": 1.0, "curve": "linear"}
     scheduled = weighted("IPASchedule", over="frames", **line) | {"numbers": numbers}
     assert client.picture(scheduled) == wanted
 

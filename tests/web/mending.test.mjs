@@ -110,6 +110,15 @@ test("a circle of nodes has an end", () => {
   assert.equal(upstream(at(whole, "a")).length, 2);
 });
 
+test("a node of a subgraph is found, and one that does not run is not", () => {
+  const inner = graph({ apply: { type: "IPAApply" }, off: { type: "IPAApply", mode: 4 } });
+  const whole = graph({ box: { type: "box", subgraph: inner } });
+  const { node, path } = placeOf(whole, "box:apply");
+  assert.deepEqual([node.id, ...path.map(({ id }) => id)], ["apply", "box"]);
+  assert.equal(placeOf(whole, "box:off"), undefined);
+  assert.equal(placeOf(whole, "gone:apply"), undefined);
+});
+
 test("the sentence is that of the error, without tips of the host", () => {
   const detail = {
     node_id: 5,

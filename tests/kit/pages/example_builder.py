@@ -13,7 +13,8 @@ from math import ceil, floor
 from typing import Any
 
 from comfy_page import ComfyPage
-from kit.pages.example_graphs import Out, Sketch
+from kit.pages.blueprints import Blueprint
+from kit.pages.example_graphs import RESULT_KIND, Out, Sketch
 from kit.pages.example_layout import TITLE, Arrangement, Wire, width_of
 
 # Room for what such a node shows: a picture, or the text about what it loaded or made.
@@ -23,6 +24,7 @@ HEIGHTS = {
     "LoadVideo": 330,
     "PreviewImage": 250,
     "SaveImage": 262,
+    RESULT_KIND: 150,
     "SaveAnimatedWEBP": 300,
     "CLIPTextEncode": 104,
     "IPASimple": 260,
@@ -59,12 +61,14 @@ CLEAR = """async () => {
 MAKE = """async ({ nodes, note }) => {
   const { app, LiteGraph } = window;
   const frame = () => new Promise(requestAnimationFrame);
-  const make = ({ kind, title, widgets, colours, files }) => {
+  const make = ({ kind, title, widgets, colours, files, picture }) => {
     const node = LiteGraph.createNode(kind);
     if (!node) throw new Error(`no node ${kind}`);
     app.graph.add(node);
     if (title) node.title = title;
     if (files.length) node.properties.models = files;
+    if (picture) node.properties.picture = picture;
+    node.onConfigure?.({});
     if (colours) [node.color, node.bgcolor] = colours;
     for (const [name, value] of Object.entries(widgets)) {
       const widget = node.widgets.find((each) => each.name === name);
@@ -147,6 +151,21 @@ PLACE = """async ({ places, groups, corners }) => {
   }
   await new Promise(requestAnimationFrame);
 }"""
+# What was made becomes a subgraph; all that is not of it goes.
+FOLD = """async ({ name, inside, outside }) => {
+  const { graph } = window.app;
+  const made = graph._nodes.slice(1);
+  const { subgraph, node } = graph.convertToSubgraph(new Set(inside.map((i) => made[i])));
+  subgraph.name = node.title = name;
+  for (const other of [...graph._nodes]) if (other !== node) graph.remove(other);
+  node.pos = [0, 0];
+  await new Promise((done) => setTimeout(done, 300));
+  node.properties.proxyWidgets = Object.values(outside).map(([i, each]) => [
+    String(made[i].id),
+    each,
+  ]);
+  return JSON.stringify(graph.serialize());
+}"""
 SAVED = "() => JSON.stringify(window.app.graph.serialize())"
 
 
@@ -158,6 +177,7 @@ def described(sketch: Sketch) -> dict[str, Any]:
             "colours": COLOURS.get(node.title or ""),
             "files": [file._asdict() for file in node.files],
             "wires": {name: list(out) for name, out in node.wires.items()},
+            "picture": f"{sketch.name}.jpg" if node.kind == RESULT_KIND else "",
         }
         for node in sketch.nodes
     ]
@@ -166,6 +186,17 @@ def described(sketch: Sketch) -> dict[str, Any]:
         "nodes": nodes,
         "note": note | {"colours": COLOURS["Read me first"], "text": sketch.text},
     }
+
+
+def _with_own_names(saved: dict[str, Any], name: str) -> dict[str, Any]:
+    """The same names each time for what the editor names at random."""
+    (graph,) = saved["definitions"]["subgraphs"]
+    slots = [*graph["inputs"], *graph["outputs"]]
+    given = [graph["id"], *(slot["id"] for slot in slots)]
+    text = json.dumps(saved)
+    for number, old in enumerate(given):
+        text = text.replace(old, str(uuid.uuid5(uuid.NAMESPACE_URL, f"ipadapter/{name}/{number}")))
+    return json.loads(text)
 
 
 def scale_of(size: tuple[float, float]) -> float:
@@ -217,6 +248,17 @@ class Builder:
             },
         )
         return finished(sketch, json.loads(page.evaluate(SAVED)), layout.size)
+
+    def folded(self, blueprint: Blueprint) -> dict[str, Any]:
+        """A graph of one subgraph, as the host's blueprints are."""
+        page, sketch = self.canvas.page, blueprint.sketch
+        page.evaluate(CLEAR)
+        page.evaluate(MAKE, described(sketch))
+        parts = {"name": sketch.name, "inside": blueprint.inside, "outside": blueprint.outside}
+        saved = json.loads(page.evaluate(FOLD, parts))
+        saved["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"ipadapter/{sketch.name}"))
+        saved["extra"] = {}
+        return _with_own_names(saved, sketch.name)
 
     def _heights(self, sketch: Sketch, canvas: list[float]) -> list[float]:
         """As much as each node needs, however it is drawn."""

@@ -10,7 +10,7 @@ HUB = "https://huggingface.co"
 H94, FACEID = f"{HUB}/h94/IP-Adapter/resolve/main", f"{HUB}/h94/IP-Adapter-FaceID/resolve/main"
 MODELS, MORE_MODELS, REFERENCES, MORE_REFERENCES = "models", "models 2", "pictures", "pictures 2"
 ENCODE, ADAPTER, PROMPT, LATENT = "encode", "adapter", "prompt", "latent"
-GUIDED, MORE_ENCODE = "guided", "encode 2"
+GUIDED, MORE_ENCODE, MORE_ADAPTER, MAP = "guided", "encode 2", "adapter 2", "map"
 MASKS, MERGE, PICTURE, RESULT, SHOWN = "masks", "merge", "sample", "result", "shown"
 # Two rows of groups, and the columns of each.
 Plan = tuple[dict[str, tuple[str, ...]], ...]
@@ -18,21 +18,21 @@ ROWS: Plan = (
     {
         "Models": (MODELS, MORE_MODELS),
         "Reference": (REFERENCES, MORE_REFERENCES, MASKS, ENCODE, MORE_ENCODE),
-        "IP-Adapter": (MERGE, ADAPTER),
+        "IP-Adapter": (MERGE, ADAPTER, MORE_ADAPTER),
     },
-    {"Prompt": (PROMPT, LATENT, GUIDED), "Sampling": (PICTURE,), "Result": (SHOWN, RESULT)},
+    {"Prompt": (PROMPT, LATENT, GUIDED), "Sampling": (PICTURE,), "Result": (SHOWN, MAP, RESULT)},
 )
 # The same for examples with much to look at.
 MODELS_BELOW: Plan = (
     {
         "Reference": (REFERENCES, MORE_REFERENCES, MASKS, ENCODE, MORE_ENCODE),
-        "IP-Adapter": (MERGE, ADAPTER),
+        "IP-Adapter": (MERGE, ADAPTER, MORE_ADAPTER),
     },
     {
         "Models": (MODELS, MORE_MODELS),
         "Prompt": (PROMPT, LATENT, GUIDED),
         "Sampling": (PICTURE,),
-        "Result": (SHOWN, RESULT),
+        "Result": (SHOWN, MAP, RESULT),
     },
 )
 NEGATIVE = "monochrome, lowres, bad anatomy, worst quality, low quality"
@@ -70,6 +70,7 @@ STANDARD = _adapter(f"{H94}/models/ip-adapter_sd15.safetensors")
 PLUS = _adapter(f"{H94}/models/ip-adapter-plus_sd15.safetensors")
 PLUS_FACE = _adapter(f"{H94}/models/ip-adapter-plus-face_sd15.safetensors")
 STANDARD_SDXL = _adapter(f"{H94}/sdxl_models/ip-adapter_sdxl_vit-h.safetensors")
+PLUS_SDXL = _adapter(f"{H94}/sdxl_models/ip-adapter-plus_sdxl_vit-h.safetensors")
 COMPOSITION = _adapter(
     f"{HUB}/ostris/ip-composition-adapter/resolve/main/ip_plus_composition_sd15.safetensors"
 )
@@ -175,6 +176,7 @@ CAT, HOUSE, WAVES = (
 )
 ROOM, BALL = "ipadapter_example_room.png", "ipadapter_example_ball.mp4"
 EMBEDS = "ipadapter_example.safetensors"
+PANORAMA = "ipadapter_example_panorama.jpg"
 PERSON_A, PERSON_B = "ipadapter_example_person_a.jpg", "ipadapter_example_person_b.jpg"
 MASK_LEFT, MASK_RIGHT = "ipadapter_example_mask_left.png", "ipadapter_example_mask_right.png"
 DRAWN_FACES = (
@@ -182,6 +184,16 @@ DRAWN_FACES = (
     "in first.**"
 )
 LICENCE = "The face models and the FaceID adapters are for non-commercial research only."
+
+
+RESULT_KIND = "IPAExampleResult"
+# What the small models that come with the pack can do; for the others random weights only run.
+RESULTS = {True: "Made by toy models", False: "Made by random models"}
+BY_TOYS = frozenset(
+    ("first_picture", "single_nodes", "style_only", "style_composition", "image_to_image")
+    + ("inpainting", "several_images", "plus_face", "regional", "tiles", "sheet", "attention")
+    + ("save_embeds", "toy_models")
+)
 
 
 class Out(NamedTuple):
@@ -302,7 +314,7 @@ class Sketch:
         return Out(self.add("IPAEncodeImage", group, **wires, preview=True), 0)
 
     def simple(
-        self, model: Out, image: Out, kind: str, scale: float, *files: File, **more: Any
+        self, model: Out, image: Out, kind: str, scale: float | Out, *files: File, **more: Any
     ) -> Out:
         """The node that finds its files, of which the note tells those to get."""
         wires = {"model": model, "image": image}
@@ -345,6 +357,8 @@ class Sketch:
         return Out(self.add("VAEDecode", SHOWN, samples=Out(sampler, 0), vae=vae), 0)
 
     def saved(self, images: Out) -> None:
+        """With a picture beside it of what comes out where no model is needed."""
+        self.add(RESULT_KIND, SHOWN, RESULTS[self.name in BY_TOYS])
         self.add("SaveImage", RESULT, images=images, filename_prefix=f"ipadapter/{self.name}")
 
     def note(self, *parts: str) -> None:
@@ -363,12 +377,12 @@ class Sketch:
 
 
 def _link(file: File) -> str:
+    """By its ending the pack's own links are known, which are as dark or light as the text."""
     published = file.url.rsplit("/", 1)[1]
+    link = f"[{published}]({file.url}#ipadapter)"
     if file in (FACE_PACK, ANTELOPE):
-        return f"[{published}]({file.url}), unpacked; non-commercial research only"
-    if published == file.name:
-        return f"[{file.name}]({file.url})"
-    return f"[{published}]({file.url}), saved as **{file.name}**"
+        return f"{link}, unpacked; non-commercial research only"
+    return link if published == file.name else f"{link}, saved as **{file.name}**"
 
 
 def first_picture(g: Sketch) -> None:
@@ -532,6 +546,66 @@ def regional(g: Sketch) -> None:
         "**Run.** *scale* of each *IPAdapter Regional* says how much its picture counts. For a "
         "third region put one more behind the second: *model*, *positive* and *negative* go into "
         "*model*, *more_positive* and *more_negative*.",
+    )
+
+
+def tiles(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint(SDXL)
+    adapter = g.adapter(PLUS_SDXL)
+    encoder = g.encoder()
+    wide = Out(g.picture(PANORAMA, "A wide reference"), 0)
+    cut = Out(g.add("IPATiles", ENCODE, clip_vision=encoder, image=wide), 0)
+    patched = g.applied(model, adapter, cut, 0.8)
+    prompts = g.prompts(clip, "a village by the sea", "photo, lowres, worst quality")
+    size = {"width": 1536, "height": 768, "batch_size": 1}
+    latent = Out(g.add("EmptyLatentImage", LATENT, **size), 0)
+    g.saved(g.sampled(patched, prompts, latent, vae, cfg=6.0))
+    g.note(
+        "A large or wide reference in tiles: each tile is heard at its own place, so that the "
+        "details of the whole picture count.",
+        "**Choose a picture** of about the shape that you paint.",
+        "**Run.** *tiles* 0 cuts as many as the shape asks for. *overlap* hides the seams.",
+    )
+
+
+def sheet(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    photo = Out(g.picture(CAT, "Reference photo"), 0)
+    sweep = g.add("IPASweep", MASKS, scales="0, 0.4, 0.7, 1", presets="linear, style transfer")
+    files = (STANDARD, VIT_H)
+    settings = {"preset": Out(sweep, 1)}
+    heard = g.simple(model, photo, "standard", Out(sweep, 0), *files, **settings)
+    prompts = g.prompts(clip, "a cat wearing a knitted scarf, best quality, high quality")
+    images = g.sampled(heard, prompts, g.empty(), vae)
+    wires = {"images.image0": images, "labels": Out(sweep, 4), "columns": Out(sweep, 5)}
+    g.saved(Out(g.add("IPASheet", MAP, **wires), 0))
+    g.note(
+        "One run makes a picture for each scale and preset, and lays them out as a sheet with "
+        "labels.",
+        "**Choose your photo** in *Reference photo*.",
+        "**Run.** Change the lists of *Sweep*: commas between the values. The seed is the same "
+        "for all, so that only the setting differs.",
+    )
+
+
+def attention(g: Sketch) -> None:
+    model, clip, vae = g.checkpoint()
+    photo = Out(g.picture(CAT, "Reference photo"), 0)
+    g.inputs.append(MASK_LEFT)
+    where = g.add("LoadImageMask", MORE_REFERENCES, "Where: left", image=MASK_LEFT, channel="red")
+    files = (STANDARD, VIT_H)
+    heard = g.simple(model, photo, "standard", 0.8, *files, attn_mask=Out(where, 0))
+    view = g.add("IPAAttentionView", MORE_ADAPTER, model=heard)
+    prompts = g.prompts(clip, "a cat sitting on a wall, photo")
+    images = g.sampled(Out(view, 0), prompts, g.empty(), vae)
+    sampler = next(i for i, node in enumerate(g.nodes) if node.kind == "KSampler")
+    wires = {"attention": Out(view, 1), "latent": Out(sampler, 0), "image": images}
+    g.saved(Out(g.add("IPAAttentionMap", MAP, **wires), 0))
+    g.note(
+        "Where a reference is heard: a map over the picture, bright where it counts most.",
+        "**Choose your photo** and the mask: white is where it is to be heard.",
+        "**Run.** The map is bright on the left alone. Change mask, *preset* or *scale* and see "
+        "what they do. *blocks* of *Attention View* looks at some layers only.",
     )
 
 
@@ -823,6 +897,7 @@ def video(g: Sketch) -> None:
     latent = Out(g.add("VAEEncode", GUIDED, pixels=source, vae=vae), 0)
     images = g.sampled(patched, prompts, latent, vae, denoise=0.5, steps=16)
     save = {"filename_prefix": "ipadapter/video", "lossless": False, "quality": 90}
+    g.add(RESULT_KIND, SHOWN, RESULTS[False])
     g.add("SaveAnimatedWEBP", RESULT, images=images, fps=Out(frames, 2), **save)
     g.note(
         "Each frame of a video is painted anew, and each hears a reference of its own: the first "
@@ -893,6 +968,9 @@ MAKERS: dict[Callable[[Sketch], None], tuple[str, str]] = {
     controlnet: ("ControlNet", "With ControlNet"),
     lcm: ("Six steps with LCM", "Six steps with LCM"),
     video: ("Video", "A video, frame by frame"),
+    tiles: ("Tiles SDXL", "A wide reference in tiles (SDXL)"),
+    sheet: ("Sheet of settings", "A sheet of settings to compare"),
+    attention: ("Where a reference is heard", "Where a reference is heard"),
     save_embeds: ("Save references", "Keep references in a file"),
     load_embeds: ("Load references", "Use references from a file"),
     flux_style: ("Flux style", "The look of a picture (Flux)"),

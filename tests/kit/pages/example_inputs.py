@@ -89,6 +89,25 @@ def waves() -> Image.Image:
     return sheet.finished()
 
 
+def panorama() -> Image.Image:
+    """Twice as wide as high, with something else in each part: to be cut into tiles."""
+    sheet = Sheet(SKIES[0], 768, 384)
+    sheet.ellipse((590, 30, 680, 120), SUN)
+    sheet.ellipse((-160, 230, 480, 700), HILL)
+    sheet.rectangle((400, 260, 768, 384), "#2a6f97")
+    for row in range(4):
+        y = 276 + row * 28
+        edge = [(x, y + 6 * sin(x / 64 * 2 * pi + row)) for x in range(400, 772, 4)]
+        sheet.line(edge, "#61a5c2", 5)
+    for left, roof in ((60, "#b5523b"), (180, "#3c6e71"), (290, "#8c3b4a")):
+        sheet.rectangle((left, 180, left + 80, 270), "#e9dcc3")
+        sheet.polygon([(left - 12, 184), (left + 40, 120), (left + 92, 184)], roof)
+        sheet.rectangle((left + 28, 216, left + 52, 270), "#7a4a2e")
+    sheet.polygon([(600, 250), (600, 150), (680, 250)], "#f4efe6")
+    sheet.polygon([(560, 262), (700, 262), (670, 292), (590, 292)], "#7a4a2e")
+    return sheet.finished()
+
+
 def room() -> Image.Image:
     """A wall with a picture frame, whose inside is transparent: the part to paint anew."""
     sheet = Sheet("#c9b79c")
@@ -165,6 +184,7 @@ def write_film(path: Path) -> None:
 DRAWINGS = {
     "ipadapter_example_house.jpg": house,
     "ipadapter_example_waves.jpg": waves,
+    "ipadapter_example_panorama.jpg": panorama,
     "ipadapter_example_room.png": room,
     "ipadapter_example_person_a.jpg": lambda: face(
         "#9db9d6", "#eebd94", "#4a2c1a", "#2f6f6a", True
@@ -173,7 +193,6 @@ DRAWINGS = {
         "#b9cfd9", "#b97a50", "#1c1a1a", "#8c3b4a", False
     ),
     "ipadapter_example_mask_left.png": lambda: half(True),
-    "ipadapter_example_mask_right.png": lambda: half(False),
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from kit.pages.example_graphs import Node, Out, Sketch
+from kit.pages.example_graphs import RESULT_KIND, Node, Out, Sketch
 
 WIDTHS = {
     "LoadImage": 225,
@@ -27,6 +27,7 @@ WIDTHS = {
     "VAEDecode": 230,
     "VAEEncode": 230,
     "CLIPTextEncode": 280,
+    RESULT_KIND: 230,
     "IPABlockWeights": 300,
     "IPASchedule": 300,
 }
@@ -35,6 +36,8 @@ TITLE, GAP = 34, 26
 BORDER, GROUP_TITLE = 18, 48
 NEXT_GROUP, NEXT_COLUMN = 24, 44
 NOTE_GAP = 28
+# Of the editor: where slots are, and how far its curves swing out for each pixel of their length.
+FIRST_SLOT, SLOT, SWING, MARGIN = 14, 20, 0.2, 16
 LANE, BEFORE_LANES, AFTER_LANES, ABOVE_LANES = 10, 24, 34, 20
 COLOURS = ("#5b9bd5", "#7fb77e", "#d0a13f", "#cf7f4a", "#c46bbd", "#9a9a9a")
 
@@ -181,10 +184,23 @@ class Arrangement:
     def _corners(self, wire: Wire, places: list[dict[str, Any]]) -> list[Point]:
         if self._is_short(wire):
             return []
-        (r1, c1), (r2, c2) = self.column_of[wire.source.node], self.column_of[wire.target]
-        y = self.lanes_from + LANE * (self.corridor.index(wire.source) + 0.5)
-        out, into = self._beside(r1, c1 + 1, wire.source), self._beside(r2, c2, wire.source)
-        return [(out, y), (into, y)]
+        source, target = wire.source, wire.target
+        (r1, c1), (r2, c2) = self.column_of[source.node], self.column_of[target]
+        y = self.lanes_from + LANE * (self.corridor.index(source) + 0.5)
+        out, into = self._beside(r1, c1 + 1, source), self._beside(r2, c2, source)
+        corners = [(out, y), (into, y)]
+        first, last = _slot(places[source.node], source.slot), _slot(places[target], wire.slot)
+        # A curve swings out of a gutter that is narrow for its length; a corner more holds it.
+        if c1 + 1 < len(self.rows[r1]) and _swing(first, y) > self._room(r1, c1 + 1):
+            corners.insert(0, (out, first))
+        if c2 and _swing(last, y) > self._room(r2, c2):
+            corners.append((into, last))
+        return corners
+
+    def _room(self, row: int, column: int) -> float:
+        """Of the gutter before a column, less a margin."""
+        columns = self.rows[row]
+        return columns[column].left - columns[column - 1].right - MARGIN
 
     def _beside(self, row: int, number: int, source: Out) -> float:
         """The lane of an output in the gutter before a column, or after the last."""
@@ -194,6 +210,15 @@ class Arrangement:
         column = columns[number]
         end = column.left - AFTER_LANES
         return end - LANE * (len(column.lanes) - 1 - column.lanes.index(source))
+
+
+def _slot(place: dict[str, Any], slot: int) -> float:
+    return place["pos"][1] + FIRST_SLOT + SLOT * slot
+
+
+def _swing(one: float, other: float) -> float:
+    """How far to the side a link goes on its way up or down."""
+    return SWING * abs(one - other)
 
 
 def _take(lanes: list[Out], source: Out) -> None:

@@ -12,11 +12,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from kit.pages.blueprints import blueprints
 from kit.pages.example_graphs import STEMS, sketches
 from kit.pages.toy_graph import toy_models
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "example_workflows"
+BLUEPRINTS = ROOT / "subgraphs"
 TOY_EXAMPLES = ROOT / "demo" / "toy_nodes" / "example_workflows"
 
 
@@ -43,6 +45,11 @@ def main() -> None:
                     stem = STEMS.get(sketch.name, sketch.name)
                     text = json.dumps(builder.built(sketch), indent=2, ensure_ascii=False) + "\n"
                     (folder / f"{stem}.json").write_text(text, "utf-8")
+            for blueprint in blueprints():
+                if not wanted or blueprint.sketch.name in wanted:
+                    text = json.dumps(builder.folded(blueprint), indent=2, ensure_ascii=False)
+                    path = BLUEPRINTS / f"{blueprint.sketch.name}.json"
+                    path.write_text(f"{text}\n", "utf-8")
             browser.close()
 
 

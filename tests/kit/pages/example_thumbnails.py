@@ -16,13 +16,14 @@ from kit.pages.example_graphs import (
     HOUSE,
     MASK_LEFT,
     MASK_RIGHT,
+    PANORAMA,
     PERSON_A,
     PERSON_B,
     ROOM,
     STEMS,
     WAVES,
 )
-from kit.pages.example_inputs import INPUTS, frame
+from kit.pages.example_inputs import INPUTS, frame, half
 from PIL import Image, ImageDraw, ImageFont
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "example_workflows"
@@ -63,7 +64,8 @@ class Card:
         self.image.paste(small, (round(x * TIMES), round(y * TIMES)), small)
 
     def picture(self, name: str, x: float, y: float, side: float, word: str = "") -> None:
-        shown = frame(6) if name == BALL else Image.open(INPUTS / name)
+        drawn = {BALL: lambda: frame(6), MASK_RIGHT: lambda: half(False)}
+        shown = drawn[name]() if name in drawn else Image.open(INPUTS / name)
         self.panel(x - 3, y - 3, side + 6, side + 6, "#55585f")
         self.paste(shown, x, y, side)
         if word:
@@ -100,6 +102,33 @@ APPLY = "Apply"
 CARDS: dict[str, Callable[[], Image.Image]] = {
     "first_picture": lambda: _card(
         "First picture", ((CAT, "photo"),), ("Encode", APPLY), "prompt\n+\nphoto"
+    ),
+    "single_nodes": lambda: _card(
+        "In single nodes", ((CAT, "photo"),), ("Load", "Encode", APPLY), "prompt\n+\nphoto"
+    ),
+    "style_composition": lambda: _card(
+        "Style + composition (SDXL)",
+        ((WAVES, "style"), (HOUSE, "composition")),
+        ("Style +", "Composition"),
+        "its hand,\nits places",
+    ),
+    "regional": lambda: _card(
+        "Regional prompts",
+        ((CAT, "left"), (HOUSE, "right")),
+        ("prompts", "masks", "Regional"),
+        "each\nin its\nplace",
+    ),
+    "tiles": lambda: _card(
+        "Tiles (SDXL)", ((PANORAMA, "reference"),), ("Tiles", APPLY), "details\nin their\nplace"
+    ),
+    "sheet": lambda: _card(
+        "A sheet", ((CAT, "photo"),), ("Sweep", "Simple", "Sheet"), "all scales\nat once"
+    ),
+    "attention": lambda: _card(
+        "Where it is heard",
+        ((CAT, "photo"), (MASK_LEFT, "mask")),
+        ("Simple", "View", "Map"),
+        "bright\nwhere it\ncounts",
     ),
     "image_to_image": lambda: _card(
         "Image to image",

@@ -41,6 +41,7 @@ ORDER = (
     *("IPAMergeEmbeds", "IPARegions", "IPABlockWeights", "IPASchedule"),
     None,
     *("IPASaveEmbeds", "IPADoctor", "IPARemove", "IPAApply", "IPABindToConditioning"),
+    *("IPAAttentionView", "IPAAttentionMap"),
 )
 HELPERS = """
   const frames = async (count = 3) => {

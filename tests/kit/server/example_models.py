@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -27,6 +30,7 @@ from kit.pages.example_graphs import (
     LCM,
     PLUS,
     PLUS_FACE,
+    PLUS_SDXL,
     SD15,
     SD35,
     SDXL,
@@ -38,7 +42,10 @@ from kit.pages.example_graphs import (
     XLABS_V2,
     File,
 )
+from kit.server.tiny_nodes import SIGLIP as RANDOM_SIGLIP
+from kit.server.tiny_nodes import VIT_L as RANDOM_VIT_L
 from safetensors.torch import save_file
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 # As in tests/kit/server/tiny_nodes/transformers.py, which only a server reads.
 FLUX_BLOCKS, SD3_BLOCKS, SD3_HEADS = (3, 2), 3, 3
@@ -77,6 +84,61 @@ def write_models(folder: Path) -> None:
         face_packs.small_recogniser(folder / file.directory / f"{recogniser}.onnx")
 
 
+def write_encoders(folder: Path) -> None:
+    """Image encoders that run, for nodes that find theirs, in the place of files with a name."""
+    same = {"intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 16}
+    same |= {"image_size": 224, "patch_size": 14}
+    config = CLIPVisionConfig(hidden_size=1280, projection_dim=1024, **same)
+    path = _path(folder, VIT_H)
+    path.unlink(missing_ok=True)
+    CLIPVisionModelWithProjection(config).save_pretrained(path.with_suffix(""))
+
+
+# The other encoders cannot be made small: these find theirs by a node of the tests.
+BY_HAND = {
+    "flux_style": (XLABS_V2, RANDOM_VIT_L),
+    "flux_controlnet": (XLABS_V2, RANDOM_VIT_L),
+    "flux_two_references": (INSTANTX_FLUX, RANDOM_SIGLIP),
+    "sd35": (INSTANTX_SD35, RANDOM_SIGLIP),
+}
+
+
+def by_hand(name: str, prompt: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The prompt with the nodes that Simple stands for, where no small encoder is found."""
+    made = copy.deepcopy(prompt)
+    if name not in BY_HAND:
+        return made
+    adapter, encoder = BY_HAND[name]
+    made["adapter"] = _node(known, "IPALoadAdapter", adapter_file=adapter.name)
+    made["encoder"] = _node(known, "IPADemoCLIPVision", clip_name=encoder)
+    for key, node in prompt.items():
+        if node["class_type"] == "IPASimple":
+            inputs = made[key]["inputs"]
+            preset, image = inputs.pop("preset"), inputs.pop("image")
+            made[f"weights {key}"] = _node(known, "IPABlockWeights", preset=preset)
+            wires = {"clip_vision": ["encoder", 0], "image": image}
+            made[f"embeds {key}"] = _node(known, "IPAEncodeImage", **wires)
+            parts = {
+                "adapter": "adapter",
+                "embeds": f"embeds {key}",
+                "block_weights": f"weights {key}",
+            }
+            inputs.pop("kind")
+            inputs |= {part: [source, 0] for part, source in parts.items()}
+            made[key] = _node(known, "IPAApply", **inputs)
+    return made
+
+
+def _node(known: Mapping[str, Any], kind: str, **inputs: Any) -> dict[str, Any]:
+    required = known[kind]["input"].get("required", {})
+    defaults = {
+        name: options[0]["default"]
+        for name, (_, *options) in required.items()
+        if options and "default" in options[0]
+    }
+    return {"class_type": kind, "inputs": defaults | inputs}
+
+
 def _path(folder: Path, file: File) -> Path:
     path = folder / file.directory / file.name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +149,8 @@ def _write_adapters(folder: Path) -> None:
     plus = checkpoints.tiny_adapter("plus", WIDTHS, 768, 1280, 16, **RESAMPLER)
     for file in (PLUS, PLUS_FACE, COMPOSITION):
         checkpoints.write(_path(folder, file), plus, "flat")
+    wide = checkpoints.tiny_adapter("plus", WIDTHS_SDXL, 2048, 1280, 16, **RESAMPLER)
+    checkpoints.write(_path(folder, PLUS_SDXL), wide, "flat")
     for file, widths, text in ((STANDARD, WIDTHS, 768), (STANDARD_SDXL, WIDTHS_SDXL, 2048)):
         tensors = checkpoints.tiny_adapter("standard", widths, text, 1024, 4)
         checkpoints.write(_path(folder, file), tensors, "flat")
