@@ -263,7 +263,7 @@ def _values(words: Words, kind: Any, options: dict[str, Any], shown: dict[str, s
         many = words.grown.format(first=f"`{prefix}0`", last=f"`{prefix}{last}`")
         return f"`{one}`{words.colon}{many}"
     if kind == "COMBO":
-        known = [_choice(one, shown[one] if one in shown else one) for one in options["options"]]
+        known = [_choice(one, str(shown.get(one, one))) for one in options["options"]]
         if set(options["options"]) <= {
             "auto",
             "none",
