@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "web" / "docs"
 LOCALES = ROOT / "locales"
+EXAMPLE = "ipadapter_example.safetensors"  # which comes with the pack
 AUTOGROW = "COMFY_AUTOGROW_V3"
 # The front end asks for the tooltip of each input that has grown by itself; so many get one.
 GROWN = 8
@@ -263,11 +264,9 @@ def _values(words: Words, kind: Any, options: dict[str, Any], shown: dict[str, s
         many = words.grown.format(first=f"`{prefix}0`", last=f"`{prefix}{last}`")
         return f"`{one}`{words.colon}{many}"
     if kind == "COMBO":
-        known = [_choice(one, str(shown.get(one, one))) for one in options["options"]]
-        if set(options["options"]) <= {
-            "auto",
-            "none",
-        }:  # read from a folder, and that of tests is empty
+        found = [one for one in options["options"] if one != EXAMPLE]
+        known = [_choice(one, str(shown.get(one, one))) for one in found]
+        if set(found) <= {"auto", "none"}:  # read from a folder, and that of tests is empty
             known.append(words.files)
         return f"{words.kinds[kind]}{words.colon}{words.comma.join(known)}"
     if kind in ("FLOAT", "INT"):
