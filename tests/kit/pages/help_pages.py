@@ -265,7 +265,7 @@ def _values(words: Words, kind: Any, options: dict[str, Any], shown: dict[str, s
         return f"`{one}`{words.colon}{many}"
     if kind == "COMBO":
         found = [one for one in options["options"] if one != EXAMPLE]
-        known = [_choice(one, shown.get(one, one)) for one in found]
+        known = [_choice(one, str(shown.get(one, one))) for one in found]
         if set(found) <= {"auto", "none"}:  # read from a folder, and that of tests is empty
             known.append(words.files)
         return f"{words.kinds[kind]}{words.colon}{words.comma.join(known)}"
