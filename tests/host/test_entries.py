@@ -32,6 +32,7 @@ from pack.ip_models.references.features import Region, Regions
 from pack.ip_models.weights.gains import Weights
 from pack.nodes.encode import EncodeImage
 from pack.nodes.extension import IPAdapterExtension
+from pack.nodes.host.checks import Numbers
 from pack.nodes.host.encoder.row_cache import forget
 from pack.nodes.host.face.engine import EngineChoice, load_engine
 from pack.nodes.host.face.packs import find
