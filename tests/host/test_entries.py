@@ -246,16 +246,8 @@ def may_work(one: Any, value: Any, world: World) -> bool:
         return bool(one.optional) and sort in (*world.sockets, "COMFY_AUTOGROW_V3")
     if sort == "COMBO":
         return isinstance(value, str) and value in one.options
-    if isinstance(one, Numbers) and isinstance(value, Tensor):
-        # An audio pack gives numbers in many forms.
-        value = value.tolist() if value.layout is torch.strided and not value.is_meta else None
-    if isinstance(one, Numbers) and isinstance(value, list) and value:
-        return all(may_work(one, number, world) for number in value)
     if sort in ("INT", "FLOAT"):
-        number = isinstance(value, int | float | Fraction | numpy.number)
-        if not number or isinstance(value, bool) or not one.min <= value <= one.max:
-            return False
-        return sort == "FLOAT" or value == int(value)
+        return _numeric(one, value, sort)
     if sort == "BOOLEAN":
         return isinstance(value, bool) or (isinstance(value, int) and value in (0, 1))
     if sort == "STRING":
@@ -268,6 +260,18 @@ def may_work(one: Any, value: Any, world: World) -> bool:
         return isinstance(value, Regions)
     # Whether a MODEL has layers for a reference is another question, which not all nodes ask.
     return sort == "MODEL" and isinstance(value, ModelPatcher) and value.model is not encoder(world)
+
+
+def _numeric(one: Any, value: Any, sort: str) -> bool:
+    if isinstance(one, Numbers) and isinstance(value, Tensor):
+        # Packs for audio give numbers in many forms.
+        value = value.tolist() if value.layout is torch.strided and not value.is_meta else None
+    if isinstance(one, Numbers) and isinstance(value, list) and value:
+        return all(_numeric(one, number, sort) for number in value)
+    number = isinstance(value, int | float | Fraction | numpy.number)
+    if not number or isinstance(value, bool) or not one.min <= value <= one.max:
+        return False
+    return sort == "FLOAT" or value == int(value)
 
 
 def encoder(world: World) -> Any:
