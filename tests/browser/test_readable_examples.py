@@ -23,7 +23,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "example_workflows"
 FILES = {name: EXAMPLES / f"{stem}.json" for name, stem in STEMS.items()} | {"toys": WORKFLOW}
 ZOOM, CONTRAST, LETTERS = 0.65, 4.5, 7.0
 # Many nodes: what is left over at the opening zoom lies to the right or below.
-LARGE = {"video": 0.25, "instantid": 0.1}
+LARGE = {"video": 0.25, "instantid": 0.1, "two_faces_with_masks": 0.15, "flux_two_references": 0.15}
 # Of the window, without the editor's own bars.
 SEEN = (60, 80, 1400, 892)
 THEMES = ("dark", "light")
