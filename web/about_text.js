@@ -57,7 +57,7 @@ export function aboutLines(output) {
 /** How a report begins after what comes first of all. */
 const REPORT = "IP-Adapter report:";
 /** How its list of all addresses begins, which is long. */
-const ADDRESSES = "Where to get what is missing";
+const ADDRESSES = "Where to get what is missing (nothing is downloaded by itself):";
 
 /**
  * How many lines of a report are read first; the others are folded away behind them.
@@ -65,6 +65,6 @@ const ADDRESSES = "Where to get what is missing";
  */
 export function openLines(lines) {
   const first = lines.findIndex((line) => line.startsWith(REPORT));
-  const rest = first === 0 ? lines.findIndex((line) => line.startsWith(ADDRESSES)) : first;
+  const rest = first === 0 ? lines.indexOf(ADDRESSES) : first;
   return rest > 0 ? rest : lines.length;
 }

@@ -21,6 +21,7 @@ export const STYLE = `
 .ipa-row button, .ipa-row select { cursor: pointer; }
 .ipa-row select { width: 88px; }
 .ipa-row .ipa-fill { width: 56px; }
+@supports (field-sizing: content) { .ipa-row .ipa-fill { width: auto; min-width: 56px; field-sizing: content; } }
 .ipa-row .ipa-families { width: 104px; }
 .ipa-row option { color: var(--ipa-ink); background: var(--ipa-back); }
 .ipa-row input { width: 64px; user-select: text; }

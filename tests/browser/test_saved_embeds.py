@@ -32,5 +32,5 @@ def test_what_was_saved_is_in_the_list_at_once(comfy: ComfyPage) -> None:
     saving(comfy, name=name)
     comfy.run()
     comfy.page.wait_for_function(LISTED, arg=[load, f"{name}.safetensors"])
-    text = comfy.shown('[data-ipadapter="about"]').filter(has_text="penultimate")
+    text = comfy.shown('[data-ipadapter="about"]').filter(has_text="works with")
     assert text.filter(has_text=f"{name}.safetensors").count() == 1

@@ -23,6 +23,7 @@ from kit.pages.help_pages import (
     page,
     schemas,
 )
+from kit.pages.help_quotes import MARKS, with_words
 from kit.pages.toy_pictures import STRIPS, strip_path
 
 TRANSLATED = ("zh", "ru")
@@ -44,7 +45,7 @@ def everywhere() -> pytest.MarkDecorator:
 @everywhere()
 def test_the_lists_say_what_the_node_says(node: str, language: str) -> None:
     text = page(node, language).read_text("utf-8")
-    assert text == help_pages.filled(text, node, language), REWRITE
+    assert text == with_words(help_pages.filled(text, node, language), language), REWRITE
     # Independent of how the lists are made: each id, limit, default and option is on the page.
     listed = section(text, WORDS[language].inputs)
     for name, (_, options, _) in help_pages.inputs(node).items():
@@ -83,6 +84,14 @@ def test_a_page_has_its_parts(node: str, language: str) -> None:
     made = [f"images/{strip_path(node).name}"] if node in STRIPS else []
     assert [path for _, path in pictures] == [f"images/{node}.svg", *made]
     assert "](http" not in text and "<" not in CODE.sub("", text)
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_pages_say_what_the_editor_shows_of_most_messages(language: str) -> None:
+    opens, _ = MARKS[language]
+    lines = [line for node in schemas() for line in mistakes(node, language)]
+    told = [line for line in lines if line.startswith("`")]
+    assert sum(f"`{opens}" in line for line in told) > 0.9 * len(told) > 50
 
 
 def mistakes(node: str, language: str) -> list[str]:

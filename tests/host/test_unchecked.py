@@ -15,7 +15,7 @@ from kit.server.live import Client, Prompt
 from kit.server.live_graph import changed, graph, node, region_with_mask, regional
 
 NUMBERS = itertools.count()
-NO_SUCH_INPUT = "has no input called 'extra'"
+NO_SUCH_INPUT = 'has no input called "extra"'
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ UNCHECKED: dict[str, tuple[Prompt, str]] = {
     "an Autogrow": (regional() | {"regions": region_with_mask(["gone", 0], "masks")}, "mask0"),
     "one of an Autogrow": (
         regional() | {"regions": region_with_mask(["gone", 0], "masks.mask100")},
-        "has no input called 'masks.mask100'",
+        'has no input called "masks.mask100"',
     ),
     "a link in a value": (changed(apply={"attn_mask": {"__value__": ["gone", 0]}}), "'gone'"),
     "a deep value": (changed(apply={"attn_mask": deep()}), "more than 32 deep"),

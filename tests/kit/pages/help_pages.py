@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "web" / "docs"
 LOCALES = ROOT / "locales"
+EXAMPLE = "ipadapter_example.safetensors"  # which comes with the pack
 AUTOGROW = "COMFY_AUTOGROW_V3"
 # The front end asks for the tooltip of each input that has grown by itself; so many get one.
 GROWN = 8
@@ -263,11 +264,9 @@ def _values(words: Words, kind: Any, options: dict[str, Any], shown: dict[str, s
         many = words.grown.format(first=f"`{prefix}0`", last=f"`{prefix}{last}`")
         return f"`{one}`{words.colon}{many}"
     if kind == "COMBO":
-        known = [_choice(one, shown[one] if one in shown else one) for one in options["options"]]
-        if set(options["options"]) <= {
-            "auto",
-            "none",
-        }:  # read from a folder, and that of tests is empty
+        found = [one for one in options["options"] if one != EXAMPLE]
+        known = [_choice(one, str(shown.get(one, one))) for one in found]
+        if set(found) <= {"auto", "none"}:  # read from a folder, and that of tests is empty
             known.append(words.files)
         return f"{words.kinds[kind]}{words.colon}{words.comma.join(known)}"
     if kind in ("FLOAT", "INT"):
@@ -315,6 +314,8 @@ def filled(text: str, node: str, language: str) -> str:
 
 
 def main() -> None:
+    from kit.pages.help_quotes import with_words
+
     text = json.dumps(english(), indent=2, ensure_ascii=False) + "\n"
     (LOCALES / "en").mkdir(parents=True, exist_ok=True)
     (LOCALES / "en" / "nodeDefs.json").write_text(text, "utf-8")
@@ -322,7 +323,8 @@ def main() -> None:
     for node in schemas():
         for language in WORDS:
             path = page(node, language)
-            path.write_text(filled(path.read_text("utf-8"), node, language), "utf-8")
+            text = filled(path.read_text("utf-8"), node, language)
+            path.write_text(with_words(text, language), "utf-8")
 
 
 if __name__ == "__main__":

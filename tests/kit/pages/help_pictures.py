@@ -351,7 +351,7 @@ def block_weights() -> str:
 
     shown = ("linear", "ease in", "style transfer", "composition", "style transfer precise")
     parts: list[str] = []
-    for column, (family, _, layers) in enumerate(UNET.outlines):
+    for column, (family, _, layers, *_) in enumerate(UNET.outlines):
         x = 12 + column * 176
         transformers = stacks(layers)
         parts.append(text(x, 20, f"{family}: 0 … {len(transformers) - 1}", 13, GREY))

@@ -6,6 +6,7 @@ from __future__ import annotations
 _WEB = {
     "auto hidden",
     "noopener noreferrer",
+    "width: 100%; height: 100%; object-fit: contain",
     "Backspace",
     "Delete",
     "Enter",
