@@ -14,7 +14,7 @@ from typing import Any
 
 from comfy_page import ComfyPage
 from kit.pages.blueprints import Blueprint
-from kit.pages.example_graphs import RESULT_KIND, Out, Sketch
+from kit.pages.example_graphs import RESULT_KIND, STEMS, Out, Sketch
 from kit.pages.example_layout import TITLE, Arrangement, Wire, width_of
 
 # Room for what such a node shows: a picture, or the text about what it loaded or made.
@@ -171,13 +171,15 @@ SAVED = "() => JSON.stringify(window.app.graph.serialize())"
 
 def described(sketch: Sketch) -> dict[str, Any]:
     """What the browser makes nodes of."""
+    # The toys' own workflow makes what the first example makes with them.
+    shown = sketch.name if sketch.name in STEMS else "first_picture"
     nodes = [
         asdict(node)
         | {
             "colours": COLOURS.get(node.title or ""),
             "files": [file._asdict() for file in node.files],
             "wires": {name: list(out) for name, out in node.wires.items()},
-            "picture": f"{sketch.name}.jpg" if node.kind == RESULT_KIND else "",
+            "picture": f"{shown}.jpg" if node.kind == RESULT_KIND else "",
         }
         for node in sketch.nodes
     ]

@@ -37,7 +37,7 @@ BORDER, GROUP_TITLE = 18, 48
 NEXT_GROUP, NEXT_COLUMN = 24, 44
 NOTE_GAP = 28
 # Of the editor: where slots are, and how far its curves swing out for each pixel of their length.
-FIRST_SLOT, SLOT, SWING, MARGIN = 14, 20, 0.2, 16
+FIRST_SLOT, SLOT, SWING, MARGIN = 14, 20, 0.25, 16
 LANE, BEFORE_LANES, AFTER_LANES, ABOVE_LANES = 10, 24, 34, 20
 COLOURS = ("#5b9bd5", "#7fb77e", "#d0a13f", "#cf7f4a", "#c46bbd", "#9a9a9a")
 
