@@ -42,6 +42,8 @@ def numbers_within(name: str, value: object, low: float, high: float) -> float |
     Raises:
         BadInput: one of them is not such a number, there is none, or there are too many.
     """
+    if isinstance(value, Tensor):
+        require_plain(name, value, "a list of numbers is needed", "Look at the node that makes it")
     every: Any = value.tolist() if isinstance(value, numpy.ndarray | Tensor) else value
     if not isinstance(every, list | tuple):
         return within(name, every, low, high)

@@ -60,7 +60,7 @@ def lay_out(images: Sequence[Tensor], layout: Layout) -> Tensor:
     """
     if not 0 < len(images) <= limits.SHEET_PICTURES:
         raise BadInput(
-            f"{len(images)} pictures are connected",
+            f"{len(images)} images are connected",
             f"1 to {limits.SHEET_PICTURES} fit on a sheet",
             "Connect fewer of them, or one at all",
         )

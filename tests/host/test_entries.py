@@ -32,6 +32,7 @@ from pack.ip_models.references.features import Region, Regions
 from pack.ip_models.weights.gains import Weights
 from pack.nodes.encode import EncodeImage
 from pack.nodes.extension import IPAdapterExtension
+from pack.nodes.host.checks import Numbers
 from pack.nodes.host.encoder.row_cache import forget
 from pack.nodes.host.face.engine import EngineChoice, load_engine
 from pack.nodes.host.face.packs import find
@@ -56,7 +57,11 @@ PRISTINE = {"transformer_options": {}}
 # A wrong MODEL or CLIP_VISION is a line of Doctor's report.
 REPORTED = {("IPADoctor", "model"), ("IPADoctor", "clip_vision")}
 # Where services send null for what they do not set.
-LENIENT = {("IPALoadEmbeds", "entry"), ("IPALoadEmbeds", "negative_file")}
+LENIENT = {
+    *(("IPALoadEmbeds", name) for name in ("entry", "negative_file")),
+    # Inputs that get all values of a list, of which there may be none.
+    *(("IPASheet", name) for name in ("labels", "columns", "title", "picture_size")),
+}
 FILES = {
     "adapter_file": "plain.safetensors",
     "encoder_file": "tiny",
@@ -241,6 +246,11 @@ def may_work(one: Any, value: Any, world: World) -> bool:
         return bool(one.optional) and sort in (*world.sockets, "COMFY_AUTOGROW_V3")
     if sort == "COMBO":
         return isinstance(value, str) and value in one.options
+    if isinstance(one, Numbers) and isinstance(value, Tensor):
+        # An audio pack gives numbers in many forms.
+        value = value.tolist() if value.layout is torch.strided and not value.is_meta else None
+    if isinstance(one, Numbers) and isinstance(value, list) and value:
+        return all(may_work(one, number, world) for number in value)
     if sort in ("INT", "FLOAT"):
         number = isinstance(value, int | float | Fraction | numpy.number)
         if not number or isinstance(value, bool) or not one.min <= value <= one.max:
@@ -341,6 +351,9 @@ def _judged(
         good, named = value is None or value == {}, about.template.prefix
     elif value is None:  # one of several inputs may always be left empty
         good = about is not one or (node_id, about.id) in LENIENT or may_work(about, None, world)
+    elif node.define_schema().is_input_list and isinstance(value, list):
+        empty = not value and (node_id, about.id) in LENIENT
+        good = empty or (value and all(may_work(about, each, world) for each in value))
     else:
         good = may_work(about, value, world) or (node_id, about.id) in REPORTED
     if said == "" and not good:
