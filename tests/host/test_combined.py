@@ -14,7 +14,7 @@ import folder_paths
 import numpy
 import pytest
 import torch
-from kit.models import face_packs, tiny, transformers
+from kit.models import face_packs, tiny, transformer_adapters, transformers
 from kit.models.tiny import Twins
 from pack.ip_models.adapter.published import Choice
 from pack.ip_models.errors import BadInput, MissingModel, NoFace
@@ -43,6 +43,16 @@ HEIGHT, WIDTH = 16, 24
 ENCODER = CLIPVisionConfig(
     hidden_size=tiny.ENCODER_WIDTH,
     projection_dim=tiny.POOLED_WIDTH,
+    intermediate_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=16,
+    image_size=56,
+    patch_size=14,
+)
+# The same for ViT-L.
+LARGE = CLIPVisionConfig(
+    hidden_size=1024,
+    projection_dim=768,
     intermediate_size=32,
     num_hidden_layers=2,
     num_attention_heads=16,
@@ -152,6 +162,21 @@ def test_simple_is_the_nodes_it_stands_for(
     ours = sample(out.args[0])
     assert tiny.relative(ours, sample(model)) > EFFECT
     assert torch.equal(ours, sample(by_hand(model, image, kind, preset, 0.8, *window, **more)))
+
+
+def test_simple_finds_what_flux_needs() -> None:
+    pair, call = transformers.tiny_flux(), transformers.make_call()
+    places = [
+        Path(folder_paths.get_folder_paths(name)[0])
+        for name in (folders.ADAPTERS, folders.ENCODERS)
+    ]
+    tiny.load_tensors(places[0], transformer_adapters.xlabs(pair), "xlabs")
+    CLIPVisionModelWithProjection(LARGE).save_pretrained(places[1] / "large")
+    hand = by_hand(pair.model, photo(), "XLabs", "linear", 1.0, 0.0, 1.0)
+    ours = Simple.execute(pair.model, photo(), "XLabs", 1.0, "linear", 0.0, 1.0).args[0]
+    plain, heard = (transformers.run_host(pair, one, call) for one in (pair.model, ours))
+    assert tiny.relative(heard, plain) > EFFECT
+    assert torch.equal(heard, transformers.run_host(pair, hand, call))
 
 
 def test_style_and_composition_is_two_applies() -> None:
