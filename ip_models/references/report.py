@@ -46,6 +46,8 @@ def _regions(embeds: Regions) -> Iterator[str]:
         first, *others = _features(region.features)
         mask = region.mask
         where = "whole picture" if mask is None else f"mask {mask.shape[-1]} x {mask.shape[-2]}"
+        if mask is not None and not bool(mask.any()):
+            where += ", all black: heard nowhere"
         rest |= dict.fromkeys(others)
         yield f"{number}: {first}, scale {region.scale:g}, {where}"
     yield from rest

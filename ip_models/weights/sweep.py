@@ -106,6 +106,21 @@ def words(name: str, text: str, known: Sequence[str]) -> list[float | str]:
     return [word for word in found if word]
 
 
+def require_order(starts: Sequence[float | str], ends: Sequence[float | str]) -> None:
+    """Refuse runs in which the reference would end before it begins.
+
+    Raises:
+        BadInput: there is one.
+    """
+    for start, end in zip(starts, ends, strict=True):
+        if float(start) > float(end):
+            raise BadInput(
+                f"start {float(start):g} with end {float(end):g} would be one of the runs",
+                "a reference does not end before it begins",
+                'Set order to "one after the other", or take out such starts or ends',
+            )
+
+
 def _grid(axes: Sequence[Axis]) -> list[tuple[float | str, ...]]:
     count = 1
     for axis in axes:

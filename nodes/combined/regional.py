@@ -105,7 +105,9 @@ class Regional(Node):
                 ("negative", negative, more_negative),
             )
         )
-        return io.NodeOutput(heard, *prompts, ui=ui.PreviewText(describe(found, encoded)))
+        return io.NodeOutput(
+            heard, *prompts, ui=ui.PreviewText(describe(found, encoded, mask=mask))
+        )
 
 
 def _more(name: str) -> io.Conditioning.Input:

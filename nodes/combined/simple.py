@@ -77,7 +77,7 @@ class Simple(Node):
         encoded = encode_for(found, image)
         settings = Settings(scale, start_percent, end_percent, attn_mask, weights_of(preset))
         heard = apply(model, found.pair.adapter, encoded.features, settings)
-        return io.NodeOutput(heard, ui=ui.PreviewText(describe(found, encoded)))
+        return io.NodeOutput(heard, ui=ui.PreviewText(describe(found, encoded, mask=attn_mask)))
 
 
 NODES: list[type[io.ComfyNode]] = [Simple]

@@ -84,7 +84,9 @@ class StyleComposition(Node):
         ):
             settings = Settings(scale, start_percent, end_percent, attn_mask, weights_of(preset))
             model = apply(model, found.pair.adapter, encoded.features, settings)
-        return io.NodeOutput(model, ui=ui.PreviewText(describe(found, style, composition)))
+        return io.NodeOutput(
+            model, ui=ui.PreviewText(describe(found, style, composition, mask=attn_mask))
+        )
 
 
 def _scale(name: str, what: str) -> Numbers:

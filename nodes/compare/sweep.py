@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 
 from ...ip_models.inputs import parse_numbers
 from ...ip_models.weights.presets import names
-from ...ip_models.weights.sweep import Axis, Order, numbers, sweep, words
+from ...ip_models.weights.sweep import Axis, Order, numbers, require_order, sweep, words
 from ..host.model.backbones.layers import VOCABULARY
 from ..sockets import CATEGORY, RESENT, Node, scale_input
 
@@ -100,6 +100,7 @@ class SweepSettings(Node):
             Order(order),
         )
         starts, ends, chosen, sizes = made.values
+        require_order(starts, ends)
         more = ["..."] if len(made.labels) > _SHOWN else []
         text = "\n".join([f"{len(made.labels)} pictures:", *made.labels[:_SHOWN], *more])
         outputs = (sizes, chosen, starts, ends, made.labels, made.columns)

@@ -25,6 +25,7 @@ from pack.nodes.combined.style_composition import StyleComposition
 from pack.nodes.encode import EncodeImage
 from pack.nodes.faces import EncodeFace, LoadFaceModels
 from pack.nodes.host.combined.find import find_pair
+from pack.nodes.host.combined.reference import BLACK
 from pack.nodes.host.files import checkpoint, folders
 from pack.nodes.host.model.adapter import _loaded as LOADED
 from pack.nodes.load import LoadForModel
@@ -162,6 +163,16 @@ def test_simple_is_the_nodes_it_stands_for(
     ours = sample(out.args[0])
     assert tiny.relative(ours, sample(model)) > EFFECT
     assert torch.equal(ours, sample(by_hand(model, image, kind, preset, 0.8, *window, **more)))
+
+
+def test_a_mask_that_hides_everything_is_said() -> None:
+    model, dark = twin().model, torch.zeros(1, 8, 8)
+    numbers = (1.0, "linear", 0.0, 1.0)
+    said = [
+        Simple.execute(model, photo(), "standard", *numbers, attn_mask=mask).ui.as_dict()["text"][0]
+        for mask in (dark, half())
+    ]
+    assert BLACK in said[0] and BLACK not in said[1]
 
 
 def test_simple_finds_what_flux_needs() -> None:

@@ -17,6 +17,9 @@ from ..model.apply import recogniser_of
 from .find import Found
 
 
+BLACK = "The mask is all black: nothing of this is heard."
+
+
 class Encoded(NamedTuple):
     """Pictures that were encoded, and what is to be said of them."""
 
@@ -41,10 +44,11 @@ def encode_for(found: Found, image: Tensor) -> Encoded:
     return Encoded(features, tuple(remarks(found.pair.encoder, reference)))
 
 
-def describe(found: Found, *encoded: Encoded) -> str:
+def describe(found: Found, *encoded: Encoded, mask: Tensor | None = None) -> str:
     """What was taken and from where, and what is out of the ordinary, in lines for people."""
     said = dict.fromkeys(remark for one in encoded for remark in one.remarks)
-    return "\n".join([*_files(found), *said])
+    black = mask is not None and not bool(mask.any())
+    return "\n".join([*_files(found), *said, *([BLACK] if black else [])])
 
 
 def _files(found: Found) -> Iterator[str]:
