@@ -105,18 +105,18 @@ def test_a_photo_goes_in_and_a_picture_comes_out(client: Client) -> None:
 def test_the_loader_says_what_the_file_is(client: Client) -> None:
     entry = client.run(changed(adapter={"adapter_file": "sub/second.bin"}))
     text = entry["outputs"]["adapter"]["text"][0]
-    assert "SD1.5, standard, 4 tokens, 16 layers, needs ViT-H" in text
+    assert "SD1.5, standard, 4 tokens, needs ViT-H" in text
 
 
 @pytest.mark.parametrize(
     ("file", "words"),
     [
-        ("tiny.safetensors", "SD1.5, standard, 4 tokens, 16 layers, needs ViT-H"),
-        ("flux.bin", "Flux, XLabs, 4 tokens, 3 layers, needs ViT-L"),
+        ("tiny.safetensors", "SD1.5, standard, 4 tokens, needs ViT-H"),
+        ("flux.bin", "Flux, XLabs, 4 tokens, needs ViT-L"),
         ("pulid.bin", "is a PuLID file for Flux"),
         ("page.safetensors", "is a web page"),
         ("../secret", "is not in"),
-        ("", "is not in"),
+        ("", "for both: put https://huggingface.co/"),
     ],
 )
 def test_a_file_is_described_before_anything_runs(client: Client, file: str, words: str) -> None:
@@ -210,7 +210,7 @@ def test_binding_to_both_prompts_is_applying(client: Client) -> None:
 WRONG: dict[str, tuple[Prompt, list[str]]] = {
     "encoder": (
         changed(adapter={"adapter_file": "for_vit_g.safetensors"}),
-        ["WrongEncoder", "1024 wide", "ViT-bigG", "1280", "models/clip_vision"],
+        ["WrongEncoder", "come from ViT-H", "needs ViT-bigG", "models/clip_vision"],
     ),
     "base": (
         changed(adapter={"adapter_file": "for_sdxl.safetensors"}),
