@@ -74,7 +74,7 @@ def test_all_nodes_are_there_with_their_words(client: Client) -> None:
         "IPALoadEmbeds",
         "IPALoadFaceModels",
         "IPAEncodeFace",
-        "IPARegions",
+        "with Regions",
         "IPABlockWeights",
         "IPASchedule",
         "IPAPreviewMask",
@@ -237,14 +237,14 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
         with_tensor("encode", "negative_image", 0, "1x8x8x3", -1e25),
         ["BadInput", "negative_image", "not finite"],
     ),
-    "image of rank 3": (with_tensor("encode", "image", 0, "8x8x3"), ["BadInput", "(8, 8, 3)"]),
+    "image of rank 3": (with_tensor("encode", "image", 0, "8x8x3"), ["BadInput", "8 x 8 x 3"]),
     "mask of rank 4": (
         with_tensor("apply", "attn_mask", 1, "2x3x8x8"),
-        ["BadInput", "attn_mask", "(2, 3, 8, 8)"],
+        ["BadInput", "attn_mask", "2 x 3 x 8 x 8"],
     ),
     "mask of rank 5": (
         with_tensor("apply", "attn_mask", 1, "1x1x1x8x8"),
-        ["BadInput", "attn_mask", "(1, 1, 1, 8, 8)"],
+        ["BadInput", "attn_mask", "1 x 1 x 1 x 8 x 8"],
     ),
     "block that is not there": (
         weighted("IPABlockWeights", preset="custom", weights='{"up": {"block_0": [0, 1, 0]}}'),
@@ -264,7 +264,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     ),
     "list for more references than there are": (
         weighted("IPABlockWeights", preset="custom", weights='{"mid": [[0.7, 0.3]]}'),
-        ["BadInput", "IPARegions", "2", "1"],
+        ["BadInput", "with Regions", "2", "1"],
     ),
     "schedule": (
         weighted("IPASchedule", over="steps", start=1.0, end=0.0, curve="linear", values="1; 2"),
@@ -276,7 +276,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     ),
     "more scales than regions": (regional(scales="1, 2, 3"), ["BadInput", "scales", "1, 2, 3"]),
     "regions in regions": (
-        regional() | {"apply": graph()["apply"]} | deeper("IPARegions", scales=""),
+        regional() | {"apply": graph()["apply"]} | deeper("with Regions", scales=""),
         ["BadInput", "another Regions node"],
     ),
     "regions merged": (
