@@ -32,7 +32,7 @@ _ENCODERS = {
 }
 _JOINING = ("IPAMergeEmbeds", "IPARegions")
 _sent: ContextVar[Prompt] = ContextVar("the prompt that the host checks")
-_sender: ContextVar[object] = ContextVar("the editor that sent it", default=None)
+_sender: ContextVar[object] = ContextVar("sender", default=None)
 
 
 def remember(sent: Any) -> Any:

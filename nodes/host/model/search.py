@@ -66,12 +66,12 @@ def find_adapter(layers: Sequence[Layer], choice: Choice, otherwise: str = "") -
     kinds = _kinds(fitting, choice)
     base = shape_of(layers)
     called = base_name(base) if family_of(base) else "this MODEL"
-    article = "an" if choice.value[0] in "IX" else "a"
+    vowel = choice.value[0] in "IX"
     word = RULES[choice].word
     named = f", with {word} in its name," if word and kinds else ""
     raise MissingModel(
         _there(specs, broken, kinds),
-        f"{article} {choice.value} adapter for {called}{named} is needed",
+        f"{'an' if vowel else 'a'} {choice.value} adapter for {called}{named} is needed",
         _get_adapter(base, choice, otherwise, () if otherwise else kinds),
     )
 
@@ -115,7 +115,8 @@ def find_encoder(spec: AdapterSpec) -> str:
     if fitting:
         return fitting[0]
     rejected = [f"{name} is {widths.about}" for name, widths in encoders.items()] + broken
-    more = f", and {len(rejected) - _MOST_ENCODERS} more" if rejected[_MOST_ENCODERS:] else ""
+    others = len(rejected) - _MOST_ENCODERS
+    more = f", and {others} more" if others > 0 else ""
     there = ", ".join(rejected[:_MOST_ENCODERS]) + more
     raise MissingModel(
         f"in models/{folders.ENCODERS} {there or 'is no image encoder'}",
