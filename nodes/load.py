@@ -153,14 +153,14 @@ class LoadForModel(Node):
     async def validate_inputs(
         cls,
         kind: str = Choice.STANDARD.value,
-        adapter_file: str = AUTO,
-        encoder_file: str = AUTO,
+        adapter_file: str | None = AUTO,
+        encoder_file: str | None = AUTO,
     ) -> bool | str:
         for folder, name in ((folders.ADAPTERS, adapter_file), (folders.ENCODERS, encoder_file)):
             problem = True if is_auto(name) else _find(folder, name)
             if problem is not True:
                 return problem
-        if not is_auto(adapter_file) and adapter_file is not None:
+        if adapter_file is not None and not is_auto(adapter_file):
             problem = await read_at_once(lambda: _read(adapter_file))
             if problem is not True:
                 return problem

@@ -14,7 +14,6 @@ from ..host.model.backbones.layers import VOCABULARY
 from ..sockets import CATEGORY, RESENT, Node, scale_input
 
 _PRESETS = names(VOCABULARY)
-_PARTS = ("start_percents", "end_percents")
 _ORDERS = [order.value for order in Order]
 _SHOWN = 12
 
@@ -86,11 +85,12 @@ class SweepSettings(Node):
 
     @classmethod
     def validate_inputs(cls, scales: Any = None) -> bool | str:
-        given = [scales, *(cls.typed(name) for name in ("presets", *_PARTS, "order"))]
-        if not all(isinstance(one, str) for one in given):
+        names = ("presets", "start_percents", "end_percents", "order")
+        given = tuple(cls.typed(name) for name in names)
+        presets, starts, ends, order = given
+        if not all(isinstance(one, str) for one in (scales, *given)) or order not in _ORDERS:
             return True  # what comes by a link is not known yet
-        *lists, order = given
-        return order not in _ORDERS or attempted(lambda: _sweep(*lists, order))
+        return attempted(lambda: _sweep(scales, presets, starts, ends, order))
 
     @classmethod
     def execute(

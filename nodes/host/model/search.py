@@ -152,7 +152,7 @@ def adapter_hint(layers: Sequence[Layer], kind: Kind, wanted: Choice | None = No
     family = published_family(base)
     counterpart = next((c for c, rule in RULES.items() if rule.kind is kind), Choice.STANDARD)
     known = [one for other, one in ADAPTER_ADDRESSES if other is family]
-    advised = (wanted, counterpart, Choice.STANDARD, Choice.PLUS, *known)
+    advised = (wanted or counterpart, counterpart, Choice.STANDARD, Choice.PLUS, *known)
     choice = next((one for one in advised if one in known), counterpart)
 
     def order(name: str) -> tuple[bool, bool, int, str]:
