@@ -77,8 +77,8 @@ class ApplyIPAdapter(Node):
         )
 
     @classmethod
-    async def validate_inputs(cls, scale: Any) -> bool | str:
-        return await cls.queued(applied, scale=scale)
+    async def validate_inputs(cls, adapter: Any = None) -> bool | str:
+        return await cls.queued(applied)
 
     @classmethod
     def execute(
@@ -162,8 +162,8 @@ class BindToConditioning(Node):
         )
 
     @classmethod
-    async def validate_inputs(cls, scale: Any) -> bool | str:
-        return await cls.queued(applied, scale=scale)
+    async def validate_inputs(cls, adapter: Any = None) -> bool | str:
+        return await cls.queued(applied)
 
     @classmethod
     def execute(

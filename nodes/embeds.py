@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from ..ip_models.references.combine import Combine, combine, warning
 from ..ip_models.references.features import Features, Region, Regions
 from ..ip_models.references.report import describe, details
 from .host.checks import by_number
+from .host.doctor.queued import written_numbers
 from .host.node_text import node_text
 from .sockets import CATEGORY, RESENT, Embeds, Node
 
@@ -68,13 +71,18 @@ class MergeEmbeds(Node):
         )
 
     @classmethod
+    def validate_inputs(cls, weights: Any = None, embeds: Any = None) -> bool | str:
+        # The host gives what is connected to an Autogrow as well.
+        return written_numbers("weights", weights)
+
+    @classmethod
     def execute(
         cls, embeds: dict[str, Features | Regions], method: str, weights: str = ""
     ) -> io.NodeOutput:
         parts = list(by_number(embeds, "embeds").values())
         merged = combine(parts, parse_weights(weights, len(parts)), Combine(method))
-        text = "\n".join(filter(None, (describe(merged), warning(parts))))
-        return io.NodeOutput(merged, ui=node_text(text, details(merged)))
+        said = "\n".join(filter(None, (describe(merged), warning(parts))))
+        return io.NodeOutput(merged, ui=node_text(said, details(merged)))
 
 
 class RegionsOfEmbeds(Node):
@@ -131,6 +139,13 @@ class RegionsOfEmbeds(Node):
             ],
             outputs=[Embeds.Output("embeds", tooltip="For Apply IP-Adapter.")],
         )
+
+    @classmethod
+    def validate_inputs(
+        cls, scales: Any = None, embeds: Any = None, masks: Any = None
+    ) -> bool | str:
+        # The host gives what is connected to an Autogrow as well.
+        return written_numbers("scales", scales)
 
     @classmethod
     def execute(

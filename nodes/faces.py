@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..ip_models.faces.detect import FaceChoice
 from ..ip_models.references.features import Features, Regions
+from .host.doctor.queued import read_at_once
 from .host.face import packs
 from .host.face.encode import OnNoFace, Photos, encode_faces, views
 from .host.face.engine import EngineChoice, load_engine
@@ -62,9 +63,9 @@ class LoadFaceModels(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, pack: str | None = None) -> bool | str:
-        # Whether the pack is whole is said when the node runs, with what is missing.
-        return True
+    async def validate_inputs(cls, pack: str | None = None) -> bool | str:
+        # What comes by a link is not known yet.
+        return pack is None or await read_at_once(lambda: packs.find(pack))
 
     @classmethod
     def fingerprint_inputs(cls, pack: str, engine: str | None = EngineChoice.AUTO.value) -> str:

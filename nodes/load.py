@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from typing import Any
 
 from comfy_api.latest import io, ui
 
 from ..ip_models.adapter.published import Choice
-from ..ip_models.adapter.spec import Kind
-from ..ip_models.errors import MissingModel
+from ..ip_models.adapter.spec import Kind, require_supported
 from .host.combined.find import AUTO, find_pair, is_auto
-from .host.doctor.queued import searched
+from .host.doctor.queued import attempted, read_at_once, refused, searched
 from .host.encoder.load import load_encoder
 from .host.encoder.view import describe_encoder, describe_memory
 from .host.files import folders
 from .host.model import start
-from .host.model.adapter import LoadedAdapter, load
+from .host.model.adapter import LoadedAdapter, load, read_file_spec
 from .host.node_text import node_text
 from .sockets import CATEGORY, RESENT, Adapter, Node
 
@@ -73,8 +73,11 @@ class LoadAdapter(Node):
         )
 
     @classmethod
-    def validate_inputs(cls, adapter_file: str | None = None) -> bool | str:
-        return _find(folders.ADAPTERS, adapter_file)
+    async def validate_inputs(cls, adapter_file: str | None = None) -> bool | str:
+        found = _find(folders.ADAPTERS, adapter_file)
+        if found is not True or adapter_file is None:
+            return found
+        return await read_at_once(lambda: _read(adapter_file))
 
     @classmethod
     def fingerprint_inputs(cls, adapter_file: str, **_: object) -> str:
@@ -150,11 +153,15 @@ class LoadForModel(Node):
     async def validate_inputs(
         cls,
         kind: str = Choice.STANDARD.value,
-        adapter_file: str = AUTO,
-        encoder_file: str = AUTO,
+        adapter_file: str | None = AUTO,
+        encoder_file: str | None = AUTO,
     ) -> bool | str:
         for folder, name in ((folders.ADAPTERS, adapter_file), (folders.ENCODERS, encoder_file)):
             problem = True if is_auto(name) else _find(folder, name)
+            if problem is not True:
+                return problem
+        if adapter_file is not None and not is_auto(adapter_file):
+            problem = await read_at_once(lambda: _read(adapter_file))
             if problem is not True:
                 return problem
         return await cls.queued(searched, kind=kind)
@@ -238,12 +245,18 @@ def _find(folder: str, name: object) -> bool | str:
     if name is None:  # comes by a link and is known only when the prompt runs, or is missing
         return True
     if not folders.files(folder) and not folders.model_folders(folder):
-        return str(start.nothing_there(folder))
-    try:
-        folders.resolve(folder, name)
-    except MissingModel as error:
-        return str(error)
-    return True
+        return refused(start.nothing_there(folder))
+    return attempted(lambda: folders.resolve(folder, name))
+
+
+def _read(adapter_file: str) -> None:
+    """Refuse an adapter file that loading it would refuse, by its header.
+
+    Raises:
+        BrokenFile, UnknownAdapter, UnsupportedAdapter, MissingModel: it cannot be used.
+    """
+    path = folders.resolve(folders.ADAPTERS, adapter_file)
+    require_supported(read_file_spec(path), os.path.basename(path))
 
 
 NODES: list[type[io.ComfyNode]] = [LoadAdapter, LoadForModel, LoadEncoder]

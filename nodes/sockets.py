@@ -190,6 +190,11 @@ class Node(io.ComfyNode):
             cls.execute = classmethod(telling(_checked(run.__func__)))
 
     @classmethod
+    def typed(cls, name: str) -> Any:
+        """What a prompt that is checked has in an input, None where it comes by a link."""
+        return queued.typed(getattr(cls.hidden, "unique_id", None), name)
+
+    @classmethod
     async def queued(cls, read: queued.Read, **values: Any) -> bool | str:
         """What is wrong with a prompt that was sent, before anything of it runs; true for nothing.
 
@@ -203,7 +208,7 @@ class Node(io.ComfyNode):
                 if value is not None:  # what comes by a link is not known yet
                     right(known[name], name, value)
         except BadInput as error:
-            return str(error)
+            return queued.refused(error)
         return await queued.refusal(getattr(cls.hidden, "unique_id", None), read)
 
 

@@ -13,6 +13,7 @@ from ..ip_models.references import ipadpt
 from ..ip_models.references.features import Features, Regions, inputs
 from ..ip_models.references.report import describe, details
 from .host.checks import by_number
+from .host.doctor.queued import refused
 from .host.embeds import store
 from .host.embeds.load import LoadOptions, load
 from .host.embeds.store import FileFormat, IfExists
@@ -227,7 +228,7 @@ class LoadEmbeds(Node):
             try:
                 find(name, file)
             except (BadInput, MissingModel) as error:
-                return str(error)
+                return refused(error)
         return True
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from comfy_api.latest import io, ui
 
@@ -22,6 +23,7 @@ from ..ip_models.weights.presets import names
 from ..ip_models.weights.schedule import Curve, Ramp
 from ..ip_models.weights.timing import Repeat
 from .host.checks import Numbers
+from .host.doctor.queued import attempted, written_numbers
 from .host.model.backbones.layers import VOCABULARY
 from .sockets import CATEGORY, RESENT, Node, Weights
 
@@ -161,7 +163,13 @@ class BlockWeights(Node):
                 ),
             ],
             outputs=[Weights.Output("weights", tooltip="For block_weights of Apply IP-Adapter.")],
+            hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def validate_inputs(cls, weights: Any = None) -> bool | str:
+        used = isinstance(weights, str) and cls.typed("preset") == CUSTOM
+        return not used or attempted(lambda: block_rule(CUSTOM, weights, 1.0, 1.0, VOCABULARY))
 
     @classmethod
     def execute(
@@ -244,6 +252,10 @@ class Schedule(Node):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, values: Any = None) -> bool | str:
+        return written_numbers("values", values)
 
     @classmethod
     def execute(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from comfy_api.latest import io
 
-from ...ip_models.adapter.published import Choice
+from ...ip_models.adapter.published import RULES, Choice
+from ...ip_models.adapter.spec import FACE_KINDS
 from ...ip_models.weights.gains import Weights
 from ...ip_models.weights.presets import names, preset
+from ..host.combined import find
+from ..host.doctor.queued import base_of_typed, read_at_once, searched
 from ..host.model.backbones.layers import VOCABULARY
+from ..sockets import Node
 
 MODELS = "SD1.5, SD2, SDXL, Kolors, Flux.1, Chroma or SD3.5 Large."
 PRESETS = names(VOCABULARY)
@@ -49,6 +54,15 @@ def mask_input(name: str) -> io.Mask.Input:
         tooltip="White is the part of the picture that hears the reference. Any size; it is "
         "stretched over the picture.",
     )
+
+
+async def queued_with_faces(node: type[Node], kind: Any) -> bool | str:
+    """What is wrong with a prompt, face models that are not there too; true for nothing."""
+    found = await node.queued(searched, kind=kind)
+    if found is not True or kind is None or RULES[Choice(kind)].kind not in FACE_KINDS:
+        return found
+    layers = base_of_typed(getattr(node.hidden, "unique_id", None))
+    return await read_at_once(lambda: find.require_faces(layers()))
 
 
 def weights_of(name: str) -> Weights:

@@ -11,11 +11,10 @@ from ...ip_models.adapter.published import Choice
 from ..host.combined import find
 from ..host.combined.reference import describe, encode_for
 from ..host.combined.region import joined, masked
-from ..host.doctor.queued import searched
 from ..host.model.apply import Settings, apply
 from ..host.model.bind import binding_of, mark
 from ..sockets import CATEGORY, RESENT, Node, scale_input, window_inputs
-from .inputs import EVEN, MODELS, kind_input, preset_input, weights_of
+from .inputs import EVEN, MODELS, kind_input, preset_input, queued_with_faces, weights_of
 
 
 class Regional(Node):
@@ -70,7 +69,7 @@ class Regional(Node):
 
     @classmethod
     async def validate_inputs(cls, kind: Any) -> bool | str:
-        return await cls.queued(searched, kind=kind)
+        return await queued_with_faces(cls, kind)
 
     @classmethod
     def fingerprint_inputs(cls, **_: object) -> str:

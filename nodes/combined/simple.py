@@ -10,10 +10,9 @@ from torch import Tensor
 from ...ip_models.adapter.published import Choice
 from ..host.combined import find
 from ..host.combined.reference import describe, encode_for
-from ..host.doctor.queued import searched
 from ..host.model.apply import Settings, apply
 from ..sockets import CATEGORY, RESENT, Node, scale_input, window_inputs
-from .inputs import MODELS, kind_input, mask_input, preset_input, weights_of
+from .inputs import MODELS, kind_input, mask_input, preset_input, queued_with_faces, weights_of
 
 
 class Simple(Node):
@@ -55,7 +54,7 @@ class Simple(Node):
 
     @classmethod
     async def validate_inputs(cls, kind: Any) -> bool | str:
-        return await cls.queued(searched, kind=kind)
+        return await queued_with_faces(cls, kind)
 
     @classmethod
     def fingerprint_inputs(cls, **_: object) -> str:

@@ -55,8 +55,8 @@ class StyleComposition(Node):
         )
 
     @classmethod
-    async def validate_inputs(cls, style_scale: Any) -> bool | str:
-        return await cls.queued(searched, style_scale=style_scale)
+    async def validate_inputs(cls, model: Any = None) -> bool | str:
+        return await cls.queued(searched)
 
     @classmethod
     def fingerprint_inputs(cls, **_: object) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io, ui
 
 from ...ip_models.inputs import parse_numbers
 from ...ip_models.weights.presets import names
-from ...ip_models.weights.sweep import Axis, Order, numbers, require_order, sweep, words
+from ...ip_models.weights.sweep import Axis, Order, Sweep, numbers, require_order, sweep, words
+from ..host.doctor.queued import attempted
 from ..host.model.backbones.layers import VOCABULARY
 from ..sockets import CATEGORY, RESENT, Node, scale_input
 
 _PRESETS = names(VOCABULARY)
+_ORDERS = [order.value for order in Order]
 _SHOWN = 12
 
 
@@ -76,7 +80,17 @@ class SweepSettings(Node):
                 io.String.Output("labels", is_output_list=True, tooltip="For labels of Sheet."),
                 io.Int.Output("columns", tooltip="For columns of Sheet."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def validate_inputs(cls, scales: Any = None) -> bool | str:
+        names = ("presets", "start_percents", "end_percents", "order")
+        given = tuple(cls.typed(name) for name in names)
+        presets, starts, ends, order = given
+        if not all(isinstance(one, str) for one in (scales, *given)) or order not in _ORDERS:
+            return True  # what comes by a link is not known yet
+        return attempted(lambda: _sweep(scales, presets, starts, ends, order))
 
     @classmethod
     def execute(
@@ -87,24 +101,34 @@ class SweepSettings(Node):
         end_percents: str,
         order: str = Order.GRID.value,
     ) -> io.NodeOutput:
-        scale = scale_input()
-        written = parse_numbers(scales, "scales")
-        # In the order of the outputs; the last that is used runs along the rows.
-        made = sweep(
-            (
-                Axis("start", _percents("start_percents", start_percents), 0.0),
-                Axis("end", _percents("end_percents", end_percents), 1.0),
-                Axis("", words("presets", presets, _PRESETS), _PRESETS[0]),
-                Axis("scale", numbers("scales", written, scale.min, scale.max), 1.0),
-            ),
-            Order(order),
-        )
+        made = _sweep(scales, presets, start_percents, end_percents, order)
         starts, ends, chosen, sizes = made.values
-        require_order(starts, ends)
         more = ["..."] if len(made.labels) > _SHOWN else []
         text = "\n".join([f"{len(made.labels)} pictures:", *made.labels[:_SHOWN], *more])
         outputs = (sizes, chosen, starts, ends, made.labels, made.columns)
         return io.NodeOutput(*outputs, ui=ui.PreviewText(text))
+
+
+def _sweep(scales: str, presets: str, starts: str, ends: str, order: str) -> Sweep:
+    """All settings to compare.
+
+    Raises:
+        BadInput: there are none, or one of them cannot be.
+    """
+    scale = scale_input()
+    written = parse_numbers(scales, "scales")
+    # In the order of the outputs; the last that is used runs along the rows.
+    made = sweep(
+        (
+            Axis("start", _percents("start_percents", starts), 0.0),
+            Axis("end", _percents("end_percents", ends), 1.0),
+            Axis("", words("presets", presets, _PRESETS), _PRESETS[0]),
+            Axis("scale", numbers("scales", written, scale.min, scale.max), 1.0),
+        ),
+        Order(order),
+    )
+    require_order(*made.values[:2])
+    return made
 
 
 def _percents(name: str, text: str) -> list[float | str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ...ip_models.errors import MissingModel
+from ..host.doctor.queued import refused
 from ..host.encoder.load import load_encoder
 from ..host.files import folders
 from ..host.model import search
@@ -35,7 +36,7 @@ class FileLoader(PackNode):
                 cls.path_of(name)
             cls._check_encoder(clip_vision)
         except MissingModel as error:
-            return str(error)
+            return refused(error)
         return True
 
     @classmethod

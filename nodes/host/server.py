@@ -70,6 +70,13 @@ def told(error: IPAdapterError) -> list[dict[str, Any]]:
     return [asdict(mend) for mend in error.mends]
 
 
+def tell(error: IPAdapterError, client: object) -> None:
+    """Let an editor know what it can do about an error; all of them where it is not known which."""
+    if error.mends and (server := running()) is not None:
+        content = {"text": str(error), "mends": told(error)}
+        server.send_sync("ipadapter.mends", content, client)
+
+
 def telling(run: Run) -> Run:
     """Let the editor know what it can do about an error that ends the run of a node.
 
@@ -81,10 +88,7 @@ def telling(run: Run) -> Run:
         try:
             return run(*args, **kwargs)
         except IPAdapterError as error:
-            server = running()
-            if server is not None and error.mends:
-                content = {"text": str(error), "mends": told(error)}
-                server.send_sync("ipadapter.mends", content, server.client_id)
+            tell(error, getattr(running(), "client_id", None))
             raise
 
     return method  # type: ignore[return-value]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ...ip_models.errors import MissingModel
+from ..host.doctor.queued import refused
 from ..host.files import folders
 from ..host.protocols import require_model
 from .objects.adapter_dict import AdapterDict
@@ -108,7 +109,7 @@ class ModelLoader(OldNode):
         try:
             return ipadapter_file is None or bool(path_of(ipadapter_file))
         except MissingModel as error:
-            return str(error)
+            return refused(error)
 
     @classmethod
     def IS_CHANGED(cls, ipadapter_file: Any = None, **_: Any) -> str:

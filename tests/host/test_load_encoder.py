@@ -516,12 +516,13 @@ def test_the_node_offers_files_and_folders_and_says_what_they_are(models: Path) 
     for odd in (5, {}, True, float("nan"), ["siglip-so400m"]):
         for answer in (
             LoadEncoder.validate_inputs(cast("Any", odd)),
-            LoadAdapter.validate_inputs(cast("Any", odd)),
+            asyncio.run(LoadAdapter.validate_inputs(cast("Any", odd))),
             asyncio.run(LoadForModel.validate_inputs(encoder_file=cast("Any", odd))),
         ):
             assert f"{shown(odd)} is not in" in str(answer)
     # The host itself says that a required input is missing.
-    assert LoadEncoder.validate_inputs() is True and LoadAdapter.validate_inputs() is True
+    assert LoadEncoder.validate_inputs() is True
+    assert asyncio.run(LoadAdapter.validate_inputs()) is True
     out = LoadEncoder.execute("siglip-so400m")
     assert isinstance(out.args[0], folder.FolderEncoder)
     text = out.ui.as_dict()["text"][0]

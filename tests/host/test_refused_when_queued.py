@@ -21,6 +21,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     for family in ("sd1", "sdxl"):
         shapes = {f"{PREFIX}{key}": shape for key, shape in unet_shapes(family, 1).items()}
         write_sparse(models / "checkpoints" / f"{family}.safetensors", shapes)
+    (models / "ipadapter" / "page.safetensors").write_bytes(b"<!doctype html><html></html>")
     write_sparse(models / "clip_vision" / "large.safetensors", shapes_of_encoder("L"))
     with live.running(base, models) as running:
         yield running
@@ -39,10 +40,10 @@ def through(family: str) -> Prompt:
     return prompt
 
 
-def simple(kind: str) -> Prompt:
+def simple(kind: str, family: str = "sdxl") -> Prompt:
     values = {"scale": 1.0, "preset": "linear", "start_percent": 0.0, "end_percent": 1.0}
     made = node("IPASimple", model=["checkpoint", 0], image=["photo", 0], kind=kind, **values)
-    prompt = with_checkpoint("sdxl", simple=made)
+    prompt = with_checkpoint(family, simple=made)
     prompt["sampler"]["inputs"]["model"] = ["simple", 0]
     return prompt
 
@@ -54,13 +55,71 @@ def joined() -> Prompt:
     return changed(apply={"embeds": ["merge", 0]}) | {"encoder": encoder, "merge": merge}
 
 
+def weighted(kind: str, **values: Any) -> Prompt:
+    return changed(apply={"block_weights": ["weights", 0]}) | {"weights": node(kind, **values)}
+
+
+def regions(scales: str) -> Prompt:
+    made = node("IPARegions", scales=scales, **{"embeds.embeds0": ["encode", 0]})
+    return changed(apply={"embeds": ["regions", 0]}) | {"regions": made}
+
+
+def swept(**values: str) -> Prompt:
+    made = node("IPASweep", start_percents="", end_percents="", order="each with each", **values)
+    return changed(apply={"scale": ["sweep", 0]}) | {"sweep": made}
+
+
 OTHER_BASE = "tiny.safetensors is an adapter for SD1.5; this MODEL is SDXL"
 REFUSED: dict[str, tuple[Prompt, str, str]] = {
-    "another base": (with_checkpoint("sdxl"), "apply", OTHER_BASE),
+    "another base": (
+        with_checkpoint("sdxl"),
+        "apply",
+        f"adapter - ipadapter.WrongBase: {OTHER_BASE}",
+    ),
     "another base, through a node": (through("sdxl"), "apply", OTHER_BASE),
-    "another encoder": (joined(), "apply", "come from ViT-L; tiny.safetensors needs ViT-H"),
-    "nothing of the kind": (simple("plus"), "simple", "a plus adapter for SDXL is needed"),
-    "a scale that is no number": (changed(apply={"scale": 9.0}), "apply", "from -5 to 5"),
+    "another encoder": (
+        joined(),
+        "apply",
+        "ipadapter.WrongEncoder: the embeds come from ViT-L; tiny.safetensors needs ViT-H",
+    ),
+    "nothing of the kind": (
+        simple("plus"),
+        "simple",
+        "kind - ipadapter.MissingModel: models/ipadapter has adapters for SD1.5, none for this "
+        "MODEL; page.safetensors is a web page",
+    ),
+    "no face models": (simple("FaceID", "sd1"), "simple", "kind - ipadapter.MissingModel: "),
+    "an end before the start": (
+        changed(apply={"start_percent": 0.9, "end_percent": 0.1}),
+        "apply",
+        "ipadapter.BadInput: start_percent is 0.9 and end_percent is 0.1",
+    ),
+    "block weights": (
+        weighted("IPABlockWeights", preset="custom", weights="0:x"),
+        "weights",
+        "weights - ipadapter.BadInput: ",
+    ),
+    "a schedule": (
+        weighted("IPASchedule", over="steps", start=1.0, end=1.0, curve="linear", values="1, loud"),
+        "weights",
+        "values - ipadapter.BadInput: ",
+    ),
+    "regions": (regions("loud"), "regions", "scales - ipadapter.BadInput: "),
+    "a sweep": (
+        swept(scales="0, x", presets=""),
+        "sweep",
+        "scales - ipadapter.BadInput: ",
+    ),
+    "a preset of a sweep": (
+        swept(scales="", presets="linaer"),
+        "sweep",
+        "ipadapter.BadInput: presets has",
+    ),
+    "a web page": (
+        changed(adapter={"adapter_file": "page.safetensors"}),
+        "adapter",
+        "adapter_file - ipadapter.BrokenFile: page.safetensors is a web page",
+    ),
 }
 
 

@@ -15,7 +15,7 @@ from kit.models.checkpoints import HIDDEN_SD1, HIDDEN_SDXL, load_table
 from kit.models.sparse_files import write_sparse
 from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, Choice
 from pack.ip_models.adapter.spec import AdapterSpec, Family, Kind
-from pack.ip_models.errors import BrokenFile, MissingModel, WrongBase, WrongEncoder
+from pack.ip_models.errors import Action, BrokenFile, Mend, MissingModel, WrongBase, WrongEncoder
 from pack.ip_models.layer import Layer
 from pack.ip_models.references.features import ImageFeatures
 from pack.ip_models.transformer.layers import DOUBLE, JOINT, SINGLE, layers_of_counts
@@ -198,13 +198,13 @@ def test_an_adapter_for_vit_g_stands_in_only_where_there_is_none_for_vit_h(model
 
 def test_an_adapter_that_cannot_be_applied_is_not_chosen(models: Path) -> None:
     put_adapter(models, "Kolors", "a.bin")
-    with pytest.raises(MissingModel, match="a.bin is Kolors plus"):
+    with pytest.raises(MissingModel, match="has adapters for Kolors, none for this MODEL"):
         search.find_adapter(SDXL, Choice.PLUS)
     put_adapter(models, "XL plus", "z.bin")
     assert search.find_adapter(SDXL, Choice.PLUS) == "z.bin"
 
 
-def test_each_adapter_that_does_not_fit_is_listed_with_the_reason(models: Path) -> None:
+def test_the_kinds_that_fit_are_named_and_one_of_them_offered(models: Path) -> None:
     put_adapter(models, "standard", "one.bin")
     put_adapter(models, "XL plus", "two.safetensors")
     put_adapter(models, "FaceID", "three.bin")
@@ -215,20 +215,35 @@ def test_each_adapter_that_does_not_fit_is_listed_with_the_reason(models: Path) 
     with pytest.raises(MissingModel) as refused:
         search.find_adapter(SD1, Choice.PLUS)
     found = refused.value.found
-    for words in (
-        "one.bin is SD1.5 standard for ViT-H",
-        "two.safetensors is SDXL plus for ViT-H",
-        "three.bin is SD1.5 FaceID for a face",
-        f"four.bin holds {len(shapes_of_encoder('L'))} tensors",
-        f"five.bin is a web page of {len(PAGE)} bytes",
-        "six.bin is empty",
-        str(models / folders.ADAPTERS),
-    ):
-        assert words in found
-    assert "notes.txt" not in found
+    assert found == "models/ipadapter has standard for this MODEL"  # one that reads no face
     assert refused.value.needed == "a plus adapter for SD1.5 is needed"
-    assert ADAPTER_ADDRESSES[Family.SD1, Choice.PLUS] in refused.value.action
+    address = ADAPTER_ADDRESSES[Family.SD1, Choice.PLUS]
+    assert refused.value.action == f"Put {address} into models/ipadapter, or choose kind standard"
+    assert refused.value.mends == (Mend("kind", "standard"),)
     assert is_sentence(str(refused.value))
+    with pytest.raises(MissingModel) as refused:
+        search.find_adapter(KOLORS, Choice.PLUS)
+    assert refused.value.found == (
+        "models/ipadapter has adapters for SD1.5 and SDXL, none for this MODEL; "
+        f"five.bin is a web page of {len(PAGE)} bytes, not a model, and 2 more cannot be read"
+    )
+    assert is_sentence(str(refused.value))
+
+
+def test_a_kind_that_is_there_is_offered_where_none_was_published(models: Path) -> None:
+    toys = layers([320] * 16, 768)
+    specs = {"a.bin": spec_of(models, "standard"), "b.bin": spec_of(models, "plus")}
+    kinds = search._kinds(specs, Choice.PLUS_FACE)
+    action = search._get_adapter(search.shape_of(toys), Choice.PLUS_FACE, "", kinds)
+    assert action == "Choose kind standard or plus, which are there"
+    assert isinstance(action, Action)
+    assert action.mends == (Mend("kind", "standard"), Mend("kind", "plus"))
+
+
+def test_a_word_in_the_name_is_asked_for_where_it_alone_tells_files_apart(models: Path) -> None:
+    put_adapter(models, "standard", "renamed.bin")
+    with pytest.raises(MissingModel, match="a light adapter for SD1.5, with light in its name, is"):
+        search.find_adapter(SD1, Choice.LIGHT)
 
 
 def test_an_empty_folder_is_called_empty_and_the_download_is_named(models: Path) -> None:
@@ -257,7 +272,7 @@ def test_a_kind_of_unets_is_answered_with_those_of_the_transformer(
     put_adapter(models, "standard", "a.bin")
     with pytest.raises(MissingModel) as refused:
         search.find_adapter(base, choice)
-    assert refused.value.action.startswith(f"Choose another kind, {kinds}, or ")
+    assert refused.value.action.startswith(f"Choose another kind, {kinds}: ")
     assert f"no {choice.value} adapter was published for" in refused.value.action
     assert is_sentence(str(refused.value))
 
@@ -270,7 +285,8 @@ def test_a_missing_adapter_of_a_transformer_has_a_name_of_its_own(models: Path) 
     for base, choice in asked:
         with pytest.raises(MissingModel, match=f"{choice.value} adapter for") as refused:
             search.find_adapter(base, choice)
-        assert "v1.safetensors is Flux XLabs for ViT-L" in refused.value.found
+        there = "adapters for Flux, none" if base is SD3 else "XLabs for this MODEL"
+        assert there in refused.value.found
         actions.append(refused.value.action)
     names = [action.split(" as ")[1].split(", ")[0] for action in actions]
     assert names == [
@@ -287,13 +303,13 @@ def test_a_transformer_with_other_blocks_gets_no_adapter(models: Path, base: lis
     for kind in ("XLabs v2", "InstantX", "SD3.5 InstantX"):
         put_adapter(models, kind, f"{kind}.bin")
     for choice in (Choice.INSTANTX, Choice.STANDARD):
-        with pytest.raises(MissingModel, match="No adapter was published for"):
+        with pytest.raises(MissingModel, match="No adapter was published|kind XLabs v2, which"):
             search.find_adapter(base, choice)
 
 
 def test_a_base_with_other_widths_gets_no_adapter(models: Path) -> None:
     put_adapter(models, "standard", "a.bin")
-    with pytest.raises(MissingModel, match="a.bin is SD1.5 standard"):
+    with pytest.raises(MissingModel, match="has adapters for SD1.5, none for this MODEL"):
         search.find_adapter(layers([320] * 16, 768), Choice.STANDARD)
     with pytest.raises(MissingModel):
         search.find_adapter(SD1[:15], Choice.STANDARD)
@@ -360,7 +376,7 @@ def test_siglip_without_its_pooling_head_serves_sd3_and_not_flux(models: Path) -
 
 def test_an_encoder_that_shares_only_the_pooled_width_is_not_chosen(models: Path) -> None:
     put_encoder(models, "g", "CLIP-ViT-g-14.safetensors")
-    with pytest.raises(MissingModel, match="CLIP-ViT-g-14.safetensors is an encoder with 1024"):
+    with pytest.raises(MissingModel, match="CLIP-ViT-g-14.safetensors is an unknown encoder .1024"):
         search.find_encoder(spec_of(models, "standard"))
 
 
@@ -384,7 +400,7 @@ def test_each_encoder_that_does_not_fit_is_listed_with_the_reason(models: Path) 
         "two.bin is ViT-L",
         "three.bin is a web page",
         "four.bin is no CLIP image encoder",
-        str(models / folders.ENCODERS),
+        "in models/clip_vision ",
     ):
         assert words in refused.value.found
     assert refused.value.needed == "ViT-H is needed"
@@ -497,6 +513,15 @@ def test_a_hint_prefers_the_plain_adapter_of_a_kind(models: Path) -> None:
     put_adapter(models, "plus", "ip-adapter-plus_sd15.safetensors")
     hint = search.adapter_hint(SD1, Kind.PLUS)
     assert hint.startswith("Load ip-adapter-plus_sd15.safetensors")
+
+
+def test_a_hint_goes_by_the_plain_kinds_where_there_is_no_counterpart(models: Path) -> None:
+    assert ADAPTER_ADDRESSES[Family.SD1, Choice.STANDARD] in search.adapter_hint(SD1, Kind.XLABS)
+    put_adapter(models, "plus", "a-plus-face_sd15.bin")
+    put_adapter(models, "plus", "b-plus_sd15.bin")
+    assert search.adapter_hint(SD1, Kind.XLABS, Choice.XLABS).startswith("Load b-plus_sd15.bin")
+    put_adapter(models, "standard", "c.bin")
+    assert search.adapter_hint(SD1, Kind.XLABS, Choice.XLABS).startswith("Load c.bin")
 
 
 def test_a_hint_names_the_file_of_the_same_version(models: Path) -> None:

@@ -428,7 +428,7 @@ def test_an_odd_adapter_gets_the_encoder_it_needs(
 @pytest.mark.parametrize(
     ("preset", "said"),
     [
-        ("PLUS (high strength)", "hold no adapter; a plus adapter for SD1.5 is needed"),
+        ("PLUS (high strength)", "has no adapter; a plus adapter for SD1.5 is needed"),
         ("FULL FACE - SD1.5 only (portraits stronger)", "full face adapter for SD1.5 is needed"),
         ("Kolors", "this MODEL is not Kolors"),
     ],

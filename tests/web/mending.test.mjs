@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { offers, sameNames } from "../../web/mending/offers.js";
 import { failed, refused } from "../../web/mending/sentences.js";
 import { label } from "../../web/mending/texts.js";
+import { humanise } from "../../web/words/refusals.js";
 import { placeOf, signature, upstream } from "../../web/mending/upstream.js";
 import { graph } from "./editor_graph.mjs";
 
@@ -140,7 +141,7 @@ test("a refusal is said once, and of this pack's nodes", () => {
   const error = (input) => ({
     type: "custom_validation_failed",
     message: "Custom validation failed for node",
-    details: `${input} - a; b. C - d.`,
+    details: `${input} - ipadapter.WrongBase: a; b. C - d.`,
   });
   const of = (class_type) => ({ class_type, errors: [error("adapter"), error("embeds")] });
   const found = refused({ 3: of("IPAApply"), 4: of("KSampler") });
@@ -149,4 +150,22 @@ test("a refusal is said once, and of this pack's nodes", () => {
   const [one] = refused({ 3: { class_type: "IPAApply", errors: [missing] } });
   assert.equal(one.text, "Required input is missing: embeds");
   assert.deepEqual(refused(undefined), []);
+});
+
+test("a refusal names the input it is about, and no type", () => {
+  const told = (input, said, inputs) => {
+    const error = { details: `${input} - ${said}`, extra_info: { input_name: input } };
+    humanise(error, inputs, (text) => text.toUpperCase());
+    return [error.details, error.extra_info.input_name];
+  };
+  const apply = ["model", "adapter", "embeds", "scale", "start_percent", "end_percent"];
+  const base = told("adapter", "ipadapter.WrongBase: a; b - c. D.", apply);
+  assert.deepEqual(base, ["adapter - A; B - C. D.", "adapter"]);
+  const encoder = told("adapter", "ipadapter.WrongEncoder: a; b. C.", apply);
+  assert.deepEqual(encoder, ["embeds - A; B. C.", "embeds"]);
+  const missing = told("model", "ipadapter.MissingModel: a; b. C.", ["model", "kind"]);
+  assert.equal(missing[1], "kind");
+  const bad = told("adapter", "ipadapter.BadInput: start_percent is 0.9; b. C.", apply);
+  assert.equal(bad[1], "start_percent");
+  assert.deepEqual(told("steps", "no type - at all", apply), ["steps - NO TYPE - AT ALL", "steps"]);
 });

@@ -159,7 +159,9 @@ app.registerExtension({
     watchQueue();
     // It comes before the error it belongs to.
     api.addEventListener("ipadapter.mends", (/** @type {any} */ { detail }) => {
-      if (typeof detail?.text === "string") keep(mends, translated(detail.text), detail.mends);
+      if (typeof detail?.text !== "string") return;
+      keep(mends, translated(detail.text), detail.mends);
+      soon(); // a refusal may be here already
     });
     api.addEventListener("execution_cached", (/** @type {any} */ { detail }) => pass(detail, false));
     for (const event of ENDINGS) {

@@ -1,11 +1,12 @@
 // @ts-check
 /** What the host says of a failed run or a refused prompt, as sentences by node; no app, no DOM. */
 
+import { DASH, withoutType } from "../words/refusals.js";
+
 /** Errors of this pack, whose types have a name of their own. */
 const OURS = /^ipadapter\./;
 /** Of files, which may be others when the host has listed them anew. */
 const FILES = /^ipadapter\.(MissingModel|BrokenFile|UnknownAdapter|UnsupportedAdapter|UnsupportedNetwork)$/;
-const SENTENCE = " - ";
 
 /**
  * @typedef {object} Said
@@ -57,7 +58,7 @@ export function refused(errors) {
  */
 function sentence(error) {
   const details = typeof error?.details === "string" ? error.details : "";
-  const own = error?.type === "custom_validation_failed" ? details.indexOf(SENTENCE) : -1;
-  if (own >= 0) return details.slice(own + SENTENCE.length);
+  const own = error?.type === "custom_validation_failed" ? details.indexOf(DASH) : -1;
+  if (own >= 0) return withoutType(details.slice(own + DASH.length));
   return [error?.message, details].filter(Boolean).join(": ");
 }

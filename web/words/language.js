@@ -6,6 +6,8 @@ import { api } from "../../../scripts/api.js";
 // @ts-ignore: served by the host
 import { app } from "../../../scripts/app.js";
 import { translateNotes } from "./example_notes.js";
+import { isOurNode } from "../mending/sentences.js";
+import { humanise } from "./refusals.js";
 import { hasWords, labelOf, notes, speak, translated } from "./spoken.js";
 
 const ENGLISH = "en";
@@ -63,20 +65,18 @@ api.addEventListener(
   { capture: true },
 );
 
-/** The host sets the name of an input before what a node says of it, and this between them. */
-const DASH = " - ";
-
-/** What a prompt is refused with, in the user's language. @param {any} errors by node */
-function translateRefusals(errors) {
+/** What a prompt is refused with, as a person reads it. @param {any} errors by node */
+function tellRefusals(errors) {
   for (const { class_type: kind, errors: all } of Object.values(errors ?? {})) {
-    if (!hasWords(kind) || !Array.isArray(all)) continue;
-    for (const one of all) {
-      if (typeof one?.details !== "string") continue;
-      const dash = one.details.indexOf(DASH);
-      const at = dash < 0 ? 0 : dash + DASH.length;
-      one.details = `${one.details.slice(0, at)}${translated(one.details.slice(at))}`;
-    }
+    if (!isOurNode(kind) || !Array.isArray(all)) continue;
+    for (const one of all) humanise(one, inputsOf(kind), translated);
   }
+}
+
+/** Names of a node's inputs. @param {string} kind @returns {string[]} */
+function inputsOf(kind) {
+  const given = /** @type {any} */ (globalThis).LiteGraph?.registered_node_types?.[kind]?.nodeData?.input;
+  return [...Object.keys(given?.required ?? {}), ...Object.keys(given?.optional ?? {})];
 }
 
 /** Before anybody else is told of it. */
@@ -86,10 +86,10 @@ function watchQueue() {
   api.queuePrompt = async function (/** @type {any[]} */ ...given) {
     try {
       const reply = await original.apply(this, given);
-      translateRefusals(reply?.node_errors);
+      tellRefusals(reply?.node_errors);
       return reply;
     } catch (error) {
-      translateRefusals(/** @type {any} */ (error)?.response?.node_errors);
+      tellRefusals(/** @type {any} */ (error)?.response?.node_errors);
       throw error;
     }
   };

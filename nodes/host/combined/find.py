@@ -121,14 +121,27 @@ def _whole_packs() -> Iterator[FacePack]:
             continue
 
 
+def require_faces(layers: Sequence[Layer]) -> None:
+    """Refuse a face for a model with these layers where no face models are there.
+
+    Raises:
+        MissingModel, BrokenFile: there are none.
+    """
+    _face_pack(_recogniser(layers))
+
+
+def _recogniser(layers: Sequence[Layer]) -> Recogniser:
+    kolors = bool(layers) and layers[0].projected
+    return Recogniser.GLINTR100 if kolors else Recogniser.W600K_R50
+
+
 def face_pack_name(layers: Sequence[Layer]) -> str:
     """The pack a FaceID adapter for a model with these layers would get, or is missing.
 
     Args:
         layers: none for a model that is not known.
     """
-    kolors = bool(layers) and layers[0].projected
-    wanted = Recogniser.GLINTR100 if kolors else Recogniser.W600K_R50
+    wanted = _recogniser(layers)
     try:
         return _face_pack(wanted).name
     except IPAdapterError:

@@ -16,7 +16,6 @@ from ..files import folders
 from ..model.apply import recogniser_of
 from .find import Found
 
-
 BLACK = "The mask is all black: nothing of this is heard."
 
 

@@ -124,7 +124,8 @@ def _check_apply(given: Combination, base: Base | None, said: list[IPAdapterErro
         return
     if base is not None and base.layers:
         _attempt(lambda: require_base(name, spec, list(base.layers)), said)
-    _attempt(lambda: _require_features(given, spec, name), said)
+    if not said:  # what another adapter needs is said when that one is chosen
+        _attempt(lambda: _require_features(given, spec, name), said)
 
 
 def _check_search(given: Combination, base: Base | None, said: list[IPAdapterError]) -> None:
@@ -141,6 +142,8 @@ def _check_search(given: Combination, base: Base | None, said: list[IPAdapterErr
         return
     if layers:
         _attempt(lambda: require_base(name, spec, layers), said)
+    if said:
+        return
     if given.encoder == AUTO and spec.needs_encoder:
         _attempt(lambda: search.find_encoder(spec), said)
     _attempt(lambda: _require_width(given, spec, name), said)

@@ -11,10 +11,15 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 from ....ip_models.adapter.published import Choice
-from ....ip_models.errors import RefusedRequest
+from ....ip_models.errors import IPAdapterError, RefusedRequest
+from ....ip_models.inputs import parse_numbers, text
+from ....ip_models.layer import Layer
+from ..files import folders
+from ..model.apply import require_window
+from ..model.start import nothing_there
 from ..node_table import owner_of
-from ..server import READING
-from .compatibility import AUTO, Combination, Source, problems
+from ..server import READING, tell
+from .compatibility import AUTO, Combination, Source, base_of, errors
 
 Prompt = Mapping[str, Any]
 _HOST = ("nodes", "comfy_extras")  # whose nodes that take a MODEL give it on as it is built
@@ -27,13 +32,64 @@ _ENCODERS = {
 }
 _JOINING = ("IPAMergeEmbeds", "IPARegions")
 _sent: ContextVar[Prompt] = ContextVar("the prompt that the host checks")
+_sender: ContextVar[object] = ContextVar("sender", default=None)
 
 
 def remember(sent: Any) -> Any:
     """Keep what was sent for the checks of its nodes, which the host makes in the same task."""
     prompt = sent.get("prompt") if isinstance(sent, dict) else None
     _sent.set(cast("Prompt", prompt) if isinstance(prompt, dict) else {})
+    _sender.set(sent.get("client_id") if isinstance(sent, dict) else None)
     return sent
+
+
+def refused(error: IPAdapterError) -> str:
+    """What a prompt is refused with: the type of the error, for programs, and its sentence."""
+    client = _sender.get()
+    if isinstance(client, str):  # a program without a name has no buttons
+        tell(error, client)
+    return f"{type(error).__module__}.{type(error).__name__}: {error}"
+
+
+def attempted(check: Callable[[], object]) -> bool | str:
+    """What a prompt is refused with if a check of it fails; true for nothing."""
+    try:
+        check()
+    except IPAdapterError as error:
+        return refused(error)
+    except OSError:  # the run will say it
+        pass
+    return True
+
+
+def written_numbers(name: str, value: Any) -> bool | str:
+    """Whether a text is a list of numbers; what comes by a link is not known yet."""
+    return value is None or attempted(lambda: parse_numbers(text(name, value), name))
+
+
+async def read_at_once(check: Callable[[], object]) -> bool | str:
+    """The same where the check opens files, for which the server does not wait."""
+    found: list[IPAdapterError] = []
+
+    def caught() -> None:
+        try:
+            check()
+        except IPAdapterError as error:
+            found.append(error)
+        except OSError:  # the run will say it
+            pass
+
+    try:
+        await READING.answer(caught)
+    except RefusedRequest:  # the disk is busy; the run will say it
+        return True
+    return refused(found[0]) if found else True
+
+
+def typed(key: object, name: str) -> Any:
+    """What was typed into an input of a node, None where it comes by a link or is not there."""
+    value = _inputs(_sent.get({}), key).get(name) if isinstance(key, str) else None
+    return None if isinstance(value, list) else value
 
 
 Read = Callable[[Prompt, str], list[Combination]]
@@ -49,12 +105,31 @@ async def refusal(key: object, read: Read) -> bool | str:
     prompt = _sent.get({})
     if not isinstance(key, str) or not isinstance(prompt.get(key), dict):
         return True
+    # Here, for the threads that read do not know the prompt.
     known = read(prompt, key)
-    try:
-        said = await READING.answer(lambda: [one for each in known for one in problems(each)])
-    except RefusedRequest:  # the disk is busy; the run will say it
-        return True
-    return said[0] if said else True
+    start, end = typed(key, "start_percent"), typed(key, "end_percent")
+    finds = read is searched and typed(key, "adapter_file") in (None, AUTO)
+
+    def check() -> None:
+        if isinstance(start, int | float) and isinstance(end, int | float):
+            require_window(start, end)
+        if finds and not folders.files(folders.ADAPTERS):
+            raise nothing_there(folders.ADAPTERS)
+        for error in (error for each in known for error in errors(each)):
+            raise error
+
+    return await read_at_once(check)
+
+
+def base_of_typed(key: object) -> Callable[[], tuple[Layer, ...]]:
+    """Reads the layers of the base model that a node's MODEL comes from, none if not known."""
+    known = searched(_sent.get({}), key) if isinstance(key, str) else []
+
+    def read() -> tuple[Layer, ...]:
+        bases = [base for one in known if (base := base_of(one)) is not None]
+        return bases[0].layers if bases else ()
+
+    return read
 
 
 def applied(prompt: Prompt, key: str) -> list[Combination]:

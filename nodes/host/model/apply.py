@@ -252,6 +252,15 @@ def _check_numbers(settings: Settings, scale: float) -> None:
             "noise falls, so that the start is not after the end",
             "Swap start_percent and end_percent",
         )
+    require_window(start, end)
+
+
+def require_window(start: float, end: float) -> None:
+    """Refuse a part of the run that ends before it begins.
+
+    Raises:
+        BadInput: it does, or is none of a run.
+    """
     if not 0 <= start <= end <= 1:
         raise BadInput(
             f"start_percent is {start} and end_percent is {end}",

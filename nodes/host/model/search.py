@@ -32,6 +32,10 @@ from ..protocols import Model
 from .adapter import read_file_spec
 
 Content = TypeVar("Content")
+_MOST_LISTED = 3  # kinds that are advised
+_MOST_ENCODERS = 4  # files that are listed
+# The order in which another kind is advised.
+_PLAIN_FIRST = tuple(dict.fromkeys((Choice.STANDARD, Choice.PLUS, *Choice)))
 
 
 def shape_of(layers: Sequence[Layer]) -> Layers:
@@ -41,38 +45,63 @@ def shape_of(layers: Sequence[Layer]) -> Layers:
     return Layers(layers[0].context, widths, layers[0].projected, stages)
 
 
-def find_adapter(
-    layers: Sequence[Layer],
-    choice: Choice,
-    otherwise: str = "choose a renamed file as adapter_file",
-) -> str:
+def find_adapter(layers: Sequence[Layer], choice: Choice, otherwise: str = "") -> str:
     """Name of the adapter file that fits a MODEL and a choice best.
 
     Args:
-        otherwise: what else to do where there is none, besides getting the published one.
+        otherwise: what else to do where there is none, instead of choosing another kind.
 
     Raises:
-        MissingModel: none does; the message lists each file and why it does not fit.
+        MissingModel: none does; the message says which kinds are there for this MODEL.
     """
     specs, broken = _survey(folders.ADAPTERS, read_file_spec)
+    fitting = {name: spec for name, spec in specs.items() if spec.supported and suits(spec, layers)}
     ranked = [
         (place, name)
-        for name, spec in specs.items()
-        if spec.supported
-        and suits(spec, layers)
-        and (place := rank(choice, spec, os.path.basename(name))) is not None
+        for name, spec in fitting.items()
+        if (place := rank(choice, spec, os.path.basename(name))) is not None
     ]
     if ranked:
         return min(ranked)[1]
-    rejected = [f"{name} is {_short(spec)}" for name, spec in specs.items()] + broken
+    kinds = _kinds(fitting, choice)
     base = shape_of(layers)
     called = base_name(base) if family_of(base) else "this MODEL"
-    article = "an" if choice.value[0] in "IX" else "a"
+    vowel = choice.value[0] in "IX"
+    word = RULES[choice].word
+    named = f", with {word} in its name," if word and kinds else ""
     raise MissingModel(
-        f"{folders.where(folders.ADAPTERS)} hold {'; '.join(rejected) or 'no adapter'}",
-        f"{article} {choice.value} adapter for {called} is needed",
-        _get_adapter(base, choice, f", or {otherwise}"),
+        _there(specs, broken, kinds),
+        f"{'an' if vowel else 'a'} {choice.value} adapter for {called}{named} is needed",
+        _get_adapter(base, choice, otherwise, () if otherwise else kinds),
     )
+
+
+def _kinds(fitting: Mapping[str, AdapterSpec], choice: Choice) -> list[Choice]:
+    """What may be chosen instead of a kind: what also hears a picture, or also a face, if any."""
+    known = {choice_of(spec, os.path.basename(name)) for name, spec in fitting.items()}
+    kinds = [one for one in _PLAIN_FIRST if one in known]
+    faces = RULES[choice].kind in FACE_KINDS
+    return [one for one in kinds if (RULES[one].kind in FACE_KINDS) is faces] or kinds
+
+
+def _there(specs: Mapping[str, AdapterSpec], broken: Sequence[str], kinds: Sequence[Choice]) -> str:
+    """What is in the folder of adapters, of no use as it is: kinds, else families, else files."""
+    folder = f"models/{folders.ADAPTERS}"
+    if kinds:
+        return f"{folder} has {_listed([one.value for one in kinds], 'and')} for this MODEL"
+    families = sorted({spec.family.value for spec in specs.values()})
+    there = f"{folder} has no adapter"
+    if families:
+        there = f"{folder} has adapters for {_listed(families, 'and')}, none for this MODEL"
+    if not broken:
+        return there
+    more = f", and {len(broken) - 1} more cannot be read" if broken[1:] else ""
+    return f"{there}; {broken[0]}{more}"
+
+
+def _listed(words: Sequence[str], joint: str) -> str:
+    *first, last = words
+    return f"{', '.join(first)} {joint} {last}" if first else last
 
 
 def find_encoder(spec: AdapterSpec) -> str:
@@ -86,8 +115,11 @@ def find_encoder(spec: AdapterSpec) -> str:
     if fitting:
         return fitting[0]
     rejected = [f"{name} is {widths.about}" for name, widths in encoders.items()] + broken
+    others = len(rejected) - _MOST_ENCODERS
+    more = f", and {others} more" if others > 0 else ""
+    there = ", ".join(rejected[:_MOST_ENCODERS]) + more
     raise MissingModel(
-        f"{folders.where(folders.ENCODERS)} hold {'; '.join(rejected) or 'no image encoder'}",
+        f"in models/{folders.ENCODERS} {there or 'is no image encoder'}",
         f"{spec.encoder} is needed",
         _get_encoder(spec),
     )
@@ -117,14 +149,18 @@ def adapter_hint(layers: Sequence[Layer], kind: Kind, wanted: Choice | None = No
         if suits(spec, layers) and spec.supported and spec.needs_face is (kind in FACE_KINDS)
     ]
     base = shape_of(layers)
-    choice = wanted
-    if choice is None or (published_family(base), choice) not in ADAPTER_ADDRESSES:
-        choice = next((c for c, rule in RULES.items() if rule.kind is kind), Choice.STANDARD)
+    family = published_family(base)
+    counterpart = next((c for c, rule in RULES.items() if rule.kind is kind), Choice.STANDARD)
+    known = [one for other, one in ADAPTER_ADDRESSES if other is family]
+    advised = (wanted or counterpart, counterpart, Choice.STANDARD, Choice.PLUS, *known)
+    choice = next((one for one in advised if one in known), counterpart)
 
-    def order(name: str) -> tuple[bool, bool, str]:
+    def order(name: str) -> tuple[bool, bool, int, str]:
         """The plain one of a kind first: who has a plus adapter does not want plus face."""
         spec = specs[name]
-        return spec.kind is not kind, rank(choice, spec, name) is None, name
+        own = choice_of(spec, os.path.basename(name))
+        place = _PLAIN_FIRST.index(own) if own else len(_PLAIN_FIRST)
+        return spec.kind is not kind, rank(choice, spec, name) is None, place, name
 
     if fitting:
         best = min(fitting, key=order)
@@ -158,28 +194,35 @@ def suits(spec: AdapterSpec, layers: Sequence[Layer]) -> bool:
     return spec.context_width == layers[0].context and spec.layer_widths == widths
 
 
-def _short(spec: AdapterSpec) -> str:
-    return f"{spec.family.value} {spec.kind.value} for {spec.needs}"
-
-
-def _get_adapter(base: Layers, choice: Choice, otherwise: str = "") -> str:
+def _get_adapter(
+    base: Layers, choice: Choice, otherwise: str = "", kinds: Sequence[Choice] = ()
+) -> str:
     """Where to get an adapter that fits a MODEL, or what to do where there is none.
 
     Args:
         otherwise: what else to do where adapters were published for such a MODEL.
+        kinds: for which there are files.
     """
     family = published_family(base)
+    address = ADAPTER_ADDRESSES.get((family, choice)) if family else None
+    advised = [one.value for one in kinds[:_MOST_LISTED]]
+    mends = [Mend("kind", one) for one in advised]
+    if advised and address is None:
+        there = "which are there" if advised[1:] else "which is there"
+        return Action(f"Choose kind {_listed(advised, 'or')}, {there}", *mends)
     if family is None:
         return instead(base)
-    address = ADAPTER_ADDRESSES.get((family, choice))
+    instead_of = f", or {otherwise}" if otherwise else ""
     if address is None:
-        *kinds, last = (kind.value for other, kind in ADAPTER_ADDRESSES if other is family)
-        kind = f"{', '.join(kinds)} or {last}" if kinds else last
+        kind = _listed([one.value for other, one in ADAPTER_ADDRESSES if other is family], "or")
         what = f"no {choice.value} adapter was published for {family.value}"
-        return f"Choose another kind, {kind}{otherwise}: {what}"
+        return f"Choose another kind, {kind}{instead_of}: {what}"
     name = ADAPTER_NAMES.get((family, choice))
     named = f" as {name}" if name else ""
-    return f"Put {address} into models/{folders.ADAPTERS}{named}{otherwise}"
+    put = f"Put {address} into models/{folders.ADAPTERS}{named}"
+    if advised:
+        return Action(f"{put}, or choose kind {_listed(advised, 'or')}", *mends)
+    return f"{put}{instead_of}"
 
 
 def _get_encoder(spec: AdapterSpec) -> str:

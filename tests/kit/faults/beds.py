@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from collections.abc import Callable, Mapping
@@ -94,7 +95,7 @@ def adapter_bed(
         return loaded()
 
     def loaded() -> Any:
-        LoadAdapter.validate_inputs(adapter_file=name)
+        asyncio.run(LoadAdapter.validate_inputs(adapter_file=name))
         LoadAdapter.fingerprint_inputs(adapter_file=name)
         return LoadAdapter.execute(adapter_file=name).args[0]
 
