@@ -91,10 +91,13 @@ function buildCrowd(groups, side, add) {
  */
 function buildWords(runs) {
   const words = element("div", "ipa-words");
-  for (const { known, length } of runs) {
+  for (const [at, { known, length }] of runs.entries()) {
     const word = words.appendChild(element("span", "", known?.word));
     word.style.flex = `${length} 1 0`;
-    if (known) attributes(word, { title: `${known.word}: ${known.source}`, "data-known": "" });
+    if (!known) continue;
+    attributes(word, { title: `${known.word}: ${known.source}`, "data-known": "" });
+    // Where nothing follows there is room for who says so.
+    if (at < runs.length - 1) word.append(element("i", "", `\u00a0· ${known.finder}`));
   }
   return words;
 }

@@ -56,7 +56,7 @@ def face(g: Sketch) -> Blueprint:
     photo = Out(g.picture(CAT, "Photo"), 0)
     made = g.simple(model, photo, "FaceID plus v2", 0.9, FACE_PLUS, VIT_H, FACE_PACK)
     _ends(g, made, clip, vae)
-    shown = {name: (made.node, name) for name in ("kind", "scale", "start_percent")}
+    shown = {name: (made.node, name) for name in ("kind", "scale", "start_percent", "end_percent")}
     return Blueprint(g, [made.node], shown)
 
 
