@@ -59,6 +59,7 @@ function buildLine(groups, side, add, known) {
     const words = has ? [buildWords(knownRuns(bars, known))] : [];
     line.append(buildGroup(members, head, ...words, foot));
   }
+  nameFinder(line, groups.flatMap(({ bars }) => knownRuns(bars, known)));
   return line;
 }
 
@@ -91,15 +92,23 @@ function buildCrowd(groups, side, add) {
  */
 function buildWords(runs) {
   const words = element("div", "ipa-words");
-  for (const [at, { known, length }] of runs.entries()) {
+  for (const { known, length } of runs) {
     const word = words.appendChild(element("span", "", known?.word));
     word.style.flex = `${length} 1 0`;
-    if (!known) continue;
-    attributes(word, { title: `${known.word}: ${known.source}`, "data-known": "" });
-    // Where nothing follows there is room for who says so.
-    if (at < runs.length - 1) word.append(element("i", "", `\u00a0· ${known.finder}`));
+    if (known) attributes(word, { title: `${known.word}: ${known.source}`, "data-known": "" });
   }
   return words;
+}
+
+/**
+ * Who says so, beside the last word of a line, if bars without one give it room.
+ * @param {HTMLElement} line
+ * @param {ReturnType<typeof knownRuns>} runs
+ */
+function nameFinder(line, runs) {
+  const last = runs.findLastIndex((run) => run.known);
+  const word = last < runs.length - 1 ? [...line.querySelectorAll("[data-known]")].at(-1) : undefined;
+  word?.append(element("i", "", `\u00a0· ${runs[last].known?.finder}`));
 }
 
 /**
