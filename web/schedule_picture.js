@@ -56,7 +56,8 @@ function ofRamp(samples, other, over, curve, count) {
     count > 0 ? stair(list, WIDTH / list.length, toY) : list.map((y, i) => [(i / last) * WIDTH, toY(y)]);
   const places = Array.from({ length: LISTED }, (_, i) => Math.round((last * i) / (LISTED - 1)));
   const listed = places.map((place) => samples[place].toFixed(2)).join(", ");
-  const text = `${count > 0 ? `for ${count} ${over}` : `first to last of the ${over}`}: ${listed}`;
+  const where = count > 0 ? `for ${count} ${over}` : `first to last of the ${over}`;
+  const text = `${where}: ${listed}`;
   return { lines: linesOf(line, samples, other, toY), text, label: `${curve}, ${text}` };
 }
 

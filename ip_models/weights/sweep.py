@@ -88,7 +88,10 @@ def numbers(name: str, values: Sequence[float], low: float, high: float) -> list
     Raises:
         BadInput: one may not.
     """
-    return [within(f"{name} {place}", value, low, high) for place, value in enumerate(values, 1)]
+    return [
+        within(f"number {place} of {name}", value, low, high)
+        for place, value in enumerate(values, 1)
+    ]
 
 
 def words(name: str, text: str, known: Sequence[str]) -> list[float | str]:
@@ -101,7 +104,9 @@ def words(name: str, text: str, known: Sequence[str]) -> list[float | str]:
     for word in filter(None, found):
         if word not in known:
             raise BadInput(
-                f"{name} has {word[:60]!r}", f"{', '.join(known)} are known", "Correct the name"
+                f'"{word[:60]}" in {name} is not known',
+                f"{', '.join(known)} are known",
+                "Correct the name",
             )
     return [word for word in found if word]
 
