@@ -63,7 +63,9 @@ class ByStage:
         stages = sorted({layer.stage for layer in layers})
         if not factors.keys() >= set(stages):
             raise _other_model(
-                self.name, f"the blocks {', '.join(stages)}", f"the blocks {', '.join(factors)}"
+                self.name,
+                f"the blocks {', '.join(stages)}",
+                f"the blocks {', '.join(sorted(factors))}",
             )
         return [Gain(factors[layer.stage]) for layer in layers]
 

@@ -95,7 +95,7 @@ def test_one_preset_serves_both_kinds() -> None:
         (
             "weak input",
             LAYERS,
-            "blocks double; the preset is for models that have the blocks input, m",
+            "blocks double, single; the preset is for models that have the blocks i",
         ),
         (
             "quiet double",

@@ -50,6 +50,8 @@ const LISTS = [COMMA, " and ", " or "];
 const ARTICLE = /^(?:an?|the) (?=\S)/;
 /** An adapter by its model and its kind, which is one of the choices. */
 const ADAPTER = /^(SD1\.5|SD2|SDXL|Kolors|Flux|SD3\.5) (\S.*)$/;
+/** What is to be typed as it stands. */
+const CODE = /^(?:[[{]|"[^"]*"$)/;
 /** Names of files stay as they are. */
 const FILE = /\.(safetensors|bin|ckpt|pth?|gguf|onnx|zip|json|yaml|ipadpt|png|jpe?g|webp)$/i;
 
@@ -125,6 +127,7 @@ class Attempt {
    * @returns {Made}
    */
   inside(text, deep, ofPath = false) {
+    if (CODE.test(text)) return { text, weight: 0 };
     if (ofPath || FILE.test(text)) return { text: this.listed(text), weight: 0 };
     return this.made(text, deep);
   }
@@ -193,7 +196,8 @@ class Attempt {
     for (let places = 0; at > 0 && places < PLACES; places++) {
       // Sentences follow one another, so that the second is as deep as the first.
       const both = [this.made(text.slice(0, at), deep - 1), this.made(text.slice(at + joint.length), deep)];
-      yield { text: both.map((one) => one.text).join(this.joints[joint]), weight: weigh(both) };
+      // Behind a key of JSON no clause begins.
+      if (joint !== ": " || text[at - 1] !== '"') yield { text: both.map((one) => one.text).join(this.joints[joint]), weight: weigh(both) };
       at = text.indexOf(joint, at + 1);
     }
   }
@@ -220,8 +224,9 @@ class Attempt {
 
 /** What speaks against a text that stays as it is: words that are no name. @param {string} text */
 function unknown(text) {
-  const small = text.split(" ").map((word) => SMALL.test(word));
-  const isProse = small.some((one, i) => one && small[i + 1]);
+  const words = text.split(" ");
+  const small = words.map((word) => SMALL.test(word));
+  const isProse = small.some((one, i) => one && small[i + 1] && !words[i].endsWith(","));
   return isProse && !FILE.test(text) ? -letters(text) / 2 : 0;
 }
 
@@ -245,7 +250,7 @@ function lead(text) {
 
 /** Whether what is filled in seems to be more than a name. @param {string} gap */
 function isMore(gap) {
-  return /[;.:] |;$/.test(gap);
+  return /[;.:] |[;,]$/.test(gap);
 }
 
 /** @param {Made[]} all */
