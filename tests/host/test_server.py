@@ -74,7 +74,7 @@ def test_all_nodes_are_there_with_their_words(client: Client) -> None:
         "IPALoadEmbeds",
         "IPALoadFaceModels",
         "IPAEncodeFace",
-        "with Regions",
+        "IPARegions",
         "IPABlockWeights",
         "IPASchedule",
         "IPAPreviewMask",
@@ -276,7 +276,7 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
     ),
     "more scales than regions": (regional(scales="1, 2, 3"), ["BadInput", "scales", "1, 2, 3"]),
     "regions in regions": (
-        regional() | {"apply": graph()["apply"]} | deeper("with Regions", scales=""),
+        regional() | {"apply": graph()["apply"]} | deeper("IPARegions", scales=""),
         ["BadInput", "another Regions node"],
     ),
     "regions merged": (
@@ -358,7 +358,7 @@ def test_what_is_wrong_is_said_in_one_sentence_and_the_queue_goes_on(
     [
         (changed(adapter={"adapter_file": "../secret.safetensors"}), "is not in"),
         (changed(adapter={"adapter_file": "gone.safetensors"}), "Choose a file from the list"),
-        (changed(apply={"scale": 99}), "bigger than max"),
+        (changed(apply={"scale": 99}), "a number from -5 to 5 is needed"),
         (changed(encode={"fit": "stretch"}), "not in list"),
         (changed(encode={"clip_vision": ["adapter", 0]}), "mismatch"),
     ],
