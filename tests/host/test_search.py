@@ -360,7 +360,7 @@ def test_siglip_without_its_pooling_head_serves_sd3_and_not_flux(models: Path) -
 
 def test_an_encoder_that_shares_only_the_pooled_width_is_not_chosen(models: Path) -> None:
     put_encoder(models, "g", "CLIP-ViT-g-14.safetensors")
-    with pytest.raises(MissingModel, match="CLIP-ViT-g-14.safetensors is an encoder with 1024"):
+    with pytest.raises(MissingModel, match="CLIP-ViT-g-14.safetensors is an unknown encoder .1024"):
         search.find_encoder(spec_of(models, "standard"))
 
 
