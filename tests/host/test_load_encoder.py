@@ -538,7 +538,8 @@ def test_the_node_offers_files_and_folders_and_says_what_they_are(models: Path) 
 def test_a_published_siglip_is_named(models: Path) -> None:
     config = dict(hidden_size=1152, intermediate_size=8, num_hidden_layers=2, image_size=28)
     encoder = load.load_encoder(str(save(siglip(**config), models)))
-    assert describe_encoder(encoder).startswith("SigLIP, 2 layers, 28 px, 4 tokens\npooled 1152")
+    first = "SigLIP, 2 layers, 28 px, 4 tokens\ngives the picture as a whole as 1152 numbers\n"
+    assert describe_encoder(encoder).startswith(first)
     features = encode(encoder, Reference(images=pictures(28, 28), fit=Fit.CROP_CENTRE))
     assert features.source == "SigLIP"
     assert features.pooled is not None and features.pooled.shape == (3, 1152)
