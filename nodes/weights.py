@@ -130,8 +130,9 @@ class BlockWeights(Node):
                     "preset",
                     options=[*_PRESETS, CUSTOM],
                     default=_PRESETS[0],
-                    tooltip="The weight types of ComfyUI_IPAdapter_plus, the blocks of "
-                    "InstantStyle, or custom for the weights written below. The precise ones push "
+                    tooltip="The names of ComfyUI_IPAdapter_plus are its weight types, whatever "
+                    "the words over the bars say, which are of another source; then the blocks of "
+                    "InstantStyle, and custom for the weights written below. The precise ones push "
                     "the rest away from the reference. On Flux and SD3.5: the curves, weak double, "
                     "weak single, custom.",
                 ),

@@ -59,6 +59,7 @@ function buildLine(groups, side, add, known) {
     const words = has ? [buildWords(knownRuns(bars, known))] : [];
     line.append(buildGroup(members, head, ...words, foot));
   }
+  nameFinder(line, groups.flatMap(({ bars }) => knownRuns(bars, known)));
   return line;
 }
 
@@ -97,6 +98,17 @@ function buildWords(runs) {
     if (known) attributes(word, { title: `${known.word}: ${known.source}`, "data-known": "" });
   }
   return words;
+}
+
+/**
+ * Who says so, beside the last word of a line, if bars without one give it room.
+ * @param {HTMLElement} line
+ * @param {ReturnType<typeof knownRuns>} runs
+ */
+function nameFinder(line, runs) {
+  const last = runs.findLastIndex((run) => run.known);
+  const word = last < runs.length - 1 ? [...line.querySelectorAll("[data-known]")].at(-1) : undefined;
+  word?.append(element("i", "", `\u00a0· ${runs[last].known?.finder}`));
 }
 
 /**

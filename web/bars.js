@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{ block: string, name: string, layers: number, pixels: number }} Part a transformer
- * @typedef {{ word: string, numbers: number[], source: string }} Known what some transformers carry
+ * @typedef {{ word: string, numbers: number[], source: string, finder: string }} Known what some transformers carry
  * @typedef {object} Bar
  * @property {number} number of the transformer
  * @property {number | null} layer of it, or null for all of them

@@ -15,6 +15,15 @@ const NOTE = { width: 0, lines: 20 };
 
 /** Kinds in yellow: what will stop a run, and what has stopped one. */
 const YELLOW = new Set(["warning", "failure"]);
+const ABOUT = "about";
+/** What is above the note of a node that has grown under the next one could not be clicked. */
+const IN_FRONT = `
+[data-node-id]:has([data-ipadapter="warning"], [data-ipadapter="failure"]),
+.dom-widget:has([data-ipadapter="warning"], [data-ipadapter="failure"]) { z-index: 9999 !important; }
+`;
+
+/** What each node says about itself, also while a yellow note stands instead. @type {WeakMap<any, [string[], More]>} */
+const abouts = new WeakMap();
 
 /**
  * @typedef {object} More
@@ -29,7 +38,41 @@ const YELLOW = new Set(["warning", "failure"]);
  * @param {string[]} said in English
  * @param {More} [more]
  */
-export function show(node, kind, said, { details = "", buttons = [], open = said.length } = {}) {
+export function show(node, kind, said, more = {}) {
+  if (kind === ABOUT) abouts.set(node, [said, more]);
+  if (kind !== ABOUT || !isOverruled(node, said)) draw(node, kind, said, more);
+  giveWay(node);
+}
+
+/**
+ * Whether a grey text is of before the failed run, or said in yellow as well.
+ * @param {any} node
+ * @param {string[]} said
+ */
+function isOverruled(node, said) {
+  if (find(node, "failure")) return true;
+  const warned = find(node, "warning")?.element.textContent;
+  return warned !== undefined && said.every((line) => warned.includes(translated(line)));
+}
+
+/**
+ * The grey text goes while a yellow one stands for it, and comes back afterwards.
+ * @param {any} node
+ */
+function giveWay(node) {
+  const about = abouts.get(node);
+  if (!about) return;
+  if (isOverruled(node, about[0])) take(node, ABOUT);
+  else if (!find(node, ABOUT)) draw(node, ABOUT, ...about);
+}
+
+/**
+ * @param {any} node
+ * @param {string} kind
+ * @param {string[]} said
+ * @param {More} more
+ */
+function draw(node, kind, said, { details = "", buttons = [], open = said.length }) {
   const spoken = said.map(translated);
   const [lines, folded] = [spoken.slice(0, open), spoken.slice(open)];
   const widget = find(node, kind) ?? make(node, kind);
@@ -73,7 +116,7 @@ function fit(node, kind) {
  * @param {string} kind
  */
 export function isShown(node, kind) {
-  return find(node, kind) !== undefined;
+  return (kind === ABOUT && abouts.has(node)) || find(node, kind) !== undefined;
 }
 
 /**
@@ -106,6 +149,16 @@ function grow(node, least) {
  * @param {string} kind
  */
 export function hide(node, kind) {
+  if (kind === ABOUT) abouts.delete(node);
+  take(node, kind);
+  giveWay(node);
+}
+
+/**
+ * @param {any} node
+ * @param {string} kind
+ */
+function take(node, kind) {
   const widget = find(node, kind);
   if (!widget) return;
   const before = node.computeSize()[1];
@@ -144,6 +197,7 @@ function make(node, kind) {
     overflow: "auto",
   });
   if (YELLOW.has(kind)) {
+    putInFront();
     element.style.color = "var(--input-text)";
     element.style.borderLeft = "3px solid #e0a000";
   }
@@ -160,6 +214,15 @@ function make(node, kind) {
   });
   widget.serialize = false;
   return widget;
+}
+
+/** Once for the page: nodes of Nodes 2.0, and the elements of those on the canvas. */
+function putInFront() {
+  if (document.getElementById("ipadapter-in-front")) return;
+  const style = document.createElement("style");
+  style.id = "ipadapter-in-front";
+  style.textContent = IN_FRONT;
+  document.head.append(style);
 }
 
 /**

@@ -56,7 +56,8 @@ function ofRamp(samples, other, over, curve, count) {
     count > 0 ? stair(list, WIDTH / list.length, toY) : list.map((y, i) => [(i / last) * WIDTH, toY(y)]);
   const places = Array.from({ length: LISTED }, (_, i) => Math.round((last * i) / (LISTED - 1)));
   const listed = places.map((place) => samples[place].toFixed(2)).join(", ");
-  const text = `${count > 0 ? `for ${count} ${over}` : `first to last of the ${over}`}: ${listed}`;
+  const where = count > 0 ? counted(count, over) : `first to last of the ${over}`;
+  const text = `${where}: ${listed}`;
   return { lines: linesOf(line, samples, other, toY), text, label: `${curve}, ${text}` };
 }
 
@@ -82,6 +83,12 @@ function stair(list, width, toY) {
   return list.flatMap((y, i) => [[i * width, toY(y)], [(i + 1) * width, toY(y)]]);
 }
 
+/** Written out, so that each has its words in other languages. @param {number} n @param {string} over */
+function counted(n, over) {
+  if (over === "frames") return n === 1 ? "1 frame" : `${n} frames`;
+  return n === 1 ? "1 step" : `${n} steps`;
+}
+
 /**
  * @param {number[]} list
  * @param {number[]} other
@@ -92,8 +99,7 @@ function ofList(list, other, over) {
   // Each holds for one place; one more shows that the last goes on.
   const width = WIDTH / (list.length + 1);
   const last = toY(list[list.length - 1]);
-  const many = `${list.length} ${list.length === 1 ? over.replace(/s$/, "") : over}`;
-  const text = `${many}, then ${list[list.length - 1]} goes on`;
+  const text = `${counted(list.length, over)}, then ${list[list.length - 1]} goes on`;
   const few = list.slice(0, LISTED).join(", ");
   /** @type {Line[]} */
   const lines = [

@@ -26,7 +26,9 @@ def name_encoder(pooled: int | None, penultimate: int) -> str:
     by_pool = ENCODER_NAMES.get((Feature.POOLED, pooled)) if pooled else None
     if by_sequence and (pooled is None or by_pool == by_sequence):
         return by_sequence
-    return f"an unknown encoder ({pooled or 'no'} pooled, {penultimate} penultimate)"
+    if pooled is None:
+        return f"an unknown encoder ({penultimate} wide)"
+    return f"an unknown encoder ({pooled} and {penultimate} wide)"
 
 
 class EncoderWidths(NamedTuple):

@@ -102,7 +102,7 @@ def _spec(weights: AdapterWeights, found: ProjectionKind, context: int, name: st
     layers = tuple(range(first, highest_number(weights.layers) + 1, step))
     pairs = [[weights.layers[f"{i}.to_{half}_ip.weight"] for half in "kv"] for i in layers]
     source = (found.feature, found.feature_width)
-    other = f"an encoder that is {found.feature_width} wide"
+    other = f"the encoder it was trained with, {found.feature_width} wide"
     large = family is Family.KOLORS and found.feature_width == 1024
     return AdapterSpec(
         family=family,

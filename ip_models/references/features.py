@@ -263,8 +263,11 @@ def no_picture_of_face(source: str, spec: AdapterSpec, adapter: str) -> WrongEnc
     """What to say when only whose face it is was read, for an adapter that looks at it too."""
     return WrongEncoder(
         f"the embeds hold a face of {source} and no picture of it",
-        f"{adapter} needs clip_vision {spec.encoder} on Encode Face too",
-        Action(f"Connect {spec.encoder} to it", Mend("clip_vision", source="CLIPVisionLoader")),
+        f"{adapter} needs the picture of the face too, read by {spec.encoder}",
+        Action(
+            f"Connect {spec.encoder} to clip_vision of Encode Face",
+            Mend("clip_vision", source="CLIPVisionLoader"),
+        ),
     )
 
 

@@ -55,13 +55,15 @@ def _regions(embeds: Regions) -> Iterator[str]:
 
 def _features(features: Features) -> Iterator[str]:
     if isinstance(features, FaceFeatures):
-        yield f"{_counted(features.count, 'face')} of {features.source}"
+        yield f"{features.count} face{'' if features.count == 1 else 's'} of {features.source}"
         if features.crops is not None:
             yield f"and their pictures of {features.crops.source}"
         return
-    first = f"{_counted(features.count, 'reference')} of {features.source}"
+    count = features.count
+    first = f"{count} reference{'' if count == 1 else 's'} of {features.source}"
     if features.picture_of:  # some are the tiles of others
-        first += f", from {_counted(max(features.picture_of) + 1, 'picture')}"
+        pictures = max(features.picture_of) + 1
+        first += f", from {pictures} picture{'' if pictures == 1 else 's'}"
     yield first
 
 
@@ -89,10 +91,6 @@ _KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     SIGLIP: (("InstantX for Flux",), ("InstantX for SD3.5",)),
 }
 """The kinds that read the pooled feature of an encoder, and those that read its hidden states."""
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _tensors(value: object) -> Iterator[Tensor]:

@@ -40,14 +40,15 @@ _FOUND_BY = {
     "SD1.5": "InvokeAI's choice for SD1.5, after InstantStyle, which measured SDXL",
     "SDXL": "measured by InstantStyle (arXiv 2404.02733)",
 }
+_FINDERS = {"SD1.5": "InvokeAI", "SDXL": "InstantStyle"}
 _OUTLINES = tuple(
     Outline(
         name,
         _SIDES[name],
         layers_of_config(config),
         (
-            Known("style", _STYLE[name], _FOUND_BY[name]),
-            Known("layout", _LAYOUT[name], _FOUND_BY[name]),
+            Known("style", _STYLE[name], _FOUND_BY[name], _FINDERS[name]),
+            Known("layout", _LAYOUT[name], _FOUND_BY[name], _FINDERS[name]),
         ),
     )
     for name, config in _CONFIGS.items()

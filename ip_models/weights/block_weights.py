@@ -94,7 +94,9 @@ def _parse_json(text: str) -> Any:
     except KeyError as twice:
         raise _repeated(_shown(twice.args[0])) from None
     except ValueError as error:
-        raise _Unreadable(f"{_shown(text)} is not JSON ({error})") from None
+        raise _Unreadable(
+            f"{_shown(text)} breaks off or has a wrong character at {error}"
+        ) from None
     except RecursionError:
         raise _Unreadable(f"{_shown(text)} is nested too deeply") from None
 

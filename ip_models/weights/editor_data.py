@@ -50,6 +50,7 @@ class KnownBlocks(TypedDict):
     word: str
     numbers: list[int]
     source: str
+    finder: str
 
 
 class DrawnWeights(TransformerFactors):
@@ -135,7 +136,9 @@ def _drawn(family: Outline, rule: BlockRule, references: int, wrong: str) -> Dra
         **transformer_factors(rule, family, references),
         side=family.side,
         parts=transformer_infos(family),
-        known=[KnownBlocks(word=w, numbers=list(n), source=s) for w, n, s in family.known],
+        known=[
+            KnownBlocks(word=w, numbers=list(n), source=s, finder=f) for w, n, s, f in family.known
+        ],
         references=references,
         wrong=wrong,
     )

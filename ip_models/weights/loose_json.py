@@ -18,7 +18,7 @@ def read(text: str) -> Any:
     """Dicts, lists, strings and floats; a host that turns an object into text uses Python's form.
 
     Raises:
-        ValueError: it is neither, with the reason JSON gives.
+        ValueError: it is neither, with the place where reading ended.
         KeyError: a key stands twice.
         RecursionError: it is nested too deeply.
     """
@@ -28,8 +28,7 @@ def read(text: str) -> Any:
         try:
             return _read("".join(_from_python(text)))
         except ValueError:
-            place = f"line {error.lineno}, column {error.colno}"
-            raise ValueError(f"{error.msg} at {place}") from None
+            raise ValueError(f"line {error.lineno}, column {error.colno}") from None
 
 
 def _read(text: str) -> Any:

@@ -60,9 +60,12 @@ class ByStage:
             BadInput: the model has other parts.
         """
         factors = dict(self.factors)
-        if strange := {layer.stage for layer in layers} - factors.keys():
+        stages = sorted({layer.stage for layer in layers})
+        if not factors.keys() >= set(stages):
             raise _other_model(
-                self.name, f"blocks called {min(strange)}", f"has {', '.join(factors)}"
+                self.name,
+                f"the blocks {', '.join(stages)}",
+                f"the blocks {', '.join(sorted(factors))}",
             )
         return [Gain(factors[layer.stage]) for layer in layers]
 
@@ -91,10 +94,8 @@ class Listed:
         for layout, groups in self.layouts:
             if layout.blocks == blocks:
                 return _of_layers(layers, self._gains(groups))
-        known = (f"{layout.whose} ({len(layout.blocks)})" for layout, _ in self.layouts)
-        raise _other_model(
-            self.name, f"{len(blocks)} transformers", f"lists those of {' or '.join(known)}"
-        )
+        known = (f"{len(layout.blocks)} ({layout.whose})" for layout, _ in self.layouts)
+        raise _other_model(self.name, f"{len(blocks)} transformers", " or ".join(known))
 
     def _gains(self, groups: tuple[Group, ...]) -> dict[int, Gain]:
         knobs = {"weight": 1.0, "composition": self.composition, "boost": self.boost}
@@ -146,7 +147,6 @@ def _of_layers(layers: Sequence[Layer], gains: dict[int, Gain]) -> list[Gain]:
 def _other_model(name: str, found: str, needed: str) -> BadInput:
     return BadInput(
         f'the preset "{name}" was chosen and this model has {found}',
-        f"the preset {needed}",
-        "No such table exists for this model yet: choose a curve like linear or ease in, or custom"
-        " block weights",
+        f"the preset is for models that have {needed}",
+        "Choose a curve like linear or ease in, which fits every model, or custom block weights",
     )

@@ -9,7 +9,6 @@ from itertools import product
 
 from .. import limits
 from ..errors import BadInput
-from ..inputs import within
 
 SEPARATOR = " | "
 """Between the parts of a label; a sheet reads rows and columns from it."""
@@ -88,7 +87,14 @@ def numbers(name: str, values: Sequence[float], low: float, high: float) -> list
     Raises:
         BadInput: one may not.
     """
-    return [within(f"{name} {place}", value, low, high) for place, value in enumerate(values, 1)]
+    for place, value in enumerate(values, 1):
+        if not low <= value <= high:
+            raise BadInput(
+                f"number {place} of {name} is {value:g}",
+                f"a number from {low:g} to {high:g} is needed",
+                "Enter one between them",
+            )
+    return [float(value) for value in values]
 
 
 def words(name: str, text: str, known: Sequence[str]) -> list[float | str]:
@@ -101,7 +107,9 @@ def words(name: str, text: str, known: Sequence[str]) -> list[float | str]:
     for word in filter(None, found):
         if word not in known:
             raise BadInput(
-                f"{name} has {word[:60]!r}", f"{', '.join(known)} are known", "Correct the name"
+                f'"{word[:60]}" in {name} is not known',
+                f"{', '.join(known)} are known",
+                "Correct the name",
             )
     return [word for word in found if word]
 

@@ -51,12 +51,14 @@ class Known(NamedTuple):
 
     Attributes:
         word: one for the user, e.g. "style".
-        source: who found it.
+        source: who found it, in a sentence's words.
+        finder: the same as a name.
     """
 
     word: str
     numbers: tuple[int, ...]
     source: str
+    finder: str
 
 
 class Outline(NamedTuple):

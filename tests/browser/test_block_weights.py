@@ -197,8 +197,9 @@ def test_what_is_known_of_blocks_stands_over_them_with_its_source(editor: Editor
     for family, places in (("SD1.5", [(4, 5), (6, 6), (7, 9)]), ("SDXL", [(3, 3), (6, 6)])):
         editor.draw(family)
         words = editor.root.locator("[data-known]")
-        texts = ["layout", "layout", "style"] if family == "SD1.5" else ["layout", "style"]
-        assert words.all_inner_texts() == texts
+        finder = "InvokeAI" if family == "SD1.5" else "InstantStyle"
+        texts = ["layout"] * (len(places) - 1) + [f"style\u00a0· {finder}"]
+        assert words.all_text_contents() == texts
         for word, (first, last) in zip(words.all(), places, strict=True):
             assert "InstantStyle" in (word.get_attribute("title") or "")
             box, left, right = (

@@ -80,7 +80,7 @@ def test_a_drag_writes_ranges_of_blocks(comfy: ComfyPage) -> None:
 
 def test_presets_of_unets_say_what_to_do_instead(comfy: ComfyPage) -> None:
     editor = drawn(comfy, "SD3.5 Large", "style transfer")
-    assert "No such table exists for this model yet: choose a curve" in editor.note()
+    assert "Choose a curve like linear or ease in, which fits every model" in editor.note()
     comfy.set(editor.node, "preset", "weak double")
     assert "the preset has double, single" in editor.note()
     editor.draw("Flux")

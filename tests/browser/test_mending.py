@@ -11,11 +11,19 @@ from playwright.sync_api import Locator, expect
 
 FACE = "ip-adapter-faceid_sd15.safetensors"
 FAILURE = '[data-ipadapter="failure"]'
+ABOUT = '[data-ipadapter="about"]'
 WARNING = '[data-ipadapter="warning"]'
 SPREAD = """() => {
   for (const [at, node] of window.app.canvas.graph._nodes.entries()) {
     node.pos = [-160 + (at % 4) * 340, Math.floor(at / 4) * 420];
   }
+}"""
+COVER = """async ([above, below]) => {
+  const [one, other] = [above, below].map((id) => window.app.graph.getNodeById(id));
+  one.pos = [other.pos[0], other.pos[1] + 20];
+  one.setSize([...other.size]);
+  window.app.canvas.setDirty(true, true);
+  await new Promise((done) => setTimeout(done, 300));
 }"""
 FITS = """(note) => [note.scrollHeight - note.clientHeight, note.scrollWidth - note.clientWidth]"""
 
@@ -47,15 +55,19 @@ def saving(comfy: ComfyPage) -> tuple[str, str]:
 def test_a_failed_run_is_mended_by_a_button(comfy: ComfyPage, editor_server: Client) -> None:
     encode, save = saving(comfy)
     comfy.run()
+    expect(comfy.shown(ABOUT)).to_have_count(2)
     comfy.set(save, "if_exists", "stop")
     comfy.set(encode, "fit", "pad")  # what is saved already would not be written again
     assert "exists already" in comfy.page.evaluate(RUN)
     note = failure(comfy, "exists already and if_exists is stop")
-    comfy.add("EmptyLatentImage")  # elsewhere
+    expect(comfy.shown(ABOUT)).to_have_count(1)  # that of the run before is gone
+    # The node has grown under another one.
+    comfy.page.evaluate(COVER, [comfy.add("CLIPTextEncode"), save])
     expect(note).to_have_count(1)
     note.get_by_role("button", name="set if_exists to keep both").click()
     expect(note).to_have_count(0)
     assert comfy.widgets(save)["if_exists"] == "keep both"
+    expect(comfy.shown(ABOUT)).to_have_count(2)
     comfy.press("Control+z")
     failure(comfy, "exists already and if_exists is stop")
     # It is mended elsewhere too: the run gets past the node.

@@ -362,11 +362,11 @@ CASES: dict[str, tuple[Combination, list[str]]] = {
     ),
     "a face alone for what needs its picture": (
         Combination("faceid-plus.bin", embeds=Source.FACE),
-        ["needs clip_vision ViT-H on Encode Face too"],
+        ["needs the picture of the face too, read by ViT-H"],
     ),
     "a face alone for what needs a picture": (
         Combination("plus.safetensors", embeds=Source.FACE),
-        ["plus.safetensors needs clip_vision ViT-H on Encode Face too"],
+        ["plus.safetensors needs the picture of the face too, read by ViT-H"],
     ),
     "a face for FaceID": (Combination("faceid.bin", embeds=Source.FACE), []),
     "a face and the wrong encoder": (

@@ -12,13 +12,21 @@ import pytest
 from conftest import ROOT
 from kit.models.stand_ins import random_models
 from kit.pages.blueprints import MAKERS as BLUEPRINTS
-from kit.pages.example_graphs import EMBEDS, RESULT_KIND, RESULTS, STEMS, sketches
+from kit.pages.example_graphs import (
+    EMBEDS,
+    RESULT_KIND,
+    RESULTS,
+    STEMS,
+    WITHOUT_REFERENCE,
+    sketches,
+)
 from kit.server import example_models, live
 from kit.server.live import Client
 from pack.demo.prompts import to_prompt
 from pack.ip_models.adapter.published import ADAPTER_ADDRESSES, ADAPTER_NAMES
 from PIL import Image, ImageSequence
 from stand_ins import fitted
+from toys import WORKFLOW
 
 EXAMPLES = ROOT / "example_workflows"
 NAMES = sorted(STEMS)
@@ -124,9 +132,17 @@ def _inside(outer: tuple[float, ...], box: tuple[float, ...]) -> bool:
 def test_beside_the_result_stands_one_that_was_made(name: str) -> None:
     (node,) = [node for node in workflow(name)["nodes"] if node["type"] == RESULT_KIND]
     path = EXAMPLES / "results" / node["properties"]["picture"]
-    assert node["title"] in RESULTS.values() and path.stat().st_size < 16_000
+    assert node["title"] in (*RESULTS.values(), WITHOUT_REFERENCE) and path.stat().st_size < 16_000
     with Image.open(path) as image:
         assert max(numpy.asarray(image, numpy.float32).std(axis=(0, 1))) > 10
+
+
+def test_every_picture_that_a_workflow_names_is_shipped() -> None:
+    paths = [WORKFLOW, *EXAMPLES.glob("*.json")]
+    nodes = [node for path in paths for node in json.loads(path.read_text("utf-8"))["nodes"]]
+    named = {node["properties"]["picture"] for node in nodes if node["type"] == RESULT_KIND}
+    assert len(paths) == len(NAMES) + 1
+    assert {name for name in named if not (EXAMPLES / "results" / name).is_file()} == set()
 
 
 def test_what_is_shipped_is_used_and_small() -> None:

@@ -306,7 +306,7 @@ def test_faces_without_crops_need_them_for_plus_and_pictures_are_no_faces(
     with pytest.raises(WrongEncoder, match="needs a face. Connect Encode Face"):
         apply(twin.model, adapter, tiny.random_features(1), Settings())
     plus = tiny.load_tensors(tmp_path, tiny.adapter_tensors(twin, "FaceID plus"), "plus")
-    with pytest.raises(WrongEncoder, match="needs clip_vision ViT-H on Encode Face too"):
+    with pytest.raises(WrongEncoder, match="needs the picture of the face too, read by ViT-H"):
         apply(twin.model, plus, FACES, Settings())
 
 

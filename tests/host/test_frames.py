@@ -132,7 +132,9 @@ def test_weights_over_frames_are_scales_of_their_own(adapter: LoadedAdapter) -> 
     assert tiny.relative(batch[-1], sample(model)[-1]) > EFFECT
 
 
-@pytest.mark.parametrize("form", [list, tuple, numpy.array, torch.tensor], ids=lambda form: form.__name__)
+@pytest.mark.parametrize(
+    "form", [list, tuple, numpy.array, torch.tensor], ids=lambda form: form.__name__
+)
 def test_a_list_of_scales_is_a_scale_for_each_picture(
     adapter: LoadedAdapter, form: Callable[[list[float]], Any]
 ) -> None:

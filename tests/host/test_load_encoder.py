@@ -220,7 +220,7 @@ def test_a_siglip_without_head_gives_the_sequence_as_the_host_does(models: Path)
     assert torch.equal(last, pooled)
     features = encode(encoder, Reference(images=pictures(), fit=Fit.CROP_CENTRE))
     assert features.pooled is None and features.penultimate is not None
-    assert "pooled none" in describe_encoder(encoder)
+    assert "gives no picture as a whole" in describe_encoder(encoder)
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -527,9 +527,11 @@ def test_the_node_offers_files_and_folders_and_says_what_they_are(models: Path) 
     assert isinstance(out.args[0], folder.FolderEncoder)
     text = out.ui.as_dict()["text"][0]
     assert text.startswith("siglip-so400m\n") and text.endswith("0 MB on cpu")
-    assert f"4 layers, {SIZE} px, 9 tokens\npooled 48, penultimate 9 x 48" in text
+    assert f"4 layers, {SIZE} px, 9 tokens\ngives the picture as a whole as 48 numbers\n" in text
+    assert "gives the details of it as 9 x 48" in text
     text = LoadEncoder.execute("l.safetensors").ui.as_dict()["text"][0]
-    assert "ViT-L, 24 layers, 224 px, 257 tokens\npooled 768, penultimate 257 x 1024" in text
+    assert "ViT-L, 24 layers, 224 px, 257 tokens\ngives the picture as a whole as 768" in text
+    assert "gives the details of it as 257 x 1024" in text
     assert "for adapters that need ViT-L\n" in text
 
 

@@ -287,7 +287,7 @@ def test_the_node_says_what_it_made(encoder: Any) -> None:
         return PrepareImage.execute(images, **inputs).ui["text"][0].splitlines()
 
     three = torch.rand(3, 48, 64, 3)
-    name = "an unknown encoder (32 pooled, 48 penultimate)"
+    name = "an unknown encoder (32 and 48 wide)"
     size = f"{SIZE} x {SIZE}"
     assert text(three, clip_vision=encoder) == [
         f"3 pictures of 64 x 48 -> {size}, crop centre, for {name}"

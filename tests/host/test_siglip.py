@@ -277,7 +277,8 @@ def test_a_single_file_brings_its_head(models: Path) -> None:
     lines = text.splitlines()
     assert lines[1:4] == [
         "SigLIP, 27 layers, 384 px, 729 tokens",
-        "pooled 1152, penultimate 729 x 1152",
+        "gives the picture as a whole as 1152 numbers",
+        "gives the details of it as 729 x 1152",
         "for adapters that need SigLIP",
     ]
     assert len(lines) == 5 and lines[4].endswith(f"MB on {encoder.load_device}")
@@ -291,7 +292,8 @@ def test_a_single_file_without_head_says_so(models: Path) -> None:
     put(models, "body.safetensors")
     encoder = load.load_encoder(str(models / "body.safetensors"))
     text = describe_encoder(encoder)
-    assert "pooled none" in text and "without its pooling head" in text
+    assert "gives no picture as a whole" in text
+    assert "without the part that sums the picture up" in text
 
 
 def test_a_file_with_another_head_is_refused_in_a_sentence(models: Path) -> None:

@@ -228,7 +228,7 @@ def test_a_name_that_is_null_is_a_sentence(client: Client) -> None:
     status, answer = client.post("/prompt", {"prompt": reading(None)})
     if status == 200:
         entry = client.wait(answer["prompt_id"])
-        assert "BadInput: embeds_file is NoneType" in live.failure(entry)
+        assert "BadInput: embeds_file is nothing" in live.failure(entry)
     else:
         assert "embeds_file" in str(answer["node_errors"])
 

@@ -110,7 +110,7 @@ def test_the_crops_of_faces_serve_other_adapters() -> None:
     (chosen,) = given(face(crops=picture()), CLIP)
     assert torch.equal(chosen[0], picture().penultimate)
     error = refused(face(), CLIP)
-    assert "needs clip_vision ViT-H on Encode Face too" in error.needed
+    assert "needs the picture of the face too, read by ViT-H" in error.needed
 
 
 @pytest.mark.parametrize("name", (*NORMED, *PLUS, *UNNORMED, KOLORS))
@@ -122,7 +122,7 @@ def test_a_picture_is_no_face(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "encoder"), [(PLUS[0], "ViT-H"), (KOLORS, "ViT-L 336")])
 def test_face_id_plus_asks_for_its_encoder(name: str, encoder: str) -> None:
-    assert f"needs clip_vision {encoder} on Encode Face too" in refused(face(), name).needed
+    assert f"needs the picture of the face too, read by {encoder}" in refused(face(), name).needed
     wrong = refused(face(crops=picture(width=1664, source="ViT-bigG")), name)
     assert "ViT-bigG" in wrong.found and encoder in wrong.needed
     assert wrong.action == HINT

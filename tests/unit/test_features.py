@@ -259,7 +259,7 @@ def test_each_reference_may_have_its_own_negative() -> None:
         ("ip-adapter_sd15_vit-G", (1024, 1280), "ViT-H", "ViT-bigG"),
         ("ip-adapter-plus_sd15", (1280, 1664), "ViT-bigG", "ViT-H"),
         ("ip-adapter-plus_sdxl_vit-h", (None, 1152), "SigLIP", "ViT-H"),
-        ("ip-adapter-full-face_sd15", (7, 77), "7 pooled, 77 penultimate", "ViT-H"),
+        ("ip-adapter-full-face_sd15", (7, 77), "7 and 77 wide", "ViT-H"),
     ],
 )
 def test_features_of_another_encoder_are_refused_by_name(

@@ -87,9 +87,21 @@ def test_one_preset_serves_both_kinds() -> None:
 @pytest.mark.parametrize(
     ("name", "layers", "said"),
     [
-        ("composition", LAYERS, "has 7 transformers; the preset lists those of SD1.5 and SD2 (16)"),
-        ("weak input", LAYERS, "has blocks called double; the preset has input, middle, output"),
-        ("quiet double", SD1, "has blocks called input; the preset has double, single"),
+        (
+            "composition",
+            LAYERS,
+            "7 transformers; the preset is for models that have 16 (SD1.5 and SD2)",
+        ),
+        (
+            "weak input",
+            LAYERS,
+            "blocks double, single; the preset is for models that have the blocks i",
+        ),
+        (
+            "quiet double",
+            SD1,
+            "input, middle, output; the preset is for models that have the blocks d",
+        ),
     ],
 )
 def test_a_preset_of_the_other_kind_is_refused(

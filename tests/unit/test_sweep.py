@@ -39,9 +39,9 @@ def test_lists_can_go_side_by_side() -> None:
     [
         ((), "no values are entered"),
         (("0, loud",), "numbers separated by commas"),
-        (("0, 9",), "scales 2 is 9"),
-        (("1", "linear, wild"), "presets has 'wild'"),
-        (("1", "", "1.5"), "start_percents 1 is 1.5"),
+        (("0, 9",), "number 2 of scales is 9"),
+        (("1", "linear, wild"), '"wild" in presets is not known'),
+        (("1", "", "1.5"), "number 1 of start_percents is 1.5"),
         (("1", "", "0, 0.8", "0.5"), "start 0.8 with end 0.5 would be one of the runs"),
         ((", ".join(["1"] * 21), "", ", ".join(["0"] * 20)), "make 420 pictures"),
     ],

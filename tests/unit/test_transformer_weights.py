@@ -85,15 +85,20 @@ def test_one_kind_of_block_is_weak(name: str, model: str, wanted: list[float]) -
 
 @pytest.mark.parametrize("name", ["weak double", "weak single"])
 @pytest.mark.parametrize(
-    ("model", "stage"), [("SD3.5 Large", "joint"), ("SD1.5", "input"), ("SDXL", "input")]
+    ("model", "blocks"),
+    [
+        ("SD3.5 Large", "joint"),
+        ("SD1.5", "input, middle, output"),
+        ("SDXL", "input, middle, output"),
+    ],
 )
-def test_a_model_without_these_blocks_says_so(name: str, model: str, stage: str) -> None:
+def test_a_model_without_these_blocks_says_so(name: str, model: str, blocks: str) -> None:
     with pytest.raises(BadInput) as caught:
         of(presets.preset(name, ALL), model)
     assert str(caught.value) == (
-        f'the preset "{name}" was chosen and this model has blocks called {stage}; the preset has'
-        " double, single. No such table exists for this model yet: choose a curve like linear or"
-        " ease in, or custom block weights."
+        f'the preset "{name}" was chosen and this model has the blocks {blocks}; the preset is for'
+        " models that have the blocks double, single. Choose a curve like linear or ease in, which"
+        " fits every model, or custom block weights."
     )
 
 
@@ -104,7 +109,7 @@ def test_presets_of_unets_have_no_table_yet(name: str, model: str) -> None:
         of(presets.preset(name, ALL), model)
     said = str(caught.value)
     assert f'"{name}" was chosen and this model has' in said
-    assert "No such table exists for this model yet: choose a curve like linear or ease in" in said
+    assert "Choose a curve like linear or ease in, which fits every model" in said
 
 
 def test_new_presets_come_last_and_the_old_ones_stay_where_they_were() -> None:

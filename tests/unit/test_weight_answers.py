@@ -190,7 +190,7 @@ def test_a_text_is_drawn_as_it_is_heard(family: str) -> None:
         ("0:1, 16:1", "the block weights name transformer 16; this model has 16 transformers"),
         ("0.2:1", "layer 2 of transformer 0"),
         ('{"up": {"block_9": 1}}', "up.block_9, which has no image attention"),
-        ('{"up": [1', "is not JSON"),
+        ('{"up": [1', "breaks off or has a wrong character at line 1"),
         ('{"up": 1, "up": 1}', 'name "up" twice'),
         ('{"__proto__": 1}', 'the key "__proto__"'),
         ("[" * 50_000, "is nested too deeply"),

@@ -49,7 +49,7 @@ test("a list for a whole film has a picture too", () => {
 test("where places matter each has its own piece of the line, and says how many there are", () => {
   const alternating = drawn({ samples: [1, 0, 0, 1, 1], count: 5 }, "frames");
   assert.deepEqual(points(alternating, "curve").slice(1, 3), [[20, 0], [20, BOX_HEIGHT]]);
-  assert.equal(alternating.label, "linear, for 5 frames: 1.00, 0.00, 0.00, 1.00, 1.00");
+  assert.equal(alternating.label, "linear, 5 frames: 1.00, 0.00, 0.00, 1.00, 1.00");
 });
 
 test("the other reference is a line of its own, in the same scale", () => {

@@ -82,6 +82,31 @@ test("each region has its reference and its mask, and an unknown mask is no pict
   ]);
 });
 
+test("the opposite of a mask is shown, and one that the page has a preview of", () => {
+  const invert = (from) => ({ type: "InvertMask", inputs: { mask: mask(from) } });
+  const nodes = {
+    cat: load("cat.png"),
+    drawn: { type: "SolidMask", inputs: {} },
+    other: invert("cat:1"),
+    again: invert("other:0"),
+    of_drawn: invert("drawn:0"),
+    seen: { type: "MaskPreview", inputs: { mask: mask("drawn:0") } },
+    elsewhere: { type: "MaskPreview", inputs: { mask: mask("cat:1") } },
+  };
+  const made = file("drawn.png", "", "temp");
+  const maskOf = (from, outputs) => {
+    const node = { type: "IPASimple", inputs: { image: image("cat:0"), attn_mask: mask(from) } };
+    return shown({ ...nodes, node }, outputs)[0].mask;
+  };
+  const alpha = { ...file("cat.png"), channel: "alpha" };
+  assert.deepEqual(maskOf("other:0", {}), { ...alpha, inverted: true });
+  assert.deepEqual(maskOf("again:0", {}), { ...alpha, inverted: false });
+  assert.equal(maskOf("of_drawn:0", { elsewhere: [made] }), "unknown");
+  const run = { seen: [made], elsewhere: [file("no.png")] };
+  assert.deepEqual(maskOf("drawn:0", run), { ...made, channel: "rgb" });
+  assert.deepEqual(maskOf("of_drawn:0", run), { ...made, channel: "rgb", inverted: true });
+});
+
 test("nothing is shown of what is not known", () => {
   assert.deepEqual(shown({ node: { type: "IPASimple", inputs: { image: ["IMAGE"] } } }), []);
   assert.deepEqual(shown({ node: { type: "IPAApply", inputs: {} } }), []);

@@ -57,6 +57,14 @@ test("what was found is said of a name in front of it", () => {
   assert.equal(zh("face pack and IPARegions (scale)"), "人脸包和区域（强度）");
 });
 
+test("names lose their article, kinds are called alike, and commas are of one width", () => {
+  assert.equal(zh("this model is a SD1.5 pad"), "此模型是 SD1.5 填充");
+  assert.equal(zh("this model is SDXL, ViT-H"), "此模型是 SDXL，ViT-H");
+  assert.equal(zh("this model is a.bin, b.bin"), "此模型是 a.bin，b.bin");
+  assert.equal(zh("this model is cat, dog.bin"), "此模型是 cat, dog.bin");
+  assert.equal(zh('this model is {"pad": 1, "scale": 2}'), '此模型是 {"pad": 1, "scale": 2}');
+});
+
 test("what is not known stays as it is", () => {
   assert.equal(zh("Nobody has translated this one."), "Nobody has translated this one.");
   assert.equal(zh("3 x 4"), "3 x 4");

@@ -6,7 +6,7 @@ import { origin, value } from "../workflow_graph.js";
 /**
  * @typedef {import("../places.js").Place} Place
  * A picture of the host's folders, or a part of one.
- * @typedef {{ filename: string, type: string, subfolder: string, channel?: string }} Picture
+ * @typedef {{ filename: string, type: string, subfolder: string, channel?: string, inverted?: boolean }} Picture
  * What is shown of a reference; "unknown" is connected and nobody knows how it looks.
  * @typedef {{ pictures: Picture[], mask?: Picture | "unknown" }} Cell
  */
@@ -15,6 +15,8 @@ const MOST_HOPS = 50;
 const MOST_PICTURES = 4; // of one reference
 const ENCODERS = new Set(["IPAEncodeImage", "IPAEncodeFace"]);
 const LOADERS = new Set(["LoadImage", "LoadImageMask", "LoadImageOutput"]);
+const INVERTED = "InvertMask";
+const PREVIEW = "MaskPreview";
 const FOLDER = /^(.*?)(?: \[(input|output|temp)\])?$/;
 
 /** @type {Map<string, (place: Place, outputs: Outputs) => Cell[]>} */
@@ -59,7 +61,7 @@ export function cells(place, outputs) {
  * @returns {Cell}
  */
 function cell(place, image, mask, outputs) {
-  return { pictures: picturesAt(place, image, outputs), mask: maskAt(place, mask) };
+  return { pictures: picturesAt(place, image, outputs), mask: maskAt(place, mask, outputs) };
 }
 
 /**
@@ -70,7 +72,7 @@ function regions(place, outputs) {
   const numbers = linked(place).flatMap((name) => /^embeds\.embeds(\d+)$/.exec(name)?.[1] ?? []);
   return numbers.map((number) => ({
     pictures: embedded(origin(place, `embeds.embeds${number}`), outputs),
-    mask: maskAt(place, `masks.mask${number}`),
+    mask: maskAt(place, `masks.mask${number}`, outputs),
   }));
 }
 
@@ -107,18 +109,49 @@ function picturesAt(place, name, outputs) {
 }
 
 /**
- * A mask is shown only as it is: what a node makes of one may be its opposite.
+ * A mask is shown only as it is: what a node makes of one is known if it is the opposite, or if the
+ * page has a preview of it.
  * @param {Place} place
  * @param {string} name
+ * @param {Outputs} outputs
  * @returns {Picture | "unknown" | undefined} nothing where none is connected
  */
-function maskAt(place, name) {
+function maskAt(place, name, outputs) {
   if (!linked(place).includes(name)) return undefined;
   const source = origin(place, name);
   const picture = source && loaded(source);
-  if (!picture) return "unknown";
-  const channel = value(source, "channel") || "alpha";
-  return { ...picture, channel };
+  if (picture) return { ...picture, channel: value(source, "channel") || "alpha" };
+  const seen = source && previewed(place, name, outputs);
+  if (seen) return { ...seen, channel: "rgb" };
+  if (source?.node.type !== INVERTED) return "unknown";
+  const other = maskAt(source, "mask", outputs) ?? "unknown";
+  return other === "unknown" ? other : { ...other, inverted: !other.inverted };
+}
+
+/**
+ * What the host's preview of the same output has shown.
+ * @param {Place} place
+ * @param {string} name
+ * @param {Outputs} outputs
+ * @returns {Picture | undefined}
+ */
+function previewed(place, name, outputs) {
+  const { node, path } = place;
+  const wanted = sourceOf(node, name);
+  const same = (node.graph?.nodes ?? []).find((/** @type {any} */ other) => {
+    return other.type === PREVIEW && wanted && sourceOf(other, "mask") === wanted;
+  });
+  return same && outputs({ node: same, path })[0];
+}
+
+/**
+ * @param {any} node
+ * @param {string} name
+ */
+function sourceOf(node, name) {
+  const input = node.inputs?.find((/** @type {any} */ one) => one.name === name);
+  const link = input?.link != null ? node.graph.getLink(input.link) : undefined;
+  return link && `${link.origin_id} ${link.origin_slot}`;
 }
 
 /**

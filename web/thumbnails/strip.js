@@ -139,7 +139,7 @@ function maskPicture(mask) {
   const made = picture({ ...mask, channel: alpha ? "a" : "rgb" }, "Mask: white hears the reference");
   made.style.background = "#fff";
   made.style.outline = "1px solid var(--border-color, #666)";
-  if (!alpha) made.style.filter = "grayscale(1)";
+  made.style.filter = `${alpha ? "" : "grayscale(1)"} ${mask.inverted ? "invert(1)" : ""}`.trim();
   return made;
 }
 

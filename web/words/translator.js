@@ -44,7 +44,14 @@ const LED = /^[a-z ,;(]/;
 /** Between sentences and clauses, of which each can be one by itself. */
 const CLAUSES = [". ", "; ", ": "];
 /** Between the items of a list. */
-const LISTS = [", ", " and ", " or "];
+const COMMA = ", ";
+const LISTS = [COMMA, " and ", " or "];
+/** Other languages have no article, or none before a name. */
+const ARTICLE = /^(?:an?|the) (?=\S)/;
+/** An adapter by its model and its kind, which is one of the choices. */
+const ADAPTER = /^(SD1\.5|SD2|SDXL|Kolors|Flux|SD3\.5) (\S.*)$/;
+/** What is to be typed as it stands. */
+const CODE = /^(?:[[{]|"[^"]*"$)/;
 /** Names of files stay as they are. */
 const FILE = /\.(safetensors|bin|ckpt|pth?|gguf|onnx|zip|json|yaml|ipadpt|png|jpe?g|webp)$/i;
 
@@ -73,7 +80,8 @@ export class Translator {
     if (known !== undefined) return known;
     if (english.length > LONGEST) return english;
     const made = new Attempt(this).made(english, DEEPEST);
-    const text = close(made.text);
+    // Nothing of it was known: not even its commas are others.
+    const text = made.weight > 0 || this.exact.has(english) ? close(made.text) : english;
     if (this.known.size >= REMEMBERED) this.known.clear();
     this.known.set(english, text);
     return text;
@@ -102,7 +110,7 @@ class Attempt {
     const key = `${deep}${text}`;
     const known = this.tried.get(key);
     if (known) return known;
-    let best = { text, weight: unknown(text) };
+    let best = { text: this.listed(text), weight: unknown(text) };
     if (deep === 0 || this.tried.size >= MOST_PARTS || letters(text) < 2) return best;
     this.tried.set(key, best);
     for (const one of this.alternatives(text, deep)) {
@@ -119,7 +127,19 @@ class Attempt {
    * @returns {Made}
    */
   inside(text, deep, ofPath = false) {
-    return ofPath || FILE.test(text) ? { text, weight: 0 } : this.made(text, deep);
+    if (CODE.test(text)) return { text, weight: 0 };
+    if (ofPath || FILE.test(text)) return { text: this.listed(text), weight: 0 };
+    return this.made(text, deep);
+  }
+
+  /**
+   * Names as they are, with the commas of the language; one of a file may hold a comma itself.
+   * @param {string} text
+   */
+  listed(text) {
+    const names = text.split(COMMA);
+    const isFile = FILE.test(text) && !names.every((name) => FILE.test(name));
+    return isFile || text.includes('"') ? text : names.join(this.joints[COMMA]);
   }
 
   /**
@@ -133,6 +153,7 @@ class Attempt {
       const made = fill(one.made, (number) => filled[one.gaps.indexOf(number)]?.text ?? "");
       yield { text: made, weight: one.weight + weigh(filled) - gaps.filter(isMore).length };
     }
+    yield* this.named(text, deep);
     for (const joint of CLAUSES) yield* this.clauses(text, joint, deep);
     for (const joint of LISTS) {
       const parts = text.split(joint);
@@ -147,6 +168,23 @@ class Attempt {
   }
 
   /**
+   * A name with an article, and an adapter by its model and kind.
+   * @param {string} text
+   * @param {number} deep
+   * @returns {Iterable<Made>}
+   */
+  *named(text, deep) {
+    const article = ARTICLE.exec(text)?.[0];
+    if (article && !FILE.test(text)) {
+      const rest = this.inside(text.slice(article.length), deep - 1);
+      if (rest.weight >= 0) yield { text: rest.text, weight: rest.weight + letters(article) };
+    }
+    const [, family, kind] = ADAPTER.exec(text) ?? [];
+    const made = this.exact.get(kind);
+    if (made !== undefined) yield { text: `${family} ${made}`, weight: letters(kind) };
+  }
+
+  /**
    * The text in two parts, before and behind a joint.
    * @param {string} text
    * @param {string} joint
@@ -158,7 +196,8 @@ class Attempt {
     for (let places = 0; at > 0 && places < PLACES; places++) {
       // Sentences follow one another, so that the second is as deep as the first.
       const both = [this.made(text.slice(0, at), deep - 1), this.made(text.slice(at + joint.length), deep)];
-      yield { text: both.map((one) => one.text).join(this.joints[joint]), weight: weigh(both) };
+      // Behind a key of JSON no clause begins.
+      if (joint !== ": " || text[at - 1] !== '"') yield { text: both.map((one) => one.text).join(this.joints[joint]), weight: weigh(both) };
       at = text.indexOf(joint, at + 1);
     }
   }
@@ -185,8 +224,9 @@ class Attempt {
 
 /** What speaks against a text that stays as it is: words that are no name. @param {string} text */
 function unknown(text) {
-  const small = text.split(" ").map((word) => SMALL.test(word));
-  const isProse = small.some((one, i) => one && small[i + 1]);
+  const words = text.split(" ");
+  const small = words.map((word) => SMALL.test(word));
+  const isProse = small.some((one, i) => one && small[i + 1] && !words[i].endsWith(","));
   return isProse && !FILE.test(text) ? -letters(text) / 2 : 0;
 }
 
@@ -210,7 +250,7 @@ function lead(text) {
 
 /** Whether what is filled in seems to be more than a name. @param {string} gap */
 function isMore(gap) {
-  return /[;.:] |;$/.test(gap);
+  return /[;.:] |[;,]$/.test(gap);
 }
 
 /** @param {Made[]} all */

@@ -62,6 +62,7 @@ def _text(pictures: int, tiles: int, negatives: int) -> str:
 # Makes a pooled feature, as wide as the network where no projection follows.
 _CLASS = "vision_model.embeddings.class_embedding"
 _LAYER = ".layer_norm1.weight"
+_NO_WHOLE = "gives no picture as a whole"
 
 
 def describe_encoder(encoder: Any) -> str:
@@ -73,14 +74,18 @@ def describe_encoder(encoder: Any) -> str:
     width, tokens = widths.penultimate, widths.sequence
     pooled = widths.pooled or (width if _CLASS in weights else None)
     name = EncoderWidths(pooled, width, tokens).name
+    whole = f"gives the picture as a whole as {pooled} numbers" if pooled else _NO_WHOLE
     lines = [
         f"{name}, {layers} layers, {encoder.image_size} px, {tokens} tokens",
-        f"pooled {pooled or 'none'}, penultimate {tokens} x {width}",
+        whole,
+        f"gives the details of it as {tokens} x {width}",
     ]
     if name in (*ENCODER_NAMES.values(), "ViT-L 336"):
         lines.append(f"for adapters that need {name}")
     if pooled is None:
-        lines.append("without its pooling head: not for adapters that read the pooled feature")
+        lines.append(
+            "without the part that sums the picture up: not for adapters that read it as a whole"
+        )
     return "\n".join([*lines, describe_memory(encoder)])
 
 

@@ -31,11 +31,13 @@ class Blueprint:
 
     Attributes:
         outside: number and widget of a node inside, by the name that it has outside.
+        names: what its inputs are called, by the names that the editor gives them.
     """
 
     sketch: Sketch
     inside: list[int] = field(default_factory=list)
     outside: dict[str, tuple[int, str]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
 
 
 def _ends(g: Sketch, model: Out, clip: Out, vae: Out) -> None:
@@ -56,7 +58,7 @@ def face(g: Sketch) -> Blueprint:
     photo = Out(g.picture(CAT, "Photo"), 0)
     made = g.simple(model, photo, "FaceID plus v2", 0.9, FACE_PLUS, VIT_H, FACE_PACK)
     _ends(g, made, clip, vae)
-    shown = {name: (made.node, name) for name in ("kind", "scale", "start_percent")}
+    shown = {name: (made.node, name) for name in ("kind", "scale", "start_percent", "end_percent")}
     return Blueprint(g, [made.node], shown)
 
 
@@ -68,9 +70,10 @@ def two_regions(g: Sketch) -> Blueprint:
     for number, (picture, mask) in enumerate(zip(pictures, masks, strict=True), start=1):
         model = g.simple(model, picture, "plus", 0.8, PLUS, VIT_H, attn_mask=mask)
         inside.append(model.node)
-        shown[f"scale {number}"] = (model.node, "scale")
+        shown["scale in the mask" if number == 1 else "scale elsewhere"] = (model.node, "scale")
     _ends(g, model, clip, vae)
-    return Blueprint(g, inside, shown)
+    names = {"image": "image in the mask", "image_1": "image elsewhere"}
+    return Blueprint(g, inside, shown, names)
 
 
 def style_and_composition(g: Sketch) -> Blueprint:
@@ -106,6 +109,17 @@ MAKERS: dict[str, Callable[[Sketch], Blueprint]] = {
     "IP-Adapter two regions": two_regions,
     "IP-Adapter style and composition": style_and_composition,
     "IP-Adapter tiles": tiles,
+}
+
+
+# In the search, below the name.
+ABOUT = {
+    "IP-Adapter reference style": "The style of one picture, for SD1.5 and SDXL.",
+    "IP-Adapter face": "The likeness of a person from one photo, by FaceID.",
+    "IP-Adapter two regions": "One picture is heard inside the mask, another one elsewhere.",
+    "IP-Adapter style and composition": "The style of one picture and the composition of another, "
+    "for SDXL.",
+    "IP-Adapter tiles": "A large reference, also one that is not square, seen in tiles.",
 }
 
 

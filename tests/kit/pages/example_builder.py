@@ -13,7 +13,7 @@ from math import ceil, floor
 from typing import Any
 
 from comfy_page import ComfyPage
-from kit.pages.blueprints import Blueprint
+from kit.pages.blueprints import ABOUT, Blueprint
 from kit.pages.example_graphs import RESULT_KIND, STEMS, Out, Sketch
 from kit.pages.example_layout import TITLE, Arrangement, Wire, width_of
 
@@ -201,6 +201,21 @@ def _with_own_names(saved: dict[str, Any], name: str) -> dict[str, Any]:
     return json.loads(text)
 
 
+def _called(saved: dict[str, Any], blueprint: Blueprint) -> None:
+    """The words that whoever looks for it or uses it reads."""
+    (graph,), (outer,) = saved["definitions"]["subgraphs"], saved["nodes"]
+    graph["description"] = ABOUT[blueprint.sketch.name]
+    for slot in (*graph["inputs"], *outer["inputs"]):
+        if name := blueprint.names.get(slot["name"]):
+            slot["name"] = slot["localized_name"] = name
+    shown = outer["properties"]["proxyWidgets"]
+    for label, (id, widget) in zip(blueprint.outside, shown, strict=True):
+        (node,) = (node for node in graph["nodes"] if str(node["id"]) == id)
+        (slot,) = (slot for slot in node["inputs"] if slot["name"] == widget)
+        if label != widget:
+            slot["label"] = label
+
+
 def scale_of(size: tuple[float, float]) -> float:
     """The zoom at which all of it is seen, within reason."""
     scale = min(seen / side for seen, side in zip(SEEN, size, strict=True))
@@ -260,6 +275,7 @@ class Builder:
         saved = json.loads(page.evaluate(FOLD, parts))
         saved["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"ipadapter/{sketch.name}"))
         saved["extra"] = {}
+        _called(saved, blueprint)
         return _with_own_names(saved, sketch.name)
 
     def _heights(self, sketch: Sketch, canvas: list[float]) -> list[float]:
@@ -270,6 +286,6 @@ class Builder:
         self.vue.page.wait_for_timeout(700)
         vue = self.vue.page.evaluate(VUE_HEIGHTS)[1:]
         return [
-            max(ceil(one), ceil(other), HEIGHTS.get(node.kind, 0))
+            max(ceil(one), ceil(other), HEIGHTS.get(node.kind, 0), node.size[1] if node.size else 0)
             for one, other, node in zip(canvas, vue, sketch.nodes, strict=True)
         ]

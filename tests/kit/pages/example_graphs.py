@@ -188,7 +188,11 @@ LICENCE = "The face models and the FaceID adapters are for non-commercial resear
 
 RESULT_KIND = "IPAExampleResult"
 # What the small models that come with the pack can do; for the others random weights only run.
-RESULTS = {True: "Made by toy models", False: "Made by random models"}
+RESULTS = {
+    True: "Reference | result by toys",
+    False: "Reference | random result",
+}
+WITHOUT_REFERENCE = "Made by random models"
 BY_TOYS = frozenset(
     ("first_picture", "single_nodes", "style_only", "style_composition", "image_to_image")
     + ("inpainting", "several_images", "plus_face", "regional", "tiles", "sheet", "attention")
@@ -358,7 +362,9 @@ class Sketch:
 
     def saved(self, images: Out) -> None:
         """With a picture beside it of what comes out where no model is needed."""
-        self.add(RESULT_KIND, SHOWN, RESULTS[self.name in BY_TOYS])
+        shown = any(node.kind == "LoadImage" for node in self.nodes)
+        title = RESULTS[self.name in BY_TOYS] if shown else WITHOUT_REFERENCE
+        self.add(RESULT_KIND, SHOWN, title)
         self.add("SaveImage", RESULT, images=images, filename_prefix=f"ipadapter/{self.name}")
 
     def note(self, *parts: str) -> None:

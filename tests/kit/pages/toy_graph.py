@@ -12,6 +12,9 @@ sys.path.append(str(Path(__file__).resolve().parents[3] / "demo"))
 from stand_ins import TOY_CFG, TOY_SIZE, TOY_STEPS
 from toys import PICTURES
 
+# For what it says after a run, which here is the first that anybody reads.
+ROOM = (300, 420)
+
 TEXT = """# A reference, without a download
 
 ## The very small models here were trained on drawings and know a dozen shapes: **word** says \
@@ -34,7 +37,8 @@ def toy_models() -> Sketch:
     sketch = Sketch("toy_models", "A reference, without a download")
     toy = sketch.add("IPAToyModels", MODELS, word="star")
     model, vae, _, positive, negative = (Out(toy, slot) for slot in range(5))
-    patched = sketch.simple(model, Out(sketch.picture(PICTURES[0], "Reference"), 0), "plus", 1.0)
+    reference = Out(sketch.picture(PICTURES[0], "Reference"), 0)
+    patched = sketch.simple(model, reference, "plus", 1.0, size=ROOM)
     pictures = sketch.sampled(
         patched, (positive, negative), sketch.empty(TOY_SIZE), vae, steps=TOY_STEPS, cfg=TOY_CFG
     )

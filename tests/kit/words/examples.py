@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
-FOLDERS = ("example_workflows", "subgraphs")
+FOLDERS = ("example_workflows", "subgraphs", "demo/toy_nodes/example_workflows")
 NOTES = {"Note", "MarkdownNote"}
 # "### [file](address), saved as **name** → **folder**": the rest is the same everywhere.
 FILE_LINE = re.compile(r"\]\(.*→")
