@@ -40,8 +40,8 @@ export const STYLE = `
 .ipa-words { display: flex; gap: 1px; flex: none; height: 15px; font: 9px/11px sans-serif; }
 .ipa-words > span { min-width: 0; margin: 0 -2px; text-align: center; white-space: nowrap; overflow: hidden; text-overflow: clip; }
 .ipa-words > [data-known] { border-bottom: 2px solid color-mix(in srgb, var(--ipa-ink) 60%, var(--ipa-back)); margin: 0 0 2px; overflow: visible; display: flex; justify-content: center; }
-.ipa-words > [data-known]:has(i) { justify-content: flex-start; padding-left: 3px; }
-.ipa-words i { font-style: normal; opacity: 0.75; }
+.ipa-words > [data-known]:has(i) { justify-content: flex-start; text-indent: 3px; }
+.ipa-words i { text-indent: 0; font-style: normal; opacity: 0.75; }
 .ipa-bars { display: flex; flex: 1; gap: 1px; min-height: 0; background: color-mix(in srgb, var(--ipa-ink) 7%, var(--ipa-back)); }
 .ipa-bar { position: relative; flex: 1; min-width: 4px; cursor: ns-resize; touch-action: none; }
 .ipa-bar > i { position: absolute; left: 8%; right: 8%; min-height: 2px; background: color-mix(in srgb, var(--ipa-ink) 75%, var(--ipa-back)); pointer-events: none; }
