@@ -28,8 +28,7 @@ from .host.model.backbones.layers import VOCABULARY
 from .sockets import CATEGORY, RESENT, Node, Weights
 
 _PRESETS = names(VOCABULARY)
-_STEPS, _FRAMES = "steps", "frames"
-_SHOWN, _MOST_SHOWN = 5, 12
+_STEPS, _FRAMES, _SHOWN, _MOST_SHOWN = "steps", "frames", 5, 12
 
 
 def _factor(name: str, tooltip: str, optional: bool = False) -> io.Float.Input:

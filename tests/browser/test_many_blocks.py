@@ -82,7 +82,7 @@ def test_presets_of_unets_say_what_to_do_instead(comfy: ComfyPage) -> None:
     editor = drawn(comfy, "SD3.5 Large", "style transfer")
     assert "Choose a curve like linear or ease in, which fits every model" in editor.note()
     comfy.set(editor.node, "preset", "weak double")
-    assert "the preset has double, single" in editor.note()
+    assert "for models that have the blocks double, single" in editor.note()
     editor.draw("Flux")
     assert editor.values() == [0.2] * 19 + [1] * 38
 

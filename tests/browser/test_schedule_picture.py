@@ -58,7 +58,7 @@ def test_places_and_the_other_reference_are_drawn(comfy: ComfyPage) -> None:
     ramp = Ramp(1.0, 0.0, timing=Timing(2, 5, repeat=Repeat.ALTERNATE, length=8))
     line = heights(comfy)[::2]
     assert line == pytest.approx([50 * (1 - ramp.at(i, len(line))) for i in range(len(line))])
-    assert f"for {len(line)} frames" in comfy.shown('[data-ipadapter="schedule"]').inner_text()
+    assert f"{len(line)} frames" in comfy.shown('[data-ipadapter="schedule"]').inner_text()
     apply = comfy.add("IPAApply")
     comfy.page.evaluate(CONNECT_OTHER, [node, apply])
     other = comfy.shown('[data-ipadapter="schedule"]').locator(".ipa-other")

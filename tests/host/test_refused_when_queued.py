@@ -113,7 +113,7 @@ REFUSED: dict[str, tuple[Prompt, str, str]] = {
     "a preset of a sweep": (
         swept(scales="", presets="linaer"),
         "sweep",
-        "ipadapter.BadInput: presets has",
+        'ipadapter.BadInput: "linaer" in presets is not known',
     ),
     "a web page": (
         changed(adapter={"adapter_file": "page.safetensors"}),

@@ -22,7 +22,11 @@ SLOW = (
 )
 NO_TAB = 2
 # A page that has seen a picture offers it to new nodes even when it is gone.
-LAST_IN_A_TAB = ("tests/browser/test_examples.py", "tests/browser/test_toy_workflow.py")
+LAST_IN_A_TAB = (
+    "tests/browser/test_examples.py",
+    "tests/browser/test_readable_examples.py",
+    "tests/browser/test_toy_workflow.py",
+)
 
 
 def key(item: pytest.Item) -> tuple[int, int, bool]:

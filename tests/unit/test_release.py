@@ -151,7 +151,7 @@ def test_the_archive_holds_what_a_user_needs_and_nothing_else() -> None:
     assert tops == {
         *("__init__.py", "pyproject.toml", "requirements.txt", "requirements-faceid.txt"),
         *("README.md", "CHANGELOG.md", "LICENSE", "NOTICE", "SECURITY.md"),
-        *("example_workflows", "ip_models", "locales", "nodes", "web"),
+        *("example_workflows", "ip_models", "locales", "nodes", "subgraphs", "web"),
         ".github",
     }
     pictures = {name for name in files if name.startswith(".github/")}

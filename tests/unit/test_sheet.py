@@ -91,5 +91,5 @@ def test_labels_that_differ_in_a_row_or_column_stand_under_their_pictures(
 
 @pytest.mark.parametrize("count", [0, limits.SHEET_PICTURES + 1])
 def test_none_and_too_many_are_refused(count: int) -> None:
-    with pytest.raises(BadInput, match=f"{count} pictures are connected"):
+    with pytest.raises(BadInput, match=f"{count} images are connected"):
         lay_out([plain(1, 1)] * count, Layout())

@@ -172,7 +172,7 @@ def test_what_is_wrong_with_a_range_is_said(text: str, said: str) -> None:
 )
 def test_a_text_of_ranges_without_end_takes_no_time(text: str) -> None:
     before = time.process_time()
-    assert len(refusal(text)) < 300
+    assert len(refusal(text)) < 320
     assert time.process_time() - before < 1
 
 

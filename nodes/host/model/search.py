@@ -119,7 +119,7 @@ def find_encoder(spec: AdapterSpec) -> str:
     more = f", and {others} more" if others > 0 else ""
     there = ", ".join(rejected[:_MOST_ENCODERS]) + more
     raise MissingModel(
-        f"in models/{folders.ENCODERS} {there or 'is no image encoder'}",
+        f"no image encoder in models/{folders.ENCODERS} fits{there and f': {there}'}",
         f"{spec.encoder} is needed",
         _get_encoder(spec),
     )
