@@ -33,6 +33,9 @@ def folder(client: Client) -> Path:
     return client.base / "models" / "ipadapter_embeds"
 
 
+EXAMPLE = "ipadapter_example.safetensors"  # comes with the pack
+
+
 def listed(client: Client, socket: str = "embeds_file") -> list[str]:
     inputs = client.get("/object_info/IPALoadEmbeds")["IPALoadEmbeds"]["input"]
     kind, options = (inputs["required"] | inputs["optional"])[socket]
@@ -69,9 +72,9 @@ def saved(client: Client, prompt: Prompt) -> str:
 @pytest.fixture(scope="module")
 def ref(client: Client) -> str:
     """A file made of the photo."""
-    assert listed(client) == []
+    assert listed(client) == [EXAMPLE]
     file = saved(client, encoding())
-    assert file == "ref.safetensors" and listed(client) == [file]
+    assert file == "ref.safetensors" and listed(client) == [EXAMPLE, file]
     return file
 
 
@@ -99,7 +102,8 @@ def test_a_file_is_listed_at_once_and_gives_the_very_picture(
 ) -> None:
     file = saved(client, reading(ref, name="people/anna"))
     assert file == "people/anna.safetensors"
-    assert listed(client) == [file, ref] and listed(client, "negative_file") == ["none", file, ref]
+    files = [EXAMPLE, file, ref]
+    assert listed(client) == files and listed(client, "negative_file") == ["none", *files]
     assert client.picture(loading(ref)) == direct
     assert direct != client.picture(graph() | sampling(["checkpoint", 0]))
 
@@ -192,7 +196,7 @@ def test_what_is_wrong_with_saving_is_a_sentence_and_writes_nothing(
     three = {f"adapters.adapter{number}": ["adapter", 0] for number in range(3)}
     two = {"embeds.embeds1": ["load", 0]}
     for inputs, words in (
-        ({"name": "../ref"}, "BadInput: name is '../ref'"),
+        ({"name": "../ref"}, 'BadInput: name is "../ref"'),
         ({"name": "/etc/ref"}, 'name is "/etc/ref"'),
         ({"name": "nul"}, "device on Windows"),
         ({"name": ""}, "name is empty"),

@@ -63,7 +63,8 @@ def _trouble(part: str) -> str:
 
 
 def _shown(name: str) -> str:
-    return ascii(name) if any(unicodedata.category(c) in _UNSEEN for c in name) else repr(name)
+    unseen = any(unicodedata.category(c) in _UNSEEN for c in name)
+    return f'"{ascii(name)[1:-1] if unseen else name}"'
 
 
 def _refused(found: str, needed: str) -> BadInput:
