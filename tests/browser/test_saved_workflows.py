@@ -118,7 +118,6 @@ def test_a_program_may_send_it(with_files: Client, version: str, name: str) -> N
     said = [one["details"] for one in errors]
     own = ("ipadapter.BrokenFile: ", " of a test")
     assert [one for one in said if not any(words in one for words in own)] == [], LAW
-    assert (status == 200) == (not errors), LAW
     if status == 200:
         with_files.wait(answer["prompt_id"])
 

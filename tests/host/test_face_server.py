@@ -194,9 +194,7 @@ def test_what_is_wrong_is_said_in_one_sentence_and_the_queue_goes_on(
     client: Client, case: str
 ) -> None:
     prompt, words = WRONG[case]
-    entry = client.run(prompt)
-    assert entry["status"]["status_str"] == "error"
-    message = live.failure(entry)
+    message = live.said_of(client, prompt)
     for word in words:
         assert word in message
     assert "Traceback" not in message and "\n" not in message

@@ -338,25 +338,13 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
 }
 
 
-def said_of(client: Client, prompt: Prompt) -> str:
-    """Type and sentence, before the run where that can be known, else of the run."""
-    status, answer = client.post("/prompt", {"prompt": prompt})
-    if status == 400:
-        (node_errors,) = answer["node_errors"].values()
-        (error,) = node_errors["errors"]
-        return error["details"].partition(" - ")[2]
-    entry = client.wait(answer["prompt_id"])
-    assert entry["status"]["status_str"] == "error"
-    return live.failure(entry)
-
-
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_is_said_in_one_sentence_and_the_queue_goes_on(
     client: Client, case: str
 ) -> None:
     before = client.picture(graph())
     prompt, words = WRONG[case]
-    message = said_of(client, prompt)
+    message = live.said_of(client, prompt)
     for word in words:
         assert word in message
     assert "Traceback" not in message and "\n" not in message

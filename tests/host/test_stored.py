@@ -85,7 +85,8 @@ def same(one: Any, other: Any) -> bool:
 
 
 def listed() -> list[str]:
-    return folders.files(KEY)
+    """Without the file that comes with the pack."""
+    return [name for name in folders.files(KEY) if name != "ipadapter_example.safetensors"]
 
 
 def parts(home: Path) -> list[Path]:

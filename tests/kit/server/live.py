@@ -101,6 +101,18 @@ def failure(entry: dict[str, Any]) -> str:
     return "no error"
 
 
+def said_of(client: Client, prompt: Prompt) -> str:
+    """Type and sentence, before the run where that can be known, else of the run."""
+    status, answer = client.post("/prompt", {"prompt": prompt})
+    if status == 400:
+        (node_errors,) = answer["node_errors"].values()
+        (error,) = node_errors["errors"]
+        return error["details"].partition(" - ")[2]
+    entry = client.wait(answer["prompt_id"])
+    assert entry["status"]["status_str"] == "error"
+    return failure(entry)
+
+
 @contextmanager
 def running(
     base: Path,
