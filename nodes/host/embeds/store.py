@@ -145,7 +145,7 @@ def _taken(listed: str, there: str, if_exists: IfExists) -> BadInput:
 
 def _writable() -> str:
     """The first place of the folder where files can be written."""
-    places = folders.homes(folders.EMBEDS)
+    places = [one for one in folders.homes(folders.EMBEDS) if one != folders.EXAMPLES]
     for place in places:
         with suppress(OSError):
             os.makedirs(place, exist_ok=True)

@@ -29,15 +29,15 @@ _ALIASES = (
     "ip-adapter",
     "IPAdapter",
 )
-# The file that an example loads.
-_EXAMPLES = os.path.join(str(Path(__file__).parents[3]), "example_workflows", "embeds")
+# The file that an example loads; nothing is saved there.
+EXAMPLES = os.path.join(str(Path(__file__).parents[3]), "example_workflows", "embeds")
 _INCUMBENT = os.path.join("ComfyUI_IPAdapter_plus", "models")
 
 
 def register() -> None:
     """Add the pack's folders to the host's, keeping whatever other packs and users entered."""
     _register(ADAPTERS, _other_folders(), folder_paths.supported_pt_extensions)
-    _register(EMBEDS, (_EXAMPLES,), set(EMBEDS_ENDINGS))
+    _register(EMBEDS, (EXAMPLES,), set(EMBEDS_ENDINGS))
 
 
 def _register(folder: str, others: Iterable[str], endings: set[str]) -> None:
