@@ -815,7 +815,7 @@ def test_another_encoder_is_refused_without_running_it(
     with pytest.raises(WrongEncoder, match=r"26 x 48 hidden states; .* gives 17 x 48"):
         load("long.ipadpt", clip_vision=encoder)
     for thing in (object(), "clip"):
-        with pytest.raises(BadInput, match="clip_vision is .clip"):
+        with pytest.raises(BadInput, match="clip_vision is "):
             load("long.ipadpt", clip_vision=thing)
 
 
