@@ -167,7 +167,7 @@ def test_off_shows_nothing_and_makes_nothing(pair: Pair, monkeypatch: pytest.Mon
     monkeypatch.setitem(names, "view", None)
     monkeypatch.setitem(of_faces, "views", None)
     plain = EncodeImage.execute(pair.ours, sources(), tiles=2)
-    assert set(plain.ui) == {"text"} and "the encoder sees" not in text(plain)
+    assert set(plain.ui) == {"text", "ipadapter_details"} and "the encoder sees" not in text(plain)
 
 
 def test_preview_changes_nothing_of_the_embeds(pair: Pair) -> None:

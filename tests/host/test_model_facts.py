@@ -83,7 +83,7 @@ def test_layers_are_those_of_the_modules_the_host_builds(name: str) -> None:
     by_numbers, by_modules = held(unet, numbers), held(unet, None)
     if name == "no cross-attention":
         for model in (by_numbers, by_modules):
-            with pytest.raises(WrongBase, match="no IP-Adapter reaches"):
+            with pytest.raises(WrongBase, match="for which there is no IP-Adapter"):
                 attention_layers(model)
         return
     layers = attention_layers(by_numbers)
@@ -196,7 +196,7 @@ def test_a_replacement_with_the_parts_of_a_layer_is_heard(twin: Twins, face: Loa
 
 
 def test_an_engine_in_the_place_of_the_network_has_no_layers() -> None:
-    with pytest.raises(WrongBase, match="no IP-Adapter reaches"):
+    with pytest.raises(WrongBase, match="for which there is no IP-Adapter"):
         attention_layers(held(object(), {"disable_unet_model_creation": True}))
 
 

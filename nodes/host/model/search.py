@@ -68,10 +68,10 @@ def find_adapter(layers: Sequence[Layer], choice: Choice, otherwise: str = "") -
     called = base_name(base) if family_of(base) else "this MODEL"
     vowel = choice.value[0] in "IX"
     word = RULES[choice].word
-    named = f", with {word} in its name," if word and kinds else ""
+    called += f", with {word} in its name," if word and kinds else ""
     raise MissingModel(
         _there(specs, broken, kinds),
-        f"{'an' if vowel else 'a'} {choice.value} adapter for {called}{named} is needed",
+        f"{'an' if vowel else 'a'} {choice.value} adapter for {called} is needed",
         _get_adapter(base, choice, otherwise, () if otherwise else kinds),
     )
 
