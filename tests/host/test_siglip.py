@@ -275,13 +275,13 @@ def test_a_single_file_brings_its_head(models: Path) -> None:
     out = LoadEncoder.execute("sigclip.safetensors")
     encoder, text = out.args[0], text_of(out)
     lines = text.splitlines()
-    assert lines[1:4] == [
+    assert lines[1:5] == [
         "SigLIP, 27 layers, 384 px, 729 tokens",
         "gives the picture as a whole as 1152 numbers",
         "gives the details of it as 729 x 1152",
         "for adapters that need SigLIP",
     ]
-    assert len(lines) == 5 and lines[4].endswith(f"MB on {encoder.load_device}")
+    assert len(lines) == 6 and lines[5].endswith(f"MB on {encoder.load_device}")
     sequence = torch.randn(2, 9, SO400M)
     assert tiny.relative(encoder.model.visual_projection(sequence), pool(sequence, tensors)) < 1e-6
     # Of the body nothing was in this file, so that it is not run here.
