@@ -258,9 +258,9 @@ def test_pairs_of_version_1_are_joined_reference_by_reference() -> None:
         (lambda: embeds.CombineEmbeds().batch(rows(1), "add", torch.zeros(1, 7)), "have shapes"),
         (lambda: embeds.CombineEmbeds().batch(rows(1), "add", torch.zeros(1, 2, 6)), "have shapes"),
         (lambda: embeds.CombineEmbeds().batch(rows(1), "mix"), "method"),
-        (lambda: embeds.CombineEmbeds().batch([1], "add"), "embed1 is list"),
+        (lambda: embeds.CombineEmbeds().batch([1], "add"), "embed1 is a list"),
         (lambda: embeds.BatchEmbeds().batch(rows(1)[0], rows(1)[0]), "have shapes"),
-        (lambda: embeds.SaveEmbeds().save({}, "x"), "embeds is dict"),
+        (lambda: embeds.SaveEmbeds().save({}, "x"), "embeds is a table"),
     ],
 )
 def test_what_does_not_fit_is_said(call: Any, said: str) -> None:
@@ -341,7 +341,7 @@ def test_a_replaced_file_is_loaded_again(places: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("gone.ipadpt", "'gone.ipadpt' is not in"),
+        ("gone.ipadpt", '"gone.ipadpt" is not in'),
         ("../secret.ipadpt", "leads out of"),
         (r"..\secret.ipadpt", "leads out of|is not in"),
         ("/etc/passwd", "leads out of"),

@@ -315,8 +315,8 @@ def test_a_file_that_was_replaced_is_said_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (None, "NoneType"),
-        (7, "int '7'"),
+        (None, "is nothing"),
+        (7, "is 7"),
         ({"ipadapter": None}, "holds no adapter"),
         ({"ipadapter": {"file": "x"}}, "holds no adapter"),
         (Pipeline(), "holds no adapter"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
@@ -30,9 +31,16 @@ class Pool:
         waiting: int = limits.WAITING_REQUESTS,
         seconds: float = limits.REQUEST_SECONDS,
     ) -> None:
-        self._threads = ThreadPoolExecutor(threads, "ipadapter-request")
-        self._room = BoundedSemaphore(threads + waiting)
+        self._sizes = threads, threads + waiting
         self._seconds = seconds
+        self._begin()
+        if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
+            os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        threads, room = self._sizes
+        self._threads = ThreadPoolExecutor(threads, "ipadapter-request")
+        self._room = BoundedSemaphore(room)
 
     async def answer(self, work: Callable[[], Answer]) -> Answer:
         """What a function gives, on one of the threads.
