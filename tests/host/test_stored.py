@@ -86,7 +86,7 @@ def same(one: Any, other: Any) -> bool:
 
 def listed() -> list[str]:
     """Without the file that comes with the pack."""
-    return [name for name in folders.files(KEY) if name != "ipadapter_example.safetensors"]
+    return [name for name in folders.files(KEY) if name != "ipadapter_example.ipadpt"]
 
 
 def parts(home: Path) -> list[Path]:

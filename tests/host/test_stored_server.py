@@ -33,7 +33,7 @@ def folder(client: Client) -> Path:
     return client.base / "models" / "ipadapter_embeds"
 
 
-EXAMPLE = "ipadapter_example.safetensors"  # comes with the pack
+EXAMPLE = "ipadapter_example.ipadpt"  # comes with the pack
 
 
 def listed(client: Client, socket: str = "embeds_file") -> list[str]:

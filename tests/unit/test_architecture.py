@@ -231,7 +231,6 @@ def depth(node: ast.AST) -> int:
 
 def test_no_weights_are_tracked_outside_the_demo() -> None:
     suffixes = {".safetensors", ".bin", ".onnx", ".pt", ".ckpt"}
-    example = ROOT / "example_workflows" / "embeds"  # features of one picture
-    found = [one for one in ROOT.glob("[!.]*/**/*") if one.suffix in suffixes]
-    assert [one for one in found if "demo" not in one.parts and one.parent != example] == []
-    assert sum(one.stat().st_size for one in example.iterdir()) < 10_000
+    assert [
+        p for p in ROOT.glob("[!.]*/**/*") if p.suffix in suffixes and "demo" not in p.parts
+    ] == []

@@ -175,7 +175,7 @@ CAT, HOUSE, WAVES = (
     "ipadapter_example_waves.jpg",
 )
 ROOM, BALL = "ipadapter_example_room.png", "ipadapter_example_ball.mp4"
-EMBEDS = "ipadapter_example.safetensors"
+EMBEDS = "ipadapter_example.ipadpt"
 PANORAMA = "ipadapter_example_panorama.jpg"
 PERSON_A, PERSON_B = "ipadapter_example_person_a.jpg", "ipadapter_example_person_b.jpg"
 MASK_LEFT, MASK_RIGHT = "ipadapter_example_mask_left.png", "ipadapter_example_mask_right.png"

@@ -106,15 +106,14 @@ def made(names: list[str], toys: bool) -> Iterator[tuple[str, Image.Image]]:
 def write_embeds() -> None:
     """An encoder's answer of nothing but zeros: where nobody has saved a reference yet."""
     import torch
-    from pack.ip_models.references.embeds_file import KEY, pack
+    from pack.ip_models.references import ipadpt
     from pack.ip_models.references.features import ImageFeatures
-    from safetensors.torch import save_file
 
     nothing = torch.zeros(1, 1024, dtype=torch.float16)
-    tensors, text = pack(ImageFeatures(nothing, None, nothing.clone(), None, "ViT-H"))
+    features = ImageFeatures(nothing, None, nothing.clone(), None, "ViT-H")
     path = EXAMPLES / "embeds" / EMBEDS
     path.parent.mkdir(exist_ok=True)
-    save_file(tensors, path, {KEY: text})
+    torch.save([ipadpt.write(features, None, "", "")], path)
 
 
 def main() -> None:

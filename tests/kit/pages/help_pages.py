@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "web" / "docs"
 LOCALES = ROOT / "locales"
-EXAMPLE = "ipadapter_example.safetensors"  # which comes with the pack
+EXAMPLE = "ipadapter_example.ipadpt"  # which comes with the pack
 AUTOGROW = "COMFY_AUTOGROW_V3"
 # The front end asks for the tooltip of each input that has grown by itself; so many get one.
 GROWN = 8

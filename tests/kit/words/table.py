@@ -41,7 +41,7 @@ def wanted() -> dict[str, dict[str, str]]:
         for kind, options, _ in inputs(node).values()
         if kind == "COMBO"
         for option in options["options"]
-        if not option.endswith(".safetensors")  # a file that is shipped
+        if not option.endswith(".ipadpt")  # a file that is shipped
     }
     elsewhere = old_words() | host_words()
     tooltips = "\n".join(_strings(schemas()))
