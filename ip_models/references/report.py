@@ -16,9 +16,8 @@ _MEGABYTE = 2**20
 
 def describe(embeds: Features | Regions) -> str:
     """Encoder, references, which kinds of adapters can hear them, masks and size."""
-    parts = [one.features for one in embeds.regions] if isinstance(embeds, Regions) else [embeds]
     lines = list(_regions(embeds)) if isinstance(embeds, Regions) else list(_features(embeds))
-    kinds = dict.fromkeys(kind for part in parts for kind in _kinds(part))
+    kinds = dict.fromkeys(kind for part in _parts(embeds) for kind in _kinds(part))
     size = sum(rows.numel() * rows.element_size() for rows in _tensors(embeds))
     works = [f"works with: {', '.join(kinds)}"] if kinds else []
     return "\n".join([*lines, *works, f"{size / _MEGABYTE:.1f} MB"])
@@ -26,8 +25,11 @@ def describe(embeds: Features | Regions) -> str:
 
 def details(embeds: Features | Regions) -> str:
     """What whoever looks closer asks for: the features with their shapes."""
-    parts = [one.features for one in embeds.regions] if isinstance(embeds, Regions) else [embeds]
-    return "; ".join(dict.fromkeys(_details(part) for part in parts))
+    return "; ".join(dict.fromkeys(_details(part) for part in _parts(embeds)))
+
+
+def _parts(embeds: Features | Regions) -> list[Features]:
+    return [one.features for one in embeds.regions] if isinstance(embeds, Regions) else [embeds]
 
 
 def _details(features: Features) -> str:

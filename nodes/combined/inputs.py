@@ -56,13 +56,20 @@ def mask_input(name: str) -> io.Mask.Input:
     )
 
 
-async def queued_with_faces(node: type[Node], kind: Any) -> bool | str:
-    """What is wrong with a prompt, face models that are not there too; true for nothing."""
-    found = await node.queued(searched, kind=kind)
-    if found is not True or kind is None or RULES[Choice(kind)].kind not in FACE_KINDS:
-        return found
-    layers = base_of_typed(getattr(node.hidden, "unique_id", None))
-    return await read_at_once(lambda: find.require_faces(layers()))
+class FindingNode(Node):
+    """A node that finds the files of its `kind` by itself."""
+
+    @classmethod
+    async def validate_inputs(cls, kind: Any) -> bool | str:
+        found = await cls.queued(searched, kind=kind)
+        if found is not True or kind is None or RULES[Choice(kind)].kind not in FACE_KINDS:
+            return found
+        key = getattr(cls.hidden, "unique_id", None)
+        return await read_at_once(lambda: find.require_faces(base_of_typed(key)))
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: object) -> str:
+        return find.fingerprint()
 
 
 def weights_of(name: str) -> Weights:

@@ -13,11 +13,11 @@ from ..host.combined.reference import describe, encode_for
 from ..host.combined.region import joined, masked
 from ..host.model.apply import Settings, apply
 from ..host.model.bind import binding_of, mark
-from ..sockets import CATEGORY, RESENT, Node, scale_input, window_inputs
-from .inputs import EVEN, MODELS, kind_input, preset_input, queued_with_faces, weights_of
+from ..sockets import CATEGORY, RESENT, scale_input, window_inputs
+from .inputs import EVEN, MODELS, FindingNode, kind_input, preset_input, weights_of
 
 
-class Regional(Node):
+class Regional(FindingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -66,14 +66,6 @@ class Regional(Node):
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    async def validate_inputs(cls, kind: Any) -> bool | str:
-        return await queued_with_faces(cls, kind)
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: object) -> str:
-        return find.fingerprint()
 
     @classmethod
     def execute(

@@ -11,11 +11,11 @@ from ...ip_models.adapter.published import Choice
 from ..host.combined import find
 from ..host.combined.reference import describe, encode_for
 from ..host.model.apply import Settings, apply
-from ..sockets import CATEGORY, RESENT, Node, scale_input, window_inputs
-from .inputs import MODELS, kind_input, mask_input, preset_input, queued_with_faces, weights_of
+from ..sockets import CATEGORY, RESENT, scale_input, window_inputs
+from .inputs import MODELS, FindingNode, kind_input, mask_input, preset_input, weights_of
 
 
-class Simple(Node):
+class Simple(FindingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -51,14 +51,6 @@ class Simple(Node):
             outputs=[io.Model.Output("model", tooltip="The MODEL that hears the picture.")],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    async def validate_inputs(cls, kind: Any) -> bool | str:
-        return await queued_with_faces(cls, kind)
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: object) -> str:
-        return find.fingerprint()
 
     @classmethod
     def execute(

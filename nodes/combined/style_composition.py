@@ -14,13 +14,13 @@ from ..host.combined.reference import describe, encode_for
 from ..host.combined.style import KINDS, require_known_blocks
 from ..host.doctor.queued import searched
 from ..host.model.apply import Settings, apply
-from ..sockets import CATEGORY, RESENT, Node, scale_input, window_inputs
-from .inputs import kind_input, mask_input, weights_of
+from ..sockets import CATEGORY, RESENT, scale_input, window_inputs
+from .inputs import FindingNode, kind_input, mask_input, weights_of
 
 STYLE, COMPOSITION = "style transfer", "composition"  # presets of Block Weights
 
 
-class StyleComposition(Node):
+class StyleComposition(FindingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -57,10 +57,6 @@ class StyleComposition(Node):
     @classmethod
     async def validate_inputs(cls, model: Any = None) -> bool | str:
         return await cls.queued(searched)
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: object) -> str:
-        return find.fingerprint()
 
     @classmethod
     def execute(

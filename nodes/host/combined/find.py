@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from ....ip_models import limits
-from ....ip_models.adapter.published import Choice
+from ....ip_models.adapter.published import Choice, family_of
 from ....ip_models.errors import IPAdapterError
 from ....ip_models.layer import Layer
 from ..encoder.load import load_encoder
@@ -91,7 +91,7 @@ def find(model: Model, choice: Choice) -> Found:
     pair = find_pair(model, choice)
     found = Found(pair)
     if pair.adapter.spec.needs_face:
-        pack = _face_pack(recogniser_of(pair.adapter.spec))
+        pack = _face_pack(recogniser_of(pair.adapter.spec.family))
         found = Found(pair, load_engine(pack, EngineChoice.AUTO), pack)
     held = _held.setdefault(model.model, deque(maxlen=limits.HELD_FINDS))
     if found in held:
@@ -131,8 +131,7 @@ def require_faces(layers: Sequence[Layer]) -> None:
 
 
 def _recogniser(layers: Sequence[Layer]) -> Recogniser:
-    kolors = bool(layers) and layers[0].projected
-    return Recogniser.GLINTR100 if kolors else Recogniser.W600K_R50
+    return recogniser_of(family_of(search.shape_of(layers)) if layers else None)
 
 
 def face_pack_name(layers: Sequence[Layer]) -> str:

@@ -36,7 +36,7 @@ def encode_for(found: Found, image: Tensor) -> Encoded:
     if found.faces is not None:
         faces = encode_faces(found.faces, Photos(image), found.pair.encoder, skips=False)
         read = faces.features
-        warning = read.warnings.get(recogniser_of(found.pair.adapter.spec).value)
+        warning = read.warnings.get(recogniser_of(found.pair.adapter.spec.family).value)
         return Encoded(read, (warning,) if warning else ())
     reference = Reference(images=image, fit=Fit.CROP_CENTRE)
     features = encode(found.pair.encoder, reference)

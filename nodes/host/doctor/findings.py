@@ -17,11 +17,13 @@ from ....ip_models.adapter.published import (
     rank,
 )
 from ....ip_models.adapter.spec import FACE_KINDS, AdapterSpec, Family, Kind
+from ..face.packs import HOME_PACK
+from ..model.apply import recogniser_of
+from ..model.start import FAMILIES
 from .bases import BaseFiles
 
 Content = TypeVar("Content")
 _FACE_SITE = "https://github.com/deepinsight/insightface/tree/master/model_zoo"
-_ALWAYS = (Family.SD1, Family.SDXL)  # listed where it is not known which base models there are
 _ENCODERS = {Kind.XLABS: "ViT-L", Kind.INSTANTX: "SigLIP"}
 _REMARKS = {Choice.XLABS: "trained for CFG above 1, where v2 works at 1 too"}
 _WITHOUT_ENCODER = (Kind.FACEID, Kind.PORTRAIT, Kind.PORTRAIT_UNNORMED)
@@ -152,7 +154,9 @@ def readiness(found: Survey) -> list[Readiness]:
     if found.family is not None or not found.published:
         families = [found.family] if found.family else []
     else:
-        evident = [one.family for one in found.bases if one.family] or list(_ALWAYS)
+        evident = [one.family for one in found.bases if one.family] or list(
+            FAMILIES
+        )  # where it is not known which there are
         evident += [one.spec.family for one in found.adapters if one.usable and one.spec]
         families = [family for family in Family if family in evident]
     published = [key for key in ADAPTER_ADDRESSES if key[0] in families]
@@ -226,23 +230,19 @@ def _usual_encoder(family: Family, choice: Choice) -> str:
     return _ENCODERS.get(RULES[choice].kind) or RULES[choice].encoder or "ViT-H"
 
 
-def _wanted_pack(family: Family) -> tuple[str, str]:
-    """Name of the pack and of the recogniser that adapters of a family were trained with."""
-    return ("antelopev2", "glintr100") if family is Family.KOLORS else ("buffalo_l", "w600k_r50")
-
-
 def _face_pack(found: Survey, family: Family) -> tuple[str, str]:
     """Name of a pack, and what is not as trained with it."""
-    pack, recogniser = _wanted_pack(family)
+    recogniser = recogniser_of(family)
     complete = [one for one in found.face_packs if not one.problem]
-    right = [one.name for one in complete if one.recogniser == recogniser]
+    right = [one.name for one in complete if one.recogniser == recogniser.value]
     if right or not complete:
         return (right[0] if right else ""), ""
-    return complete[0].name, f"trained with {recogniser} of {pack}: faces may not be alike"
+    usual = f"{recogniser.value} of {HOME_PACK[recogniser]}"
+    return complete[0].name, f"trained with {usual}: faces may not be alike"
 
 
 def missing_pack(family: Family) -> Missing:
     """The face pack that the adapters of a family were trained with."""
-    pack, _ = _wanted_pack(family)
+    pack = HOME_PACK[recogniser_of(family)]
     address = f"the files in {pack}.zip from {_FACE_SITE}"
     return Missing(f"face pack {pack}", address, f"models/insightface/models/{pack}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, cast
 
+from ....ip_models import limits
 from ....ip_models.adapter.published import Choice
 from ....ip_models.errors import IPAdapterError, RefusedRequest
 from ....ip_models.inputs import parse_numbers, text
@@ -23,8 +24,6 @@ from .compatibility import AUTO, Combination, Source, base_of, errors
 
 Prompt = Mapping[str, Any]
 _HOST = ("nodes", "comfy_extras")  # whose nodes that take a MODEL give it on as it is built
-_MOST_HOPS = 200
-_MOST_SOURCES = 100
 _ENCODERS = {
     "CLIPVisionLoader": "clip_name",
     "IPALoadEncoder": "encoder_file",
@@ -69,21 +68,10 @@ def written_numbers(name: str, value: Any) -> bool | str:
 
 async def read_at_once(check: Callable[[], object]) -> bool | str:
     """The same where the check opens files, for which the server does not wait."""
-    found: list[IPAdapterError] = []
-
-    def caught() -> None:
-        try:
-            check()
-        except IPAdapterError as error:
-            found.append(error)
-        except OSError:  # the run will say it
-            pass
-
     try:
-        await READING.answer(caught)
+        return await READING.answer(lambda: attempted(check))
     except RefusedRequest:  # the disk is busy; the run will say it
         return True
-    return refused(found[0]) if found else True
 
 
 def typed(key: object, name: str) -> Any:
@@ -105,8 +93,6 @@ async def refusal(key: object, read: Read) -> bool | str:
     prompt = _sent.get({})
     if not isinstance(key, str) or not isinstance(prompt.get(key), dict):
         return True
-    # Here, for the threads that read do not know the prompt.
-    known = read(prompt, key)
     start, end = typed(key, "start_percent"), typed(key, "end_percent")
     finds = read is searched and typed(key, "adapter_file") in (None, AUTO)
 
@@ -115,29 +101,23 @@ async def refusal(key: object, read: Read) -> bool | str:
             require_window(start, end)
         if finds and not folders.files(folders.ADAPTERS):
             raise nothing_there(folders.ADAPTERS)
-        for error in (error for each in known for error in errors(each)):
-            raise error
+        if found := [error for each in read(prompt, key) for error in errors(each)]:
+            raise found[0]
 
     return await read_at_once(check)
 
 
-def base_of_typed(key: object) -> Callable[[], tuple[Layer, ...]]:
-    """Reads the layers of the base model that a node's MODEL comes from, none if not known."""
+def base_of_typed(key: object) -> tuple[Layer, ...]:
+    """The layers of the base model that a node's MODEL comes from, none if not known."""
     known = searched(_sent.get({}), key) if isinstance(key, str) else []
-
-    def read() -> tuple[Layer, ...]:
-        bases = [base for one in known if (base := base_of(one)) is not None]
-        return bases[0].layers if bases else ()
-
-    return read
+    bases = [base for one in known if (base := base_of(one)) is not None]
+    return bases[0].layers if bases else ()
 
 
 def applied(prompt: Prompt, key: str) -> list[Combination]:
     """Of a node that puts embeds on a MODEL."""
-    adapter, (checkpoint, unet) = (
-        _adapter(prompt, _link(prompt, key, "adapter")),
-        _base(prompt, key),
-    )
+    adapter = _adapter(prompt, _link(prompt, key, "adapter"))
+    checkpoint, unet = _base(prompt, key)
     whole = (Combination(adapter, "", checkpoint, unet),)
     made = [
         Combination(adapter, encoder, checkpoint, unet, embeds=source)
@@ -179,7 +159,7 @@ def _sources(prompt: Prompt, start: str) -> Iterator[tuple[Source, str]]:
         elif kind == "IPAEncodeFace":
             eyes = _link(prompt, key, "clip_vision")
             yield (Source.FACE_AND_IMAGE, _encoder(prompt, eyes)) if eyes else (Source.FACE, "")
-        elif kind in _JOINING and len(keys) < _MOST_SOURCES:
+        elif kind in _JOINING and len(keys) < limits.CHAIN:
             names = [name for name in _inputs(prompt, key) if name.startswith("embeds")]
             linked = [_link(prompt, key, name) for name in names]
             keys += [one for one in linked if one and one not in keys]
@@ -187,7 +167,7 @@ def _sources(prompt: Prompt, start: str) -> Iterator[tuple[Source, str]]:
 
 def _base(prompt: Prompt, key: str) -> tuple[str, str]:
     """The file of the checkpoint or of the UNet that a node's MODEL comes from, "" if not known."""
-    for _ in range(_MOST_HOPS):
+    for _ in range(limits.CHAIN):
         key = _link(prompt, key, "model")
         kind = _class(prompt, key)
         if kind in ("CheckpointLoaderSimple", "UNETLoader"):

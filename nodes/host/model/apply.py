@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ....ip_models.adapter.spec import AdapterSpec, Family
+from ....ip_models.adapter.spec import Family
 from ....ip_models.attention.call import BatchMode
 from ....ip_models.attention.keyvalue import KeyValues, KvScaling
 from ....ip_models.attention.masks import MaskRule, RegionMask
@@ -125,7 +125,7 @@ def _warn_of_recogniser(adapter: LoadedAdapter, features: Features) -> None:
     """A face read by another recogniser has another identity, though it is as many numbers."""
     if not adapter.spec.needs_face or not isinstance(features, FaceFeatures):
         return
-    warning = features.warnings.get(recogniser_of(adapter.spec).value)
+    warning = features.warnings.get(recogniser_of(adapter.spec.family).value)
     if warning:
         log.warning("%s: %s", adapter.name, warning)
 
@@ -138,9 +138,9 @@ def _one_scale(settings: Settings) -> tuple[Settings, float]:
     return replace(settings, weights=settings.weights.times(each)), 1.0
 
 
-def recogniser_of(spec: AdapterSpec) -> Recogniser:
-    """Whose numbers an adapter that reads faces was trained with."""
-    return Recogniser.GLINTR100 if spec.family is Family.KOLORS else Recogniser.W600K_R50
+def recogniser_of(family: Family | None) -> Recogniser:
+    """Whose numbers the adapters of a family that read faces were trained with."""
+    return Recogniser.GLINTR100 if family is Family.KOLORS else Recogniser.W600K_R50
 
 
 def _gains(

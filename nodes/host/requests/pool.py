@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from threading import BoundedSemaphore
 from typing import TypeVar
 
@@ -43,7 +44,7 @@ class Pool:
         self._room = BoundedSemaphore(room)
 
     async def answer(self, work: Callable[[], Answer]) -> Answer:
-        """What a function gives, on one of the threads.
+        """What a function gives, on one of the threads, with the context of who asks.
 
         Raises:
             RefusedRequest: too much waits, or the answer has not come in time.
@@ -55,7 +56,7 @@ class Pool:
                 "Ask again in a moment",
                 status=_LATER,
             )
-        running = self._threads.submit(work)
+        running = self._threads.submit(copy_context().run, work)
         running.add_done_callback(self._leave)  # if it is given up before its turn, too
         try:
             return await asyncio.wait_for(asyncio.wrap_future(running), self._seconds)
