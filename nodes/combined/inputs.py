@@ -60,7 +60,7 @@ class FindingNode(Node):
     """A node that finds the files of its `kind` by itself."""
 
     @classmethod
-    async def validate_inputs(cls, kind: Any) -> bool | str:
+    async def validate_inputs(cls, kind: Any = None) -> bool | str:
         found = await cls.queued(searched, kind=kind)
         if found is not True or kind is None or RULES[Choice(kind)].kind not in FACE_KINDS:
             return found

@@ -12,7 +12,6 @@ from ..host.checks import Numbers
 from ..host.combined import find
 from ..host.combined.reference import describe, encode_for
 from ..host.combined.style import KINDS, require_known_blocks
-from ..host.doctor.queued import searched
 from ..host.model.apply import Settings, apply
 from ..sockets import CATEGORY, RESENT, scale_input, window_inputs
 from .inputs import FindingNode, kind_input, mask_input, weights_of
@@ -53,10 +52,6 @@ class StyleComposition(FindingNode):
             outputs=[io.Model.Output("model", tooltip="The MODEL that hears both pictures.")],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    async def validate_inputs(cls, model: Any = None) -> bool | str:
-        return await cls.queued(searched)
 
     @classmethod
     def execute(

@@ -237,8 +237,8 @@ def _face_pack(found: Survey, family: Family) -> tuple[str, str]:
     right = [one.name for one in complete if one.recogniser == recogniser.value]
     if right or not complete:
         return (right[0] if right else ""), ""
-    usual = f"{recogniser.value} of {HOME_PACK[recogniser]}"
-    return complete[0].name, f"trained with {usual}: faces may not be alike"
+    home = HOME_PACK[recogniser]
+    return complete[0].name, f"trained with {recogniser.value} of {home}: faces may not be alike"
 
 
 def missing_pack(family: Family) -> Missing:
