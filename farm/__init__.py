@@ -1,0 +1,1 @@
+"""A table of pictures made by any number of ComfyUI servers: `python -m farm`."""
