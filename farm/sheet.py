@@ -141,7 +141,6 @@ def files(row: Mapping[str, Any]) -> Sequence[str]:
 
 def make_small(folder: Path, names: Iterable[str]) -> None:
     """Small pictures of those that have none yet; a picture that cannot be read stays without."""
-    (folder / SMALL_FOLDER).mkdir(exist_ok=True)
     missing = (name for name in names if shown(name) and not small(folder, name).exists())
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in pool.map(lambda name: _make_small(folder, name), missing):
@@ -156,11 +155,13 @@ def _make_small(folder: Path, name: str) -> None:
             image.convert("RGB").save(made, "WEBP", quality=80)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return
-    write_whole(small(folder, name), made.getvalue())
+    target = small(folder, name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, made.getvalue())
 
 
 def small(folder: Path, name: str) -> Path:
-    return folder / SMALL_FOLDER / f"{PurePosixPath(name).name}.webp"
+    return folder / SMALL_FOLDER / f"{name}.webp"
 
 
 def shown(name: str) -> bool:
@@ -265,8 +266,7 @@ def _picture(folder: Path, name: str, words: str) -> str:
     whole = quote(name)
     if not shown(name):
         return f'<a href="{whole}">{escape(PurePosixPath(name).name)}</a>'
-    made = small(folder, name)
-    source = f"{SMALL_FOLDER}/{quote(made.name)}" if made.exists() else whole
+    source = quote(f"{SMALL_FOLDER}/{name}.webp") if small(folder, name).exists() else whole
     image = f'<img src="{source}" alt="{escape(words)}" loading="lazy" decoding="async">'
     return f'<a href="{whole}">{image}</a>'
 

@@ -102,5 +102,5 @@ def test_a_broken_picture_is_linked_and_stops_nothing(tmp_path: Path, content: b
     broken.write_bytes(content)
     rows = [line(0, file="pictures/broken.png"), line(1, file=good), line(2, file="a/film.mp4")]
     page = Page(write_sheet(table(tmp_path, rows)))
-    assert page.values("img", "src") == ["pictures/broken.png", "small/good.png.webp"]
+    assert page.values("img", "src") == ["pictures/broken.png", "small/pictures/good.png.webp"]
     assert "film.mp4" in page.text
