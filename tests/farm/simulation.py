@@ -1,36 +1,31 @@
 """A job whose workers sleep: how many rows a second the head keeps up with.
 
 The workers stand on a machine's threads, beside the head; what they cost there is the head's loss,
-so the numbers are a lower bound. `python simulation.py --help` has what can be varied.
+so the numbers are a lower bound. In the pack's folder `python -m tests.farm.simulation --help` says
+what can be varied.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from random import Random
 
-HERE = Path(__file__).resolve().parent
-# As a script its folder is on the path by itself, the pack's root is not.
-sys.path[:0] = [str(HERE.parents[1])]
+import pyarrow as pa
+import pyarrow.parquet as parquet
 
-import pyarrow as pa  # noqa: E402
-import pyarrow.parquet as parquet  # noqa: E402
-import ray  # noqa: E402
-from farm.jobs import read_jobs  # noqa: E402
-from farm.keeper import Keeper  # noqa: E402
-from farm.rows import Files, Planner  # noqa: E402
-from farm.run import Head, ray_session  # noqa: E402
-from stub import Seats, StubFiller, StubMaker  # noqa: E402
+from farm.crew import Crew
+from farm.jobs import read_jobs
+from farm.keeper import TABLE
+from farm.run import ray_session, run_job
+from tests.farm.drive import StubFiller
+from tests.farm.stub import StubMaker
 
 # Seconds a picture takes, and how many of a hundred rows take them: a night's mixture as it is
 # imagined here; nobody has measured one. Its mean is 1.7 s.
@@ -78,19 +73,19 @@ def write_table(folder: Path, rows: int, factor: float, size: int, references: i
 
 def simulate(folder: Path, jobs_path: Path, workers: int, processes: int) -> Report:
     """Run a table on workers that sleep, with all else as it is."""
-    jobs = read_jobs(str(jobs_path))
-    keeper = Keeper(folder / "out")
-    ended: list[float] = []
-    with ray_session(None, 2):
-        crew = Seats([partial(StubMaker, number) for number in range(workers)], retire=False,
-                     processes=processes)
-        planner = Planner(jobs, StubFiller(), Files(ray.put))
-        head = Head(planner, keeper, crew, progress=lambda _: ended.append(time.monotonic()))
-        begin, spent = time.monotonic(), time.process_time()
-        counts = head.run()
-        seconds, spent = time.monotonic() - begin, time.process_time() - spent
-    table = keeper.write_table(jobs, head.keys, head.problems)
-    keeper.close()
+    jobs, ended = read_jobs(str(jobs_path)), list[float]()
+    crew = Crew([StubMaker] * processes, cpus=0.01, threads=workers // processes, retire=False)
+    spent = time.process_time()
+    with ray_session(None, processes):
+        started = time.monotonic()
+        counts = run_job(
+            jobs,
+            StubFiller(),
+            crew,
+            folder / "out",
+            progress=lambda _: ended.append(time.monotonic()),
+        )
+        seconds, spent = time.monotonic() - started, time.process_time() - spent
     mean = sum(jobs.column("seconds")) / len(jobs)
     return Report(
         rows=len(jobs),
@@ -101,7 +96,7 @@ def simulate(folder: Path, jobs_path: Path, workers: int, processes: int) -> Rep
         head=1000 * spent / len(jobs),
         made=counts.made,
         encoded=counts.encoded,
-        whole=is_whole(table, len(jobs)),
+        whole=is_whole(folder / "out" / TABLE, len(jobs)),
     )
 
 
