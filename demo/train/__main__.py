@@ -1,67 +1,98 @@
 """`python -m train PART [--steps N]` in demo/: trains a part of the toy models, or all of them.
 
-Leaves the weights in demo/toy_nodes/weights and goes on where an earlier run was stopped.
-$TOY_STATE names the folder for what is not finished, $TOY_WEIGHTS another one for the weights.
+Goes on where an earlier run was stopped. `all` trains parts side by side, each on a thread of its
+own, so that the weights do not depend on how many there are, and writes what is shipped to
+demo/toy_nodes/weights; `ship` does only that. $TOY_STATE names the folder for what is trained, its
+log and what is not finished, $TOY_WEIGHTS another one for what is shipped.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import platform
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import torch
 from comfy_host import open_host
 from toys import NODES
 
-from .loop import Job
-
-STEPS = {
-    "base": 5200,
-    "captions": 3600,
-    "vae": 1500,
-    "encoder": 2500,
-    "standard": 4000,
-    "plus": 4000,
-    "judge": 900,
-}
+from . import source
+from .loop import Job, Stopped
+from .parts import NEEDS, STEPS, train_part
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("part", choices=[*STEPS, "all"])
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("part", choices=[*STEPS, "all", "ship"])
+    parser.add_argument("--steps", type=int, help="of the whole training")
+    parser.add_argument("--until", type=int, help="stop after as many steps, to compare two runs")
     parser.add_argument("--onward", action="store_true", help="begin with the weights there are")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, default=1, help="of each part")
+    parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="parts of `all`")
     options = parser.parse_args()
+    state = Path(os.environ.get("TOY_STATE") or Path(tempfile.gettempdir()) / "toy_state")
+    made = state / "made"
+    made.mkdir(parents=True, exist_ok=True)
+    if options.part in ("all", "ship"):
+        if options.part == "all":
+            _head_log(state / "log.txt", options.threads)
+            train_all(options.at_once, options.threads, state)
+        from .ship import ship
+
+        ship(made, Path(os.environ.get("TOY_WEIGHTS") or NODES / "weights"))
+        return 0
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     open_host("--use-pytorch-cross-attention", *(["--cpu"] if device.type == "cpu" else []))
-    state = Path(os.environ.get("TOY_STATE") or Path(tempfile.gettempdir()) / "toy_state")
-    weights = Path(os.environ.get("TOY_WEIGHTS") or NODES / "weights")
-    for folder in (state, weights):
-        folder.mkdir(parents=True, exist_ok=True)
-    for part in STEPS if options.part == "all" else [options.part]:
-        run(part, Job(state, weights, device, options.steps or STEPS[part], options.onward))
+    steps = options.steps or STEPS[options.part]
+    job = Job(state, made, device, steps, options.onward, options.until)
+    try:
+        train_part(options.part, job)
+    except Stopped:
+        return 0
+    (state / f"{options.part}.done").write_text(source.digest(), "utf-8")
     return 0
 
 
-def run(part: str, job: Job) -> None:
-    from . import adapters, base, decoder, encoder, judge
+def _head_log(path: Path, threads: int) -> None:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    line = (
+        f"code {source.digest()}, torch {torch.__version__}, Python {platform.python_version()}, "
+        f"{device}, {threads} thread{'s' * (threads > 1)} a part, {time.strftime('%Y-%m-%d %H:%M')}"
+    )
+    with path.open("a", encoding="utf-8") as log:
+        log.write(line + "\n")
 
-    trainings = {
-        "base": base.train_base,
-        "captions": base.train_captions,
-        "vae": decoder.train_decoder,
-        "encoder": encoder.train_encoder,
-        "judge": judge.train_judge,
-    }
-    if part in trainings:
-        trainings[part](job)
-    else:
-        adapters.train_adapter(part, job)
+
+def train_all(at_once: int, threads: int, state: Path) -> None:
+    """Train what is not done, each part as soon as what it needs is there."""
+    done = {part for part in STEPS if _is_done(state / f"{part}.done")}
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    while len(done) < len(STEPS):
+        for part in STEPS:
+            ready = part not in done | running.keys() and done.issuperset(NEEDS.get(part, []))
+            if ready and len(running) < at_once:
+                command = [sys.executable, "-m", "train", part, "--threads", str(threads)]
+                running[part] = subprocess.Popen(command)
+        for part, process in list(running.items()):
+            if process.poll() is None:
+                continue
+            del running[part]
+            if process.returncode:
+                for other in running.values():
+                    other.terminate()
+                raise SystemExit(f"{part} ended with {process.returncode}; start again to go on")
+            done.add(part)
+        time.sleep(0.2)
+
+
+def _is_done(mark: Path) -> bool:
+    return mark.is_file() and mark.read_text("utf-8") == source.digest()
 
 
 if __name__ == "__main__":
