@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from toys import NODES
 from . import source
 from .loop import Job, Stopped
 from .parts import NEEDS, STEPS, train_part
+from .ship import is_done, mark_done, ship
 
 
 def main() -> int:
@@ -40,11 +42,9 @@ def main() -> int:
     made.mkdir(parents=True, exist_ok=True)
     if options.part in ("all", "ship"):
         if options.part == "all":
-            _head_log(state / "log.txt", options.threads)
+            begin_log(state / "log.txt", options.threads)
             train_all(options.at_once, options.threads, state)
-        from .ship import ship
-
-        ship(made, Path(os.environ.get("TOY_WEIGHTS") or NODES / "weights"))
+        ship(state, STEPS, Path(os.environ.get("TOY_WEIGHTS") or NODES / "weights"))
         return 0
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -55,44 +55,53 @@ def main() -> int:
         train_part(options.part, job)
     except Stopped:
         return 0
-    (state / f"{options.part}.done").write_text(source.digest(), "utf-8")
+    mark_done(state, options.part)
     return 0
 
 
-def _head_log(path: Path, threads: int) -> None:
+def begin_log(path: Path, threads: int) -> None:
+    """Say with what it is made, at the first start."""
+    if path.is_file():
+        return
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     line = (
         f"code {source.digest()}, torch {torch.__version__}, Python {platform.python_version()}, "
         f"{device}, {threads} thread{'s' * (threads > 1)} a part, {time.strftime('%Y-%m-%d %H:%M')}"
     )
-    with path.open("a", encoding="utf-8") as log:
-        log.write(line + "\n")
+    path.write_text(line + "\n", "utf-8")
 
 
 def train_all(at_once: int, threads: int, state: Path) -> None:
     """Train what is not done, each part as soon as what it needs is there."""
-    done = {part for part in STEPS if _is_done(state / f"{part}.done")}
+    done = {part for part in STEPS if is_done(state, part)}
     running: dict[str, subprocess.Popen[bytes]] = {}
-    while len(done) < len(STEPS):
-        for part in STEPS:
-            ready = part not in done | running.keys() and done.issuperset(NEEDS.get(part, []))
-            if ready and len(running) < at_once:
+    try:
+        while len(done) < len(STEPS):
+            for part in _ready(done, running, at_once):
                 command = [sys.executable, "-m", "train", part, "--threads", str(threads)]
                 running[part] = subprocess.Popen(command)
-        for part, process in list(running.items()):
-            if process.poll() is None:
-                continue
-            del running[part]
-            if process.returncode:
-                for other in running.values():
-                    other.terminate()
-                raise SystemExit(f"{part} ended with {process.returncode}; start again to go on")
-            done.add(part)
-        time.sleep(0.2)
+            done |= _ended(running)
+            time.sleep(0.2)
+    finally:
+        for process in running.values():
+            process.terminate()
 
 
-def _is_done(mark: Path) -> bool:
-    return mark.is_file() and mark.read_text("utf-8") == source.digest()
+def _ready(done: set[str], running: Mapping[str, object], at_once: int) -> list[str]:
+    """What can begin now, in the order of the table."""
+    waiting = [part for part in STEPS if part not in done and part not in running]
+    ready = [part for part in waiting if done.issuperset(NEEDS.get(part, []))]
+    return ready[: at_once - len(running)]
+
+
+def _ended(running: dict[str, subprocess.Popen[bytes]]) -> set[str]:
+    """Take away what is trained to its end."""
+    ended = {part: process for part, process in running.items() if process.poll() is not None}
+    for part, process in ended.items():
+        del running[part]
+        if process.returncode:
+            raise SystemExit(f"{part} ended with {process.returncode}; start again to go on")
+    return set(ended)
 
 
 if __name__ == "__main__":
