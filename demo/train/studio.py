@@ -19,11 +19,12 @@ GRID = TOY_SIZE // 8  # latents along an edge
 
 
 class Studio:
-    """All toy models, loaded once."""
+    """All toy models, loaded once; with a guidance of `cfg`."""
 
-    def __init__(self, weights: Path = NODES / "weights") -> None:
+    def __init__(self, weights: Path = NODES / "weights", cfg: float = TOY_CFG) -> None:
         from toy_nodes import models
 
+        self.cfg = cfg
         self.weights = weights
         self.model, self.words = models.load_base(weights / "base.safetensors")
         self.vae = models.load_vae(weights / "vae.safetensors")
@@ -74,7 +75,7 @@ class Studio:
             model,
             comfy.sample.prepare_noise(image, seed),
             TOY_STEPS,
-            TOY_CFG,
+            self.cfg,
             "euler",
             "normal",
             conditioning(self.words, word),
