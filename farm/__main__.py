@@ -145,7 +145,7 @@ def with_models(jobs: Jobs, options: argparse.Namespace) -> Jobs:
 
 def template(options: argparse.Namespace, jobs: Jobs) -> Filler:
     """The workflow, whose marks the columns of the table fill."""
-    from .workflow import Template
+    from .template.workflow import Template
 
     path = options.workflow or SHIPPED
     try:
@@ -196,8 +196,8 @@ def find_comfyui() -> str:
 
 def crew(options: argparse.Namespace, settings: list[Settings]) -> Crew:
     """The workers, as many as there are servers, or GPUs, or as were asked for."""
+    from .comfyui.maker import ComfyMaker
     from .crew import Crew
-    from .maker import ComfyMaker
     from .run import gpus
 
     factories = [partial(ComfyMaker, one) for one in settings]

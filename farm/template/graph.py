@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
-from .work import FarmError
+from ..work import FarmError
 
 Nodes = dict[str, dict[str, Any]]
 

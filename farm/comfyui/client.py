@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import aiohttp
 
-from .work import Graph, Lost
+from ..work import Graph, Lost
 
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 120  # of a request; a large picture over a slow line takes its time
@@ -219,7 +219,7 @@ class Client:
         raise Lost(f"{self.address} does not answer")
 
     @contextlib.contextmanager
-    def _losing(self) -> Iterator[None]:
+    def _losing(self) -> Generator[None]:
         """What a connection can end with, as a worker that is lost."""
         try:
             yield
@@ -246,7 +246,7 @@ def refusal(answer: Any, graph: Graph) -> Failed:
     for node, report in (answer.get("node_errors") or {}).items():
         for fault in report.get("errors") or ():
             details = str(fault.get("details") or "")
-            name, sign, rest = details.partition(" - ipadapter.")
+            _, sign, rest = details.partition(" - ipadapter.")
             if sign:
                 kind, _, sentence = rest.partition(": ")
                 return Failed(f"ipadapter.{kind}", f"{_title(graph, node)}: {sentence}")

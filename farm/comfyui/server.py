@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from .work import FarmError, Settings
+from ..work import FarmError, Settings
 
 HOST = "127.0.0.1"
 START_SECONDS = 600
 STOP_SECONDS = 15
-PACK = Path(os.path.abspath(__file__)).parents[1]
+PACK = Path(os.path.abspath(__file__)).parents[2]
 GUARD = Path(os.path.abspath(__file__)).parent / "guard.py"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 KEPT_PICTURES = 200  # on disk here, after they were handed on

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ..work import FarmError
 from .graph import Nodes, is_link, links, upstream
-from .work import FarmError
 
 TEXTS = ("text", "text_g", "text_l", "clip_l", "t5xxl", "prompt")
 SEEDS = ("seed", "noise_seed")

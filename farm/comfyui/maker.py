@@ -9,9 +9,9 @@ from collections.abc import Coroutine, Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
+from ..work import Encoding, FarmError, Graph, Made, Settings, Task
 from .client import EMBEDS_FOLDER, Client, Failed
 from .server import Server
-from .work import Encoding, FarmError, Graph, Made, Settings, Task
 
 Result = TypeVar("Result")
 SAVES = "filename_prefix"

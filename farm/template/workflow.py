@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ..work import Cut, FarmError, Filled
 from .cuts import Cutter
 from .graph import Nodes, checked, is_link
 from .marks import Place, places
-from .work import Cut, FarmError, Filled
 
 LOADERS = ("LoadImage", "LoadImageMask")
 # Pictures go where the host keeps what nobody needs later, and empties when it starts.

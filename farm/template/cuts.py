@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..rows import graph_key
 from .graph import Nodes, is_link, links, upstream
-from .rows import graph_key
 
 # Nodes whose first output are embeds, which Save Embeds keeps whole and Load Embeds gives back.
 ENCODERS = ("IPAEncodeImage", "IPAEncodeFace", "IPATiles")
