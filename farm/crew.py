@@ -141,3 +141,9 @@ class Crew:
         }
         actors = [kind.options(**options).remote(factory) for factory in self.factories]
         return [actor for actor in actors for _ in range(self.threads)]
+
+
+def room() -> str:
+    """What Ray has to put workers on."""
+    found = ray.cluster_resources()
+    return f"{found.get('CPU', 0):.0f} CPUs and {found.get('GPU', 0):.0f} GPUs"

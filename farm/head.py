@@ -9,44 +9,24 @@ this takes 2. Restarts, retries, transfer and placement are Ray's.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from types import FrameType
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from .crew import Crew, Gone, Unfit
-from .keeper import Keeper, write_whole
-from .rows import Line, Plan, Planner, Shelf
+from .crew import Crew, Gone, Unfit, room
+from .keeper import Counts, Keeper
+from .rows import Line, Plan, Planner, References
 from .work import Cut, FarmError, Made
 
 LOOK_SECONDS = 0.5  # between two looks at whether the user wants to stop
 SILENT_SECONDS = 60
 STOP_SECONDS = 5
-
-
-@dataclass
-class Counts:
-    """What happened in one run, in rows where nothing else is said."""
-
-    made: int = 0
-    found: int = 0  # their pictures were there before
-    failed: int = 0
-    encoded: int = 0  # references
-    replaced: int = 0  # workers
-    stopped: bool = False
-
-    @property
-    def ended(self) -> int:
-        return self.made + self.found + self.failed
 
 
 @dataclass
@@ -77,10 +57,7 @@ class Head:
         self._flying: Counter[str] = Counter()  # rows of a key that is being made
         self._spent = set[str]()  # keys that failed in this run
         self._losses: Counter[str] = Counter()
-        self._cuts = deque[Cut]()
-        self._parked: dict[str, list[Plan]] = {}  # rows that wait for a reference
-        self._unfit: dict[str, str] = {}  # references that cannot be encoded
-        self._embeds = Shelf(ray.put)
+        self._references = References(self.keeper.embeds, ray.put)
         self._workers: list[Any] = []
         self._lives: dict[int, str] = {}
         self._out = dict[int, str]()  # workers that can do nothing, and why
@@ -99,21 +76,24 @@ class Head:
             self._greet(worker)
         begin = time.monotonic()
         try:
-            with self._stoppable():
-                while not self.counts.stopped and (self._busy or self._more()):
-                    self._step()
-                    if begin and not self._lives and time.monotonic() > begin + SILENT_SECONDS:
-                        begin = 0
-                        self.say(
-                            f"No worker is ready after {SILENT_SECONDS} seconds, of "
-                            f"{len(self._workers)}; the cluster has {_room()}. Still waiting"
-                        )
+            while not self.counts.stopped and (self._busy or self._more()):
+                self._step()
+                if begin and not self._lives and time.monotonic() > begin + SILENT_SECONDS:
+                    begin = 0
+                    self.say(
+                        f"No worker of {len(self._workers)} is ready after {SILENT_SECONDS} "
+                        f"seconds; Ray has {room()}. Still waiting."
+                    )
         finally:
             self._dismiss()
         return self.counts
 
+    def stop(self) -> None:
+        """End the run soon; what is being made is given up."""
+        self.counts.stopped = True
+
     def _more(self) -> bool:
-        return bool(self._again or self._cuts or self._parked or self._line)
+        return bool(self._again or self._references.parked or self._line)
 
     def _step(self) -> None:
         """Take one result, if there is one soon."""
@@ -164,8 +144,8 @@ class Head:
     def _feed(self, worker: int) -> None:
         """Send a worker what is to be done next."""
         while not self.counts.stopped:
-            if self._cuts:
-                return self._encode(worker, self._cuts.popleft())
+            if self._references.asked:
+                return self._encode(worker, self._references.asked.popleft())
             plan = self._next(worker)
             if plan is None:
                 break
@@ -197,7 +177,7 @@ class Head:
         if self._again:
             return self._again.popleft()
         # No more rows than needed wait for references; those of others can be made meanwhile.
-        while sum(map(len, self._parked.values())) <= 2 * len(self._workers):
+        while self._references.rows <= 2 * len(self._workers):
             place = self._line.take(worker)
             if place is None or self.counts.stopped:
                 return None
@@ -231,27 +211,19 @@ class Head:
 
     def _make(self, worker: int, plan: Plan) -> bool:
         """Whether a row went to a worker; else it waits for its references, or cannot be made."""
-        graph, names = plan.filled.graph, plan.filled.files
-        missing = [cut for cut in plan.cuts if not self.keeper.embeds(cut.key).exists()]
-        for cut in missing:
-            if cut.key in self._unfit:
-                self._end(plan, Made((), 0, "", "farm.Reference", self._unfit[cut.key]))
-                return False
-            if cut.key not in self._parked:
-                self._parked[cut.key] = []
-                self._cuts.append(cut)
-        if missing:
-            self._parked[missing[0].key].append(plan)
+        problem = self._references.problem(plan)
+        if problem:
+            self._end(plan, Made((), 0, "", "farm.Reference", problem))
             return False
+        if self._references.park(plan):
+            return False
+        graph, names = plan.filled.graph, plan.filled.files
         try:
             contents = [self.planner.files.get(name) for name in names]
         except FarmError as error:
             self._end(plan, Made((), 0, "", "farm.File", str(error)))
             return False
-        contents += [
-            self._embeds.get(cut.embeds, self.keeper.embeds(cut.key).read_bytes)
-            for cut in plan.cuts
-        ]
+        contents += self._references.contents(plan)
         embeds = [cut.embeds for cut in plan.cuts]
         call = self._workers[worker].make.remote(plan.key, graph, names, embeds, *contents)
         self._busy += 1
@@ -266,15 +238,21 @@ class Head:
         if isinstance(result, Unfit):
             self._end(plan, Made((), 0, "", "farm.Worker", result.message))
         else:
-            self._losses[plan.key] += 1
-            if result.final or self._losses[plan.key] >= self.crew.tries:
-                why = f"the row lost its worker {self.crew.tries} times: {result.message}"
+            why = self._lost(plan.key, result)
+            if why:
                 self._end(plan, Made((), 0, "", "farm.Lost", why))
             else:
                 self._again.append(plan)
         self._greet(worker)
         self._wake()
         return None
+
+    def _lost(self, key: str, result: Gone) -> str:
+        """Why a row or reference is not tried again; empty where it is."""
+        self._losses[key] += 1
+        if not result.final and self._losses[key] < self.crew.tries:
+            return ""
+        return f"{self.crew.tries} workers were lost with it, the last so: {result.message}"
 
     def _end(self, plan: Plan, made: Made) -> None:
         self.keeper.keep(plan.key, made)
@@ -293,7 +271,7 @@ class Head:
         try:
             contents = [self.planner.files.get(name) for name in cut.files]
         except FarmError as error:
-            self._release(cut, str(error))
+            self._again.extend(self._references.refuse(cut, str(error)))
             return self._feed(worker)
         call = self._workers[worker].encode.remote(cut.key, cut.graph, cut.files, *contents)
         self._busy += 1
@@ -303,50 +281,17 @@ class Head:
     def _encoded(self, worker: int, cut: Cut, result: bytes | Gone | Unfit) -> None:
         self._busy -= 1
         if isinstance(result, bytes):
-            write_whole(self.keeper.embeds(cut.key), result)
             self.counts.encoded += 1
-            self._release(cut)
+            self._again.extend(self._references.keep(cut, result))
             self._feed(worker)
         elif isinstance(result, Unfit):
-            self._release(cut, result.message)
+            self._again.extend(self._references.refuse(cut, result.message))
             self._greet(worker)
         else:
-            self._losses[cut.key] += 1
-            if result.final or self._losses[cut.key] >= self.crew.tries:
-                why = f"the reference lost its worker {self.crew.tries} times: {result.message}"
-                self._release(cut, why)
+            why = self._lost(cut.key, result)
+            if why:
+                self._again.extend(self._references.refuse(cut, why))
             else:
-                self._cuts.append(cut)
+                self._references.asked.append(cut)
             self._greet(worker)
         self._wake()
-
-    def _release(self, cut: Cut, problem: str = "") -> None:
-        """Let the rows go on that waited for a reference."""
-        if problem:
-            self._unfit[cut.key] = problem
-        self._again.extend(self._parked.pop(cut.key, ()))
-
-    @contextmanager
-    def _stoppable(self) -> Iterator[None]:
-        """The first Ctrl-C, or a SIGTERM, ends the run in order; the next at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            if self.counts.stopped:
-                raise KeyboardInterrupt
-            self.counts.stopped = True
-
-        kinds = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(kind, stop) for kind in kinds]
-        try:
-            yield
-        finally:
-            for kind, handler in zip(kinds, before, strict=True):
-                signal.signal(kind, handler)
-
-
-def _room() -> str:
-    resources = ray.cluster_resources()
-    return f"{resources.get('CPU', 0):.0f} CPUs and {resources.get('GPU', 0):.0f} GPUs"

@@ -53,6 +53,11 @@ class Jobs:
     def column(self, name: str) -> list[Any]:
         return self.table.column(name).to_pylist()
 
+    def with_column(self, name: str, value: str) -> Jobs:
+        """The same rows with a cell more that is the same in all."""
+        cells = pa.repeat(pa.scalar(value, TEXT), len(self))
+        return Jobs(self.table.append_column(name, cells), self.problems, self.source)
+
     def file(self, cell: str) -> str:
         """Path or address of a file that a cell names."""
         if "://" in cell:
@@ -124,7 +129,9 @@ def opened(source: str, *, packed: bool = False) -> Iterator[Any]:
     except (OSError, ValueError, ImportError) as error:
         if isinstance(error, UnicodeDecodeError | pa.ArrowException):
             raise  # what is in the file, not the way to it
-        raise FarmError(f"{source} cannot be read: {error}. Check the path and its rights") from None
+        raise FarmError(
+            f"{source} cannot be read ({error}). Check the path, and that you may read it"
+        ) from None
 
 
 def _filesystem(source: str) -> tuple[Any, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +19,8 @@ import pyarrow.parquet as parquet
 from .jobs import Jobs
 from .work import FarmError, Made
 
-PICTURES, EMBEDS, RECORDS, TABLE, LOCK = "pictures", "embeds", "rows.jsonl", "results.parquet", "lock"
+PICTURES, EMBEDS = "pictures", "embeds"
+RECORDS, TABLE, LOCK = "rows.jsonl", "results.parquet", "lock"
 OWN = pa.schema(
     [
         ("row", pa.int64()),
@@ -31,6 +33,22 @@ OWN = pa.schema(
     ]
 )
 TABLE_ROWS = 20_000  # are in memory at once while the table is written
+
+
+@dataclass
+class Counts:
+    """What happened in one run, in rows where nothing else is said."""
+
+    made: int = 0
+    found: int = 0  # their pictures were there before
+    failed: int = 0
+    encoded: int = 0  # references
+    replaced: int = 0  # workers
+    stopped: bool = False
+
+    @property
+    def ended(self) -> int:
+        return self.made + self.found + self.failed
 
 
 class Keeper:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import ray
 from ray.job_config import JobConfig
 
 from .crew import Crew
-from .head import Counts, Head
+from .head import Head
 from .jobs import Jobs
-from .keeper import Keeper
+from .keeper import Counts, Keeper
 from .rows import Files, Planner
 from .work import FarmError, Filler
 
@@ -56,6 +59,11 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
         ray.shutdown()
 
 
+def gpus() -> int:
+    """How many GPUs Ray has."""
+    return int(ray.cluster_resources().get("GPU", 0))
+
+
 def run_job(
     jobs: Jobs,
     filler: Filler,
@@ -76,8 +84,30 @@ def run_job(
     try:
         head = Head(Planner(jobs, filler, Files(ray.put)), keeper, crew, say, progress)
         try:
-            return head.run()
+            with stoppable(head.stop):
+                return head.run()
         finally:
             keeper.write_table(jobs, head.keys, head.problems)
     finally:
         keeper.close()
+
+
+@contextmanager
+def stoppable(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM calls `stop`, and the block ends in order; the next raises."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are none of our business
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+
+    def first(number: int, frame: FrameType | None) -> None:
+        for kind in kinds:
+            signal.signal(kind, signal.default_int_handler)
+        stop()
+
+    before = [signal.signal(kind, first) for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)

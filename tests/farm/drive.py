@@ -1,4 +1,4 @@
-"""Runs a job with makers that only sleep: `python -m tests.farm.drive TABLE FOLDER`, in the root."""
+"""Runs a job with odd makers: `python -m tests.farm.drive TABLE FOLDER`, in the root."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from farm.crew import Crew
 from farm.jobs import read_jobs
 from farm.run import ray_session, run_job
 from farm.work import Cut, FarmError, Filled
-
 from tests.farm.odd import OddMaker
 
 
@@ -50,7 +49,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tries", type=int, default=4)
     options = parser.parse_args()
-    crew = Crew([partial(OddMaker, number) for number in range(options.workers)], cpus=0.1, tries=options.tries)
+    makers = [partial(OddMaker, number) for number in range(options.workers)]
+    crew = Crew(makers, cpus=0.1, tries=options.tries)
     say = partial(print, file=sys.stderr, flush=True)
     with ray_session(None, options.workers):
         begin = time.monotonic()
