@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as parquet
+import requests
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,25 +164,27 @@ def filled(workflow: Graph, row: Cells) -> Graph:
 
 
 def alone(folder: Path, job: Path, rows: Sequence[Cells]) -> list[float]:
-    """When each row was made by one ComfyUI, which is asked for one after the other."""
-    ended: list[float] = []
-    for _ in _made(folder, job, rows):
-        ended.append(time.monotonic())
-    return ended
+    """When each row was made by one ComfyUI that has all of them in its queue."""
+    workflow = json.loads((job / "workflow.json").read_text("utf-8"))
+    with server(folder, job) as address, requests.Session() as session:
+        for row in rows:
+            body = {"prompt": filled(workflow, row)}
+            session.post(f"{address}/prompt", json=body).raise_for_status()
+        while session.get(f"{address}/prompt").json()["exec_info"]["queue_remaining"]:
+            time.sleep(0.1)
+    return sorted(path.stat().st_mtime for path in (folder / "output").glob("*.png"))
 
 
 def pictures_alone(folder: Path, job: Path, rows: Sequence[Cells]) -> dict[int, Path]:
-    """The pictures of rows by their seeds, of one ComfyUI and its own client."""
-    return {row["seed"]: path for row, path in _made(folder, job, rows)}
-
-
-def _made(folder: Path, job: Path, rows: Sequence[Cells]) -> Iterator[tuple[Cells, Path]]:
+    """The pictures of rows by their seeds, of one ComfyUI and the demo's client."""
     workflow = json.loads((job / "workflow.json").read_text("utf-8"))
+    made: dict[int, Path] = {}
     with server(folder, job) as address:
         for row in rows:
             graph = filled(workflow, row)
             (record,) = asyncio.run(run_prompt(address, graph, lambda text: None))["save"]
-            yield row, folder / record["type"] / record["subfolder"] / record["filename"]
+            made[row["seed"]] = folder / record["type"] / record["subfolder"] / record["filename"]
+    return made
 
 
 @contextmanager
