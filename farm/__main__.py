@@ -19,7 +19,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +117,7 @@ def work(options: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def quiet(folder: Path) -> Iterator[None]:
+def quiet(folder: Path) -> Generator[None]:
     """Ray tells of each dead worker on stdout, at length; who wants to know finds it in a file."""
     with (folder / "ray.log").open("a") as log, contextlib.redirect_stdout(log):
         yield
@@ -217,7 +217,7 @@ class Progress:
         self.next = time.monotonic() + LINE_SECONDS
 
     @contextlib.contextmanager
-    def shown(self) -> Iterator[None]:
+    def shown(self) -> Generator[None]:
         from tqdm import tqdm
 
         if not sys.stderr.isatty():

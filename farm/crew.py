@@ -133,7 +133,8 @@ class Crew:
 
         One with several threads is there as often as it has threads.
         """
-        kind: Any = ray.remote(concurrency_groups={"stop": 1})(Worker)
+        remote: Any = ray.remote
+        kind = remote(concurrency_groups={"stop": 1})(Worker)
         options: dict[str, Any] = {
             **{"num_cpus": self.cpus, "num_gpus": self.gpus},
             **{"max_restarts": -1, "max_task_retries": self.tries - 1},

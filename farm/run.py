@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -26,7 +26,7 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 @contextmanager
-def ray_session(address: str | None, workers: int) -> Iterator[None]:
+def ray_session(address: str | None, workers: int) -> Generator[None]:
     """Ray, of our own on this machine or of a cluster, for as long as the block lasts.
 
     Raises:
@@ -93,7 +93,7 @@ def run_job(
 
 
 @contextmanager
-def stoppable(stop: Callable[[], None]) -> Iterator[None]:
+def stoppable(stop: Callable[[], None]) -> Generator[None]:
     """The first Ctrl-C or SIGTERM calls `stop`, and the block ends in order; the next raises."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are none of our business
