@@ -64,7 +64,7 @@ def kills(rows: int, folder: Path, every: float = 20.0) -> bool:
     job = real.job(folder / "farm", table, real.toy_workflow())
     begin = time.monotonic()
     code, shots = shoot(
-        real.command(job, workers=2), ROOT, job / "out", every, (rows // 3, 2 * rows // 3)
+        real.command(job, workers=2), job / "out", every, (rows // 3, 2 * rows // 3)
     )
     print(
         f"  {rows} rows in {time.monotonic() - begin:.0f} s, exit code {code}; killed: "

@@ -13,6 +13,11 @@ from pathlib import Path
 
 import psutil
 
+ROOT = Path(__file__).resolve().parents[2]
+COMFYUI = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
+WORKERS = ("ray::Worker", str(COMFYUI / "main.py"))  # an actor of Ray, a ComfyUI
+# Ray's own, which sleep, and end by themselves within a minute or two of their head.
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 GONE_SECONDS = 20  # after which nothing of a killed head may run any more
 
 
@@ -36,9 +41,9 @@ class Head:
         self.seen.update(found)
         return found
 
-    def workers(self, words: Sequence[str]) -> list[psutil.Process]:
-        """Those with one of the words in their command line, in the order of their beginning."""
-        found = [one for one in self.look() if any(word in _command(one) for word in words)]
+    def workers(self, word: str) -> list[psutil.Process]:
+        """Those with a word in their command line, in the order of their beginning."""
+        found = [one for one in self.look() if word in _command(one)]
         return sorted(found, key=lambda one: one.pid)
 
     def kill(self) -> float:
@@ -51,7 +56,7 @@ class Head:
         begin = time.monotonic()
         self.process.kill()
         self.process.wait()
-        while left := [one for one in self.seen if is_alive(one)]:
+        while left := [one for one in self.seen if is_alive(one) and _command(one) not in AGENTS]:
             after = time.monotonic() - begin
             assert after < GONE_SECONDS, [(one.pid, _command(one)) for one in left]
             time.sleep(0.1)
@@ -67,18 +72,18 @@ def is_alive(process: psutil.Process) -> bool:
 
 def _command(process: psutil.Process) -> str:
     try:
-        return " ".join(process.cmdline())
+        return " ".join(process.cmdline()).strip()
     except psutil.Error:
         return ""
 
 
 @contextmanager
-def running(command: Sequence[str], root: Path, log: Path) -> Iterator[Head]:
+def running(command: Sequence[str], log: Path) -> Iterator[Head]:
     """A farm for as long as the block lasts, its output at the end of a log."""
     variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     with log.open("ab") as output:
         process = subprocess.Popen(
-            list(command), cwd=root, env=variables, stdout=output, stderr=subprocess.STDOUT
+            list(command), cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT
         )
     head = Head(process)
     try:
@@ -111,41 +116,45 @@ class Shots:
 
 
 def shoot(
-    command: Sequence[str], root: Path, out: Path, every: float, heads_at: Sequence[int]
+    command: Sequence[str],
+    out: Path,
+    every: float,
+    heads_at: Sequence[int],
+    kinds: Sequence[str] = WORKERS,
 ) -> tuple[int, Shots]:
     """Run a farm to its end through kills; its exit code and what was killed.
 
     Args:
-        every: seconds between two kills of a worker: an actor of Ray and a ComfyUI in turn.
+        every: seconds between two kills of a worker.
         heads_at: the head is killed when so many rows are recorded, and started again.
+        kinds: words in the command lines of those to kill, in turn.
     """
     shots, left = Shots(), list(heads_at)
     out.mkdir(parents=True, exist_ok=True)
     while True:
-        with running(command, root, out.parent / "farm.log") as head:
-            if not _until_head_dies(head, out, every, left, shots):
+        with running(command, out.parent / "farm.log") as head:
+            if not _until_head_dies(head, out, every, left, kinds, shots):
                 return head.process.returncode, shots
             shots.heads += 1
             shots.orphans = max(shots.orphans, head.kill())
 
 
 def _until_head_dies(
-    head: Head, out: Path, every: float, heads_at: list[int], shots: Shots
+    head: Head, out: Path, every: float, heads_at: list[int], kinds: Sequence[str], shots: Shots
 ) -> bool:
     """Whether the head is to be killed now; else it has ended by itself."""
     last = time.monotonic()
     while head.process.poll() is None:
         time.sleep(0.2)
         head.look()
-        if heads_at and len(lines(out)) >= heads_at[0]:
+        made = len(lines(out))
+        if heads_at and made >= heads_at[0]:
             heads_at.pop(0)
             return True
-        if time.monotonic() > last + every:
-            words = (("ray::Worker",), ("main.py",))[len(shots.workers) % 2]
-            found = head.workers(words)
-            if found and lines(out):
-                victim = found[len(shots.workers) // 2 % len(found)]
-                victim.kill()
-                shots.workers.append(words[0])
-                last = time.monotonic()
+        kind = kinds[len(shots.workers) % len(kinds)]
+        found = head.workers(kind)
+        if made and found and time.monotonic() > last + every:
+            found[len(shots.workers) // len(kinds) % len(found)].kill()
+            shots.workers.append(kind)
+            last = time.monotonic()
     return False

@@ -26,9 +26,10 @@ import farm_demo  # noqa: E402
 from comfy_client import run_prompt  # noqa: E402
 from comfy_server import Server, free_port, server_command  # noqa: E402
 
+from tests.farm.kills import COMFYUI  # noqa: E402
+
 Cells = Mapping[str, Any]
 Graph = dict[str, dict[str, Any]]
-COMFYUI = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
 # Which input of the toy workflow a column fills.
 PLACES = {
     "prompt": ("positive", "text"),
