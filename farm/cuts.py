@@ -19,12 +19,12 @@ class Part:
     """A reference that was cut out.
 
     Args:
-        key: the nodes that it follows from.
+        key: digest of the nodes that it follows from.
         graph: these, and one that saves the embeds.
         embeds: name of the file under which the rest loads them.
     """
 
-    key: Nodes
+    key: str
     graph: Nodes
     embeds: str
 
@@ -56,8 +56,9 @@ class Cutter:
         for end in self._ends:
             made_of = upstream(graph, [end])
             own = {key: _plain(graph[key]) for key in graph if key in made_of}
-            name = f"farm-{graph_key(own)}"
-            parts.append(Part(own, _saving(own, end, name), f"{name}.safetensors"))
+            key = graph_key(own)
+            name = f"farm-{key}"
+            parts.append(Part(key, _saving(own, end, name), f"{name}.safetensors"))
             _replace(rest, end, f"{name}.safetensors")
         _prune(rest, self._ends, graph)
         return rest, parts

@@ -10,7 +10,6 @@ from typing import Any
 from .cuts import Cutter
 from .graph import Nodes, checked, is_link
 from .marks import Place, places
-from .rows import graph_key
 from .work import Cut, FarmError, Filled
 
 LOADERS = ("LoadImage", "LoadImageMask")
@@ -60,7 +59,7 @@ class Template:
                     inputs[place.input] = fitted(column, cell, inputs[place.input])
         given = {UPLOADED.format(name): name for name in names.values()}
         rest, parts = self._cutter.cut(graph)
-        cuts = [Cut(graph_key(part.key), part.graph, _used(part.graph, given), part.embeds) for part in parts]
+        cuts = (Cut(one.key, one.graph, _used(one.graph, given), one.embeds) for one in parts)
         return Filled(rest, _used(rest, given), tuple(cuts))
 
     def _is_file(self, place: Place) -> bool:
