@@ -127,7 +127,7 @@ def violations(path: Path, root: Path = ROOT) -> list[str]:
         f"{named(path, root)} imports {named(there, root)}"
         for there in arrows(path)
         if room(there, root) != own
-        and (floor(room(there, root)) <= floor(own) or alone(path, root) != alone(there, root))
+        and (alone(path, root) != alone(there, root) or floor(room(there, root)) <= floor(own))
     ]
     own_list = OUTSIDE.get("/".join(part[:2]), OUTSIDE.get(part[0]))
     allowed = None if part[:2] == ("nodes", "host") else own_list
