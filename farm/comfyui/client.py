@@ -16,6 +16,7 @@ from ..work import Graph, Lost
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 120  # of a request; a large picture over a slow line takes its time
 QUIET_SECONDS = 20  # without a word from the server until it is asked
+WRITTEN_SECONDS = 0.002  # between two looks whether an end that was told is in the history
 PATIENCE_SECONDS = 30  # for which a server may be away before its row goes to another
 AWAY = (500, 502, 503, 504)
 EMBEDS_FOLDER = "ipadapter_embeds"  # in the input folder, where Load Embeds looks too
@@ -142,9 +143,11 @@ class Client:
 
     async def _wait(self) -> dict[str, Any]:
         """The history of what was queued, when it has ended."""
+        ended = False
         while True:
-            event = await self._event()
-            if event == "" or event in ENDINGS:
+            event = "" if ended else await self._event()
+            ended = ended or event in ENDINGS
+            if event == "" or ended:
                 entry = await self._entry()
                 if entry is not None:
                     return entry
@@ -153,6 +156,8 @@ class Client:
                     if entry is None:
                         raise Lost(f"{self.address} was started again, or forgot a prompt")
                     return entry
+                # The end is told before it is in the history, and nothing more may come.
+                await asyncio.sleep(WRITTEN_SECONDS)
 
     async def _event(self) -> str:
         """What the server tells next of our prompt; empty where it was quiet for long."""
