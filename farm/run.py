@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from .rows import Files, Planner
 from .work import FarmError, Filler
 
 STORE_BYTES = 1 << 29
+KNOCK_SECONDS = 10
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -45,18 +47,38 @@ def ray_session(address: str | None, workers: int) -> Generator[None]:
             **quiet,
         )
     else:
+        _knock(address)
         try:
             ray.init(address=address, runtime_env={"py_modules": [str(PACKAGE)]}, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
             found = str(error).split("\n")[0]
             raise FarmError(
-                f"no Ray cluster at {address} ({found}). Start one with `ray start --head`, or "
-                "leave --address out to work on this machine"
+                f"Ray does not join the cluster at {address} ({found}). Check that its "
+                "Ray and Python have the versions that are here; one that asks for a token needs "
+                "RAY_AUTH_MODE=token in the environment"
             ) from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Find out within seconds that nobody is there; Ray itself tries for minutes.
+
+    Raises:
+        FarmError: nobody is there.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # "auto", and what only Ray understands
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise FarmError(
+            f"no Ray cluster answers at {address} ({error}). Start one with `ray start --head`, "
+            "or leave --address out to work on this machine"
+        ) from None
 
 
 def gpus() -> int:
