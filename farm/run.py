@@ -1,0 +1,113 @@
+"""A job from its table to its result table: Ray is begun, rows are made, the table is written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import ray
+from ray.job_config import JobConfig
+
+from .crew import Crew
+from .head import Head
+from .jobs import Jobs
+from .keeper import Counts, Keeper
+from .rows import Files, Planner
+from .work import FarmError, Filler
+
+STORE_BYTES = 1 << 29
+PACKAGE = Path(__file__).resolve().parent
+
+
+@contextmanager
+def ray_session(address: str | None, workers: int) -> Iterator[None]:
+    """Ray, of our own on this machine or of a cluster, for as long as the block lasts.
+
+    Raises:
+        FarmError: the cluster does not answer.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        # Not "whatever runs here", which Ray would look for: a cluster takes an address.
+        ray.init(
+            address="local",
+            num_cpus=max(workers, os.cpu_count() or 1),
+            include_dashboard=False,
+            object_store_memory=STORE_BYTES,
+            job_config=JobConfig(_py_driver_sys_path=[str(PACKAGE.parent)]),
+            **quiet,
+        )
+    else:
+        try:
+            ray.init(address=address, runtime_env={"py_modules": [str(PACKAGE)]}, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            found = str(error).split("\n")[0]
+            raise FarmError(
+                f"no Ray cluster at {address} ({found}). Start one with `ray start --head`, or "
+                "leave --address out to work on this machine"
+            ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def gpus() -> int:
+    """How many GPUs Ray has."""
+    return int(ray.cluster_resources().get("GPU", 0))
+
+
+def run_job(
+    jobs: Jobs,
+    filler: Filler,
+    crew: Crew,
+    folder: Path,
+    say: Callable[[str], None] = lambda sentence: None,
+    progress: Callable[[Counts], None] = lambda counts: None,
+) -> Counts:
+    """Make the rows of a job that are not made yet, and write the table of all, inside a session.
+
+    Args:
+        folder: takes pictures, records, embeds and the table, `keeper.TABLE`.
+
+    Raises:
+        FarmError: the folder or every worker is unfit; what was made until then is in the table.
+    """
+    keeper = Keeper(folder)
+    try:
+        head = Head(Planner(jobs, filler, Files(ray.put)), keeper, crew, say, progress)
+        try:
+            with stoppable(head.stop):
+                return head.run()
+        finally:
+            keeper.write_table(jobs, head.keys, head.problems)
+    finally:
+        keeper.close()
+
+
+@contextmanager
+def stoppable(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM calls `stop`, and the block ends in order; the next raises."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are none of our business
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+
+    def first(number: int, frame: FrameType | None) -> None:
+        for kind in kinds:
+            signal.signal(kind, signal.default_int_handler)
+        stop()
+
+    before = [signal.signal(kind, first) for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
