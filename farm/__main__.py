@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("Stopped. The same command goes on from here.")
         return 130
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in {"ray", "pyarrow", "requests", "tqdm", "PIL"}:
+        if (error.name or "").split(".")[0] not in {"ray", "pyarrow", "aiohttp", "tqdm", "PIL"}:
             raise
         say(
             f"farm: the package {error.name} is missing, which this Python needs. Install it with "
