@@ -147,17 +147,19 @@ class Client:
         while True:
             event = "" if ended else await self._event()
             ended = ended or event in ENDINGS
-            if event == "" or ended:
-                entry = await self._entry()
-                if entry is not None:
-                    return entry
-                if not await self._is_queued():
-                    entry = await self._entry()  # it may have ended between the two questions
-                    if entry is None:
-                        raise Lost(f"{self.address} was started again, or forgot a prompt")
-                    return entry
-                # The end is told before it is in the history, and nothing more may come.
-                await asyncio.sleep(WRITTEN_SECONDS)
+            if event and not ended:
+                continue
+            entry = await self._entry()
+            if entry is not None:
+                return entry
+            if not await self._is_queued():
+                break
+            # An end is told before it is in the history, and nothing more may come.
+            await asyncio.sleep(WRITTEN_SECONDS)
+        entry = await self._entry()  # it may have ended between the two questions
+        if entry is None:
+            raise Lost(f"{self.address} was started again, or forgot a prompt")
+        return entry
 
     async def _event(self) -> str:
         """What the server tells next of our prompt; empty where it was quiet for long."""
