@@ -1,0 +1,34 @@
+"""Runs a command for as long as whoever started this lives: `python guard.py COMMAND ...`.
+
+Its standard input is a pipe whose other end the owner holds. When that ends, however it ends, kill
+-9 too, the pipe does, and so does the command.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+STOP_SECONDS = 5
+
+
+def main(command: list[str]) -> int:
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        child.terminate()
+        try:
+            child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+    threading.Thread(target=watch, daemon=True).start()
+    return child.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
