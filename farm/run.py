@@ -86,6 +86,15 @@ def gpus() -> int:
     return int(ray.cluster_resources().get("GPU", 0))
 
 
+def threads(workers: int) -> int:
+    """How many CPUs each worker can take; Ray lets it calculate with that many threads."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    shares = [node.get("CPU", 1) / node["GPU"] for node in nodes if node.get("GPU")]
+    if not shares and len(nodes) == 1:
+        shares = [nodes[0].get("CPU", 1) / workers]
+    return max(1, int(min(shares, default=1)))
+
+
 def run_job(
     jobs: Jobs,
     filler: Filler,
