@@ -68,7 +68,7 @@ class Worker:
         references = dict(zip(embeds, contents[len(files) :], strict=True))
         result: Made | Gone
         try:
-            result = self._get().make(Task(key, graph, given, references))
+            result = self._begun().make(Task(key, graph, given, references))
         except FarmError as error:
             result = Made((), 0, "", "farm.Row", str(error))
         except Lost as error:
@@ -82,7 +82,7 @@ class Worker:
         given = dict(zip(files, contents, strict=True))
         result: bytes | Gone | Unfit
         try:
-            result = self._get().encode(Encoding(key, graph, given))
+            result = self._begun().encode(Encoding(key, graph, given))
         except FarmError as error:
             result = Unfit(str(error))
         except Lost as error:
@@ -100,6 +100,13 @@ class Worker:
             if self._maker is None:
                 self._maker = self._factory()
             return self._maker
+
+    def _begun(self) -> Maker:
+        """The maker; that none can begin here is nothing of the row's."""
+        try:
+            return self._get()
+        except FarmError as error:
+            raise Lost(str(error)) from None
 
     def _lose(self, error: Lost) -> Gone:
         maker, self._maker = self._maker, None

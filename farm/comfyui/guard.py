@@ -12,6 +12,7 @@ import sys
 import threading
 
 STOP_SECONDS = 5
+KILLED = 128  # and the number of the signal, as shells have it
 
 
 def main(command: list[str]) -> int:
@@ -27,7 +28,8 @@ def main(command: list[str]) -> int:
             child.kill()
 
     threading.Thread(target=watch, daemon=True).start()
-    return child.wait()
+    code = child.wait()
+    return KILLED - code if code < 0 else code
 
 
 if __name__ == "__main__":
