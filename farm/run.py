@@ -35,6 +35,7 @@ def ray_session(address: str | None, workers: int) -> Generator[None]:
         FarmError: the cluster does not answer.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_worker_niceness", "0")  # its 15 starves where anything else runs
     options = _ours(address, workers)
     try:
         ray.init(log_to_driver=False, logging_level="ERROR", **options)

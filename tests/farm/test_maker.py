@@ -192,3 +192,13 @@ def test_what_is_no_comfyui_is_told(tmp_path: Path) -> None:
             with pytest.raises(Lost, match="does not answer"):
                 ComfyMaker(Settings(address=f"127.0.0.1:{server.server_port}{path}"))
         server.shutdown()
+
+
+def test_a_picture_that_somebody_deleted_is_made_again(bed: Bed) -> None:
+    task = bed.task()
+    first = pixels(bed.maker, task)
+    server = bed.maker._server
+    assert server is not None
+    for path in (server.folder / "output").rglob("*.png"):
+        path.unlink()
+    assert (pixels(bed.maker, task) == first).all()
