@@ -35,32 +35,42 @@ def ray_session(address: str | None, workers: int) -> Generator[None]:
         FarmError: the cluster does not answer.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is None:
-        # Not "whatever runs here", which Ray would look for: a cluster takes an address.
-        ray.init(
-            address="local",
-            num_cpus=max(workers, os.cpu_count() or 1),
-            include_dashboard=False,
-            object_store_memory=STORE_BYTES,
-            job_config=JobConfig(_py_driver_sys_path=[str(PACKAGE.parent)]),
-            **quiet,
-        )
-    else:
-        _knock(address)
-        try:
-            ray.init(address=address, runtime_env={"py_modules": [str(PACKAGE)]}, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            found = str(error).split("\n")[0]
-            raise FarmError(
-                f"Ray does not join the cluster at {address} ({found}). Check that its "
-                "Ray and Python have the versions that are here; one that asks for a token needs "
-                "RAY_AUTH_MODE=token in the environment"
-            ) from None
+    os.environ.setdefault("RAY_worker_niceness", "0")  # its 15 starves where anything else runs
+    options = _ours(address, workers)
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", **options)
+    except Exception as error:  # Ray raises that very class, and others
+        found = str(error).split("\n")[0].rstrip(".")
+        raise FarmError(
+            f"Ray does not join the cluster at {address} ({found}). Check that its Ray and Python "
+            "have the versions that are here; one that asks for a token needs RAY_AUTH_MODE=token "
+            "in the environment"
+            if address
+            else f"Ray does not start here ({found}), which the workers need. End what keeps this "
+            "machine busy and start again; its log is in /tmp/ray/session_latest/logs"
+        ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _ours(address: str | None, workers: int) -> dict[str, Any]:
+    """What Ray is to be told, by whether it is a cluster's.
+
+    Raises:
+        FarmError: no cluster is there.
+    """
+    if address is not None:
+        _knock(address)
+        return {"address": address, "runtime_env": {"py_modules": [str(PACKAGE)]}}
+    return {
+        "address": "local",  # without it, Ray would join whatever runs here
+        "num_cpus": max(workers, os.cpu_count() or 1),
+        "include_dashboard": False,
+        "object_store_memory": STORE_BYTES,
+        "job_config": JobConfig(_py_driver_sys_path=[str(PACKAGE.parent)]),
+    }
 
 
 def _knock(address: str) -> None:
