@@ -203,8 +203,7 @@ def crew(options: argparse.Namespace, settings: list[Settings]) -> Crew:
 
     factories = [partial(ComfyMaker, one) for one in settings]
     if options.servers:
-        # They only talk: they take no room, and none is there to be given to others.
-        return Crew(factories, cpus=0, tries=options.tries, retire=False)
+        return Crew(factories, cpus=0, tries=options.tries)  # they only talk
     found = 0 if options.cpu else gpus()
     number = options.workers or found or 1
     room = {"gpus": 1 if found else 0, "cpus": threads(number)}

@@ -36,6 +36,9 @@ def ray_session(address: str | None, workers: int) -> Generator[None]:
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_worker_niceness", "0")  # its 15 starves where anything else runs
+    # It ends workers where memory is short, and who took it was seldom the worker: ComfyUI keeps
+    # models in what is free. A cluster has rules of its own.
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
     options = _ours(address, workers)
     try:
         ray.init(log_to_driver=False, logging_level="ERROR", **options)

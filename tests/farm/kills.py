@@ -88,8 +88,7 @@ def _command(process: psutil.Process) -> str:
 @contextmanager
 def running(command: Sequence[str], log: Path) -> Iterator[Head]:
     """A farm for as long as the block lasts, its output at the end of a log."""
-    # Ray lets its workers run after all others, which beside other work would measure that work.
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
+    variables = os.environ | {"OMP_NUM_THREADS": "1"}
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(command), cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT
