@@ -20,6 +20,7 @@ import os
 import sys
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,13 +202,15 @@ def crew(options: argparse.Namespace, settings: list[Settings]) -> Crew:
     from .crew import Crew
     from .run import gpus, threads
 
-    factories = [partial(ComfyMaker, one) for one in settings]
     if options.servers:
+        factories = [partial(ComfyMaker, one) for one in settings]
         return Crew(factories, cpus=0, tries=options.tries)  # they only talk
     found = 0 if options.cpu else gpus()
     number = options.workers or found or 1
-    room = {"gpus": 1 if found else 0, "cpus": threads(number)}
-    return Crew(factories * number, **room, tries=options.tries)
+    # Without CUDA a ComfyUI does not start unless it is told; those of a Mac find theirs.
+    cpu = options.cpu or (not found and sys.platform != "darwin")
+    factories = [partial(ComfyMaker, replace(one, cpu=cpu)) for one in settings] * number
+    return Crew(factories, gpus=1 if found else 0, cpus=threads(number), tries=options.tries)
 
 
 class Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -41,7 +42,7 @@ def ray_session(address: str | None, workers: int) -> Generator[None]:
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
     options = _ours(address, workers)
     try:
-        ray.init(log_to_driver=False, logging_level="ERROR", **options)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:  # Ray raises that very class, and others
         found = str(error).split("\n")[0].rstrip(".")
         raise FarmError(

@@ -27,11 +27,11 @@ class ComfyMaker:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._server = None if settings.address else Server(settings)
-        address = self._server.address if self._server else settings.address
+        self.server = None if settings.address else Server(settings)
+        address = self.server.address if self.server else settings.address
         self._loop = asyncio.new_event_loop()
         self._client = Client(address)
-        own = f"{socket.gethostname()}:{self._server.port}" if self._server else ""
+        own = f"{socket.gethostname()}:{self.server.port}" if self.server else ""
         self.name = own or self._client.address.partition("://")[2]
         try:
             self._do(self._client.connect())
@@ -48,8 +48,8 @@ class ComfyMaker:
             pictures = self._do(self._make(task))
         except Failed as error:
             return Made((), time.monotonic() - begin, self.name, error.problem, str(error))
-        if self._server is not None:
-            self._server.sweep()
+        if self.server is not None:
+            self.server.sweep()
         return Made(pictures, time.monotonic() - begin, self.name)
 
     def close(self) -> None:
@@ -57,8 +57,8 @@ class ComfyMaker:
 
         May be called from another thread while a row is being made.
         """
-        if self._server is not None:
-            self._server.close()
+        if self.server is not None:
+            self.server.close()
         elif self._loop.is_running():
             asyncio.run_coroutine_threadsafe(self._client.withdraw(), self._loop).result(10)
         if not self._loop.is_running():

@@ -158,7 +158,7 @@ def test_embeds_go_to_another_server_which_ends_with_its_owner(bed: Bed) -> None
         os.kill(owner.pid, signal.SIGKILL)
         owner.wait()
         assert len(started) >= 2
-        gone, left = psutil.wait_procs(started, SECONDS)
+        _, left = psutil.wait_procs(started, SECONDS)
         assert not left
         begin = time.monotonic()
         with pytest.raises(Lost, match="does not answer"):
@@ -197,7 +197,7 @@ def test_what_is_no_comfyui_is_told(tmp_path: Path) -> None:
 def test_a_picture_that_somebody_deleted_is_made_again(bed: Bed) -> None:
     task = bed.task()
     first = pixels(bed.maker, task)
-    server = bed.maker._server
+    server = bed.maker.server
     assert server is not None
     for path in (server.folder / "output").rglob("*.png"):
         path.unlink()
