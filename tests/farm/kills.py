@@ -15,6 +15,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 COMFYUI = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
+GUARD = "guard.py"  # beside each ComfyUI, and named by the same command
 WORKERS = ("ray::Worker", str(COMFYUI / "main.py"))  # an actor of Ray, a ComfyUI
 # Ray's own, which sleep, and end by themselves within a minute or two of their head.
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
@@ -43,7 +44,7 @@ class Head:
 
     def workers(self, word: str) -> list[psutil.Process]:
         """Those with a word in their command line, the oldest first."""
-        found = [one for one in self.look() if word in _command(one)]
+        found = [one for one in self.look() if word in _command(one) and GUARD not in _command(one)]
         return sorted(found, key=_begin)
 
     def kill(self) -> float:
@@ -87,8 +88,7 @@ def _command(process: psutil.Process) -> str:
 @contextmanager
 def running(command: Sequence[str], log: Path) -> Iterator[Head]:
     """A farm for as long as the block lasts, its output at the end of a log."""
-    # Ray lets its workers run after all others, which beside other work would measure that work.
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
+    variables = os.environ | {"OMP_NUM_THREADS": "1"}
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(command), cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT

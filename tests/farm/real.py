@@ -84,7 +84,7 @@ def command(job: Path, workers: int) -> list[str]:
 
 def run(command: Sequence[str]) -> None:
     """Run a farm that has to make everything."""
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
+    variables = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command,
         cwd=ROOT,
