@@ -83,7 +83,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--models", default="", metavar="YAML", help="an extra_model_paths.yaml for it")
     add("--cpu", action="store_true", help="calculate without a GPU")
     add("--address", metavar="auto|HOST:PORT|ray://…", help="of a Ray cluster to join")
-    add("--tries", type=count, default=4, metavar="N", help="of a row whose worker dies")
+    add("--tries", type=count, default=4, metavar="N", help="of a row whose worker dies (4)")
+    add(
+        "--patience",
+        type=count,
+        default=600,
+        metavar="SECONDS",
+        help="without any of --servers, until the run ends (600)",
+    )
     options = parser.parse_args(arguments)
     if options.servers and (options.workers or options.comfyui):
         parser.error("--servers are the workers, and run already: leave --workers, --comfyui out")
@@ -210,7 +217,8 @@ def crew(options: argparse.Namespace, settings: list[Settings]) -> Crew:
 
     if options.servers:
         factories = [partial(ComfyMaker, one) for one in settings]
-        return Crew(factories, cpus=0, tries=options.tries)  # they only talk
+        # They only talk, so they take no room.
+        return Crew(factories, cpus=0, tries=options.tries, patience=options.patience)
     found = 0 if options.cpu else gpus()
     number = options.workers or found or 1
     # Without CUDA a ComfyUI does not start unless it is told; those of a Mac find theirs.

@@ -17,9 +17,8 @@ from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
 
-from .crew import Crew, Gone, Unfit, room
+from .crew import Crew, Gone, Unfit, outcome, room
 from .keeper import Counts, Keeper
 from .rows import Line, Plan, Planner, References
 from .work import Cut, FarmError, Made
@@ -61,6 +60,7 @@ class Head:
         self._references = References(self.keeper.embeds, ray.put)
         self._workers: list[Any] = []
         self._lives: dict[int, str] = {}
+        self._last, self._told = 0.0, False  # when somebody worked, and what was said of it
         self._waits = dict[int, str]()
         self._out = dict[int, str]()  # workers that can do nothing, and why
         self._idle = deque[int]()
@@ -76,19 +76,30 @@ class Head:
         self._workers = self.crew.hire()
         for worker in range(len(self._workers)):
             self._greet(worker)
-        begin = time.monotonic()
+        self._last = time.monotonic()
         try:
             while not self.counts.stopped and (self._busy or self._more()):
                 self._step()
-                if begin and not self._lives and time.monotonic() > begin + SILENT_SECONDS:
-                    begin = 0
-                    self.say(
-                        f"No worker of {len(self._workers)} is ready after {SILENT_SECONDS} "
-                        f"seconds; Ray has {room()}. Still waiting."
-                    )
+                self._require_somebody()
         finally:
             self._dismiss()
         return self.counts
+
+    def _require_somebody(self) -> None:
+        """Say that nobody works, and in the end do not wait any longer."""
+        now = time.monotonic()
+        if self._busy or self._idle:
+            self._last, self._told = now, False
+            return
+        why = "; ".join(sorted(set(self._waits.values()))) or f"Ray has {room()}"
+        if now > self._last + self.crew.patience:
+            raise FarmError(
+                f"no worker was there for {self.crew.patience:.0f} seconds ({why}), and one is "
+                "needed. See that it runs and start again: the job goes on from here"
+            )
+        if now > self._last + SILENT_SECONDS and not self._told:
+            self._told = True
+            self.say(f"No worker is there for {SILENT_SECONDS} seconds ({why}). Still waiting.")
 
     def stop(self) -> None:
         """End the run soon; what is being made is given up."""
@@ -111,16 +122,10 @@ class Head:
         """Have `then` called with what a call to a worker brings."""
 
         def arrived(done: Any) -> None:
-            try:
-                life, result = ray.get(done)
-            except RayActorError:
-                result = Gone("its process died")
-            except RayTaskError as error:
-                result = Unfit(f"{type(error.cause).__name__}: {error.cause}")
-            else:
-                if self._lives.setdefault(worker, life) != life:
-                    self._lives[worker] = life
-                    self.counts.replaced += 1
+            life, result = outcome(done)
+            if life and self._lives.setdefault(worker, life) != life:
+                self._lives[worker] = life
+                self.counts.replaced += 1
             then(result)
 
         self._calls[call] = arrived
@@ -248,7 +253,6 @@ class Head:
                 self._late.append((time.monotonic() + self.crew.pause, plan))
         self._greet(worker)
         self._wake()
-        return None
 
     def _lost(self, key: str, result: Gone) -> str:
         """Why a row or reference is not tried again; empty where it is."""
@@ -277,7 +281,6 @@ class Head:
         call = self._workers[worker].encode.remote(cut.key, cut.graph, cut.files, *contents)
         self._busy += 1
         self._call(worker, partial(self._encoded, worker, cut), call)
-        return None
 
     def _encoded(self, worker: int, cut: Cut, result: bytes | Gone | Unfit) -> None:
         self._busy -= 1
