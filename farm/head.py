@@ -60,7 +60,7 @@ class Head:
         self._references = References(self.keeper.embeds, ray.put)
         self._workers: list[Any] = []
         self._lives: dict[int, str] = {}
-        self._last, self._told = 0.0, False  # when somebody worked, and what was said of it
+        self._last, self._told = time.monotonic(), False  # when somebody worked
         self._waits = dict[int, str]()
         self._out = dict[int, str]()  # workers that can do nothing, and why
         self._idle = deque[int]()
@@ -76,7 +76,6 @@ class Head:
         self._workers = self.crew.hire()
         for worker in range(len(self._workers)):
             self._greet(worker)
-        self._last = time.monotonic()
         try:
             while not self.counts.stopped and (self._busy or self._more()):
                 self._step()
