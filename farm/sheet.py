@@ -11,7 +11,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from html import escape
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -145,8 +147,9 @@ def make_small(folder: Path, names: Iterable[str]) -> None:
     """Small pictures of those that have none yet; a picture that cannot be read stays without."""
     missing = (name for name in names if shown(name) and not small(folder, name).exists())
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(lambda name: _make_small(folder, name), missing):
-            pass
+        # As many at a time as a page has: a pool takes all that it is given into memory.
+        while some := list(islice(missing, PAGE_ROWS)):
+            list(pool.map(partial(_make_small, folder), some))
 
 
 def _make_small(folder: Path, name: str) -> None:
