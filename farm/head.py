@@ -156,8 +156,7 @@ class Head:
                 break
             if self._make(worker, plan):
                 return None
-        self._idle.append(worker)
-        return None
+        return self._idle.append(worker)
 
     def _wake(self) -> None:
         for _ in range(len(self._idle)):

@@ -63,6 +63,7 @@ class Comparison:
         both: by the name of the precision, the chosen one first.
         left_out: sentences on what was not compared, and why.
         pictures: of our side, of diffusers and of our side without the adapter.
+        their_embeds: what diffusers' side hears, and how far that is from ours.
     """
 
     base: Base
@@ -73,6 +74,7 @@ class Comparison:
     left_out: list[str] = field(default_factory=list[str])
     pictures: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     drawn_by: str = ""
+    their_embeds: tuple[Features, dict[str, float]] | None = None
 
     def leave_out(self, reason: str) -> None:
         """Note once what was not compared."""
@@ -80,6 +82,7 @@ class Comparison:
             self.left_out.append(reason)
 
 
+@torch.no_grad()
 def compare(question: Question, say: Say) -> Comparison:
     """Run everything that memory and diffusers allow.
 
@@ -98,11 +101,13 @@ def compare(question: Question, say: Say) -> Comparison:
     base, seconds = _timed(lambda: load_base(question.checkpoint, dtype))
     nodes, encoding = _timed(lambda: ours.set_up(base, question))
     painting = set_up(base, question, device.type == "cpu")
+    base.clip = None  # has said all it had to say
+    ours.free()
     made = Comparison(base, nodes, painting, device)
     first = NAMES.get(base.stored, str(base.stored).removeprefix("torch."))
     _one(made, question, first, {"load": seconds, "encode": encoding}, say)
     _draw(made, first)
-    base.vae = base.clip = None
+    base.vae = None
     if first != "fp32":
         _again_in_fp32(made, question, weights, say)
     return made
@@ -130,15 +135,14 @@ def _one(
     base = made.base
     say(f"Painting {made.painting.steps} steps twice in ComfyUI ({name}) ...")
     settle()
-    with torch.no_grad(), Peak() as peak:
+    with Peak() as peak:
         plain, heard = _our_runs(made, question.scale, seconds)
     own = Side(seconds, peak.bytes, plain, heard)
     _let_go(base)
     both = made.both[name] = Both(base.stored, base.computed, own)
     say(f"The same in diffusers ({name}) ...")
     try:
-        with torch.no_grad():
-            both.theirs = _their_side(made, question, both)
+        both.theirs = _their_side(made, question, both)
     except NotCompared as reason:
         made.leave_out(str(reason))
     except torch.OutOfMemoryError:
@@ -156,7 +160,9 @@ def _our_runs(made: Comparison, scale: float, seconds: dict[str, float]) -> tupl
 
 def _their_side(made: Comparison, question: Question, both: Both) -> Side:
     seconds: dict[str, float] = {}
-    embeds, both.features = _their_features(made, question, seconds)
+    if made.their_embeds is None:
+        made.their_embeds = _their_features(made, question, seconds)
+    embeds, both.features = made.their_embeds
     spec, version_2 = made.nodes.spec, made.nodes.adapter.shortcut
     tensors = theirs.adapter_tensors(question.adapter)
     heard = Heard(tensors, spec, embeds, question.scale, version_2)

@@ -86,6 +86,7 @@ def set_up(base: Base, question: Question) -> Nodes:
         nodes.embeds = EncodeFace.execute(nodes.face_models, photo, nodes.encoder).args[0]
     else:
         nodes.embeds = EncodeImage.execute(nodes.encoder, photo).args[0]
+        nodes.encoder = None  # gigabytes that nobody needs any more
     return nodes
 
 
