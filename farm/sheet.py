@@ -55,8 +55,8 @@ figure[hidden] {{ display: none }}
 .picture img {{ position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain }}
 .more {{ display: flex; flex-wrap: wrap; gap: 2px; margin-top: 2px }}
 .more img {{ width: 44px; height: 44px; object-fit: contain; background: #8882 }}
-.failed .picture {{ border-left: 4px solid #c33; place-items: start; overflow: auto }}
-.failed .picture p {{ margin: 8px; overflow-wrap: anywhere }}
+.failed .picture {{ box-shadow: inset 4px 0 #c33; place-items: start; overflow: auto }}
+.failed .picture p {{ margin: 8px 8px 8px 12px; overflow-wrap: anywhere }}
 figcaption {{ overflow-wrap: anywhere }}
 .prompt {{ display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3;
   overflow: hidden; margin: 4px 0 0 }}
