@@ -103,7 +103,6 @@ def work(options: argparse.Namespace) -> int:
 
     jobs = with_models(read_jobs(options.jobs), options)
     filler = template(options, jobs)
-    options.out.mkdir(parents=True, exist_ok=True)
     settings = workers(options)
     say(f"{len(jobs):,} rows. Starting Ray.")
     for note in filler.notes:
@@ -121,7 +120,14 @@ def work(options: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def quiet(folder: Path) -> Generator[None]:
     """Ray tells of each dead worker on stdout, at length; who wants to know finds it in a file."""
-    with (folder / "ray.log").open("a") as log, contextlib.redirect_stdout(log):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = (folder / "ray.log").open("a")
+    except OSError as error:
+        raise FarmError(
+            f"{folder} cannot be written ({error.strerror}). Give --out a folder that can"
+        ) from None
+    with log, contextlib.redirect_stdout(log):
         yield
 
 
@@ -245,7 +251,7 @@ def report(counts: Counts, out: Path, rows: int) -> None:
     from .keeper import TABLE
     from .sheet import write_sheet
 
-    parts = {"made": counts.made, "made before": counts.found, "failed": counts.failed}
+    parts = {"made": counts.made, "there already": counts.found, "failed": counts.failed}
     parts["not made yet"] = rows - counts.ended
     ends = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
     say(f"{rows:,} rows: {ends}. {counts.encoded:,} references encoded.")

@@ -61,6 +61,7 @@ class Head:
         self._references = References(self.keeper.embeds, ray.put)
         self._workers: list[Any] = []
         self._lives: dict[int, str] = {}
+        self._waits = dict[int, str]()
         self._out = dict[int, str]()  # workers that can do nothing, and why
         self._idle = deque[int]()
         self._calls: dict[Any, Callable[[Any], None]] = {}  # what to do with their results
@@ -124,8 +125,6 @@ class Head:
 
         self._calls[call] = arrived
 
-    # Workers
-
     def _greet(self, worker: int) -> None:
         """Give a worker rows as soon as it can take some."""
 
@@ -133,9 +132,12 @@ class Head:
             if isinstance(result, Unfit):
                 self._leave(worker, result.message)
             elif isinstance(result, Gone):
-                self.say(f"Worker {worker + 1} waits: {result.message}")
+                if self._waits.get(worker) != result.message:
+                    self.say(f"Worker {worker + 1} waits: {result.message}.")
+                self._waits[worker] = result.message
                 self._greet(worker)
             else:
+                self._waits.pop(worker, None)
                 self._feed(worker)
 
         self._call(worker, greeted, self._workers[worker].ready.remote())
@@ -169,8 +171,6 @@ class Head:
             ray.wait(calls, num_returns=len(calls), timeout=STOP_SECONDS)
         for worker in self._workers:
             ray.kill(worker)
-
-    # Rows
 
     def _next(self, worker: int) -> Plan | None:
         if self._again:
@@ -267,8 +267,6 @@ class Head:
         else:
             self.counts.made += rows
         self.progress(self.counts)
-
-    # References
 
     def _encode(self, worker: int, cut: Cut) -> None:
         try:
