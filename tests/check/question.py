@@ -73,6 +73,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     add("--steps", type=int, default=0)
     add("--cfg", type=float, default=0.0)
     add("--seed", type=int, default=1)
+    add("--from", dest="origin", type=Path, help=argparse.SUPPRESS)
     add("--out", type=Path, default=Path("ipadapter-check"), help="folder for the reports")
     return made
 

@@ -31,6 +31,8 @@ AGREES, DIFFERS, NOT_TRIED = 0, 1, 2
 
 def main(arguments: list[str]) -> int:
     options = question.parser(__doc__).parse_args(arguments)
+    if options.origin is not None:
+        os.chdir(options.origin)
     try:
         asked = None if options.all else question.asked(options)
         if not prepare_host(options):

@@ -113,7 +113,11 @@ def plain(unet: Any, painting: Painting, place: Place) -> Predict:
 def hearing(unet: Any, heard: Heard, painting: Painting, place: Place) -> Predict:
     """The UNet with diffusers' own adapter inside; what is in it stays there."""
     _merge_lora(unet, heard.tensors)
-    unet._load_ip_adapter_weights([checkpoints.nest(heard.tensors)], low_cpu_mem_usage=False)
+    try:
+        unet._load_ip_adapter_weights([checkpoints.nest(heard.tensors)], low_cpu_mem_usage=False)
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise NotCompared(f"the adapter: diffusers cannot load this layout ({reason})") from error
     unet.to(device=place.device, dtype=place.computed)
     for processor in unet.attn_processors.values():
         if hasattr(processor, "scale"):

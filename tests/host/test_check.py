@@ -1,0 +1,150 @@
+"""`dev.py check`: small files in the published layouts through both sides, and what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import comfy.supported_models
+import folder_paths
+import pytest
+import torch
+from check import every, report, single
+from check import question as questions
+from check.compare import compare
+from check.problem import CheckError
+from check.question import Question
+from kit.models import checkpoints, transformer_adapters, transformers
+from PIL import Image
+from safetensors.torch import save_file
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+
+PREFIX = "model.diffusion_model."
+LAYERS = [320] * 4  # two down and up, and the middle, of a UNet with two levels
+RESAMPLER = {"dim": 128, "heads": 2}
+SAME = 1e-4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_folders() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """What a check enters into the host's folders is gone afterwards."""
+    table = folder_paths.folder_names_and_paths
+    before = {name: (list(paths), set(ends)) for name, (paths, ends) in table.items()}
+    yield
+    table.clear()
+    table.update(before)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder: SD1.5 with few blocks, Flux and SD3.5 with few, adapters and encoders."""
+    folder = tmp_path_factory.mktemp("models of a user")
+    for name in ("checkpoints", "ipadapter", "clip_vision"):
+        (folder / name).mkdir()
+    save_file(_small_unet(), folder / "checkpoints" / "sd15.safetensors")
+    for name, pair in (("flux", transformers.tiny_flux()), ("sd3", transformers.tiny_sd3())):
+        state = pair.model.model.diffusion_model.state_dict()
+        path = folder / "checkpoints" / f"{name}.safetensors"
+        save_file({PREFIX + key: value.contiguous() for key, value in state.items()}, path)
+    _adapters(folder / "ipadapter")
+    _encoders(folder / "clip_vision")
+    return folder
+
+
+def _small_unet() -> dict[str, torch.Tensor]:
+    config: dict[str, Any] = dict(
+        image_size=32,
+        in_channels=4,
+        out_channels=4,
+        model_channels=320,
+        num_res_blocks=[1, 1],
+        channel_mult=[1, 1],
+        transformer_depth=[1, 0],
+        transformer_depth_output=[1, 1, 0, 0],
+        transformer_depth_middle=1,
+        context_dim=768,
+        num_heads=8,
+        num_head_channels=-1,
+        use_spatial_transformer=True,
+        use_linear_in_transformer=False,
+        use_temporal_attention=False,
+        legacy=False,
+        adm_in_channels=None,
+    )
+    supported = comfy.supported_models.SD15(dict(config))
+    with torch.device("meta"):
+        unet = supported.get_model({}, "", device="meta").diffusion_model
+    shapes = {PREFIX + key: tuple(value.shape) for key, value in unet.state_dict().items()}
+    return {key: _tame(value) for key, value in checkpoints.fill(shapes, seed=3).items()}
+
+
+def _tame(value: torch.Tensor) -> torch.Tensor:
+    """Convolutions count all of their window, not only its last side."""
+    return value / value[0, 0, 0].numel() if value.ndim == 4 else value
+
+
+def _adapters(folder: Path) -> None:
+    kinds = {"plus": (1280, 16, RESAMPLER), "standard": (1024, 4, {}), "full face": (1280, 257, {})}
+    for kind, (width, tokens, more) in kinds.items():
+        tensors = checkpoints.tiny_adapter(kind, LAYERS, 768, width, tokens, **more)
+        louder = {k: v * 3 if "_ip.weight" in k else v for k, v in tensors.items()}
+        checkpoints.write(folder / f"{kind}.safetensors", louder, "flat")
+    silent = {k: v * 1e-6 if "to_v_ip" in k else v for k, v in tensors.items()}
+    checkpoints.write(folder / "dead.safetensors", silent, "flat")
+    flux, sd3 = transformers.tiny_flux(), transformers.tiny_sd3()
+    checkpoints.write(folder / "xlabs.safetensors", transformer_adapters.xlabs(flux), "flat")
+    checkpoints.write(folder / "instantx.bin", transformer_adapters.instantx(flux), "nested")
+    checkpoints.write(folder / "sd35.bin", transformer_adapters.sd3(sd3), "nested")
+
+
+def _encoders(folder: Path) -> None:
+    torch.manual_seed(5)
+    sizes = dict(intermediate_size=32, num_hidden_layers=2, num_attention_heads=16, patch_size=14)
+    clips = {"H": (1280, 1024, 56), "L": (1024, 768, 56)}
+    for name, (width, pooled, side) in clips.items():
+        config = CLIPVisionConfig(
+            hidden_size=width, projection_dim=pooled, image_size=side, **sizes
+        )
+        CLIPVisionModelWithProjection(config).half().save_pretrained(folder / name)
+    config = SiglipVisionConfig(hidden_size=1152, image_size=42, **sizes)
+    SiglipVisionModel(config).half().save_pretrained(folder / "siglip")
+
+
+def ask(models: Path, checkpoint: str, adapter: str, encoder: str, **more: Any) -> Question:
+    return Question(
+        models / "checkpoints" / f"{checkpoint}.safetensors",
+        models / "ipadapter" / adapter,
+        models / "clip_vision" / encoder,
+        **{"size": 64, "steps": 2, **more},
+    )
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "adapter", "encoder"),
+    [
+        ("sd15", "standard.safetensors", "H"),
+        ("sd15", "plus.safetensors", "H"),
+        ("sd15", "full face.safetensors", "H"),
+        ("flux", "xlabs.safetensors", "L"),
+        ("flux", "instantx.bin", "siglip"),
+        ("sd3", "sd35.bin", "siglip"),
+    ],
+)
+def test_both_sides_agree(models: Path, checkpoint: str, adapter: str, encoder: str) -> None:
+    question = ask(models, checkpoint, adapter, encoder)
+    found = report.facts(compare(question, lambda line: None), question)
+    one = found["precisions"]["fp32"]
+    print("\n".join(report.lines(found)))
+    assert found["verdict"] == "agrees"
+    assert max(one["relative L2 per step with the adapter"]) < SAME
+    assert max(one["relative L2 per step without it"]) < SAME
+    assert one["effect of the adapter"] > report.DEAD
+    assert one["effect in diffusers"] == pytest.approx(one["effect of the adapter"], rel=0.01)
+    assert max(one["relative L2 of the features"].values()) < SAME
