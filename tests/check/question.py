@@ -64,6 +64,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     add("--face", type=Path, help="folder of a face pack, for FaceID")
     add("--all", action="store_true", help="every pair that Doctor finds on this machine")
     add("--models", type=Path, help="a models folder beside ComfyUI's own")
+    add("--only-models", action="store_true", help="and none of ComfyUI's own, with --models")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     add("--precision", choices=PRECISIONS, default="auto", help="beside fp32; auto is ComfyUI's")
     add("--prompt", default=PROMPT)

@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace, asked: question.Question | None) -> int:
     from check import every, ours, single  # they need the host on the path
     from pack.ip_models.errors import IPAdapterError
 
-    ours.enter_folders(options.models)
+    ours.enter_folders(options.models, options.only_models)
     try:
         if asked is None:
             return every.check(options, Path(__file__))
