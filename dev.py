@@ -8,6 +8,8 @@ python dev.py check [--all]              real files: diffusers' numbers beside t
 python dev.py company [--packs FOLDER]   beside other packs' code, or what they do in a few lines
 python dev.py soak [--prompts N]         a server under everything at once: does it grow
 python dev.py fuzz [--seconds N]         hostile files and prompts: their costs and ends
+python dev.py farm-demo [--no-browser]   sixty rows with the toy models on two workers, and a sheet
+python dev.py farm-bench [PART ...]      workers, rows and kills of a farm: speed, and none lost
 
 All that is needed is Python 3.11 or newer and git. ComfyUI is looked for in $COMFYUI_PATH, around
 the pack when that sits in custom_nodes, and in ~/comfy/ComfyUI; else it is cloned, from
@@ -60,6 +62,7 @@ def main(arguments: list[str]) -> int:
     commands = {
         **{"demo": demo, "test": test, "bench": bench, "check": check, "company": company},
         **{"soak": soak, "fuzz": fuzz},
+        **{"farm-demo": farm_demo, "farm-bench": farm_bench},
     }
     if not arguments or arguments[0] not in commands:
         say(__doc__ or "")
@@ -119,6 +122,14 @@ def fuzz(arguments: list[str]) -> int:
 
 def soak(arguments: list[str]) -> int:
     return run_script(ROOT / "tests" / "soak" / "run.py", arguments)
+
+
+def farm_demo(arguments: list[str]) -> int:
+    return run_script(ROOT / "demo" / "farm_demo.py", arguments)
+
+
+def farm_bench(arguments: list[str]) -> int:
+    return run_script(ROOT / "tests" / "farm" / "bench.py", arguments)
 
 
 def run_script(script: Path, arguments: list[str]) -> int:

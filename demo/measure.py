@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from comfy_host import open_host
+from stand_ins import TOY_CFG
 from train.promises import PROMISES, Bench
 
 KINDS = ("standard", "plus")
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=108, help="pictures for each promise")
     parser.add_argument("--kind", choices=KINDS, action="append", help="of the adapter")
     parser.add_argument("--part", choices=PROMISES, action="append", help="only this promise")
+    parser.add_argument("--cfg", type=float, default=TOY_CFG, help="guidance of the sampler")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     if options.count < 1:
@@ -33,7 +35,7 @@ def main() -> int:
     from train.judge import load_judge
     from train.studio import Studio
 
-    studio, judge, broken = Studio(), load_judge(), 0
+    studio, judge, broken = Studio(cfg=options.cfg), load_judge(), 0
     for kind in options.kind or KINDS:
         print(f"== {kind} adapter", flush=True)
         for part in options.part or PROMISES:

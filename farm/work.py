@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -60,6 +62,85 @@ class Made:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A reference to be encoded, before its files are read.
+
+    Args:
+        key: digest of the graph; the names in it hold the contents' digests, so equal keys are
+            equal embeds.
+        graph: encodes the reference and saves its embeds.
+        files: names in `graph` of the pictures it needs.
+        embeds: name under which the row's graph loads what comes out.
+    """
+
+    key: str
+    graph: Graph
+    files: tuple[str, ...]
+    embeds: str
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A row's graph with its values in place, before its files are read.
+
+    Args:
+        graph: makes the picture.
+        files: names in `graph` of the pictures and masks it needs.
+        cuts: what is encoded once for the job, and loaded by `graph`.
+    """
+
+    graph: Graph
+    files: tuple[str, ...] = ()
+    cuts: tuple[Cut, ...] = ()
+
+
+class Filler(Protocol):
+    """What `workflow.Template` is to the rest: a workflow whose marks a row's cells fill."""
+
+    @property
+    def files(self) -> frozenset[str]:
+        """The columns whose cells are paths of pictures."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the start of a job, as where references are encoded."""
+        ...
+
+    def fill(self, row: Mapping[str, Any], names: Mapping[str, str]) -> Filled:
+        """The graph of a row. A cell that is missing, None or "" leaves the workflow's value.
+
+        Args:
+            row: cells by column, texts or numbers as the table has them.
+            names: for each column of `files` that the row has, the name by content that the
+                picture gets in the server's input folder, as "farm-3f2a….png".
+
+        Raises:
+            FarmError: a cell does not fit, in a sentence.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which ComfyUI a worker drives.
+
+    Args:
+        address: of one that runs, as "http://gpu1:8188"; empty where the worker starts one.
+        comfyui: folder of the ComfyUI to start.
+        python: that runs it; empty for the worker's own.
+        models: an extra_model_paths.yaml for it, or empty.
+        cpu: whether it is to calculate on the CPU.
+    """
+
+    address: str = ""
+    comfyui: str = ""
+    python: str = ""
+    models: str = ""
+    cpu: bool = False
+
+
 class Lost(Exception):
     """The worker is gone or cannot go on: the row is to be made again by another."""
 
@@ -91,3 +172,11 @@ class Maker(Protocol):
 
 class FarmError(Exception):
     """What is wrong with a job, in a sentence: found, needed, what to do."""
+
+
+def digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def graph_key(graph: Graph) -> str:
+    return digest(json.dumps(graph, sort_keys=True).encode())

@@ -2,7 +2,7 @@
 /** Tells each editor of weights which family of models its weights go to. */
 
 import { watchGraph } from "./graph_watch.js";
-import { askFile } from "./route.js";
+import { FileAnswers } from "./route.js";
 import { weighedFiles } from "./weighed_files.js";
 
 /**
@@ -15,8 +15,7 @@ import { weighedFiles } from "./weighed_files.js";
 const editors = new Set();
 /** What each was last asked about. @type {WeakMap<Editor, string>} */
 const asked = new WeakMap();
-/** Answers of the server. @type {Map<string, Promise<string>>} */
-const answers = new Map();
+const answers = new FileAnswers("/ipadapter/family", { family: "" });
 
 const lookSoon = watchGraph("ipadapter.family", look, () => answers.clear());
 
@@ -42,20 +41,8 @@ function look(graph) {
  */
 async function follow(editor, files) {
   const query = new URLSearchParams(files).toString();
-  if (asked.get(editor) === query && answers.has(query)) return;
+  if (asked.get(editor) === query && (query === "" || answers.has(query))) return;
   asked.set(editor, query);
-  const known = answers.get(query) ?? (query === "" ? Promise.resolve("") : fetchAnswer(query));
-  answers.set(query, known);
-  const family = await known;
+  const { family } = query === "" ? answers.unknown : await answers.ask(query);
   if (asked.get(editor) === query) editor.follow(family);
-}
-
-/** @param {string} query */
-async function fetchAnswer(query) {
-  try {
-    return (await askFile(`/ipadapter/family?${query}`)).family;
-  } catch {
-    answers.delete(query); // the server is away or busy; the next change asks again
-    return "";
-  }
 }

@@ -7,7 +7,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { foldAdvanced } from "./folding/advanced.js";
 import "./folding/face.js";
-import { findWidget } from "./node_widgets.js";
+import { findWidget, outputOf } from "./node_widgets.js";
 import { show } from "./note.js";
 import { REPORTING, aboutLines, details, openLines } from "./about_text.js";
 import { addWeightEditor } from "./layer_weights.js";
@@ -94,7 +94,7 @@ function showAgain() {
     for (const node of graph?.nodes ?? []) {
       // The loader's text is that of its file, which it asks for itself.
       if (!REPORTING.has(node.comfyClass) || node.comfyClass === LOADER) continue;
-      const known = app.nodeOutputs?.[graph === root ? `${node.id}` : `${graph.id}:${node.id}`];
+      const known = outputOf(node);
       const lines = aboutLines(known);
       if (lines.length > 0) showOutput(node, lines, known);
     }

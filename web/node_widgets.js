@@ -33,6 +33,16 @@ export function isUsed(node, name) {
 }
 
 /**
+ * What the last run of a node has shown, as far as the host still knows it.
+ * @param {any} node
+ */
+export function outputOf(node) {
+  const root = app.rootGraph ?? app.graph;
+  const { graph } = node;
+  return app.nodeOutputs?.[graph === root ? `${node.id}` : `${graph?.id}:${node.id}`];
+}
+
+/**
  * Call back when one of the widgets changes, when the node is loaded and when it is connected.
  * @param {any} node
  * @param {string[]} names

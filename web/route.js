@@ -33,6 +33,46 @@ export function askFile(path) {
   });
 }
 
+/** What is asked about files in addresses; each question once, until all is forgotten. */
+export class FileAnswers {
+  /**
+   * @param {string} path
+   * @param {any} unknown the answer while the server is away or busy
+   */
+  constructor(path, unknown) {
+    this.path = path;
+    this.unknown = unknown;
+    /** @type {Map<string, Promise<any>>} */
+    this.known = new Map();
+  }
+
+  /** @param {string} query */
+  ask(query) {
+    const answer = this.known.get(query) ?? this.fetch(query);
+    this.known.set(query, answer);
+    return answer;
+  }
+
+  /** @param {string} query */
+  async fetch(query) {
+    try {
+      return await askFile(`${this.path}?${query}`);
+    } catch {
+      this.known.delete(query); // the next change asks again
+      return this.unknown;
+    }
+  }
+
+  /** @param {string} query */
+  has(query) {
+    return this.known.has(query);
+  }
+
+  clear() {
+    this.known.clear();
+  }
+}
+
 export class Route {
   /** @param {string} path */
   constructor(path) {

@@ -5,7 +5,7 @@
 import { app } from "../../scripts/app.js";
 import { watchGraph } from "./graph_watch.js";
 import { places } from "./places.js";
-import { askFile } from "./route.js";
+import { FileAnswers } from "./route.js";
 import { combinations } from "./workflow_graph.js";
 import { buttons } from "./mending/carry_out.js";
 import { soon as lookAtFailures } from "./mending/failures.js";
@@ -21,8 +21,7 @@ const KIND = "warning";
 
 /** What each node was last asked about. @type {WeakMap<any, string>} */
 const asked = new WeakMap();
-/** Answers of the server. @type {Map<string, Promise<Answer>>} */
-const answers = new Map();
+const answers = new FileAnswers("/ipadapter/check", { text: [], mends: [] });
 
 watchGraph(
   "ipadapter.warnings",
@@ -44,7 +43,8 @@ async function check(node, known) {
   const question = queries.join(" ");
   if (asked.get(node) === question && queries.every((query) => answers.has(query))) return;
   asked.set(node, question);
-  const found = await Promise.all(queries.map(ask));
+  /** @type {Answer[]} */
+  const found = await Promise.all(queries.map((query) => answers.ask(query)));
   if (asked.get(node) !== question) return; // something else is connected meanwhile
   const lines = [...new Set(found.flatMap(({ text }) => text))];
   const mends = found.flatMap((one) => one.mends ?? []).flat();
@@ -61,24 +61,4 @@ function offered(node, mends) {
   // A subgraph that is used twice has two places for its node, and one set of widgets.
   const place = [...places(app.rootGraph ?? app.graph)].find((one) => one.node === node);
   return place ? buttons(offers(place, mends), () => {}) : [];
-}
-
-/**
- * @param {string} query
- * @returns {Promise<Answer>}
- */
-function ask(query) {
-  const known = answers.get(query) ?? fetchAnswer(query);
-  answers.set(query, known);
-  return known;
-}
-
-/** @param {string} query */
-async function fetchAnswer(query) {
-  try {
-    return await askFile(`/ipadapter/check?${query}`);
-  } catch {
-    answers.delete(query); // the server is away or busy; the next change asks again
-    return { text: [], mends: [] };
-  }
 }

@@ -14,8 +14,8 @@ import { places } from "./places.js";
  */
 
 const SUBGRAPH_INPUT = -10;
-const MUTED = 2;
-const BYPASSED = 4;
+export const MUTED = 2;
+export const BYPASSED = 4;
 const MOST_HOPS = 200;
 const MOST_JOINTS = 500;
 const AUTO = "auto";
@@ -235,18 +235,30 @@ function bypass(node, slot) {
  * @returns {string}
  */
 export function value(place, name) {
+  const known = widgetOf(place, name)?.widget.value;
+  return typeof known === "string" ? known : "";
+}
+
+/**
+ * The widget that holds the value of an input, which may be that of the subgraph node around; none
+ * where the value comes by a link.
+ * @param {Place} place
+ * @param {string} name
+ * @returns {{ node: any, widget: any } | undefined}
+ */
+export function widgetOf(place, name) {
   const { node, path } = place;
   const input = inputs(place).find((one) => (one.widget?.name ?? one.name) === name);
   const link = linkOf(node.graph, input?.link);
-  if (link) {
-    const outer = path.at(-1);
-    if (Number(link.origin_id) !== SUBGRAPH_INPUT || !outer) return "";
-    const slot = outer.inputs?.[link.origin_slot];
-    const promoted = slot?.widget?.name ?? slot?.name;
-    return promoted ? value({ node: outer, path: path.slice(0, -1) }, promoted) : "";
+  if (!link) {
+    const widget = node.widgets?.find((/** @type {any} */ one) => one.name === name);
+    return widget && { node, widget };
   }
-  const known = node.widgets?.find((/** @type {any} */ widget) => widget.name === name)?.value;
-  return typeof known === "string" ? known : "";
+  const outer = path.at(-1);
+  if (Number(link.origin_id) !== SUBGRAPH_INPUT || !outer) return undefined;
+  const slot = outer.inputs?.[link.origin_slot];
+  const promoted = slot?.widget?.name ?? slot?.name;
+  return promoted ? widgetOf({ node: outer, path: path.slice(0, -1) }, promoted) : undefined;
 }
 
 /**

@@ -14,9 +14,9 @@ import comfy.model_patcher
 import comfy.sd
 import comfy.supported_models
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from .stored import read
 from .vae import LATENT_TO_RGB, ToyVAE
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -73,7 +73,7 @@ def build_base(device: torch.device | None = None) -> Any:
 
 def load_base(path: Path = WEIGHTS / "base.safetensors") -> tuple[Any, Tensor]:
     """MODEL, and the context (words + 1, tokens, width) of each word and of no word."""
-    tensors = _read(path)
+    tensors = read(path)
     words = tensors.pop("words")
     offload = comfy.model_management.unet_offload_device()
     model = build_base(offload)
@@ -90,7 +90,7 @@ def load_vae(path: Path = WEIGHTS / "vae.safetensors") -> comfy.sd.VAE:
     """A VAE made as the one that leaves pixels as they are, with another network inside."""
     vae = comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)})
     network = ToyVAE()
-    network.load_state_dict(_read(path))
+    network.load_state_dict(read(path))
     vae.first_stage_model = network.eval()
     vae.latent_channels, vae.downscale_ratio, vae.upscale_ratio = 4, 8, 8
     vae.vae_dtype = torch.float32
@@ -103,7 +103,7 @@ def load_vae(path: Path = WEIGHTS / "vae.safetensors") -> comfy.sd.VAE:
 def load_encoder(path: Path = WEIGHTS / "encoder.safetensors") -> comfy.clip_vision.ClipVisionModel:
     """The image encoder as CLIP_VISION."""
     encoder = build_encoder()
-    encoder.model.load_state_dict(_read(path))
+    encoder.model.load_state_dict(read(path))
     return encoder
 
 
@@ -115,8 +115,3 @@ def build_encoder() -> comfy.clip_vision.ClipVisionModel:
 def conditioning(words: Tensor, row: int) -> list[Any]:
     """CONDITIONING of a word, counted as the node lists them; the one after the last is none."""
     return [[words[row : row + 1], {}]]
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """Kept in half precision to be small; too small to be worth computing in it."""
-    return {key: tensor.float() for key, tensor in load_file(path).items()}

@@ -1,8 +1,10 @@
-"""One loop for all trainings: warm-up, averaged weights, progress, going on after a stop."""
+"""One loop for all trainings: warm-up, averaged weights, a log, going on after a stop."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
+import hashlib
 import math
 import os
 import sys
@@ -17,10 +19,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from . import source
+
 _WARM_UP = 100
 _SAVE_EVERY = 120.0  # seconds
 _SAY_EVERY = 1.0 if sys.stderr.isatty() else 20.0  # seconds
 _FOLLOW_EVERY = 4  # steps, because it takes time
+_LOG_FIRST = 20  # steps after which the log says what the weights are, and ten times on the way
 
 
 @dataclass
@@ -28,8 +33,9 @@ class Plan:
     """How long and how fast to train.
 
     Attributes:
-        state: where the checkpoint of an unfinished training is kept.
+        state: where the checkpoint of the training is kept; the log lies beside it.
         average: how slowly the averaged weights follow.
+        until: stop after as many steps, with the pace of the whole way.
     """
 
     name: str
@@ -37,6 +43,11 @@ class Plan:
     rate: float
     state: Path
     average: float = 0.998
+    until: int | None = None
+
+
+class Stopped(Exception):
+    """The step was reached until which a training was wanted; it is not finished."""
 
 
 @dataclass
@@ -45,7 +56,8 @@ class Job:
 
     Attributes:
         state: folder for what is not finished and what is computed once.
-        weights: folder for the results.
+        weights: folder for the results, in half precision.
+        until: stop after as many steps, with the pace of the whole way.
         onward: begin with the weights that are there and not with random ones.
     """
 
@@ -54,9 +66,10 @@ class Job:
     device: torch.device
     steps: int
     onward: bool = False
+    until: int | None = None
 
     def plan(self, name: str, rate: float, average: float) -> Plan:
-        return Plan(name, self.steps, rate, self.state / f"{name}.pt", average)
+        return Plan(name, self.steps, rate, self.state / f"{name}.pt", average, self.until)
 
     def target(self, name: str) -> Path:
         return self.weights / f"{name}.safetensors"
@@ -98,10 +111,14 @@ def train(module: nn.Module, loss_of: Callable[[int], Tensor], plan: Plan) -> nn
         weight_decay=0.01,
         fused=True,
     )
-    first = _resume(plan, module, averaged, optimizer)
-    saved, recent = time.monotonic(), 0.0
+    progress = _resume(plan, module, averaged, optimizer)
+    saved = started = time.monotonic() - progress.seconds
     steps = tqdm(
-        range(first, plan.steps), plan.name, plan.steps, initial=first, mininterval=_SAY_EVERY
+        range(progress.step, plan.steps),
+        plan.name,
+        plan.steps,
+        initial=progress.step,
+        mininterval=_SAY_EVERY,
     )
     for step in steps:
         for group in optimizer.param_groups:
@@ -113,11 +130,16 @@ def train(module: nn.Module, loss_of: Callable[[int], Tensor], plan: Plan) -> nn
         optimizer.zero_grad()
         if step % _FOLLOW_EVERY == 0:
             _follow(averaged, module, min(plan.average, (1 + step) / (10 + step)) ** _FOLLOW_EVERY)
-        recent += (float(loss.detach()) - recent) / min(step - first + 1, 50)
-        steps.set_postfix_str(f"loss {recent:.4f}", refresh=False)
-        if time.monotonic() - saved > _SAVE_EVERY or step + 1 == plan.steps:
-            _save(plan, module, averaged, optimizer, step + 1)
+        progress.follow(float(loss.detach()), time.monotonic() - started)
+        steps.set_postfix_str(f"loss {progress.loss:.4f}", refresh=False)
+        if progress.step == _LOG_FIRST or progress.step % max(1, plan.steps // 10) == 0:
+            _log(plan, progress, module)
+        stop = progress.step in (plan.steps, plan.until)
+        if stop or time.monotonic() - saved > _SAVE_EVERY:
+            _save(plan, module, averaged, optimizer, progress)
             saved = time.monotonic()
+        if progress.step == plan.until:
+            raise Stopped
     return averaged
 
 
@@ -132,17 +154,44 @@ def _follow(averaged: nn.Module, module: nn.Module, keep: float) -> None:
     follow(list(averaged.parameters()), list(module.parameters()), 0)
 
 
+@dataclass
+class Progress:
+    """How far a training is, over all of its starts.
+
+    Attributes:
+        step: steps that are done.
+        loss: mean of about the last 50.
+        source: the code that trained so far, see `source.digest`.
+    """
+
+    step: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    source: str = ""
+
+    def follow(self, loss: float, seconds: float) -> None:
+        self.step += 1
+        self.loss += (loss - self.loss) / min(self.step, 50)
+        self.seconds = seconds
+
+
 def _resume(
     plan: Plan, module: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer
-) -> int:
+) -> Progress:
+    progress = Progress(source=source.digest())
     if not plan.state.is_file():
-        return 0
+        return progress
     state = torch.load(plan.state, weights_only=True)
+    if state["progress"]["source"] != progress.source:
+        raise SystemExit(
+            f"{plan.state} was trained by other code than there is now. "
+            "Remove it to begin again, or take the code that it was begun with."
+        )
     module.load_state_dict(state["module"])
     averaged.load_state_dict(state["averaged"])
     optimizer.load_state_dict(state["optimizer"])
-    print(f"{plan.name} goes on at step {state['step']}", flush=True)
-    return int(state["step"])
+    print(f"{plan.name} goes on at step {state['progress']['step']}", flush=True)
+    return Progress(**state["progress"])
 
 
 def _save(
@@ -150,15 +199,28 @@ def _save(
     module: nn.Module,
     averaged: nn.Module,
     optimizer: torch.optim.Optimizer,
-    step: int,
+    progress: Progress,
 ) -> None:
     state = {
         "module": module.state_dict(),
         "averaged": averaged.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "step": step,
+        "progress": dataclasses.asdict(progress),
     }
     save_whole(state, plan.state)
+
+
+def _log(plan: Plan, progress: Progress, module: nn.Module) -> None:
+    """Say in the log how far it is and what the weights are, so that two runs can be compared."""
+    weights = hashlib.sha256()
+    for parameter in module.parameters():
+        weights.update(parameter.detach().cpu().contiguous().numpy().tobytes())
+    line = (
+        f"{plan.name:8} {progress.step:4} of {plan.steps}  loss {progress.loss:.5f}  "
+        f"{progress.seconds / 60:5.1f} min  weights {weights.hexdigest()[:12]}"
+    )
+    with (plan.state.parent / "log.txt").open("a", encoding="utf-8") as log:
+        log.write(line + "\n")
 
 
 def save_whole(state: object, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from comfy_host import pack
 from PIL import Image
 from stand_ins import TOY_CFG, TOY_SIZE, TOY_STEPS
 from torch import Tensor
-from toys import NODES
+from toys import NODES, stored
 
 from .drawings import WORDS, Style, draw, random_styles
 
@@ -18,20 +19,23 @@ GRID = TOY_SIZE // 8  # latents along an edge
 
 
 class Studio:
-    """All toy models, loaded once."""
+    """All toy models, loaded once; with a guidance of `cfg`."""
 
-    def __init__(self, weights: Path = NODES / "weights") -> None:
+    def __init__(self, weights: Path = NODES / "weights", cfg: float = TOY_CFG) -> None:
         from toy_nodes import models
 
+        self.cfg = cfg
         self.weights = weights
         self.model, self.words = models.load_base(weights / "base.safetensors")
         self.vae = models.load_vae(weights / "vae.safetensors")
         self.encoder = models.load_encoder(weights / "encoder.safetensors")
+        self._published = tempfile.TemporaryDirectory()  # adapters, as the pack loads them
 
     def adapter(self, kind: str) -> Any:
-        return pack("nodes.host.model.adapter").load(
-            str(self.weights / f"adapter_{kind}.safetensors")
-        )
+        path = Path(self._published.name) / f"{kind}.safetensors"
+        if not path.is_file():
+            stored().expand(self.weights / f"adapter_{kind}.safetensors", path)
+        return pack("nodes.host.model.adapter").load(str(path))
 
     def embeds(self, pictures: Tensor) -> Any:
         """Embeds of pictures (n, height, width, 3)."""
@@ -71,7 +75,7 @@ class Studio:
             model,
             comfy.sample.prepare_noise(image, seed),
             TOY_STEPS,
-            TOY_CFG,
+            self.cfg,
             "euler",
             "normal",
             conditioning(self.words, word),

@@ -31,6 +31,7 @@ FITS = """(note) => [note.scrollHeight - note.clientHeight, note.scrollWidth - n
 def failure(comfy: ComfyPage, words: str) -> Locator:
     note = comfy.shown(FAILURE).filter(has_text=words)
     expect(note).to_have_count(1)
+    comfy.settle()  # it grows in the frame after it is shown
     down, right = note.evaluate(FITS)
     assert down <= 1 and right <= 1  # nothing of it has to be scrolled
     return note
@@ -62,7 +63,7 @@ def test_a_failed_run_is_mended_by_a_button(comfy: ComfyPage, editor_server: Cli
     note = failure(comfy, "exists already and if_exists is stop")
     expect(comfy.shown(ABOUT)).to_have_count(1)  # that of the run before is gone
     # The node has grown under another one.
-    comfy.page.evaluate(COVER, [comfy.add("CLIPTextEncode"), save])
+    comfy.page.evaluate(COVER, [comfy.add("ImageInvert"), save])
     expect(note).to_have_count(1)
     note.get_by_role("button", name="set if_exists to keep both").click()
     expect(note).to_have_count(0)

@@ -11,8 +11,7 @@ import toy_nodes
 from pack.nodes.host.model.adapter import read_file_spec
 from safetensors.torch import load_file
 from toy_nodes import models
-from train import __main__ as script
-from train import adapters, base, encoder, judge, loop
+from train import adapters, base, encoder, judge, loop, parts
 from train.drawings import WORDS, draw
 from train.loop import Job
 from train.studio import references
@@ -43,8 +42,8 @@ def test_the_nodes_count_words_as_the_training_does() -> None:
 @pytest.mark.usefixtures("few")
 def test_every_part_trains_and_loads(tmp_path: Path) -> None:
     with torch.enable_grad():
-        for part in script.STEPS:
-            script.run(part, job(tmp_path, 4 if part == "captions" else 2))
+        for part in parts.STEPS:
+            parts.train_part(part, job(tmp_path, 4 if part == "captions" else 2))
     weights = tmp_path / "weights"
     models.load_base(weights / "base.safetensors")
     models.load_vae(weights / "vae.safetensors")

@@ -3,14 +3,14 @@
 
 import { watchGraph } from "../graph_watch.js";
 import { findWidget, isLinked } from "../node_widgets.js";
-import { askFile } from "../route.js";
+import { FileAnswers } from "../route.js";
 import { isChanged, keepingRest } from "./advanced.js";
 import { adaptersOf } from "./face_adapters.js";
 
 const NAMES = ["face_structure", "face_lora_strength"];
 
-/** Whether an adapter reads faces, by question. @type {Map<string, Promise<boolean>>} */
-const answers = new Map();
+/** Whether an adapter reads faces; where it is not known it may. */
+const answers = new FileAnswers("/ipadapter/family", {});
 /** What each node was last asked about. @type {WeakMap<any, string>} */
 const asked = new WeakMap();
 
@@ -29,28 +29,8 @@ watchGraph(
 async function follow(node, known) {
   const question = known && new URLSearchParams(known).toString();
   asked.set(node, `${question}`);
-  const wanted = question === null || (question !== "" && (await ask(question)));
+  const wanted = question === null || (question !== "" && (await answers.ask(`${question}`)).face !== false);
   if (asked.get(node) === `${question}`) offer(node, wanted);
-}
-
-/**
- * @param {string} question
- * @returns {Promise<boolean>} true as well where it is not known
- */
-function ask(question) {
-  const known = answers.get(question) ?? fetchAnswer(question);
-  answers.set(question, known);
-  return known;
-}
-
-/** @param {string} question */
-async function fetchAnswer(question) {
-  try {
-    return (await askFile(`/ipadapter/family?${question}`)).face !== false;
-  } catch {
-    answers.delete(question); // the server is away or busy; the next change asks again
-    return true;
-  }
 }
 
 /**

@@ -4,14 +4,13 @@
 // @ts-ignore: served by the host
 import { app } from "../../../scripts/app.js";
 import { remember } from "../node_widgets.js";
-import { freePlace } from "../moving/free_place.js";
+import { TITLE, boxOf, freePlace } from "../moving/free_place.js";
 import { translated } from "../words/spoken.js";
 import { label } from "./texts.js";
 
 /** @typedef {import("./offers.js").Offer} Offer */
 
 const GAP = 60;
-const TITLE = 30;
 const ROOM = 160; // for what the new node will say
 /** Which node gives what a new one needs besides. @type {Record<string, string>} */
 const LOADERS = { IPA_FACE_MODELS: "IPALoadFaceModels", CLIP_VISION: "CLIPVisionLoader" };
@@ -106,7 +105,7 @@ function create(graph, kind, beside) {
   const [width, height] = node.size;
   const taken = (graph.nodes ?? graph._nodes)
     .filter((/** @type {any} */ one) => one !== node)
-    .map((/** @type {any} */ one) => [one.pos[0], one.pos[1] - TITLE, one.size[0], one.size[1] + TITLE]);
+    .map(boxOf);
   const wanted = /** @type {[number, number]} */ ([beside.pos[0] - width - GAP, beside.pos[1]]);
   const [x, y] = freePlace([wanted[0], wanted[1] - TITLE], [width, height + TITLE + ROOM], taken, []);
   node.pos = [x, y + TITLE];

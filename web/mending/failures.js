@@ -7,6 +7,7 @@ import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { watchGraph } from "../graph_watch.js";
 import { hide, holds, show } from "../note.js";
+import { watchQueue } from "../queue_watch.js";
 import { buttons } from "./carry_out.js";
 import { offers, sameNames } from "./offers.js";
 import { failed, refused } from "./sentences.js";
@@ -26,6 +27,8 @@ const ENDINGS = ["execution_success", "execution_error", "execution_interrupted"
 const failures = new WeakMap();
 /** Where a prompt came from, and which nodes it has. @type {Map<string, { workflow: object, ids: string[] }>} */
 const queued = new Map();
+/** What came of a prompt before the answer to it: a quick run has ended by then. @type {Map<string, (() => void)[]>} */
+const early = new Map();
 /** What can be done, by sentence. @type {Map<string, Mend[]>} */
 const mends = new Map();
 /** What was shown on a node. @type {WeakMap<any, string>} */
@@ -119,6 +122,7 @@ function forgetFiles() {
  */
 function pass(detail, whole) {
   const prompt = queued.get(detail?.prompt_id);
+  if (!prompt) keep(early, detail?.prompt_id, [...(early.get(detail?.prompt_id) ?? []), () => pass(detail, whole)]);
   const all = known(prompt?.workflow);
   const ids = [...(detail?.executed ?? []), ...(detail?.nodes ?? []), ...(whole ? (prompt?.ids ?? []) : [])];
   for (const id of ids) all.delete(`${id}`);
@@ -134,29 +138,24 @@ function keep(map, key, value) {
   if (map.size > MOST_KNOWN) map.delete(map.keys().next().value);
 }
 
-/** What was sent, and what it was refused with, before the host says so itself. */
-function watchQueue() {
-  const original = api.queuePrompt;
-  /** @type {any} */
-  api.queuePrompt = async function (/** @type {any[]} */ ...given) {
-    const of = workflow();
-    const ids = given[2]?.partialExecutionTargets ? [] : Object.keys(given[1]?.output ?? {});
-    try {
-      const reply = await original.apply(this, given);
-      if (reply?.prompt_id) keep(queued, reply.prompt_id, { workflow: of, ids });
-      noteRefusals(of, reply?.node_errors);
-      return reply;
-    } catch (error) {
-      noteRefusals(of, /** @type {any} */ (error)?.response?.node_errors);
-      throw error;
+/** @param {any[]} given what is sent @returns {import("../queue_watch.js").Answered} */
+function sending(given) {
+  const of = workflow();
+  const ids = given[2]?.partialExecutionTargets ? [] : Object.keys(given[1]?.output ?? {});
+  return (errors, reply) => {
+    if (reply?.prompt_id) {
+      keep(queued, reply.prompt_id, { workflow: of, ids });
+      for (const again of early.get(reply.prompt_id) ?? []) again();
+      early.delete(reply.prompt_id);
     }
+    noteRefusals(of, errors);
   };
 }
 
 app.registerExtension({
   name: "ipadapter.mending",
   setup() {
-    watchQueue();
+    watchQueue(sending);
     // It comes before the error it belongs to.
     api.addEventListener("ipadapter.mends", (/** @type {any} */ { detail }) => {
       if (typeof detail?.text !== "string") return;

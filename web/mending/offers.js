@@ -1,7 +1,8 @@
 // @ts-check
 /** What the editor can do about a sentence by itself; no app, no DOM. */
 
-import { upstream, widgetOf } from "./upstream.js";
+import { widgetOf } from "../workflow_graph.js";
+import { upstream } from "./upstream.js";
 
 /**
  * What the server offers, see `Mend` in ip_models/errors.py.

@@ -3,8 +3,6 @@
 
 import { DASH, withoutType } from "../words/refusals.js";
 
-/** Errors of this pack, whose types have a name of their own. */
-const OURS = /^ipadapter\./;
 /** Of files, which may be others when the host has listed them anew. */
 const FILES = /^ipadapter\.(MissingModel|BrokenFile|UnknownAdapter|UnsupportedAdapter|UnsupportedNetwork)$/;
 
@@ -16,6 +14,11 @@ const FILES = /^ipadapter\.(MissingModel|BrokenFile|UnknownAdapter|UnsupportedAd
  * @property {boolean} ofFiles whether it may be another after files have changed
  * @property {boolean} refused whether nothing was run
  */
+
+/** Errors of this pack have a name of their own. @param {unknown} type of an error */
+export function isOurError(type) {
+  return typeof type === "string" && type.startsWith("ipadapter.");
+}
 
 /** @param {unknown} kind class of a node */
 export function isOurNode(kind) {
@@ -30,7 +33,7 @@ export function isOurNode(kind) {
 export function failed(detail) {
   const { node_id, node_type, exception_type, exception_message } = detail ?? {};
   if (node_id == null || typeof exception_message !== "string") return undefined;
-  if (!OURS.test(exception_type ?? "") && !isOurNode(node_type)) return undefined;
+  if (!isOurError(exception_type) && !isOurNode(node_type)) return undefined;
   const text = exception_message.trim().split("\n")[0];
   const ofFiles = FILES.test(exception_type ?? "");
   return { id: `${node_id}`, kind: node_type ?? "", text: text || `${exception_type}`, ofFiles, refused: false };

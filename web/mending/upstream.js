@@ -1,13 +1,10 @@
 // @ts-check
 /** The nodes before a node, and the widgets that decide for it; no app, no DOM. */
 
-import { origin } from "../workflow_graph.js";
+import { BYPASSED, MUTED, origin, widgetOf } from "../workflow_graph.js";
 
 /** @typedef {import("../places.js").Place} Place */
 
-const SUBGRAPH_INPUT = -10;
-const BYPASSED = 4;
-const MUTED = 2;
 const MOST = 2000;
 /** What the host changes by itself after each run. */
 const CHANGED_BY_ITSELF = /seed$|^control_after_generate$/;
@@ -54,25 +51,6 @@ function values(place) {
   return (place.node.widgets ?? [])
     .filter((/** @type {any} */ { name, serialize }) => serialize !== false && !CHANGED_BY_ITSELF.test(name))
     .map((/** @type {any} */ { name }) => [name, widgetOf(place, name)?.widget.value ?? null]);
-}
-
-/**
- * The widget that holds the value of an input, which may be that of the subgraph node around; none
- * where the value comes by a link.
- * @param {Place} place
- * @param {string} name
- * @returns {{ node: any, widget: any } | undefined}
- */
-export function widgetOf({ node, path }, name) {
-  const widget = node.widgets?.find((/** @type {any} */ one) => one.name === name);
-  const input = node.inputs?.find((/** @type {any} */ one) => (one.widget?.name ?? one.name) === name);
-  if (input?.link == null) return widget && { node, widget };
-  const link = node.graph?.getLink?.(input.link) ?? node.graph?.links?.get?.(input.link);
-  const outer = path.at(-1);
-  if (!outer || Number(link?.origin_id) !== SUBGRAPH_INPUT) return undefined;
-  const slot = outer.inputs?.[link.origin_slot];
-  const promoted = slot?.widget?.name ?? slot?.name;
-  return promoted ? widgetOf({ node: outer, path: path.slice(0, -1) }, promoted) : undefined;
 }
 
 /**

@@ -3,7 +3,7 @@
 
 import { LOADERS, kindOf } from "./kinds.js";
 import { places } from "../places.js";
-import { baseOf, origin as originOf } from "../workflow_graph.js";
+import { BYPASSED, baseOf, origin as originOf } from "../workflow_graph.js";
 
 /** @typedef {import("./plan.js").Neutral} Neutral */
 
@@ -11,7 +11,6 @@ import { baseOf, origin as originOf } from "../workflow_graph.js";
 export const INPUTS = -10;
 export const OUTPUTS = -20;
 const SUBGRAPH = "subgraph";
-const BYPASSED = 4;
 const MOST_HOPS = 200;
 
 /**

@@ -3,6 +3,12 @@
 
 /** @typedef {[number, number, number, number]} Box x, y, width and height */
 
+/** Height of a title, which is above the place of a node. */
+export const TITLE = 30;
+/** Nodes 2.0 draws a node by so much higher than the host computes. */
+export const TALLER = 40;
+/** Of a new node, where it needs no more. */
+export const WIDTH = 270;
 const MARGIN = 20;
 const STEP = 40;
 const FARTHEST = 100; // steps
@@ -26,6 +32,14 @@ export function freePlace(wanted, size, taken, inside) {
   const near = inside.length > 0 ? all.find((shift) => isInside(shift) && fits(shift)) : undefined;
   const [x, y] = near ?? all.find(fits) ?? [0, 0];
   return [wanted[0] + x, wanted[1] + y];
+}
+
+/** A node with its title. @param {any} node @returns {Box} */
+export function boxOf(node) {
+  const [x, y] = node.pos;
+  const folded = node.flags?.collapsed;
+  const [width, height] = folded ? [160, 0] : node.size;
+  return [x, y - TITLE, width, height + TITLE];
 }
 
 /** @type {[number, number][] | undefined} */

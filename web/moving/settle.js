@@ -1,13 +1,10 @@
 // @ts-check
 /** Puts new nodes where the old ones were, and lets the groups hold them. */
 
-import { around, contains, freePlace, overlap } from "./free_place.js";
+import { TALLER, TITLE, WIDTH, around, boxOf, contains, freePlace, overlap } from "./free_place.js";
 
 /** @typedef {import("./free_place.js").Box} Box */
 
-const TITLE = 30;
-const TALLER = 40; // Nodes 2.0 draws a node by so much higher than the host computes
-const WIDTH = 270;
 /** Room for what a node says of itself as soon as it is there. @type {Record<string, number>} */
 const TEXTS = { IPALoadAdapter: 100 };
 
@@ -72,14 +69,6 @@ function anchor(graph, one, made) {
 function firstTaker(graph, node) {
   const id = node.outputs?.flatMap((/** @type {any} */ one) => one.links ?? [])[0];
   return (graph.getLink?.(id) ?? graph.links?.[id])?.target_id;
-}
-
-/** @param {any} node @returns {Box} */
-function boxOf(node) {
-  const [x, y] = node.pos;
-  const folded = node.flags?.collapsed;
-  const [width, height] = folded ? [160, 0] : node.size;
-  return [x, y - TITLE, width, height + TITLE];
 }
 
 /** @param {any} graph @returns {{ of: any, box: Box }[]} */

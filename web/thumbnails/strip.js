@@ -7,7 +7,7 @@ import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { attributes, element } from "../dom.js";
 import { watchGraph } from "../graph_watch.js";
-import { makeRoom, placeElement } from "../node_widgets.js";
+import { makeRoom, outputOf, placeElement } from "../node_widgets.js";
 import { places } from "../places.js";
 import { cells, showsPictures } from "./pictures.js";
 
@@ -35,20 +35,17 @@ app.registerExtension({
 /** @param {any} graph */
 function look(graph) {
   for (const place of places(graph)) {
-    if (showsPictures(place.node)) show(place.node, cells(place, outputsIn(graph)));
+    if (showsPictures(place.node)) show(place.node, cells(place, picturesOf));
   }
 }
 
 /**
- * @param {any} root
- * @returns {(place: import("../places.js").Place) => Picture[]}
+ * @param {import("../places.js").Place} place
+ * @returns {Picture[]}
  */
-function outputsIn(root) {
-  return ({ node }) => {
-    const id = node.graph === root ? `${node.id}` : `${node.graph?.id}:${node.id}`;
-    const images = app.nodeOutputs?.[id]?.images;
-    return Array.isArray(images) ? images.filter((one) => one?.filename) : [];
-  };
+function picturesOf({ node }) {
+  const images = outputOf(node)?.images;
+  return Array.isArray(images) ? images.filter((one) => one?.filename) : [];
 }
 
 /**

@@ -6,14 +6,13 @@
  * below them moves down. What is to its left stays.
  */
 
+import { TALLER, TITLE, WIDTH } from "../moving/free_place.js";
+
 /**
  * @typedef {import("../moving/plan.js").Plan} Plan
  * @typedef {import("../moving/plan.js").Made} Made
  */
 
-const TITLE = 30;
-const TALLER = 40; // Nodes 2.0 draws a node by so much higher than the host computes
-const WIDTH = 270;
 const ACROSS = 60;
 const DOWN = 30;
 /** Room for what a node says of itself after a run. @type {Record<string, number>} */

@@ -6,13 +6,12 @@ import { api } from "../../../scripts/api.js";
 // @ts-ignore: served by the host
 import { app } from "../../../scripts/app.js";
 import { translateNotes } from "./example_notes.js";
-import { isOurNode } from "../mending/sentences.js";
+import { isOurError, isOurNode } from "../mending/sentences.js";
+import { watchQueue } from "../queue_watch.js";
 import { humanise } from "./refusals.js";
 import { hasWords, labelOf, notes, speak, translated } from "./spoken.js";
 
 const ENGLISH = "en";
-/** Errors of this pack, whichever node they come up in. */
-const OURS = /^ipadapter\./;
 
 /** What was asked for last, and the answer. */
 let wanted = ENGLISH;
@@ -59,7 +58,7 @@ function labelChoices(node) {
 api.addEventListener(
   "execution_error",
   (/** @type {any} */ { detail }) => {
-    if (!OURS.test(detail?.exception_type ?? "")) return;
+    if (!isOurError(detail?.exception_type)) return;
     detail.exception_message = translated(detail.exception_message);
   },
   { capture: true },
@@ -79,26 +78,10 @@ function inputsOf(kind) {
   return [...Object.keys(given?.required ?? {}), ...Object.keys(given?.optional ?? {})];
 }
 
-/** Before anybody else is told of it. */
-function watchQueue() {
-  const original = api.queuePrompt;
-  /** @type {any} */
-  api.queuePrompt = async function (/** @type {any[]} */ ...given) {
-    try {
-      const reply = await original.apply(this, given);
-      tellRefusals(reply?.node_errors);
-      return reply;
-    } catch (error) {
-      tellRefusals(/** @type {any} */ (error)?.response?.node_errors);
-      throw error;
-    }
-  };
-}
-
 app.registerExtension({
   name: "ipadapter.language",
   init() {
-    watchQueue();
+    watchQueue(() => tellRefusals); // before anybody else is told of it
     return learn();
   },
   /** The host makes all nodes anew when another language is chosen. @param {any} graph */

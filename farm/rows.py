@@ -1,0 +1,234 @@
+"""Rows before they are made: which comes next, its graph, its files, and the key that names it."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .jobs import Jobs, opened
+from .keeper import write_whole
+from .work import Cut, FarmError, Filled, Filler, digest, graph_key
+
+# Contents that are handed out again and again; with the rows sorted by reference few are needed.
+SHELF_FILES = 256
+LARGEST_FILE = 1 << 28
+ENDING = re.compile(r"\.[a-z0-9]{1,8}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A row that is ready to be made once what it needs is encoded.
+
+    Args:
+        place: of the row in its table, from 0.
+        key: digest of the graph. Names in it hold the digests of their files' contents, so equal
+            keys are equal pictures.
+    """
+
+    place: int
+    key: str
+    filled: Filled
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        return self.filled.cuts
+
+
+class Shelf:
+    """Contents by name, of which the last used stay at hand.
+
+    Args:
+        put: what to hand out for a content, as a reference into Ray's object store.
+    """
+
+    def __init__(self, put: Callable[[bytes], Any]) -> None:
+        self._put = put
+        self._held: OrderedDict[str, Any] = OrderedDict()
+
+    def get(self, name: str, read: Callable[[], bytes]) -> Any:
+        if name not in self._held:
+            self._held[name] = self._put(read())
+            if len(self._held) > SHELF_FILES:
+                self._held.popitem(last=False)
+        self._held.move_to_end(name)
+        return self._held[name]
+
+
+class Files:
+    """The pictures that cells name, read once and named by their contents.
+
+    Args:
+        put: as for `Shelf`.
+    """
+
+    def __init__(self, put: Callable[[bytes], Any]) -> None:
+        self._shelf = Shelf(put)
+        self._names: dict[str, str] = {}
+        self._paths: dict[str, str] = {}
+
+    def name(self, path: str) -> str:
+        """The name by content of a file.
+
+        Raises:
+            FarmError: it cannot be read.
+        """
+        if path not in self._names:
+            content = _read(path)
+            ending = PurePosixPath(path).suffix.lower()
+            name = f"farm-{digest(content)}{ending if ENDING.fullmatch(ending) else ''}"
+            self._names[path] = name
+            self._paths[name] = path
+            self._shelf.get(name, lambda: content)
+        return self._names[path]
+
+    def get(self, name: str) -> Any:
+        """What `put` made of the content of that name.
+
+        Raises:
+            FarmError: the file changed since it got that name.
+        """
+        return self._shelf.get(name, lambda: self._again(name))
+
+    def _again(self, name: str) -> bytes:
+        path = self._paths[name]
+        content = _read(path)
+        if digest(content) not in name:
+            raise FarmError(
+                f"{path} changed while the job ran, and its pictures are named by what is in it. "
+                "Start the job again when the file is as it should be"
+            )
+        return content
+
+
+def _read(path: str) -> bytes:
+    with opened(path) as file:
+        content = bytes(file.read(LARGEST_FILE + 1))
+    if len(content) > LARGEST_FILE:
+        raise FarmError(
+            f"{path} has more than {LARGEST_FILE >> 20} MB, which is more than a picture. "
+            "Check the path"
+        )
+    return content
+
+
+class Planner:
+    """Makes plans of rows, one at a time: nothing is read before its row's turn."""
+
+    def __init__(self, jobs: Jobs, filler: Filler, files: Files) -> None:
+        self.jobs, self.filler, self.files = jobs, filler, files
+        self._file_columns = [name for name in jobs.columns if name in filler.files]
+
+    def plan(self, place: int) -> Plan:
+        """A row's plan.
+
+        Raises:
+            FarmError: the row or a file of it does not fit.
+        """
+        if place in self.jobs.problems:
+            raise FarmError(self.jobs.problems[place])
+        row = self.jobs.row(place)
+        cells = {name: row[name] for name in self._file_columns if row[name]}
+        names = {name: self.files.name(self.jobs.file(str(cell))) for name, cell in cells.items()}
+        filled = self.filler.fill(row, names)
+        return Plan(place, graph_key(filled.graph), filled)
+
+    def groups(self) -> Iterable[Hashable]:
+        """What rows have in common that are best made one after the other, row by row."""
+        columns = [self.jobs.column(name) for name in self._file_columns]
+        return zip(*columns, strict=True) if columns else [()] * len(self.jobs)
+
+
+class Line:
+    """The rows in the order in which workers get them.
+
+    A worker stays with the rows of one reference; who has none left begins another, and helps with
+    somebody else's only when each is begun.
+    """
+
+    def __init__(self, groups: Iterable[Hashable]) -> None:
+        self._groups: dict[Hashable, deque[int]] = {}
+        for place, group in enumerate(groups):
+            self._groups.setdefault(group, deque()).append(place)
+        self._fresh = deque(self._groups)
+        self._own: dict[Hashable, Hashable] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def take(self, worker: Hashable) -> int | None:
+        """The place of the next row for a worker; None where none is left."""
+        group = self._own.get(worker)
+        if group not in self._groups:
+            while self._fresh and self._fresh[0] not in self._groups:
+                self._fresh.popleft()
+            group = self._fresh.popleft() if self._fresh else next(iter(self._groups), None)
+            if group is None:
+                return None
+            self._own[worker] = group
+        rows = self._groups[group]
+        place = rows.popleft()
+        if not rows:
+            del self._groups[group]
+        return place
+
+
+class References:
+    """The references of a job: encoded when the first row needs them, once, and kept.
+
+    Args:
+        path: where the embeds of a key lie once they are encoded.
+        put: as for `Shelf`.
+
+    Attributes:
+        asked: are to be encoded.
+        parked: rows that wait, by the key of what they wait for.
+        rows: how many these are.
+    """
+
+    def __init__(self, path: Callable[[str], Path], put: Callable[[bytes], Any]) -> None:
+        self._path = path
+        self._shelf = Shelf(put)
+        self._problems: dict[str, str] = {}
+        self.asked = deque[Cut]()
+        self.parked: dict[str, list[Plan]] = {}
+        self.rows = 0
+
+    def problem(self, plan: Plan) -> str:
+        """Why a row can never have its references; empty where it can."""
+        found = (self._problems[cut.key] for cut in plan.cuts if cut.key in self._problems)
+        return next(found, "")
+
+    def park(self, plan: Plan) -> bool:
+        """Whether a row has to wait; what it waits for is asked for."""
+        missing = [cut for cut in plan.cuts if not self._path(cut.key).exists()]
+        for cut in missing:
+            if cut.key not in self.parked:
+                self.parked[cut.key] = []
+                self.asked.append(cut)
+        if missing:
+            self.parked[missing[0].key].append(plan)
+            self.rows += 1
+        return bool(missing)
+
+    def contents(self, plan: Plan) -> list[Any]:
+        """What `put` made of the embeds of a row that need not wait."""
+        return [self._shelf.get(cut.embeds, self._path(cut.key).read_bytes) for cut in plan.cuts]
+
+    def keep(self, cut: Cut, content: bytes) -> list[Plan]:
+        """Keep what a reference is encoded to; the rows that waited for it."""
+        write_whole(self._path(cut.key), content)
+        return self._release(cut)
+
+    def refuse(self, cut: Cut, problem: str) -> list[Plan]:
+        """Note that a reference cannot be encoded; the rows that waited for it."""
+        self._problems[cut.key] = problem
+        return self._release(cut)
+
+    def _release(self, cut: Cut) -> list[Plan]:
+        rows = self.parked.pop(cut.key)
+        self.rows -= len(rows)
+        return rows
