@@ -60,6 +60,7 @@ class Comparison:
     """All that was found out about a pair.
 
     Attributes:
+        weights: how many numbers the diffusion model has.
         both: by the name of the precision, the chosen one first.
         left_out: sentences on what was not compared, and why.
         pictures: of our side, of diffusers and of our side without the adapter.
@@ -70,6 +71,7 @@ class Comparison:
     nodes: ours.Nodes
     painting: Painting
     device: torch.device
+    weights: int
     both: dict[str, Both] = field(default_factory=dict[str, Both])
     left_out: list[str] = field(default_factory=list[str])
     pictures: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
@@ -103,13 +105,13 @@ def compare(question: Question, say: Say) -> Comparison:
     painting = set_up(base, question, device.type == "cpu")
     base.clip = None  # has said all it had to say
     ours.free()
-    made = Comparison(base, nodes, painting, device)
+    made = Comparison(base, nodes, painting, device, weights)
     first = NAMES.get(base.stored, str(base.stored).removeprefix("torch."))
     _one(made, question, first, {"load": seconds, "encode": encoding}, say)
     _draw(made, first)
     base.vae = None
     if first != "fp32":
-        _again_in_fp32(made, question, weights, say)
+        _again_in_fp32(made, question, say)
     return made
 
 
@@ -117,9 +119,9 @@ def _smallest(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "cpu" else torch.float16
 
 
-def _again_in_fp32(made: Comparison, question: Question, weights: int, say: Say) -> None:
+def _again_in_fp32(made: Comparison, question: Question, say: Say) -> None:
     try:
-        require_memory(weights, torch.float32, made.device, "fp32")
+        require_memory(made.weights, torch.float32, made.device, "fp32")
     except NotCompared as reason:
         made.leave_out(str(reason))
         return
@@ -167,6 +169,8 @@ def _their_side(made: Comparison, question: Question, both: Both) -> Side:
     tensors = theirs.adapter_tensors(question.adapter)
     heard = Heard(tensors, spec, embeds, question.scale, version_2)
     place = Place(made.device, both.stored, both.computed)
+    kept = theirs.Reference(made.base.family).kept(place)
+    require_memory(made.weights, kept, made.device, "the run in diffusers")
     settle()
     with Peak() as peak:
         plain, with_it = _their_runs(made, question, heard, place, seconds)
