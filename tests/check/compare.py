@@ -31,7 +31,11 @@ OURS, THEIRS, PLAIN = "ComfyUI with our nodes", "diffusers", "ComfyUI without th
 
 @dataclass
 class Side:
-    """What one side took, and its estimate of the latent at every step."""
+    """What one side took, and its estimate of the latent at every step.
+
+    Attributes:
+        peak: bytes of the card at most, or of this whole process where there is none.
+    """
 
     seconds: dict[str, float]
     peak: int
@@ -139,7 +143,7 @@ def _one(
     settle()
     with Peak() as peak:
         plain, heard = _our_runs(made, question.scale, seconds)
-    own = Side(seconds, peak.bytes, plain, heard)
+    own = Side(seconds, peak.reached, plain, heard)
     _let_go(base)
     both = made.both[name] = Both(base.stored, base.computed, own)
     say(f"The same in diffusers ({name}) ...")
@@ -174,7 +178,7 @@ def _their_side(made: Comparison, question: Question, both: Both) -> Side:
     settle()
     with Peak() as peak:
         plain, with_it = _their_runs(made, question, heard, place, seconds)
-    return Side(seconds, peak.bytes, plain, with_it)
+    return Side(seconds, peak.reached, plain, with_it)
 
 
 def _their_runs(
