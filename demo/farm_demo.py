@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import webbrowser
+from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(os.path.abspath(__file__)).parent
@@ -25,6 +26,7 @@ from dev import Problem, cache, digest, say  # noqa: E402
 TOY = "toy model (trained on drawings)"
 WORDS = ("star", "heart", "moon", "clover", "bolt")
 SCALES = (0.0, 0.4, 0.7, 1.0)
+Row = tuple[str, str, float, int]
 COLUMNS = ("prompt", "reference", "scale", "seed")
 
 
@@ -34,7 +36,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="how many ComfyUI (2)")
     options = parser.parse_args()
     try:
-        job = prepare(cache() / f"farm-demo-{digest(str(ROOT))[:8]}")
+        job = prepare(cache() / f"farm-demo-{digest(str(ROOT))[:8]}", rows())
     except Problem as error:
         say(f"farm-demo: {error}.")
         return 1
@@ -51,7 +53,8 @@ def main() -> int:
 
 def run(command: list[str]) -> int:
     """Wait for it to clean up after Ctrl-C, which it hears as well."""
-    child = subprocess.Popen(command, cwd=ROOT)
+    # The toys are so small that threads wait for each other longer than they calculate.
+    child = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"})
     while child.returncode is None:
         try:
             child.wait()
@@ -60,7 +63,7 @@ def run(command: list[str]) -> int:
     return child.returncode
 
 
-def prepare(folder: Path) -> Path:
+def prepare(folder: Path, rows: Iterable[Row]) -> Path:
     """A folder with a table, a workflow, and the toy models for a ComfyUI; nothing made yet."""
     shutil.rmtree(folder, ignore_errors=True)
     custom_nodes = folder / "custom_nodes"
@@ -74,11 +77,11 @@ def prepare(folder: Path) -> Path:
     (folder / "models.yaml").write_text(json.dumps(config), "utf-8")
     (folder / "workflow.json").write_text(json.dumps(workflow(), indent=1), "utf-8")
     with (folder / "jobs.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *rows()])
+        csv.writer(file).writerows([COLUMNS, *rows])
     return folder
 
 
-def rows() -> list[tuple[str, str, float, int]]:
+def rows() -> list[Row]:
     """What each picture is made of; paths are those beside the table."""
     return [
         (f"a {word}", f"references/{picture}", scale, seed)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -108,7 +108,7 @@ def _kind(source: str) -> str:
 
 
 @contextmanager
-def opened(source: str, *, packed: bool = False) -> Iterator[Any]:
+def opened(source: str, *, packed: bool = False) -> Generator[Any]:
     """A file to read, by a local path or an address of any filesystem that Ray reads.
 
     Args:

@@ -15,6 +15,8 @@ from . import source
 FILES = ("base", "vae", "encoder", "adapter_standard", "adapter_plus")
 JUDGE = "judge"  # which is shipped as it was trained, because it measures the others
 
+_SAID = "shipped"
+
 
 def ship(state: Path, parts: Iterable[str], weights: Path) -> None:
     """Write the weights of parts that the code of today has trained, in fewer bits."""
@@ -30,13 +32,14 @@ def ship(state: Path, parts: Iterable[str], weights: Path) -> None:
         stored().write(tensors, weights / f"{name}.safetensors", {"code": source.digest()})
     shutil.copyfile(state / "made" / f"{JUDGE}.safetensors", weights / f"{JUDGE}.safetensors")
     lines = [line_of(weights / f"{name}.safetensors") for name in (*FILES, JUDGE)]
-    with (state / "log.txt").open("a", encoding="utf-8") as log:
-        log.write("\n".join(lines) + "\n")
+    log = state / "log.txt"
+    before = [line for line in log.read_text("utf-8").splitlines() if line[: len(_SAID)] != _SAID]
+    log.write_text("\n".join([*before, *lines]) + "\n", "utf-8")
 
 
 def line_of(path: Path) -> str:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return f"shipped {path.name:29} {path.stat().st_size:9} bytes  {digest}"
+    return f"{_SAID} {path.name:29} {path.stat().st_size:9} bytes  {digest}"
 
 
 def mark_done(state: Path, part: str) -> None:

@@ -15,7 +15,7 @@ from .files import folders
 from .model.adapter import read_file_spec
 from .model.backbones.layers import VOCABULARY
 from .model.start import first_files
-from .server import READING, THINKING, Given, serve, told
+from .server import READING, THINKING, Given, serve, serve_file, told
 from .words import words
 
 
@@ -31,9 +31,15 @@ def register(moving: Callable[[Question], object]) -> None:
     serve("/ipadapter/family", _family, READING)
     serve("/ipadapter/faces", _faces, READING)
     serve("/ipadapter/words", words, READING)
+    serve_file("/ipadapter/embeds", _embeds, READING)
     serve("/ipadapter/moving", moving, READING, "POST")
     serve("/ipadapter/weights", _drawn_weights, THINKING, "POST")
     serve("/ipadapter/schedule", drawn_schedule, THINKING, "POST")
+
+
+def _embeds(given: Given) -> str:
+    """?file=NAME of saved embeds; for a program that gives them to another server."""
+    return folders.resolve(folders.EMBEDS, given.get("file", ""))
 
 
 def _drawn_weights(given: Given) -> object:

@@ -54,6 +54,33 @@ def serve(path: str, answer: Callable[[Given], object], pool: Pool, method: str 
         server.routes.route(method, path)(handle)
 
 
+def serve_file(path: str, find: Callable[[Given], str], pool: Pool) -> None:
+    """Answer requests for a path with a file; nothing where there is no server.
+
+    Args:
+        find: is given the query, and gives the file's path or raises an error of this pack.
+        pool: whose threads look for it.
+    """
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            visitor.require_known_host(request)
+            sent = await content.received(request)
+            found = await pool.answer(lambda: find(sent if isinstance(sent, Mapping) else {}))
+        except RefusedRequest as refusal:
+            return web.json_response({"error": str(refusal)}, status=refusal.status)
+        except IPAdapterError as error:
+            said = {"error": str(error)}
+            local = visitor.is_this_machine(request)
+            return web.json_response(said if local else shortened(said), status=404)
+        # A browser that is led here shows nothing of it.
+        headers = {"Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff"}
+        return web.FileResponse(found, headers=headers)
+
+    if (server := running()) is not None:
+        server.routes.route("GET", path)(handle)
+
+
 def _answered(answer: Callable[[Given], object], sent: Given | bytes, local: bool) -> str:
     found = answer(content.question(sent) if isinstance(sent, bytes) else sent)
     return json.dumps(found if local else shortened(found))

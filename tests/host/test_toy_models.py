@@ -7,9 +7,11 @@ pictures, so the bars leave the room that so few need, and not every promise wit
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import pytest
 import torch
+from torch import Tensor
 from train.judge import load_judge
 from train.promises import PROMISES, Bench, Result, follows_reference, words_alone
 from train.studio import Studio
@@ -18,12 +20,29 @@ SLACK = 0.05
 COUNTS = {"words": 12, "reference": 12, "parts": 12}
 FEW = 4
 NewBench = Callable[[str, int], Bench]
+Plain = dict[tuple[Studio, int, int, int], Tensor]
+
+
+@dataclass
+class OnceBench(Bench):
+    """Makes a picture without a reference once, whichever promises and adapters it is held to."""
+
+    plain: Plain = field(default_factory=dict)
+
+    def pictures(self, word: int, seed: int, embeds: object = None, **settings: object) -> Tensor:
+        if embeds is not None:
+            return super().pictures(word, seed, embeds, **settings)
+        key = (self.studio, word, seed, self.count)
+        if key not in self.plain:
+            self.plain[key] = super().pictures(word, seed)
+        return self.plain[key].clone()
 
 
 @pytest.fixture(scope="module")
 def new_bench() -> NewBench:
     studio, judge = Studio(), load_judge()
-    return lambda kind, count: Bench(studio, judge, kind, count)
+    plain: Plain = {}
+    return lambda kind, count: OnceBench(studio, judge, kind, count, plain=plain)
 
 
 def broken(results: list[Result]) -> list[str]:

@@ -37,7 +37,12 @@ _INCUMBENT = os.path.join("ComfyUI_IPAdapter_plus", "models")
 def register() -> None:
     """Add the pack's folders to the host's, keeping whatever other packs and users entered."""
     _register(ADAPTERS, _other_folders(), folder_paths.supported_pt_extensions)
-    _register(EMBEDS, (EXAMPLES,), set(EMBEDS_ENDINGS))
+    _register(EMBEDS, (uploaded(), EXAMPLES), set(EMBEDS_ENDINGS))
+
+
+def uploaded() -> str:
+    """Where the host puts embeds that a program sends it, by POST /upload/image."""
+    return os.path.join(folder_paths.get_input_directory(), EMBEDS)
 
 
 def _register(folder: str, others: Iterable[str], endings: set[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ _CLASSES = {"sd1": comfy.supported_models.SD15, "sdxl": comfy.supported_models.S
 _CONFIGS = {"sd1": _SD1, "sdxl": _SDXL}
 
 
-@dataclass
+@dataclass(eq=False)
 class Twins:
     """A diffusers UNet and a ComfyUI MODEL with the same random weights."""
 
@@ -123,7 +124,18 @@ def twins(family: str, dtype: torch.dtype = torch.float32) -> Twins:
 
 
 def adapter_tensors(twin: Twins, kind: str, seed: int = 1, **options: Any) -> dict[str, Tensor]:
-    """A random adapter in the published layout that fits the tiny UNet."""
+    """A random adapter in the published layout that fits the tiny UNet.
+
+    The tensors are the same ones at every call, so that what is made of them can be kept.
+    """
+    return dict(_adapter_tensors(twin, kind, seed, tuple(options.items())))
+
+
+@lru_cache(maxsize=4)
+def _adapter_tensors(
+    twin: Twins, kind: str, seed: int, given: tuple[tuple[str, Any], ...]
+) -> Mapping[str, Tensor]:
+    options = dict(given)
     width = POOLED_WIDTH if kind == "standard" else ENCODER_WIDTH
     tokens = 4 if kind in ("standard", "FaceID", "FaceID plus") else 16
     if kind in ("plus", "FaceID portrait unnormed"):
@@ -259,12 +271,7 @@ def run_diffusers(
         structure: for FaceID plus.
         lora: strength of the LoRAs inside the adapters, merged into the weights.
     """
-    unet = copy.deepcopy(twin.unet)
-    for tensors in adapters:
-        _merge_lora(unet, tensors, lora)
-    nested = [checkpoints.nest(tensors) for tensors in adapters]
-    unet._load_ip_adapter_weights(nested, low_cpu_mem_usage=False)
-    unet.to(twin.dtype)
+    unet = _equipped(twin, tuple(map(_Same, adapters)), lora)
     _Pipeline(unet).set_ip_adapter_scale(scale)
     half = len(call.x) // 2
     embeds = []
@@ -291,6 +298,31 @@ def run_diffusers(
         cross_attention_kwargs=where,
         **call.control,
     ).sample
+
+
+class _Same:
+    """Tensors by their names; equal where they are the very same ones."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors = tensors
+        self._ids = tuple((key, id(value)) for key, value in tensors.items())
+
+    def __hash__(self) -> int:
+        return hash(self._ids)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other._ids == self._ids
+
+
+@lru_cache(maxsize=2)  # tests take two families in turn
+def _equipped(twin: Twins, adapters: tuple[_Same, ...], lora: float) -> Any:
+    """diffusers' UNet with adapters; to make it takes far longer than to run it."""
+    unet = copy.deepcopy(twin.unet)
+    for adapter in adapters:
+        _merge_lora(unet, adapter.tensors, lora)
+    nested = [checkpoints.nest(adapter.tensors) for adapter in adapters]
+    unet._load_ip_adapter_weights(nested, low_cpu_mem_usage=False)
+    return unet.to(twin.dtype)
 
 
 def _merge_lora(unet: Any, tensors: Mapping[str, Tensor], strength: float) -> None:

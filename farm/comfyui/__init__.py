@@ -1,0 +1,1 @@
+"""What speaks to ComfyUI: a server that is started or reached, and who makes pictures with it."""

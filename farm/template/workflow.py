@@ -1,0 +1,151 @@
+"""A workflow whose inputs the columns of a table fill, and what of it is encoded once for a job."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ..work import Cut, FarmError, Filled
+from .cuts import Cutter
+from .graph import Nodes, checked, is_link
+from .marks import Place, places
+
+LOADERS = ("LoadImage", "LoadImageMask")
+# Pictures go where the host keeps what nobody needs later, and empties when it starts.
+UPLOADED = "{} [temp]"
+TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
+
+
+class Template:
+    """A workflow in the format of ComfyUI's API, and what the columns of a table fill in it.
+
+    Args:
+        graph: as "Export (API)" saves it.
+        columns: for each column what it fills: `ID.INPUT`, `TITLE.INPUT`, or a name such as
+            prompt, see `marks.places`.
+
+    Attributes:
+        files: columns whose cells are paths of pictures.
+        notes: what fills what, and which references are not encoded once for the job.
+
+    Raises:
+        FarmError: the workflow is none, or a column fills nothing of it, or several things.
+    """
+
+    def __init__(self, graph: Any, columns: Mapping[str, str]) -> None:
+        self._graph = checked(graph)
+        self._places = {name: places(self._graph, mark) for name, mark in columns.items()}
+        self._require_one_column_a_place()
+        self.files = frozenset(
+            name for name, found in self._places.items() if any(map(self._is_file, found))
+        )
+        self._cutter = Cutter(self._graph)
+        self.notes = tuple(self._said())
+
+    def fill(self, row: Mapping[str, Any], names: Mapping[str, str]) -> Filled:
+        """The graph of a row; see `work.Filler`."""
+        graph = {key: {**node, "inputs": {**node["inputs"]}} for key, node in self._graph.items()}
+        for column, found in self._places.items():
+            cell = row.get(column)
+            if cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell)):
+                continue
+            for place in found:
+                inputs = graph[place.node]["inputs"]
+                if column in self.files and self._is_file(place):
+                    inputs[place.input] = UPLOADED.format(names[column])
+                else:
+                    inputs[place.input] = fitted(column, cell, inputs[place.input])
+        given = {UPLOADED.format(name): name for name in names.values()}
+        rest, parts = self._cutter.cut(graph)
+        cuts = (Cut(one.key, one.graph, _used(one.graph, given), one.embeds) for one in parts)
+        return Filled(rest, _used(rest, given), tuple(cuts))
+
+    def _is_file(self, place: Place) -> bool:
+        return self._graph[place.node]["class_type"] in LOADERS and place.input == "image"
+
+    def _require_one_column_a_place(self) -> None:
+        filled: dict[Place, str] = {}
+        for column, found in self._places.items():
+            for place in found:
+                if place in filled:
+                    raise FarmError(
+                        f"the columns {filled[place]} and {column} both fill {place.node}."
+                        f"{place.input}, which takes one value. Leave one out, or say with "
+                        f"--column {column}=NODE.INPUT what it is to fill"
+                    )
+                filled[place] = column
+
+    def _said(self) -> list[str]:
+        said = [
+            f"{column} fills {', '.join(map(self._shown, found))}"
+            for column, found in self._places.items()
+        ]
+        lines = [f"{'; '.join(said)}."] if said else []
+        inside = self._cutter.encode_inside()
+        if inside:
+            lines.append(
+                f"{', '.join(inside)} encodes its references itself, so each worker encodes each "
+                "of them once; with Encode Image and Apply it would be once for the whole job."
+            )
+        return lines
+
+    def _shown(self, place: Place) -> str:
+        title = str(self._graph[place.node].get("_meta", {}).get("title") or "")
+        return f"{title or place.node}.{place.input}"
+
+
+def fitted(column: str, cell: Any, before: Any) -> Any:
+    """A cell as the kind of value that the workflow has there.
+
+    Raises:
+        FarmError: it is none.
+    """
+    text = str(cell).strip()
+    if isinstance(before, bool):
+        if text.lower() in TRUE + FALSE:
+            return text.lower() in TRUE
+        raise _unfit(column, cell, "true or false")
+    if isinstance(before, int):
+        number = _whole(text)
+        # A scale of 1 in the workflow is not a whole number for that.
+        return number if number is not None else _number(column, cell, text)
+    if isinstance(before, float):
+        return _number(column, cell, text)
+    return str(cell)
+
+
+def _whole(text: str) -> int | None:
+    """Of "7", and of "7.0", which tables make of it where a cell of the column is empty."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() else None
+
+
+def _number(column: str, cell: Any, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise _unfit(column, cell, "a number")
+    return number
+
+
+def _unfit(column: str, cell: Any, needed: str) -> FarmError:
+    shown = json.dumps(str(cell)[:60], ensure_ascii=False)
+    return FarmError(f"{column} is {shown}, and {needed} is needed. Correct the cell")
+
+
+def _used(graph: Nodes, given: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the files that a graph reads."""
+    values = (value for node in graph.values() for value in node["inputs"].values())
+    found = (given.get(value) for value in values if isinstance(value, str) and not is_link(value))
+    return tuple(dict.fromkeys(name for name in found if name))

@@ -1,0 +1,141 @@
+"""Our side: the pack's nodes in ComfyUI, called as the host calls them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import folder_paths
+import numpy
+import torch
+from check.base import Base
+from check.problem import CheckError
+from check.question import Question
+from pack.ip_models.adapter.spec import AdapterSpec
+from pack.nodes.apply import ApplyIPAdapter
+from pack.nodes.encode import EncodeImage
+from pack.nodes.faces import EncodeFace, LoadFaceModels
+from pack.nodes.host.encoder.load import load_encoder
+from pack.nodes.host.face.engine import EngineChoice
+from pack.nodes.host.files import folders
+from pack.nodes.host.model import search
+from pack.nodes.host.model.adapter import read_file_spec
+from pack.nodes.load import LoadAdapter
+from PIL import Image, ImageOps
+from torch import Tensor
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "demo" / "reference.jpg"
+
+
+@dataclass
+class Nodes:
+    """What the nodes gave.
+
+    Attributes:
+        encoder_path: file or folder of the encoder, None where the adapter needs none.
+        photo: (1, height, width, 3) in 0..1.
+    """
+
+    adapter: Any
+    spec: AdapterSpec
+    embeds: Any
+    photo: Tensor
+    encoder: Any = None
+    encoder_path: Path | None = None
+    face_models: Any = None
+    notes: list[str] = field(default_factory=list[str])
+
+
+def enter_folders(models: Path | None) -> None:
+    """Model folders as the host's main.py has them, and those of the pack."""
+    import utils.extra_config  # the host's
+
+    extra = Path(folder_paths.base_path) / "extra_model_paths.yaml"
+    if extra.is_file():
+        utils.extra_config.load_extra_path_config(str(extra))
+    for name in ("checkpoints", "diffusion_models", "ipadapter", "clip_vision", "insightface"):
+        if models is not None:
+            folder_paths.add_model_folder_path(name, str(models / name), is_default=True)
+    folders.register()
+
+
+def set_up(base: Base, question: Question) -> Nodes:
+    """Adapter, encoder and references by the nodes.
+
+    Raises:
+        CheckError, IPAdapterError: they do not go together, or something is missing.
+    """
+    path = question.adapter.absolute()
+    for home in (path.parent, path.resolve().parent):  # a link may lead anywhere
+        folder_paths.add_model_folder_path(folders.ADAPTERS, str(home), is_default=True)
+    spec = read_file_spec(str(path))
+    (adapter,) = LoadAdapter.execute(path.name).args
+    search.require_base(path.name, spec, base.layers)
+    photo = read_photo(question.image or SHIPPED)
+    nodes = Nodes(adapter, spec, None, photo)
+    if spec.needs_encoder:
+        nodes.encoder_path = question.encoder or _found_encoder(spec)
+        nodes.encoder = load_encoder(str(nodes.encoder_path))
+    if spec.needs_face:
+        _require_face(question)
+        nodes.face_models = face_models(question.face, EngineChoice.AUTO)
+        nodes.embeds = EncodeFace.execute(nodes.face_models, photo, nodes.encoder).args[0]
+    else:
+        nodes.embeds = EncodeImage.execute(nodes.encoder, photo).args[0]
+        nodes.encoder = None  # gigabytes that nobody needs any more
+    return nodes
+
+
+def applied(base: Base, nodes: Nodes, scale: float) -> Any:
+    """The MODEL with the references, from Apply IP-Adapter."""
+    return ApplyIPAdapter.execute(
+        base.model, nodes.adapter, nodes.embeds, scale=scale, start_percent=0.0, end_percent=1.0
+    ).args[0]
+
+
+def face_models(pack: Path | None, engine: EngineChoice) -> Any:
+    """The networks of a face pack, run by an engine."""
+    assert pack is not None
+    folder_paths.add_model_folder_path("insightface", str(pack.parent), is_default=True)
+    return LoadFaceModels.execute(pack.name, engine.value).args[0]
+
+
+def read_photo(path: Path) -> Tensor:
+    """A picture as Load Image gives it.
+
+    Raises:
+        CheckError: it is none.
+    """
+    try:
+        opened = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise CheckError(f"{path.name} is no picture: give a photo as --image FILE") from error
+    return torch.from_numpy(numpy.asarray(opened).copy()).float()[None] / 255
+
+
+def free() -> None:
+    """Let the host give back all that it holds."""
+    comfy.model_management.unload_all_models()
+    comfy.model_management.soft_empty_cache()
+
+
+def _found_encoder(spec: AdapterSpec) -> Path:
+    name = search.find_encoder(spec)
+    return Path(os.path.abspath(folders.resolve(folders.ENCODERS, name)))
+
+
+def _require_face(question: Question) -> None:
+    if question.face is None:
+        raise CheckError(
+            f"{question.adapter.name} hears whose face it is: give the folder of a face pack "
+            "(buffalo_l, or antelopev2 for Kolors and InstantID) as --face FOLDER"
+        )
+    if question.image is None:
+        raise CheckError(
+            f"{question.adapter.name} hears whose face it is, and the pack ships no face: give a "
+            "photo with one as --image FILE"
+        )

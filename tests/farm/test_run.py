@@ -1,0 +1,148 @@
+"""A job on Ray with makers that go wrong as their rows say: what is kept, what is done again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as parquet
+
+ROOT = Path(__file__).resolve().parents[2]
+ODD = """prompt,seed,fails,once,reference
+fine,1,,,one.png
+fine too,2,,,two.png
+fails,3,no such thing,,one.png
+kills its worker once,5,,flag,two.png
+silent server,6,lost,,two.png
+kills each worker,9,killed,,one.png
+fine,1,,,one.png
+file is gone,7,,,none.png
+no picture,8,,,three.png
+"""
+
+
+class Job:
+    """A table, a folder for its results, and what the makers noted."""
+
+    def __init__(self, folder: Path, table: str) -> None:
+        self.folder, self.out, self.noted = folder, folder / "out", folder / "notes"
+        self.noted.mkdir()
+        for name, content in {"one": "1", "two": "2", "three": "no picture"}.items():
+            (folder / f"{name}.png").write_text(content)
+        (folder / "table.csv").write_text(table)
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "tests.farm.drive", str(self.folder / "table.csv")]
+        return subprocess.Popen(
+            [*command, str(self.out), *options],
+            cwd=ROOT,
+            env={**os.environ, "ODD_NOTES": str(self.noted)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *options: str) -> dict[str, Any]:
+        """The counts of a run that comes to its end."""
+        return ended(self.start(*options))
+
+    def notes(self, name: str) -> list[str]:
+        path = self.noted / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    def results(self) -> Sequence[dict[str, Any]]:
+        return parquet.read_table(self.out / "results.parquet").to_pylist()
+
+    def wait(self, made: int, process: subprocess.Popen[str]) -> None:
+        """Until so many rows are made."""
+        end = time.monotonic() + 60
+        while len(self.notes("made")) < made:
+            assert process.poll() is None and time.monotonic() < end, process.communicate()
+            time.sleep(0.05)
+
+
+def ended(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    # Ray may have its say before and after.
+    return json.loads(next(line for line in out.splitlines() if line.startswith('{"made"')))
+
+
+def test_rows_that_go_wrong_stop_no_others(tmp_path: Path) -> None:
+    job = Job(tmp_path, ODD)
+    counts = job.run("--tries", "2")
+    one, two, fails, once, silent, killer, same, gone, wrong = results = job.results()
+    assert [row["row"] for row in results] == list(range(1, 10))
+    for row in (one, two, once, same):
+        assert row["message"] == row["problem"] == "" and row["worker"].startswith("odd:")
+        (name,) = row["file"]
+        content = (job.out / name).read_bytes()
+        assert content.endswith(b"embeds of " + (b"2" if row in (two, once) else b"1"))
+    assert same["file"] == one["file"] and two["file"] != once["file"]
+    assert (fails["problem"], fails["message"]) == ("stub.Failed", "no such thing")
+    assert (silent["problem"], killer["problem"]) == ("farm.Lost", "farm.Lost")
+    assert "2 workers were lost with it" in silent["message"]
+    assert "the server does not answer" in silent["message"]
+    assert "its process died" in killer["message"]
+    assert (gone["problem"], "none.png does not exist" in gone["message"]) == ("farm.Row", True)
+    assert (wrong["problem"], "no picture" in wrong["message"]) == ("farm.Reference", True)
+    assert not any(row["file"] for row in (fails, silent, killer, gone, wrong))
+    assert counts["made"] + counts["found"] == 4 and counts["failed"] == 5
+    # Rows of one reference are made by one worker as long as both have some.
+    assert one["worker"] != two["worker"]
+    # A reference is encoded once for all its rows.
+    assert counts["encoded"] == 2 and sorted(Counter(job.notes("encoded")).values()) == [1, 1, 1]
+
+
+def test_a_head_that_is_killed_or_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    rows = ["0,0.1,three.png\n", *(f"{seed},0.1,one.png\n" for seed in range(1, 60))]
+    job = Job(tmp_path, "seed,seconds,reference\n" + "".join(rows))
+    head = job.start()
+    job.wait(10, head)
+    head.kill()
+    head.wait()
+    workers = {int(pid) for pid in job.notes("pids")}
+    end = time.monotonic() + 20
+    while alive := {pid for pid in workers if is_alive(pid)}:
+        assert time.monotonic() < end, f"{alive} outlived their head"
+        time.sleep(0.1)
+    with (job.out / "rows.jsonl").open("a") as records:
+        records.write('{"key": "00ff')  # as a stop in the middle of a record leaves it
+
+    head = job.start()
+    job.wait(len(job.notes("made")) + 10, head)
+    head.send_signal(signal.SIGINT)
+    counts = ended(head)
+    assert counts["stopped"] and counts["failed"] == 1  # the one that has no picture
+    assert 10 <= counts["found"] <= 30 and 10 <= counts["made"] < 50
+    failed, *others = job.results()
+    assert "this is no picture" in failed["message"] and not any(row["message"] for row in others)
+    waiting = [row for row in others if not row["file"]]
+    assert len(waiting) == 59 - counts["found"] - counts["made"]
+    assert "odd:0" in job.notes("closed")
+
+    (tmp_path / "three.png").write_text("one after all")
+    counts = job.run()
+    assert counts["found"] + counts["made"] == 60 and counts["made"] == len(waiting) + 1
+    made = [json.loads(line) for line in (job.out / "rows.jsonl").open()]
+    keys = [record["key"] for record in made if not record["message"]]
+    assert sorted(keys) == sorted({row["key"] for row in job.results()}) and len(keys) == 60
+    assert len(list((job.out / "pictures").glob("*/*"))) == 60
+    # A reference is encoded once for all starts, but for one that could not be.
+    assert sorted(Counter(job.notes("encoded")).values()) in ([1, 1, 1], [1, 1, 2])
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody buried does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
