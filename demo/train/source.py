@@ -49,5 +49,6 @@ def _pieces(node: Any) -> Iterator[str]:
 
 def _is_remark(node: ast.AST) -> bool:
     """A docstring, or another text that nothing reads."""
-    text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    return text and isinstance(node.value.value, str)
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
+        return False
+    return isinstance(node.value.value, str)
