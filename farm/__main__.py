@@ -20,6 +20,7 @@ import os
 import sys
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).resolve().parent
 SHIPPED = PACKAGE / "workflows" / "reference.json"
 MODELS = ("checkpoint", "adapter", "encoder")
+PACKAGES = ("ray", "pyarrow", "fsspec", "aiohttp", "tqdm", "PIL")
 LINE_SECONDS = 30  # between two lines of progress where there is no terminal
 
 
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("Stopped. The same command goes on from here.")
         return 130
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in {"ray", "pyarrow", "aiohttp", "tqdm", "PIL"}:
+        if (error.name or "").split(".")[0] not in PACKAGES:
             raise
         say(
             f"farm: the package {error.name} is missing, which this Python needs. Install it with "
@@ -198,15 +200,17 @@ def crew(options: argparse.Namespace, settings: list[Settings]) -> Crew:
     """The workers, as many as there are servers, or GPUs, or as were asked for."""
     from .comfyui.maker import ComfyMaker
     from .crew import Crew
-    from .run import gpus
+    from .run import gpus, threads
 
-    factories = [partial(ComfyMaker, one) for one in settings]
     if options.servers:
-        # They only talk: they take no room, and none is there to be given to others.
-        return Crew(factories, cpus=0, tries=options.tries, retire=False)
+        factories = [partial(ComfyMaker, one) for one in settings]
+        return Crew(factories, cpus=0, tries=options.tries)  # they only talk
     found = 0 if options.cpu else gpus()
     number = options.workers or found or 1
-    return Crew(factories * number, gpus=1 if found else 0, tries=options.tries)
+    # Without CUDA a ComfyUI does not start unless it is told; those of a Mac find theirs.
+    cpu = options.cpu or (not found and sys.platform != "darwin")
+    factories = [partial(ComfyMaker, replace(one, cpu=cpu)) for one in settings] * number
+    return Crew(factories, gpus=1 if found else 0, cpus=threads(number), tries=options.tries)
 
 
 class Progress:

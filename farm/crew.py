@@ -19,14 +19,9 @@ AGAIN_SECONDS = 5
 
 @dataclass(frozen=True)
 class Gone:
-    """Instead of a result: the ComfyUI that was to bring it is gone.
-
-    Args:
-        final: whether it was tried often enough.
-    """
+    """Instead of a result: the worker that was to bring it is gone, or its ComfyUI."""
 
     message: str
-    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +43,8 @@ class Worker:
         self._lock = threading.Lock()
         self._life = uuid.uuid4().hex
 
+    # Who calls it waits for as long as it takes to begin a dead worker anew; a row does not wait.
+    @ray.method(max_task_retries=-1)
     def ready(self) -> tuple[str, Gone | Unfit | None]:
         """Begin, so that rows find a ComfyUI that answers."""
         result = None
@@ -68,7 +65,7 @@ class Worker:
         references = dict(zip(embeds, contents[len(files) :], strict=True))
         result: Made | Gone
         try:
-            result = self._get().make(Task(key, graph, given, references))
+            result = self._begun().make(Task(key, graph, given, references))
         except FarmError as error:
             result = Made((), 0, "", "farm.Row", str(error))
         except Lost as error:
@@ -82,7 +79,7 @@ class Worker:
         given = dict(zip(files, contents, strict=True))
         result: bytes | Gone | Unfit
         try:
-            result = self._get().encode(Encoding(key, graph, given))
+            result = self._begun().encode(Encoding(key, graph, given))
         except FarmError as error:
             result = Unfit(str(error))
         except Lost as error:
@@ -101,6 +98,13 @@ class Worker:
                 self._maker = self._factory()
             return self._maker
 
+    def _begun(self) -> Maker:
+        """The maker; that none can begin here is nothing of the row's."""
+        try:
+            return self._get()
+        except FarmError as error:
+            raise Lost(str(error)) from None
+
     def _lose(self, error: Lost) -> Gone:
         maker, self._maker = self._maker, None
         if maker is not None:
@@ -117,19 +121,19 @@ class Crew:
         gpus: how many each takes.
         cpus: how many each takes.
         tries: how often a row may lose its worker before it counts as failed.
+        pause: seconds until such a row is tried again, if there is no other left.
         threads: rows that a worker makes at once; more than one for simulations.
-        retire: whether who has nothing left to do makes room.
     """
 
     factories: Sequence[MakerFactory]
     gpus: float = 0
     cpus: float = 1
     tries: int = 4
+    pause: float = 10
     threads: int = 1
-    retire: bool = True
 
     def hire(self) -> list[Any]:
-        """Actors of Ray: it begins a dead one anew, where there is room, and does its row again.
+        """Actors of Ray: it begins a dead one anew, where there is room for it.
 
         One with several threads is there as often as it has threads.
         """
@@ -137,8 +141,7 @@ class Crew:
         kind = remote(concurrency_groups={"stop": 1})(Worker)
         options: dict[str, Any] = {
             **{"num_cpus": self.cpus, "num_gpus": self.gpus},
-            **{"max_restarts": -1, "max_task_retries": self.tries - 1},
-            "max_concurrency": self.threads,
+            **{"max_restarts": -1, "max_concurrency": self.threads},
         }
         actors = [kind.options(**options).remote(factory) for factory in self.factories]
         return [actor for actor in actors for _ in range(self.threads)]

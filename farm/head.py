@@ -54,6 +54,7 @@ class Head:
         self.problems: dict[int, str] = {}
         self._line = Line(self.planner.groups())
         self._again = deque[Plan]()  # rows whose turn came before
+        self._late = deque[tuple[float, Plan]]()  # rows that lost their worker, and not before when
         self._flying: Counter[str] = Counter()  # rows of a key that is being made
         self._spent = set[str]()  # keys that failed in this run
         self._losses: Counter[str] = Counter()
@@ -93,13 +94,17 @@ class Head:
         self.counts.stopped = True
 
     def _more(self) -> bool:
-        return bool(self._again or self._references.parked or self._line)
+        return bool(self._again or self._late or self._references.parked or self._line)
 
     def _step(self) -> None:
-        """Take one result, if there is one soon."""
-        done, _ = ray.wait(list(self._calls), timeout=LOOK_SECONDS)
-        for call in done:
-            self._calls.pop(call)(call)
+        """Take a result, if there is one soon."""
+        if self._calls:
+            for call in ray.wait([*self._calls], timeout=LOOK_SECONDS)[0]:
+                self._calls.pop(call)(call)
+        else:
+            time.sleep(LOOK_SECONDS)  # for a row that is to be tried later
+        if self._late and not self._line:
+            self._wake()
 
     def _call(self, worker: int, then: Callable[[Any], None], call: Any) -> None:
         """Have `then` called with what a call to a worker brings."""
@@ -108,7 +113,7 @@ class Head:
             try:
                 life, result = ray.get(done)
             except RayActorError:
-                result = Gone("its worker died each time", final=True)
+                result = Gone("its process died")
             except RayTaskError as error:
                 result = Unfit(f"{type(error.cause).__name__}: {error.cause}")
             else:
@@ -151,12 +156,7 @@ class Head:
                 break
             if self._make(worker, plan):
                 return None
-        if self.crew.retire and self._busy and not self._more():
-            # Its room may be what Ray needs to begin a worker anew whose machine is gone.
-            self._out[worker] = "there were no rows left"
-            ray.kill(self._workers[worker])
-        else:
-            self._idle.append(worker)
+        self._idle.append(worker)
         return None
 
     def _wake(self) -> None:
@@ -179,7 +179,11 @@ class Head:
         # No more rows than needed wait for references; those of others can be made meanwhile.
         while self._references.rows <= 2 * len(self._workers):
             place = self._line.take(worker)
-            if place is None or self.counts.stopped:
+            if place is None:
+                # What took a worker may take the next: it comes after all others, and not at once.
+                due = self._late and self._late[0][0] <= time.monotonic()
+                return self._late.popleft()[1] if due else None
+            if self.counts.stopped:
                 return None
             plan = self._plan(place)
             if plan is not None:
@@ -242,7 +246,7 @@ class Head:
             if why:
                 self._end(plan, Made((), 0, "", "farm.Lost", why))
             else:
-                self._again.append(plan)
+                self._late.append((time.monotonic() + self.crew.pause, plan))
         self._greet(worker)
         self._wake()
         return None
@@ -250,7 +254,7 @@ class Head:
     def _lost(self, key: str, result: Gone) -> str:
         """Why a row or reference is not tried again; empty where it is."""
         self._losses[key] += 1
-        if not result.final and self._losses[key] < self.crew.tries:
+        if self._losses[key] < self.crew.tries:
             return ""
         return f"{self.crew.tries} workers were lost with it, the last so: {result.message}"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable
@@ -13,7 +11,7 @@ from typing import Any
 
 from .jobs import Jobs, opened
 from .keeper import write_whole
-from .work import Cut, FarmError, Filled, Filler, Graph
+from .work import Cut, FarmError, Filled, Filler, digest, graph_key
 
 # Contents that are handed out again and again; with the rows sorted by reference few are needed.
 SHELF_FILES = 256
@@ -38,14 +36,6 @@ class Plan:
     @property
     def cuts(self) -> tuple[Cut, ...]:
         return self.filled.cuts
-
-
-def digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def graph_key(graph: Graph) -> str:
-    return digest(json.dumps(graph, sort_keys=True).encode())
 
 
 class Shelf:

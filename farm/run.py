@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from .rows import Files, Planner
 from .work import FarmError, Filler
 
 STORE_BYTES = 1 << 29
+KNOCK_SECONDS = 10
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -33,35 +36,77 @@ def ray_session(address: str | None, workers: int) -> Generator[None]:
         FarmError: the cluster does not answer.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is None:
-        # Not "whatever runs here", which Ray would look for: a cluster takes an address.
-        ray.init(
-            address="local",
-            num_cpus=max(workers, os.cpu_count() or 1),
-            include_dashboard=False,
-            object_store_memory=STORE_BYTES,
-            job_config=JobConfig(_py_driver_sys_path=[str(PACKAGE.parent)]),
-            **quiet,
-        )
-    else:
-        try:
-            ray.init(address=address, runtime_env={"py_modules": [str(PACKAGE)]}, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            found = str(error).split("\n")[0]
-            raise FarmError(
-                f"no Ray cluster at {address} ({found}). Start one with `ray start --head`, or "
-                "leave --address out to work on this machine"
-            ) from None
+    os.environ.setdefault("RAY_worker_niceness", "0")  # its 15 starves where anything else runs
+    # It ends workers where memory is short, and who took it was seldom the worker: ComfyUI keeps
+    # models in what is free. A cluster has rules of its own.
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+    options = _ours(address, workers)
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    except Exception as error:  # Ray raises that very class, and others
+        found = str(error).split("\n")[0].rstrip(".")
+        raise FarmError(
+            f"Ray does not join the cluster at {address} ({found}). Check that its Ray and Python "
+            "have the versions that are here; one that asks for a token needs RAY_AUTH_MODE=token "
+            "in the environment"
+            if address
+            else f"Ray does not start here ({found}), which the workers need. End what keeps this "
+            "machine busy and start again; its log is in /tmp/ray/session_latest/logs"
+        ) from error
     try:
         yield
     finally:
         ray.shutdown()
 
 
+def _ours(address: str | None, workers: int) -> dict[str, Any]:
+    """What Ray is to be told, by whether it is a cluster's.
+
+    Raises:
+        FarmError: no cluster is there.
+    """
+    if address is not None:
+        _knock(address)
+        return {"address": address, "runtime_env": {"py_modules": [str(PACKAGE)]}}
+    return {
+        "address": "local",  # without it, Ray would join whatever runs here
+        "num_cpus": max(workers, os.cpu_count() or 1),
+        "include_dashboard": False,
+        "object_store_memory": STORE_BYTES,
+        "job_config": JobConfig(_py_driver_sys_path=[str(PACKAGE.parent)]),
+    }
+
+
+def _knock(address: str) -> None:
+    """Find out within seconds that nobody is there; Ray itself tries for minutes.
+
+    Raises:
+        FarmError: nobody is there.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # "auto", and what only Ray understands
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise FarmError(
+            f"no Ray cluster answers at {address} ({error}). Start one with `ray start --head`, "
+            "or leave --address out to work on this machine"
+        ) from None
+
+
 def gpus() -> int:
     """How many GPUs Ray has."""
     return int(ray.cluster_resources().get("GPU", 0))
+
+
+def threads(workers: int) -> int:
+    """How many CPUs each worker can take; Ray lets it calculate with that many threads."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    shares = [node.get("CPU", 1) / node["GPU"] for node in nodes if node.get("GPU")]
+    if not shares and len(nodes) == 1:
+        shares = [nodes[0].get("CPU", 1) / workers]
+    return max(1, int(min(shares, default=1)))
 
 
 def run_job(

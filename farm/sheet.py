@@ -19,6 +19,8 @@ from urllib.parse import quote
 import pyarrow.parquet as parquet
 from PIL import Image
 
+from .keeper import write_whole
+
 PAGE_ROWS = 1000
 SMALL = 256
 SMALL_FOLDER = "small"
@@ -166,13 +168,6 @@ def small(folder: Path, name: str) -> Path:
 
 def shown(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SHOWN
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """A reader sees the old file or the new one, never a part."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
 
 
 @dataclass(frozen=True)

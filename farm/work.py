@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -170,3 +172,11 @@ class Maker(Protocol):
 
 class FarmError(Exception):
     """What is wrong with a job, in a sentence: found, needed, what to do."""
+
+
+def digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def graph_key(graph: Graph) -> str:
+    return digest(json.dumps(graph, sort_keys=True).encode())

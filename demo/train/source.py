@@ -49,6 +49,8 @@ def _pieces(node: Any) -> Iterator[str]:
 
 def _is_remark(node: ast.AST) -> bool:
     """A docstring, or another text that nothing reads."""
-    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
-        return False
-    return isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

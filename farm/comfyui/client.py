@@ -12,26 +12,18 @@ from typing import Any
 import aiohttp
 
 from ..work import Graph, Lost
+from .answers import UNFETCHED, Failed, outputs, refusal
 
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 120  # of a request; a large picture over a slow line takes its time
 QUIET_SECONDS = 20  # without a word from the server until it is asked
+WRITTEN_SECONDS = 0.002  # between two looks whether an end that was told is in the history
 PATIENCE_SECONDS = 30  # for which a server may be away before its row goes to another
 AWAY = (500, 502, 503, 504)
 EMBEDS_FOLDER = "ipadapter_embeds"  # in the input folder, where Load Embeds looks too
+CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING)
+LISTEN_SECONDS = 0.001
 ENDINGS = ("execution_success", "execution_error", "execution_interrupted")
-
-
-class Failed(Exception):
-    """A graph has no result, for a reason of its own.
-
-    Args:
-        problem: stable short name, as "ipadapter.WrongBase" or "comfyui.value_not_in_list".
-    """
-
-    def __init__(self, problem: str, message: str) -> None:
-        super().__init__(message)
-        self.problem = problem
 
 
 class Client:
@@ -67,6 +59,21 @@ class Client:
         if self._session is not None:
             await self._session.close()
 
+    async def require_same(self) -> None:
+        """Make sure that the server still has what we sent it.
+
+        Raises:
+            Lost: it was started again since.
+        """
+        assert self._socket is not None
+        while True:  # what it told since we last listened
+            try:
+                message = await asyncio.wait_for(self._socket.receive(), LISTEN_SECONDS)
+            except asyncio.TimeoutError:
+                return
+            if message.type in CLOSED:
+                raise Lost(f"{self.address} was started again, or closed the connection")
+
     async def withdraw(self) -> None:
         """Take what we wait for out of the queue, or end it."""
         if self.running:
@@ -88,7 +95,14 @@ class Client:
         for key, value in {"overwrite": "true", **fields}.items():
             form.add_field(key, value)
         with self._losing():
-            await self._ask("POST", "/upload/image", data=form)
+            status, _ = await self._ask("POST", "/upload/image", data=form)
+        if status != 200:
+            megabytes = len(content) / 2**20
+            raise Failed(
+                "farm.Upload",
+                f"{self.address} does not take a file of {megabytes:.1f} MB ({status}), and its "
+                "nodes need it. Start it with a larger --max-upload-size, or shrink the picture",
+            )
         self._there.add(name)
 
     async def run(self, graph: Graph) -> dict[str, Any]:
@@ -105,7 +119,7 @@ class Client:
                 entry = await self._wait()
         finally:
             self.running = ""
-        return _outputs(entry)
+        return outputs(entry)
 
     async def fetch(self, path: str, where: Mapping[str, str]) -> bytes:
         """The bytes of a file on the server.
@@ -117,7 +131,7 @@ class Client:
             status, content = await self._ask("GET", path, params=where)
         if status != 200:
             name = where.get("filename") or where.get("file")
-            raise Failed("farm.Fetch", f"{name} was made and cannot be fetched ({status})")
+            raise Failed(UNFETCHED, f"{name} was made and cannot be fetched ({status})")
         return content
 
     # Requests
@@ -142,17 +156,23 @@ class Client:
 
     async def _wait(self) -> dict[str, Any]:
         """The history of what was queued, when it has ended."""
+        ended = False
         while True:
-            event = await self._event()
-            if event == "" or event in ENDINGS:
-                entry = await self._entry()
-                if entry is not None:
-                    return entry
-                if not await self._is_queued():
-                    entry = await self._entry()  # it may have ended between the two questions
-                    if entry is None:
-                        raise Lost(f"{self.address} was started again, or forgot a prompt")
-                    return entry
+            event = "" if ended else await self._event()
+            ended = ended or event in ENDINGS
+            if event and not ended:
+                continue
+            entry = await self._entry()
+            if entry is not None:
+                return entry
+            if not await self._is_queued():
+                break
+            # An end is told before it is in the history, and nothing more may come.
+            await asyncio.sleep(WRITTEN_SECONDS)
+        entry = await self._entry()  # it may have ended between the two questions
+        if entry is None:
+            raise Lost(f"{self.address} was started again, or forgot a prompt")
+        return entry
 
     async def _event(self) -> str:
         """What the server tells next of our prompt; empty where it was quiet for long."""
@@ -161,7 +181,7 @@ class Client:
             message = await asyncio.wait_for(self._socket.receive(), QUIET_SECONDS)
         except asyncio.TimeoutError:
             return ""
-        if message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING):
+        if message.type in CLOSED:
             await self._listen()
             return ""
         if message.type is aiohttp.WSMsgType.ERROR:
@@ -238,48 +258,3 @@ def _patience() -> Iterator[float]:
 
 def _parsed(content: bytes | str) -> Any:
     return json.loads(content)
-
-
-def refusal(answer: Any, graph: Graph) -> Failed:
-    """Why a server did not take a graph: the first fault of a node, else what it says itself."""
-    answer = answer if isinstance(answer, dict) else {}
-    for node, report in (answer.get("node_errors") or {}).items():
-        for fault in report.get("errors") or ():
-            details = str(fault.get("details") or "")
-            _, sign, rest = details.partition(" - ipadapter.")
-            if sign:
-                kind, _, sentence = rest.partition(": ")
-                return Failed(f"ipadapter.{kind}", f"{_title(graph, node)}: {sentence}")
-            said = f"{fault.get('message')} ({details})" if details else f"{fault.get('message')}"
-            return Failed(f"comfyui.{fault.get('type')}", f"{_title(graph, node)}: {said}")
-    error = answer.get("error") or {}
-    if not isinstance(error, dict):
-        return Failed("comfyui.refused", str(error))
-    return Failed(
-        f"comfyui.{error.get('type', 'refused')}",
-        " ".join(str(error[key]) for key in ("message", "details") if error.get(key))
-        or "the server refused the workflow and does not say why",
-    )
-
-
-def _outputs(entry: dict[str, Any]) -> dict[str, Any]:
-    """What nodes gave.
-
-    Raises:
-        Failed: one of them did not.
-    """
-    status = entry.get("status") or {}
-    for kind, said in status.get("messages") or ():
-        if kind == "execution_error":
-            sentence = str(said.get("exception_message") or "it says nothing").strip()
-            node = said.get("node_type") or "a node"
-            raise Failed(str(said.get("exception_type") or "comfyui.error"), f"{node}: {sentence}")
-        if kind == "execution_interrupted":
-            raise Failed("comfyui.interrupted", "the run was interrupted on the server")
-    return entry.get("outputs") or {}
-
-
-def _title(graph: Graph, node: str) -> str:
-    found = graph.get(node, {})
-    meta = found.get("_meta") or {}
-    return str(meta.get("title") or found.get("class_type") or f"node {node}")

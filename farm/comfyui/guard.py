@@ -1,21 +1,30 @@
 """Runs a command for as long as whoever started this lives: `python guard.py COMMAND ...`.
 
 Its standard input is a pipe whose other end the owner holds. When that ends, however it ends, kill
--9 too, the pipe does, and so does the command.
+-9 too, the pipe does, and so does the command. On Linux it does not outlive a killed guard either.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import threading
 
 STOP_SECONDS = 5
+PR_SET_PDEATHSIG = 1
+KILLED = 128  # and the number of the signal, as shells have it
+
+
+def bind_to_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main(command: list[str]) -> int:
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    bound = bind_to_parent if sys.platform == "linux" else None
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=bound)
 
     def watch() -> None:
         while os.read(0, 4096):
@@ -27,7 +36,8 @@ def main(command: list[str]) -> int:
             child.kill()
 
     threading.Thread(target=watch, daemon=True).start()
-    return child.wait()
+    code = child.wait()
+    return KILLED - code if code < 0 else code
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from ..work import Encoding, FarmError, Graph, Made, Settings, Task
-from .client import EMBEDS_FOLDER, Client, Failed
+from .answers import UNFETCHED, Failed
+from .client import EMBEDS_FOLDER, Client
 from .server import Server
 
 Result = TypeVar("Result")
@@ -26,11 +27,11 @@ class ComfyMaker:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._server = None if settings.address else Server(settings)
-        address = self._server.address if self._server else settings.address
+        self.server = None if settings.address else Server(settings)
+        address = self.server.address if self.server else settings.address
         self._loop = asyncio.new_event_loop()
         self._client = Client(address)
-        own = f"{socket.gethostname()}:{self._server.port}" if self._server else ""
+        own = f"{socket.gethostname()}:{self.server.port}" if self.server else ""
         self.name = own or self._client.address.partition("://")[2]
         try:
             self._do(self._client.connect())
@@ -47,8 +48,8 @@ class ComfyMaker:
             pictures = self._do(self._make(task))
         except Failed as error:
             return Made((), time.monotonic() - begin, self.name, error.problem, str(error))
-        if self._server is not None:
-            self._server.sweep()
+        if self.server is not None:
+            self.server.sweep()
         return Made(pictures, time.monotonic() - begin, self.name)
 
     def close(self) -> None:
@@ -56,8 +57,8 @@ class ComfyMaker:
 
         May be called from another thread while a row is being made.
         """
-        if self._server is not None:
-            self._server.close()
+        if self.server is not None:
+            self.server.close()
         elif self._loop.is_running():
             asyncio.run_coroutine_threadsafe(self._client.withdraw(), self._loop).result(10)
         if not self._loop.is_running():
@@ -68,8 +69,8 @@ class ComfyMaker:
         return self._loop.run_until_complete(work)
 
     async def _encode(self, encoding: Encoding) -> bytes:
-        await self._put(encoding.files)
         try:
+            await self._put(encoding.files)
             outputs = await self._client.run(encoding.graph)
             found = [name for one in outputs.values() for name in one.get("ipadapter_embeds") or ()]
             if not found:
@@ -85,7 +86,16 @@ class ComfyMaker:
         await self._put(task.files)
         for name, content in task.embeds.items():
             await self._client.upload(name, content, type="input", subfolder=EMBEDS_FOLDER)
-        outputs = await self._client.run(_named(task))
+        try:
+            return await self._paint(_named(task, f"farm/{task.key}"))
+        except Failed as error:
+            if error.problem != UNFETCHED:
+                raise
+            # The server remembers the row, and somebody has deleted its picture.
+            return await self._paint(_named(task, f"farm/{task.key}-again"))
+
+    async def _paint(self, graph: Graph) -> tuple[tuple[str, bytes], ...]:
+        outputs = await self._client.run(graph)
         listed = [one for output in outputs.values() for one in output.get("images") or ()]
         saved = [one for one in listed if isinstance(one, dict) and one.get("type") == "output"]
         if not saved:
@@ -101,14 +111,15 @@ class ComfyMaker:
         )
 
     async def _put(self, files: Mapping[str, bytes]) -> None:
+        await self._client.require_same()
         for name, content in files.items():
             await self._client.upload(name, content, type="temp")
 
 
-def _named(task: Task) -> Graph:
-    """The graph, with pictures named by its key: what is saved anew is there to be fetched."""
+def _named(task: Task, prefix: str) -> Graph:
+    """The graph, with pictures named by its key: equal rows are equal files, byte for byte."""
     return {
-        key: {**node, "inputs": {**node["inputs"], SAVES: f"farm/{task.key}"}}
+        key: {**node, "inputs": {**node["inputs"], SAVES: prefix}}
         if isinstance(node["inputs"].get(SAVES), str)
         else node
         for key, node in task.graph.items()

@@ -16,7 +16,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..work import FarmError, Settings
+from ..work import FarmError, Lost, Settings
+from .guard import KILLED
 
 HOST = "127.0.0.1"
 START_SECONDS = 600
@@ -34,6 +35,7 @@ class Server:
 
     Raises:
         FarmError: it does not start.
+        Lost: it was killed while it started.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -113,7 +115,11 @@ class Server:
     def _wait_until_ready(self, comfyui: Path) -> None:
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
-            if self.process.poll() is not None:
+            code = self.process.poll()
+            if code is not None and code > KILLED:
+                # By somebody, or for want of memory: nothing that another try cannot do.
+                raise Lost(f"the ComfyUI in {comfyui} was killed while it started")
+            if code is not None:
                 raise FarmError(
                     f"the ComfyUI in {comfyui} ended while it started, and a worker needs one that "
                     f"runs. The end of its log: {self.log_end()}"

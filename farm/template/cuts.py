@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..rows import graph_key
+from ..work import graph_key
 from .graph import Nodes, is_link, links, upstream
 
 # Nodes whose first output are embeds, which Save Embeds keeps whole and Load Embeds gives back.

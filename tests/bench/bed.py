@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -25,12 +26,14 @@ class Bed:
         family: "sd1" or "sdxl".
         widths: width of each cross-attention layer.
         rows: height and width of the latent.
+        tokens: of each prompt.
     """
 
     family: str
     model: Any
     widths: tuple[int, ...]
     rows: int
+    tokens: int = _PROMPT_LENGTH
 
     @property
     def device(self) -> torch.device:
@@ -42,11 +45,17 @@ class Bed:
         """The module whose calls are counted."""
         return self.model.model.diffusion_model
 
-    def sample(self, model: Any, steps: int, batch: int = 1) -> Tensor:
-        """ComfyUI's own KSampler with guidance, so positive and negative prompt in one call."""
+    def sample(
+        self, model: Any, steps: int, batch: int = 1, after: Callable[..., None] | None = None
+    ) -> Tensor:
+        """ComfyUI's own KSampler with guidance, so positive and negative prompt in one call.
+
+        Args:
+            after: called by the sampler after each step.
+        """
         context, options = (768, {}) if self.family == "sd1" else (2048, dict(_SIZE))
         generator = torch.Generator().manual_seed(4)
-        prompts = [torch.randn(1, _PROMPT_LENGTH, context, generator=generator) for _ in range(2)]
+        prompts = [torch.randn(1, self.tokens, context, generator=generator) for _ in range(2)]
         if self.family == "sdxl":
             options["pooled_output"] = torch.randn(1, 1280, generator=generator)
         noise = torch.randn(batch, 4, self.rows, self.rows, generator=generator)
@@ -61,6 +70,7 @@ class Bed:
             positive,
             negative,
             torch.zeros_like(noise),
+            callback=after,
             disable_pbar=True,
             seed=1,
         )

@@ -18,45 +18,18 @@ from statistics import median
 from typing import Any
 
 import comfy.model_management
-import comfy.model_patcher
-import comfy.supported_models
 import psutil
 import torch
 from bench.bed import Bed
 from bench.contenders import Contender, How
 from bench.memory import held_by
 from bench.peak import Peak, settle
+from bench.real_beds import real_adapter, real_bed, real_features
 from bench.report import megabytes, table
-from kit.models import checkpoints
 from pack.ip_models.references.features import ImageFeatures
-from pack.nodes.host.model.backbones.layers import attention_layers
 
 _PLAIN = "unpatched"
-_TABLE = "ip-adapter-plus_sdxl_vit-h"
-_SEQUENCE, _ENCODER_WIDTH = 257, 1280
-_BLOCK = 1 << 20
 _GIB = 2**30
-_UNET = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 320,
-    "num_res_blocks": [2, 2, 2],
-    "channel_mult": [1, 2, 4],
-    "transformer_depth": [0, 0, 2, 2, 10, 10],
-    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
-    "transformer_depth_middle": 10,
-    "context_dim": 2048,
-    "adm_in_channels": 2816,
-    "num_classes": "sequential",
-    "num_heads": -1,
-    "num_head_channels": 64,
-    "use_spatial_transformer": True,
-    "use_linear_in_transformer": True,
-    "use_temporal_attention": False,
-    "legacy": False,
-}
-
 
 @dataclass(frozen=True)
 class Size:
@@ -98,7 +71,8 @@ def choose(steps: int | None, latent: int | None, rounds: int) -> Size | None:
 
 def run(contenders: Sequence[Contender], folder: Path, size: Size) -> str:
     """Measure everything and lay it out."""
-    path, bed = _adapter_file(folder), _bed(size)
+    path = real_adapter("sdxl", folder)
+    bed = real_bed("sdxl", size.dtype, size.latent)
     clocks = {_PLAIN: Clock(), **{party.name: Clock() for party in contenders}}
     models = {_PLAIN: bed.model}
     with torch.inference_mode():
@@ -118,20 +92,20 @@ def run(contenders: Sequence[Contender], folder: Path, size: Size) -> str:
 def _time_apply(party: Contender, bed: Bed, path: Path, clock: Clock) -> Any:
     comfy.model_management.unload_all_models()
     comfy.model_management.load_models_gpu([bed.model])
-    first, second = _features(1), _features(2)
+    first, second = real_features(1), real_features(2)
 
     def apply(features: ImageFeatures, scale: float) -> Any:
         return party.apply(bed.model, adapter, features, How(scale))
 
     settle()
-    with Peak() as peak, _timed(clock.first):
+    with Peak() as peak, timed(clock.first):
         adapter = party.load(path)
         model = apply(first, 1.0)
     clock.peak_apply, clock.kept_apply = max(clock.peak_apply, peak.bytes), peak.kept()
     del model
-    with _timed(clock.embeds):
+    with timed(clock.embeds):
         model = apply(second, 1.0)
-    with _timed(clock.scale):
+    with timed(clock.scale):
         model = apply(second, 0.7)
     held = held_by(model)
     clock.weights_held, clock.others_held = held.weights, held.others
@@ -144,48 +118,12 @@ def _time_sampling(bed: Bed, models: dict[str, Any], clocks: dict[str, Clock], s
     for index in range(size.rounds):
         turn = index % len(names)
         for name in names[turn:] + names[:turn]:
-            with _timed(clocks[name].sampling):
+            with timed(clocks[name].sampling):
                 bed.sample(models[name], size.steps)
 
 
-def _bed(size: Size) -> Bed:
-    config = comfy.supported_models.SDXL(dict(_UNET))
-    config.unet_config = dict(_UNET)
-    config.set_inference_dtype(size.dtype, None)
-    device = comfy.model_management.get_torch_device()
-    base = config.get_model({}, "", device=device)
-    unet = base.diffusion_model.to(size.dtype).eval()
-    block = torch.randn(_BLOCK, generator=torch.Generator().manual_seed(0)).to(device, size.dtype)
-    for name, parameter in unet.named_parameters():
-        _fill(name, parameter.data, block)
-    model = comfy.model_patcher.ModelPatcher(base, device, torch.device("cpu"))
-    widths = tuple(layer.width for layer in attention_layers(model))
-    return Bed("sdxl", model, widths, size.latent)
-
-
-def _fill(name: str, parameter: torch.Tensor, block: torch.Tensor) -> None:
-    if parameter.ndim < 2:
-        parameter.fill_(1.0 if name.endswith("weight") else 0.0)
-        return
-    flat, factor = parameter.view(-1), parameter[0].numel() ** -0.5
-    for start in range(0, len(flat), _BLOCK):
-        part = flat[start : start + _BLOCK]
-        torch.mul(block[: len(part)], factor, out=part)
-
-
-def _adapter_file(folder: Path) -> Path:
-    tensors = checkpoints.as_tensors(checkpoints.load_table(_TABLE), "cpu", torch.float16)
-    return checkpoints.write(folder / f"{_TABLE}.safetensors", tensors, "flat")
-
-
-def _features(seed: int) -> ImageFeatures:
-    generator = torch.Generator().manual_seed(seed)
-    hidden = torch.randn(2, 1, _SEQUENCE, _ENCODER_WIDTH, generator=generator)
-    return ImageFeatures(None, hidden[0], None, hidden[1], "ViT-H")
-
-
 @contextmanager
-def _timed(seconds: list[float]) -> Iterator[None]:
+def timed(seconds: list[float]) -> Iterator[None]:
     on_cuda = comfy.model_management.get_torch_device().type == "cuda"
     clock = time.perf_counter if on_cuda else time.process_time
     gc.collect()

@@ -1,6 +1,7 @@
 """Speed and memory of the pack: counts that must hold, times that are worth knowing.
 
 python dev.py bench [--quick] [--incumbent FOLDER]
+python dev.py bench --cards [--minutes N] [--json FILE] [--incumbent FOLDER]
 
 The counts are promises and decide the exit code; times and memory are printed as ratios.
 """
@@ -24,6 +25,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="leave out the full-size part")
     parser.add_argument("--incumbent", type=Path, help="folder of ComfyUI_IPAdapter_plus")
+    parser.add_argument("--cards", action="store_true", help="all uses at real size, on a GPU")
+    parser.add_argument("--minutes", type=float, default=9, help="--cards: for all of it (9)")
+    parser.add_argument("--json", type=Path, help="--cards: file for what is found")
     parser.add_argument("--rounds", type=int, default=5, help="full-size: repetitions")
     parser.add_argument("--steps", type=int, help="full-size: sampler steps (1 on CPU, 10 on CUDA)")
     parser.add_argument("--latent", type=int, help="full-size: latent size (32 on CPU, else 128)")
@@ -42,6 +46,10 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     print(sections.machine())
     contenders = sections.contenders(options.incumbent)
     with sections.one_thread():
+        if options.cards:
+            checks = sections.cards(contenders, folder, options.minutes, options.json)
+            print(sections.summary(checks))
+            return 0 if all(check.passed for check in checks) else 1
         checks = sections.counts(contenders, folder)
         checks += sections.memory(contenders, folder)
         checks += sections.second_apply(contenders, folder)

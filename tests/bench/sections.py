@@ -19,6 +19,8 @@ from bench import full_size as real
 from bench import memory as keeping
 from bench import transformers as blocks
 from bench.bed import tiny_bed
+from bench.cards.section import Record
+from bench.cards.section import run as run_cards
 from bench.contenders import Contender, How, Ours
 from bench.counts import Case
 from bench.incumbent import Incumbent
@@ -30,6 +32,8 @@ from pack.ip_models.weights.gains import Weights
 
 FAMILIES = ("sd1", "sdxl")
 _SAME = 1e-4
+_REAL = "SD1.5 512 x 512, SDXL 1024 x 1024, Flux and SD3.5 at real size"
+_NARROW = "Narrow UNets and transformers on the processor: counts hold, times say nothing of a card"
 
 
 def machine() -> str:
@@ -172,6 +176,17 @@ def full_size(parties: Sequence[Contender], folder: Path, options: argparse.Name
         print("left out: less than 8 GB of memory are free")
         return
     print(real.run(parties, folder, size))
+
+
+def cards(
+    parties: Sequence[Contender], folder: Path, minutes: float, record: Path | None
+) -> list[Check]:
+    """Every use of an adapter in real sizes on a card; on a processor narrow UNets by count."""
+    on_card = comfy.model_management.get_torch_device().type == "cuda"
+    _title(_REAL if on_card else _NARROW)
+    kept = Record(record, {"machine": machine().splitlines(), "on a card": on_card})
+    shown = [one for one in parties if not isinstance(one, OldNames)]
+    return run_cards(shown, folder, minutes, kept)
 
 
 def summary(checks: Sequence[Check]) -> str:

@@ -14,6 +14,7 @@ import torch
 from check.problem import CheckError
 from pack.ip_models.adapter.published import base_name, family_of
 from pack.ip_models.adapter.spec import Family
+from pack.ip_models.layer import Layer
 from pack.nodes.host.model.backbones.layers import attention_layers
 from pack.nodes.host.model.search import shape_of
 from torch import Tensor
@@ -29,9 +30,14 @@ class Base:
     """A checkpoint in the host.
 
     Attributes:
+        model: None once it was painted with, so that diffusers' has room.
         clip, vae: None where the file has none.
         family: whose adapters it takes.
         name: what such a model is called.
+        layers: for image prompts.
+        config: sizes of the diffusion model in the host's words.
+        latent: how the host keeps latents of such a model.
+        stored, computed: precision of its weights, and of its work with them.
     """
 
     model: Any
@@ -39,21 +45,11 @@ class Base:
     vae: Any
     family: Family
     name: str
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Sizes of the diffusion model in the host's words."""
-        return self.model.model.model_config.unet_config
-
-    @property
-    def stored(self) -> torch.dtype:
-        """Precision of its weights."""
-        return self.model.model.get_dtype()
-
-    @property
-    def computed(self) -> torch.dtype:
-        """Precision of its work with them."""
-        return self.model.model.manual_cast_dtype or self.stored
+    layers: tuple[Layer, ...]
+    config: dict[str, Any]
+    latent: Any
+    stored: torch.dtype
+    computed: torch.dtype
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
@@ -69,7 +65,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         )
     try:
         return comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
-    except Exception as error:  # noqa: BLE001 - readers of all kinds, each with errors of its own
+    except Exception as error:  # of each reader's own
         raise CheckError(
             f"{path.name} cannot be read ({type(error).__name__}): it is damaged or no file of "
             "weights; fetch it again"
@@ -108,11 +104,24 @@ def load_base(path: Path, dtype: torch.dtype | None, whole: bool = True) -> Base
         raise _unknown(path) from error
     if model is None:
         raise _unknown(path)
-    shape = shape_of(attention_layers(model))
-    family = family_of(shape)
+    layers = tuple(attention_layers(model))
+    family = family_of(shape_of(layers))
     if family is None:
         raise _unknown(path)
-    return Base(model, clip, vae, family, base_name(shape))
+    network = model.model
+    stored = network.get_dtype()
+    return Base(
+        model,
+        clip,
+        vae,
+        family,
+        base_name(shape_of(layers)),
+        layers,
+        network.model_config.unet_config,
+        network.latent_format,
+        stored,
+        network.manual_cast_dtype or stored,
+    )
 
 
 def diffusion_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

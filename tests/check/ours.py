@@ -74,7 +74,7 @@ def set_up(base: Base, question: Question) -> Nodes:
         folder_paths.add_model_folder_path(folders.ADAPTERS, str(home), is_default=True)
     spec = read_file_spec(str(path))
     (adapter,) = LoadAdapter.execute(path.name).args
-    search.require_base(path.name, spec, search_layers(base))
+    search.require_base(path.name, spec, base.layers)
     photo = read_photo(question.image or SHIPPED)
     nodes = Nodes(adapter, spec, None, photo)
     if spec.needs_encoder:
@@ -86,13 +86,8 @@ def set_up(base: Base, question: Question) -> Nodes:
         nodes.embeds = EncodeFace.execute(nodes.face_models, photo, nodes.encoder).args[0]
     else:
         nodes.embeds = EncodeImage.execute(nodes.encoder, photo).args[0]
+        nodes.encoder = None  # gigabytes that nobody needs any more
     return nodes
-
-
-def search_layers(base: Base) -> Any:
-    from pack.nodes.host.model.backbones.layers import attention_layers
-
-    return attention_layers(base.model)
 
 
 def applied(base: Base, nodes: Nodes, scale: float) -> Any:

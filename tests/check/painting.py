@@ -67,7 +67,7 @@ def set_up(base: Base, question: Question, on_cpu: bool) -> Painting:
     sampling = base.model.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(sampling, _SCHEDULES.get(family, "normal"), steps)
     generator = torch.Generator().manual_seed(question.seed)
-    latent = base.model.model.latent_format
+    latent = base.latent
     factor = getattr(latent, "spacial_downscale_ratio", 8)
     noise = torch.randn(1, latent.latent_channels, *[side // factor] * 2, generator=generator)
     positive, negative, said_by = _prompts(base, question, generator)
@@ -160,7 +160,7 @@ def guided(positive: Tensor, negative: Tensor, cfg: float) -> Tensor:
 def decode(base: Base, latent: Tensor) -> tuple[Tensor, str]:
     """(height, width, 3) in 0..1, and what made it of the latent."""
     if base.vae is not None:
-        outside = base.model.model.latent_format.process_out(latent)
+        outside = base.latent.process_out(latent)
         return base.vae.decode(outside)[0, ..., :3].float().cpu().clamp(0, 1), "the VAE"
     shown = latent[0, :3].movedim(0, -1)
     grown = (shown / 4 + 0.5).clamp(0, 1).repeat_interleave(8, 0).repeat_interleave(8, 1)

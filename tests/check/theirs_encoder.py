@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy
 import torch
+from accelerate import init_empty_weights
 from check.base import read_tensors
 from check.problem import NotCompared
 from pack.ip_models.references.features import ImageFeatures
@@ -100,20 +101,29 @@ def load(path: Path) -> Encoder:
         )
     config = _config(tensors)
     kind = CLIPVisionModelWithProjection if _PROJECTION in tensors else SiglipVisionModel
-    module = kind(config)
-    # ComfyUI keeps encoders in half precision, so both begin from rounded weights.
-    state = {k: v.half().float() for k, v in tensors.items()}
-    known = module.state_dict()
-    if not any(key in state for key in known):
-        state = {key.removeprefix("vision_model."): value for key, value in state.items()}
-    missing = [key for key in known if key not in state and not key.endswith("position_ids")]
+    with init_empty_weights():
+        module = kind(config)
+    known = list(module.state_dict())
+    start = "" if known[0] in tensors else "vision_model."  # which releases write and others not
+    missing = [key for key in known if start + key not in tensors]
     if missing:
         raise NotCompared(
             f"the image encoder: {path.name} has no {missing[0]}; both sides got the features of "
             "ComfyUI's"
         )
-    module.load_state_dict({key: state[key] for key in known if key in state}, strict=False)
+    # ComfyUI keeps encoders in half precision, so both begin from rounded weights.
+    state = {key: tensors[start + key].half().float() for key in known}
+    module.load_state_dict(state, strict=True, assign=True)
+    _fill_places(module)
     return _prepared(module.eval(), config)
+
+
+def _fill_places(module: Any) -> None:
+    """Numbers of the places, which no file holds."""
+    for part in module.modules():
+        places = getattr(part, "position_ids", None)
+        if places is not None:
+            part.position_ids = torch.arange(places.shape[-1])[None]
 
 
 def _of_folder(path: Path) -> Encoder:

@@ -19,7 +19,6 @@ from pack.ip_models.adapter.spec import AdapterSpec, Feature
 from pack.ip_models.references.features import FaceFeatures, Features, ImageFeatures
 from torch import Tensor
 
-_CROSS, _PLAIN = "CrossAttn", ""
 _TIME_WIDTH = 256
 
 
@@ -79,7 +78,7 @@ def _config(host: Mapping[str, Any]) -> dict[str, Any]:
     if [d for d in depths for _ in range(each[0])] != list(depth):
         raise NotCompared("the UNet: the blocks of a level have different depths")
     widths = [host["model_channels"] * factor for factor in host["channel_mult"]]
-    kinds = [_CROSS if d else _PLAIN for d in depths]
+    kinds = ["CrossAttn" if d else "" for d in depths]
     per_head = host.get("num_head_channels", -1)
     heads = [width // per_head for width in widths] if per_head != -1 else host["num_heads"]
     made: dict[str, Any] = dict(
@@ -88,8 +87,8 @@ def _config(host: Mapping[str, Any]) -> dict[str, Any]:
         out_channels=host["out_channels"],
         layers_per_block=each[0],
         block_out_channels=widths,
-        down_block_types=[f"{kind}DownBlock2D" if kind else "DownBlock2D" for kind in kinds],
-        up_block_types=[f"{kind}UpBlock2D" if kind else "UpBlock2D" for kind in kinds[::-1]],
+        down_block_types=[f"{kind}DownBlock2D" for kind in kinds],
+        up_block_types=[f"{kind}UpBlock2D" for kind in kinds[::-1]],
         transformer_layers_per_block=[max(1, d) for d in depths],
         cross_attention_dim=host["context_dim"],
         attention_head_dim=heads,

@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=4)
     options = parser.parse_args()
     makers = [partial(OddMaker, number) for number in range(options.workers)]
-    crew = Crew(makers, cpus=0.1, tries=options.tries)
+    crew = Crew(makers, cpus=0.1, tries=options.tries, pause=0.2)
     say = partial(print, file=sys.stderr, flush=True)
     with ray_session(None, options.workers):
         begin = time.monotonic()

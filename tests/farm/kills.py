@@ -15,6 +15,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 COMFYUI = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
+GUARD = "guard.py"  # beside each ComfyUI, and named by the same command
 WORKERS = ("ray::Worker", str(COMFYUI / "main.py"))  # an actor of Ray, a ComfyUI
 # Ray's own, which sleep, and end by themselves within a minute or two of their head.
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
@@ -42,9 +43,9 @@ class Head:
         return found
 
     def workers(self, word: str) -> list[psutil.Process]:
-        """Those with a word in their command line, in the order of their beginning."""
-        found = [one for one in self.look() if word in _command(one)]
-        return sorted(found, key=lambda one: one.pid)
+        """Those with a word in their command line, the oldest first."""
+        found = [one for one in self.look() if word in _command(one) and GUARD not in _command(one)]
+        return sorted(found, key=_begin)
 
     def kill(self) -> float:
         """Kill the head itself, as a crash would; how long what it began ran on.
@@ -70,6 +71,13 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def _begin(process: psutil.Process) -> float:
+    try:
+        return process.create_time()
+    except psutil.Error:
+        return 0
+
+
 def _command(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline()).strip()
@@ -80,7 +88,7 @@ def _command(process: psutil.Process) -> str:
 @contextmanager
 def running(command: Sequence[str], log: Path) -> Iterator[Head]:
     """A farm for as long as the block lasts, its output at the end of a log."""
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    variables = os.environ | {"OMP_NUM_THREADS": "1"}
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(command), cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT
@@ -125,7 +133,7 @@ def shoot(
     """Run a farm to its end through kills; its exit code and what was killed.
 
     Args:
-        every: seconds between two kills of a worker.
+        every: seconds between two kills of a worker, the oldest of its kind.
         heads_at: the head is killed when so many rows are recorded, and started again.
         kinds: words in the command lines of those to kill, in turn.
     """
@@ -154,7 +162,7 @@ def _until_head_dies(
         kind = kinds[len(shots.workers) % len(kinds)]
         found = head.workers(kind)
         if made and found and time.monotonic() > last + every:
-            found[len(shots.workers) // len(kinds) % len(found)].kill()
+            found[0].kill()
             shots.workers.append(kind)
             last = time.monotonic()
     return False

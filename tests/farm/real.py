@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -189,7 +189,7 @@ def pictures_alone(folder: Path, job: Path, rows: Sequence[Cells]) -> dict[int, 
 
 
 @contextmanager
-def server(folder: Path, job: Path) -> Iterator[str]:
+def server(folder: Path, job: Path) -> Generator[str]:
     """One ComfyUI with the pack and the toy models, and nothing of the farm."""
     (folder / "custom_nodes").mkdir(parents=True)
     (folder / "custom_nodes" / "ipadapter").symlink_to(ROOT, target_is_directory=True)

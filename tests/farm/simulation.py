@@ -74,7 +74,7 @@ def write_table(folder: Path, rows: int, factor: float, size: int, references: i
 def simulate(folder: Path, jobs_path: Path, workers: int, processes: int) -> Report:
     """Run a table on workers that sleep, with all else as it is."""
     jobs, ended = read_jobs(str(jobs_path)), list[float]()
-    crew = Crew([StubMaker] * processes, cpus=0.01, threads=workers // processes, retire=False)
+    crew = Crew([StubMaker] * processes, cpus=0.01, threads=workers // processes)
     spent = time.process_time()
     with ray_session(None, processes):
         started = time.monotonic()

@@ -91,7 +91,7 @@ def test_rows_that_go_wrong_stop_no_others(tmp_path: Path) -> None:
     assert (silent["problem"], killer["problem"]) == ("farm.Lost", "farm.Lost")
     assert "2 workers were lost with it" in silent["message"]
     assert "the server does not answer" in silent["message"]
-    assert "its worker died each time" in killer["message"]
+    assert "its process died" in killer["message"]
     assert (gone["problem"], "none.png does not exist" in gone["message"]) == ("farm.Row", True)
     assert (wrong["problem"], "no picture" in wrong["message"]) == ("farm.Reference", True)
     assert not any(row["file"] for row in (fails, silent, killer, gone, wrong))

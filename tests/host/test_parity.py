@@ -68,9 +68,9 @@ def test_plain_models_agree_before_any_adapter(family: str) -> None:
     assert tiny.relative(tiny.run_comfy(twin.model, call), reference) < SINGLE
 
 
+@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])
 @pytest.mark.parametrize("kind", ["standard", "plus", "full face"])
-@pytest.mark.parametrize("count", [1, 3])
 def test_one_adapter(family: str, kind: str, count: int, tmp_path: Path) -> None:
     check(twins(family), tmp_path, [kind], [count], [0.8])
 

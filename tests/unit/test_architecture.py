@@ -18,6 +18,8 @@ ROOM_FILES = 12  # nodes/ too; __init__.py defines nothing and does not count
 # room imports from the floors below its own only, so rooms of one floor do not know each other.
 FLOORS = (
     ("__init__.py", "farm"),
+    ("farm/comfyui", "farm/template"),
+    ("farm/work.py",),
     ("nodes/extension.py",),
     ("nodes", "nodes/combined", "nodes/compare", "nodes/plus", "nodes/flux_packs"),
     ("nodes/sockets.py", "nodes/plus/steps", "nodes/host/routes.py"),

@@ -314,7 +314,7 @@ class _Same:
         return isinstance(other, _Same) and other._ids == self._ids
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # tests take two families in turn
 def _equipped(twin: Twins, adapters: tuple[_Same, ...], lora: float) -> Any:
     """diffusers' UNet with adapters; to make it takes far longer than to run it."""
     unet = copy.deepcopy(twin.unet)

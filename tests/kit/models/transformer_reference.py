@@ -6,7 +6,6 @@ and our law for masks, written here once more and plainly on diffusers' modules.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +62,7 @@ def with_xlabs(pair: Pair, *prompts: Prompt) -> Step:
 
 
 def _xlabs_reference(pair: Pair, prompts: Sequence[Prompt]) -> Any:
-    reference = copy.deepcopy(pair.reference)
+    reference = pair.fresh()
     states = [_xlabs_state(prompt.tensors) for prompt in prompts]
     reference._load_ip_adapter_weights(states, low_cpu_mem_usage=False)
     for block, module in enumerate(reference.transformer_blocks):
@@ -141,7 +140,7 @@ def with_instantx(pair: Pair, *prompts: Prompt, beside: Sequence[Prompt] = ()) -
     Args:
         beside: adapters of XLabs on the same model.
     """
-    reference = _xlabs_reference(pair, beside) if beside else copy.deepcopy(pair.reference)
+    reference = _xlabs_reference(pair, beside) if beside else pair.fresh()
     blocks = [*reference.transformer_blocks, *reference.single_transformer_blocks]
     below = [block.attn.processor for block in blocks]
 
@@ -203,7 +202,7 @@ class _InstantX:
         query = attn.norm_q(attn.to_q(hidden_states).unflatten(-1, (attn.heads, attn.head_dim)))
         added = torch.zeros_like(hidden_states)
         for layer in self.layers:
-            more = layer.scale * _attention(query, layer.key, layer.value)
+            more = layer.scale * _attention(query, layer.key.to(query), layer.value.to(query))
             if layer.rows is not None:
                 more = more * self._rows(layer.rows, more.shape[1], single)
             added = added + more
@@ -229,7 +228,7 @@ def with_sd3(pair: Pair, *prompts: Prompt) -> Step:
     """diffusers' own loader, resampler and processor; several adapters and masks around them."""
     sources: list[tuple[Any, list[Any]]] = []
     for prompt in prompts:
-        reference = copy.deepcopy(pair.reference)  # its loader knows plain processors only
+        reference = pair.fresh()  # its loader knows plain processors only
         reference._load_ip_adapter_weights(
             checkpoints.nest(prompt.tensors), low_cpu_mem_usage=False
         )
@@ -237,7 +236,7 @@ def with_sd3(pair: Pair, *prompts: Prompt) -> Step:
         for number, processor in enumerate(processors):
             processor.scale = prompt.scale_of(number)
         sources.append((reference.image_proj, processors))
-    reference = copy.deepcopy(pair.reference)
+    reference = pair.fresh()
 
     def step(call: Call) -> Tensor:
         time = torch.full((len(call.x),), 1000 * call.sigma)

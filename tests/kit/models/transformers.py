@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -39,6 +40,10 @@ class Pair(Sizes):
 
     model: Any
     reference: Any
+
+    def fresh(self) -> Any:
+        """The reference to put adapters into, which stay there."""
+        return copy.deepcopy(self.reference)
 
 
 class Precision(NamedTuple):
@@ -205,12 +210,12 @@ def _sd3(heads: int, blocks: int, precision: Precision) -> Pair:
         x_block_self_attn_layers=[],
     )
     keys = comfy.utils.mmdit_to_diffusers(config)
-    _swap_in_the_last_block(keys, heads, blocks)
+    swap_in_the_last_block(keys, heads, blocks)
     model = _host("sd3", config, reference, keys, precision)
     return Pair("sd3", heads, blocks, 0, model, reference)
 
 
-def _swap_in_the_last_block(keys: dict[str, Any], heads: int, blocks: int) -> None:
+def swap_in_the_last_block(keys: dict[str, Any], heads: int, blocks: int) -> None:
     """The host's map takes the number of heads for the number of blocks, which here differ."""
     for end in ("weight", "bias"):
         for number in (heads - 1, blocks - 1):
@@ -376,7 +381,9 @@ def run_reference(pair: Pair, call: Call, reference: Any = None, **attention: An
         ).sample
     more: dict[str, Any] = {}
     if pair.family == "flux":
-        more = {"pooled_projections": call.pooled, "guidance": torch.full_like(time, GUIDANCE)}
+        more = {"pooled_projections": call.pooled}
+        if reference.config.guidance_embeds:  # schnell has none
+            more["guidance"] = torch.full_like(time, GUIDANCE)
     if call.residuals:
         more["controlnet_block_samples"] = call.residuals
     height, width = (size // 2 for size in call.x.shape[-2:])

@@ -1,0 +1,96 @@
+"""The same weights in diffusers and in ComfyUI with our nodes: for whoever has real files.
+
+python dev.py check --checkpoint FILE --adapter FILE [--encoder FILE] [--image FILE] [--face FOLDER]
+python dev.py check --all
+
+Same noise, same prompt, same sampler; relative L2 of each step, what the adapter changes, seconds
+and memory of both. Writes one JSON and one picture, made to be attached to an issue: they hold no
+path, no prompt and no reference of yours, but they do show the picture that was made. Nothing is
+fetched. Ends with 0 where both agree, 1 where they do not, 2 where it could not be tried.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import types
+import warnings
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+# Run as a script this folder is on the path, where its modules would hide the host's.
+sys.path[0] = str(TESTS)
+
+from check import question  # noqa: E402
+from check.problem import CheckError, NotCompared  # noqa: E402
+
+AGREES, DIFFERS, NOT_TRIED = 0, 1, 2
+
+
+def main(arguments: list[str]) -> int:
+    options = question.parser(__doc__).parse_args(arguments)
+    try:
+        asked = None if options.all else question.asked(options)
+        if not prepare_host(options):
+            raise CheckError(
+                "there is no ComfyUI: set $COMFYUI_PATH to the folder with its main.py"
+            )
+        return _run(options, asked)
+    except CheckError as problem:
+        print(f"check: {problem}.")
+        return NOT_TRIED
+
+
+def _run(options: argparse.Namespace, asked: question.Question | None) -> int:
+    from check import every, ours, single  # they need the host on the path
+    from pack.ip_models.errors import IPAdapterError
+
+    ours.enter_folders(options.models)
+    try:
+        if asked is None:
+            return every.check(options, Path(__file__))
+        return single.check(asked, options.out)
+    except (IPAdapterError, NotCompared) as problem:
+        raise CheckError(str(problem).rstrip(".")) from problem
+
+
+def prepare_host(options: argparse.Namespace) -> bool:
+    """Import alias and host, on the device that was asked for; nothing may ask a network."""
+    host = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
+    if not (host / "main.py").is_file():
+        return False
+    os.environ |= {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "DIFFUSERS_VERBOSITY": "error",
+    }
+    pack = types.ModuleType("pack")
+    pack.__path__ = [str(TESTS.parent)]
+    sys.modules["pack"] = pack
+    sys.path.insert(0, str(host))
+    kind, _, number = options.device.partition(":")
+    if number:  # before torch looks
+        os.environ["CUDA_VISIBLE_DEVICES"] = number
+    import comfy.cli_args
+    import torch
+
+    if kind not in ("auto", "cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+        raise CheckError(
+            f"--device {options.device} is not here: auto, cpu or, with a card and a torch for "
+            "it, cuda or cuda:1 are needed"
+        )
+    cpu = kind == "cpu" or (kind == "auto" and not _has_card(torch))
+    comfy.cli_args.args.cpu = cpu
+    logging.disable(logging.WARNING)
+    warnings.filterwarnings("ignore")
+    return True
+
+
+def _has_card(torch: types.ModuleType) -> bool:
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

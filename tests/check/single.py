@@ -1,0 +1,35 @@
+"""One pair: compared, said, written down."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from check import report
+from check.compare import compare
+from check.question import Question
+
+_OTHERS = re.compile(r"[^A-Za-z0-9_.-]+")
+_MOST_NAME = 60
+
+
+def check(question: Question, folder: Path) -> int:
+    """Exit code: 0 where both sides agree, 1 where they do not, 2 where nothing was compared.
+
+    Raises:
+        CheckError, IPAdapterError, NotCompared: it cannot be tried.
+    """
+    made = compare(question, lambda line: print(line, flush=True))
+    found = report.facts(made, question)
+    print()
+    for line in report.lines(found):
+        print(line)
+    text, picture = report.save(found, made, folder, name_of(question))
+    print(f"\n{text}\n{picture}\nThey hold no paths; the picture shows what was painted.")
+    return {"agrees": 0, "not compared": 2}.get(found["verdict"], 1)
+
+
+def name_of(question: Question) -> str:
+    """By which a report is found again."""
+    names = (question.checkpoint.stem, question.adapter.stem)
+    return " + ".join(_OTHERS.sub("_", name)[:_MOST_NAME] for name in names).replace(" ", "")
