@@ -64,6 +64,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     add("--face", type=Path, help="folder of a face pack, for FaceID")
     add("--all", action="store_true", help="every pair that Doctor finds on this machine")
     add("--models", type=Path, help="a models folder beside ComfyUI's own")
+    add("--only-models", action="store_true", help="and none of ComfyUI's own, with --models")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     add("--precision", choices=PRECISIONS, default="auto", help="beside fp32; auto is ComfyUI's")
     add("--prompt", default=PROMPT)
@@ -73,6 +74,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     add("--steps", type=int, default=0)
     add("--cfg", type=float, default=0.0)
     add("--seed", type=int, default=1)
+    add("--from", dest="origin", type=Path, help=argparse.SUPPRESS)
     add("--out", type=Path, default=Path("ipadapter-check"), help="folder for the reports")
     return made
 
