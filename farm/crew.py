@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from .work import Encoding, FarmError, Graph, Lost, Made, Maker, Task
 
@@ -155,10 +155,12 @@ def outcome(call: Any) -> tuple[str, Any]:
     """What a call to a worker brought, with the name of its life; empty where that ended."""
     try:
         return ray.get(call)
-    except RayActorError:
-        return "", Gone("its process died")
     except RayTaskError as error:
         return "", Unfit(f"{type(error.cause).__name__}: {error.cause}")
+    except RayActorError:
+        return "", Gone("its process died")
+    except RayError as error:  # what was to travel is lost
+        return "", Gone(str(error).split("\n")[0].rstrip("."))
 
 
 def room() -> str:

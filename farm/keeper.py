@@ -6,6 +6,7 @@ cut short is dropped at the next start, so whatever has a record can be trusted.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -79,7 +80,8 @@ class Keeper:
         self._read()
 
     def close(self) -> None:
-        self._records.close()
+        with contextlib.suppress(OSError):  # a record that a full disk did not take
+            self._records.close()
         self._lock.close()
 
     def _read(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,7 +29,7 @@ KNOCK_SECONDS = 10
 PACKAGE = Path(__file__).resolve().parent
 
 
-@contextmanager
+@contextlib.contextmanager
 def ray_session(address: str | None, workers: int) -> Generator[None]:
     """Ray, of our own on this machine or of a cluster, for as long as the block lasts.
 
@@ -126,18 +127,27 @@ def run_job(
         FarmError: the folder or every worker is unfit; what was made until then is in the table.
     """
     keeper = Keeper(folder)
+    head = Head(Planner(jobs, filler, Files(ray.put)), keeper, crew, say, progress)
     try:
-        head = Head(Planner(jobs, filler, Files(ray.put)), keeper, crew, say, progress)
-        try:
-            with stoppable(head.stop):
-                return head.run()
-        finally:
+        with stoppable(head.stop):
+            counts = head.run()
+    except BaseException as error:
+        with contextlib.suppress(OSError):
             keeper.write_table(jobs, head.keys, head.problems)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise FarmError(
+                f"the disk of {folder} is full, and the rows need more room. Make some and start "
+                "again: the job goes on from here"
+            ) from None
+        raise
+    else:
+        keeper.write_table(jobs, head.keys, head.problems)
     finally:
         keeper.close()
+    return counts
 
 
-@contextmanager
+@contextlib.contextmanager
 def stoppable(stop: Callable[[], None]) -> Generator[None]:
     """The first Ctrl-C or SIGTERM calls `stop`, and the block ends in order; the next raises."""
     if threading.current_thread() is not threading.main_thread():
