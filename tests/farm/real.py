@@ -151,7 +151,7 @@ def other_pixels(out: Path, alone: Mapping[int, Path]) -> list[str]:
 
 
 def noted(path: Path) -> tuple[bytes, Graph]:
-    """What is in a file, without the times of model files, which ComfyUI notes beside their nodes."""
+    """What is in a file, without the times of model files that ComfyUI notes in it."""
     with Image.open(path) as image:
         prompt: Graph = json.loads(image.info["prompt"])
     return pixels(path), {
