@@ -35,6 +35,7 @@ class Question:
     image: Path | None = None
     face: Path | None = None
     precision: str = "auto"
+    without_fp32: bool = False
     prompt: str = PROMPT
     negative: str = NEGATIVE
     scale: float = 1.0
@@ -67,6 +68,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     add("--only-models", action="store_true", help="and none of ComfyUI's own, with --models")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     add("--precision", choices=PRECISIONS, default="auto", help="beside fp32; auto is ComfyUI's")
+    add("--without-fp32", action="store_true", help="the chosen precision alone")
     add("--prompt", default=PROMPT)
     add("--negative", default=NEGATIVE)
     add("--scale", type=float, default=1.0)
