@@ -3,6 +3,7 @@
 python dev.py demo [--once] [--port N] [--toy]   start ComfyUI and show what the pack does
 python dev.py test [pytest arguments]    lint, types, Python tests, browser-code tests
 python dev.py bench [arguments]          speed and memory against the unpatched model
+python dev.py bench --cards              all of it at real size on a GPU, in ten minutes
 python dev.py bench --demo               what the demo's toy models do, over a hundred seeds
 python dev.py check [--all]              real files: diffusers' numbers beside those of our nodes
 python dev.py company [--packs FOLDER]   beside other packs' code, or what they do in a few lines
@@ -97,7 +98,8 @@ def bench(arguments: list[str]) -> int:
     if "--demo" in arguments:
         others = [argument for argument in arguments if argument != "--demo"]
         return run_script(ROOT / "demo" / "measure.py", others)
-    return run_script(ROOT / "tests" / "bench" / "run.py", arguments)
+    given = absolute(arguments, "--incumbent", "--json")
+    return run_script(ROOT / "tests" / "bench" / "run.py", given)
 
 
 def check(arguments: list[str]) -> int:
@@ -113,11 +115,8 @@ def company(arguments: list[str]) -> int:
 
 
 def fuzz(arguments: list[str]) -> int:
-    # The script runs in the pack's folder; its user may be in another.
     script = ROOT / "tests" / "fuzz" / "run.py"
-    names = [place + 1 for place, one in enumerate(arguments) if one in ("--into", "--replay")]
-    paths = {place: os.path.abspath(arguments[place]) for place in names if place < len(arguments)}
-    return run_script(script, [paths.get(place, one) for place, one in enumerate(arguments)])
+    return run_script(script, absolute(arguments, "--into", "--replay"))
 
 
 def soak(arguments: list[str]) -> int:
@@ -130,6 +129,15 @@ def farm_demo(arguments: list[str]) -> int:
 
 def farm_bench(arguments: list[str]) -> int:
     return run_script(ROOT / "tests" / "farm" / "bench.py", arguments)
+
+
+def absolute(arguments: list[str], *options: str) -> list[str]:
+    """The same with whole paths after these options: scripts run in the pack's folder."""
+    before = ["", *arguments]
+    return [
+        os.path.abspath(os.path.expanduser(one)) if option in options else one
+        for option, one in zip(before, arguments, strict=False)
+    ]
 
 
 def run_script(script: Path, arguments: list[str]) -> int:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import torch
@@ -29,6 +29,7 @@ from torch import Tensor
 from ..weights.schedule import Ramp, SigmaWindow
 from .attend import Cover, Join, LayerEntry, add_scaled
 from .call import PICK, BatchMode, Call
+from .device_cache import DeviceCache
 from .keyvalue import NO_REFERENCE, KeyValues, Row
 from .masks import Crop, RegionMask
 from .shared import Shared
@@ -102,6 +103,7 @@ class ImagePrompt(Shared):
         binding: mark of the conditionings it is for; None for all.
         first: place of the run's first picture in its batch, 0 to go by what the call says.
         join: how the image attention of a layer joins that to the text.
+        moved: small things of a run on its device, where an upload waits for all that was asked.
     """
 
     keys: KeySource
@@ -114,6 +116,7 @@ class ImagePrompt(Shared):
     binding: str | None = None
     first: int = 0
     join: Join = add_scaled
+    moved: DeviceCache[Tensor] = field(default_factory=DeviceCache[Tensor], init=False)
 
     @property
     def needs_pictures(self) -> bool:
@@ -185,6 +188,7 @@ class ImagePrompt(Shared):
     def release(self) -> None:
         """Drop copies made for a run."""
         self.keys.release()
+        self.moved.clear()
         if self.mask is not None:
             self.mask.release()
 
@@ -210,7 +214,7 @@ class ResolvedPrompt:
         self, device: torch.device, dtype: torch.dtype
     ) -> Iterator[tuple[Hashable, LayerEntry]]:
         """What it adds to each of its layers, by slot."""
-        layers, own_keys = self.prompt.layers, self.prompt.keys.own_keys
+        layers, own_keys = self.prompt.layers, self._own_keys(device, dtype)
         pairs = {False: self.keys.on(self.rows, device, dtype)}
         if any(place.swapped for place in layers.values()):
             pairs[True] = self.keys.on(self._swapped(), device, dtype)
@@ -218,9 +222,17 @@ class ResolvedPrompt:
         for slot, place in layers.items():
             key, value = pairs[place.swapped][place.position]
             factor = place.factor * weight
-            own = own_keys[place.position].to(device, dtype) if own_keys else None
+            own = None if own_keys is None else own_keys[place.position]
             join = self.prompt.join
             yield slot, LayerEntry(key, value, len(self.rows), factor, cover, join, own)
+
+    def _own_keys(self, device: torch.device, dtype: torch.dtype) -> Tensor | None:
+        """A row for each layer, uploaded together; None where layers do not hear their own."""
+        own = self.prompt.keys.own_keys
+        if not own:
+            return None
+        key = ("own keys", device, dtype)
+        return self.prompt.moved.get(key, lambda: torch.stack(own).to(device, dtype))
 
     def _swapped(self) -> tuple[Row, ...]:
         """The references of cond for uncond, and none for cond."""
@@ -241,7 +253,11 @@ class ResolvedPrompt:
         if mute or (self.keys.slope is None and len(used) > 1):  # then each picture has a row
             if len(used) == 1 or self.keys.slope is not None:  # it counts elsewhere
                 weights = [float(bool(weight)) for weight in weights]
-            each = torch.tensor(weights, dtype=dtype).to(device)[:, None, None]
+            key = (device, dtype, *weights)
+            rows = self.prompt.moved.get(
+                key, lambda: torch.tensor(weights, dtype=dtype).to(device)
+            )
+            each = rows[:, None, None]
         if mask is None and each is None:
             return self._one_weight(used), None
         return self._one_weight(used), Cover(mask, self.crops, self.planes, each)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from .attend import LayerEntry
 from .call import Call, CondChunk
@@ -69,6 +70,19 @@ class ActivePrompts(Shared):
     @cached_property
     def _of_chunks(self) -> dict[tuple[CondChunk, ...], ActivePrompts]:
         return {}
+
+    @cached_property
+    def _levels(self) -> list[tuple[Tensor, float]]:
+        return []
+
+    def noise_level(self, sigmas: Tensor) -> float:
+        """The highest of them, for which the device is waited for once and not in each layer."""
+        for known, level in self._levels:
+            if known is sigmas:
+                return level
+        level = float(sigmas.max())
+        self._levels.append((sigmas, level))
+        return level
 
     def layer_record(self, slot: Hashable, rows: int) -> LayerRecord | None:
         """Where a layer with so many rows is noted, None if it is not."""

@@ -164,7 +164,10 @@ def sheet(found: Json, pictures: dict[str, Tensor]) -> Image.Image:
     height, width = next(iter(shown.values())).shape[:2]
     step = max(width, 200) + _MARGIN
     words = _caption(found)
-    size = (max(_NARROWEST, step * len(shown) + _MARGIN), height + 2 * _MARGIN + _LINE * (len(words) + 1))
+    size = (
+        max(_NARROWEST, step * len(shown) + _MARGIN),
+        height + 2 * _MARGIN + _LINE * (len(words) + 1),
+    )
     made = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(made), ImageFont.load_default(size=12)
     for number, (title, picture) in enumerate(shown.items()):

@@ -16,7 +16,12 @@ from bench.counter import OperatorLog, measure
 from bench.counts import Case
 from bench.report import Check
 from kit.models import tiny
+from pack.ip_models.attention.call import BatchMode, Call, CondChunk
+from pack.ip_models.attention.keyvalue import COND, UNCOND, KeyValues
+from pack.ip_models.attention.prompt import ImagePrompt, LayerPlace
+from pack.ip_models.weights.schedule import Ramp
 from pack.nodes.host.model.backbones import kernel, unet_patch
+from torch import Tensor
 
 CASES = [*counts.cases("sd1"), Case("sdxl standard", "sdxl", ("standard",))]
 OURS = Ours()
@@ -48,6 +53,49 @@ def broken(checks: list[Check]) -> list[str]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_two_kernels_for_each_layer_and_nothing_else(case: Case, folder: Path) -> None:
     assert broken(counts.cost(OURS, case, folder).checks()) == []
+
+
+def test_patches_of_others_wait_for_the_noise_level_once_in_a_call(folder: Path) -> None:
+    bed = tiny_bed("sd1")
+    model = counts.patched(OURS, Case("standard", "sd1", ("standard",)), folder)
+    heard: list[float] = []
+
+    def callback(out: Tensor, *layer: object, **options: float) -> Tensor:
+        heard.append(options["sigma_end"])
+        return torch.zeros_like(out)
+
+    for patch in model.model_options["transformer_options"]["patches_replace"]["attn2"].values():
+        patch.add(callback, sigma_start=1e9, sigma_end=0.0)
+        patch.add(callback, sigma_start=-1.0, sigma_end=-2.0)
+    step, _ = counts.profile(bed, model, 1)
+    assert step.syncs - counts.profile(bed, bed.model, 1)[0].syncs == step.calls
+    assert set(heard) == {0.0}
+
+
+def test_what_rows_and_layers_count_is_uploaded_once_in_a_run() -> None:
+    """On a GPU each of these copies would wait for everything that was asked of it."""
+    head = tuple(torch.rand(4) for _ in range(3))
+    keys = KeyValues(torch.rand(2, 48), torch.rand(2, 48), (4, 4, 4))
+    keys.own_keys = head
+    layers = {place: LayerPlace(place) for place in range(3)}
+    frames = (Ramp(0.2, 0.9),)
+    prompt = ImagePrompt(keys, layers, frames=frames, batch=BatchMode.LOOP)
+    call = Call((CondChunk(UNCOND), CondChunk(COND)), (0, 1, 2), 3)
+    elsewhere = torch.device("meta")
+
+    def uploads() -> int:
+        resolved = prompt.at(call)
+        assert resolved is not None
+        with OperatorLog() as log:
+            entries = dict(resolved.entries(elsewhere, torch.float32))
+        assert {entry.own.device for entry in entries.values() if entry.own is not None}
+        assert all(entry.cover is not None for entry in entries.values())
+        return log.kernels["_to_copy"]
+
+    assert uploads() == 3  # keys and values of all rows, their weights, and own keys
+    assert uploads() == 0
+    prompt.release()
+    assert uploads() == 3
 
 
 def test_sampling_needs_no_weights(folder: Path) -> None:

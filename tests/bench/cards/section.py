@@ -23,7 +23,7 @@ Measure = Callable[[], Mapping[str, Found]]
 
 
 @dataclass(frozen=True)
-class _Piece:
+class Piece:
     """One entry of the plan: its name, its kind, how it is measured and what is promised of it."""
 
     name: str
@@ -69,16 +69,16 @@ def run(
     """Measure, print and keep; the counts are promises."""
     card = torch.cuda.is_available()
     end = time.monotonic() + 60 * minutes
-    pieces = _pieces(parties, folder, card)
+    planned = pieces(parties, folder, card)
     checks: list[Check] = []
     last: dict[str, float] = {}
-    for number, piece in enumerate(pieces):
+    for number, piece in enumerate(planned):
         begin = time.monotonic()
         needed = _SLACK * last.get(piece.kind, _FIRST if card else 0.0)
         if begin + needed > end:
-            _leave_out(record, piece, f"{minutes:g} minutes are over")
+            record.left_out[piece.name] = f"{minutes:g} minutes are over"
             continue
-        print(f"\n[{number + 1}/{len(pieces)}] {piece.name}", flush=True)
+        print(f"\n[{number + 1}/{len(planned)}] {piece.name}", flush=True)
         checks += _measured(record, piece)
         last[piece.kind] = time.monotonic() - begin
         record.write()
@@ -92,12 +92,12 @@ def run(
     return checks
 
 
-def _measured(record: Record, piece: _Piece) -> list[Check]:
+def _measured(record: Record, piece: Piece) -> list[Check]:
     """One piece; what goes wrong in it must not lose the others, whose time is lent."""
     try:
         found = piece.measure()
     except Exception as problem:  # noqa: BLE001 - also what a driver or another pack raises
-        _leave_out(record, piece, f"{type(problem).__name__}: {problem}"[:300])
+        record.left_out[piece.name] = f"{type(problem).__name__}: {problem}"[:300]
         return []
     record.rows[piece.name] = found
     print(table(HEADER, [one.row(party) for party, one in found.items()]))
@@ -105,16 +105,12 @@ def _measured(record: Record, piece: _Piece) -> list[Check]:
     return ours.checks(piece.name, **piece.promised)
 
 
-def _leave_out(record: Record, piece: _Piece, why: str) -> None:
-    record.left_out[piece.name] = why
-
-
-def _pieces(parties: Sequence[Contender], folder: Path, card: bool) -> list[_Piece]:
+def pieces(parties: Sequence[Contender], folder: Path, card: bool) -> list[Piece]:
     """UNets used in a plain way or nearly, then transformers, then all other UNets."""
     shared = Table(parties, folder, card)
     rows = plan.on_card() if card else plan.on_processor()
     unets = [
-        _Piece(row.name, f"{row.family} {row.batch}", lambda row=row: shared.measure(row))
+        Piece(row.name, f"{row.family} {row.batch}", lambda row=row: shared.measure(row))
         for row in rows
     ]
     cases = deep.CASES if card else [case.narrow() for case in deep.CASES]
@@ -123,10 +119,10 @@ def _pieces(parties: Sequence[Contender], folder: Path, card: bool) -> list[_Pie
     return [*unets[:plain], *transformers, *unets[plain:]]
 
 
-def _transformer(case: deep.Deep, folder: Path, card: bool) -> _Piece:
+def _transformer(case: deep.Deep, folder: Path, card: bool) -> Piece:
     dtype, latent = (torch.bfloat16, _LATENT) if card else (torch.float32, _NARROW_LATENT)
     promised = {"kernels": case.most, "rest": 2, "syncs": case.syncs}
-    return _Piece(
+    return Piece(
         f"{case.name} {str(dtype).removeprefix('torch.')}",
         case.name,
         lambda: {goals.OURS: deep.found(case, dtype, latent, folder)},

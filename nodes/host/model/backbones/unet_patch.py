@@ -82,7 +82,7 @@ class LayerPatch:
         else:
             text = self._text(q, k, v, extra)
         for callback, options in self.callbacks:
-            if _in_sigma_range(options, extra):
+            if _in_sigma_range(options, extra, active):
                 text = text + callback(text, q, k, v, extra, **options).to(text.dtype)
         return text if active is None else self.with_images(text, q, active, extra)
 
@@ -279,9 +279,11 @@ def _shape(extra: TransformerOptions) -> Grid:
     return int(height), int(width), None if latent is None else tuple(latent[-2:])
 
 
-def _in_sigma_range(options: Mapping[str, Any], extra: TransformerOptions) -> bool:
+def _in_sigma_range(options: Mapping[str, Any], extra: TransformerOptions, active: object) -> bool:
     """Whether a callback is to run at the noise level of this call."""
     if "sigma_start" not in options or "sigmas" not in extra:
         return True
-    sigma = float(extra["sigmas"].max())
+    sigmas = cast("Tensor", extra["sigmas"])
+    known = isinstance(active, ActivePrompts)
+    sigma = active.noise_level(sigmas) if known else float(sigmas.max())
     return options.get("sigma_end", 0.0) <= sigma <= options["sigma_start"]
