@@ -124,6 +124,9 @@ def _smallest(device: torch.device) -> torch.dtype:
 
 
 def _again_in_fp32(made: Comparison, question: Question, say: Say) -> None:
+    if question.without_fp32:
+        made.leave_out("fp32: it was not wanted")
+        return
     try:
         require_memory(made.weights, torch.float32, made.device, "fp32")
     except NotCompared as reason:

@@ -71,6 +71,7 @@ def _try(pair: Pair, options: argparse.Namespace, script: Path) -> str:
     given = [part for name in _PASSED_ON for part in (f"--{name}", str(getattr(options, name)))]
     more = ["--models", str(options.models)] if options.models else []
     more += ["--only-models"] if options.only_models else []
+    more += ["--without-fp32"] if options.without_fp32 else []
     command = [sys.executable, str(script), *pair.command, *given, *more, "--out", str(options.out)]
     paths = [Path(part) for part in pair.command]
     report = options.out / f"{name_of(paths[1], paths[3])}.json"
