@@ -12,6 +12,7 @@ was lost or the overhead is above its bar; the times are printed, for they are t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -21,27 +22,52 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parents[2]
 # The farm's package is imported from here, as its workers do.
 sys.path[0] = str(ROOT)
 
-from tests.farm import real, simulation  # noqa: E402
-from tests.farm.kills import shoot  # noqa: E402
+from tests.farm import kills, real, simulation  # noqa: E402
 
 OVERHEAD_BAR = 15.0  # milliseconds
 
 
 def workers(rows: int, folder: Path) -> bool:
-    """Rows a minute of one worker and of two."""
+    """Rows a minute of one worker and of two, and what a row takes of the processors.
+
+    Where other work runs the first is that work's measure; the second shows whether two workers
+    are in each other's way.
+    """
     table = real.sampled(rows)
     rates = {}
     for count in (1, 2):
         job = real.job(folder / f"{count}", table, real.toy_workflow())
-        real.run(real.command(job, workers=count))
+        with kills.running(real.command(job, workers=count), job / "farm.log") as head:
+            spent = processor_seconds(head, job / "out", rows // 3)
         rates[count] = simulation.rate(real.times(job / "out"))
-        print(f"  {count} worker{'s'[: count > 1]}: {60 * rates[count]:.1f} rows a minute")
+        print(
+            f"  {count} worker{'s'[: count > 1]}: {60 * rates[count]:.1f} rows a minute, "
+            f"{spent:.2f} s of the ComfyUIs' processors a row"
+        )
     print(f"  two workers make {rates[2] / rates[1]:.2f} times the rows of one")
     return True
+
+
+def processor_seconds(head: kills.Head, out: Path, after: int) -> float:
+    """What a row takes of the processors by the ComfyUIs of a farm, once some rows are made."""
+    first, made = 0.0, 0
+    spent: dict[int, float] = {}
+    while head.process.poll() is None:
+        for one in head.workers(kills.WORKERS[1]):
+            with contextlib.suppress(psutil.Error):
+                times = one.cpu_times()
+                spent[one.pid] = times.user + times.system
+        if not made and len(kills.lines(out)) >= after:
+            first, made = sum(spent.values()), len(kills.lines(out))
+        time.sleep(0.2)
+    assert head.process.returncode == 0
+    return (sum(spent.values()) - first) / (len(kills.lines(out)) - made)
 
 
 def overhead(rows: int, folder: Path) -> bool:
@@ -58,12 +84,12 @@ def overhead(rows: int, folder: Path) -> bool:
     return by_farm - alone <= OVERHEAD_BAR
 
 
-def kills(rows: int, folder: Path, every: float = 20.0) -> bool:
+def shot_at(rows: int, folder: Path, every: float = 20.0) -> bool:
     """Every row exactly once, whoever is killed; control rows as one machine makes them."""
     table = real.sampled(rows)
     job = real.job(folder / "farm", table, real.toy_workflow())
     begin = time.monotonic()
-    code, shots = shoot(
+    code, shots = kills.shoot(
         real.command(job, workers=2), job / "out", every, (rows // 3, 2 * rows // 3)
     )
     print(
@@ -108,7 +134,7 @@ def simulate(rows: int, folder: Path) -> bool:
 PARTS: dict[str, tuple[Callable[[int, Path], bool], int]] = {
     "workers": (workers, 120),
     "overhead": (overhead, 500),
-    "kills": (kills, 500),
+    "kills": (shot_at, 500),
     "simulation": (simulate, 10_000),
 }
 
