@@ -5,6 +5,7 @@ python dev.py test [pytest arguments]    lint, types, Python tests, browser-code
 python dev.py bench [arguments]          speed and memory against the unpatched model
 python dev.py bench --cards              all of it at real size on a GPU, in ten minutes
 python dev.py bench --demo               what the demo's toy models do, over a hundred seeds
+python dev.py check [--all]              real files: diffusers' numbers beside those of our nodes
 python dev.py company [--packs FOLDER]   beside other packs' code, or what they do in a few lines
 python dev.py soak [--prompts N]         a server under everything at once: does it grow
 python dev.py fuzz [--seconds N]         hostile files and prompts: their costs and ends
@@ -60,7 +61,7 @@ class Problem(Exception):
 
 def main(arguments: list[str]) -> int:
     commands = {
-        **{"demo": demo, "test": test, "bench": bench, "company": company},
+        **{"demo": demo, "test": test, "bench": bench, "check": check, "company": company},
         **{"soak": soak, "fuzz": fuzz},
         **{"farm-demo": farm_demo, "farm-bench": farm_bench},
     }
@@ -99,6 +100,12 @@ def bench(arguments: list[str]) -> int:
         return run_script(ROOT / "demo" / "measure.py", others)
     given = absolute(arguments, "--incumbent", "--json")
     return run_script(ROOT / "tests" / "bench" / "run.py", given)
+
+
+def check(arguments: list[str]) -> int:
+    # The script runs in the pack's folder; the files of its user are told from where that is.
+    script = ROOT / "tests" / "check" / "run.py"
+    return run_script(script, ["--from", os.getcwd(), *arguments])
 
 
 def company(arguments: list[str]) -> int:

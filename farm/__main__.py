@@ -83,7 +83,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--models", default="", metavar="YAML", help="an extra_model_paths.yaml for it")
     add("--cpu", action="store_true", help="calculate without a GPU")
     add("--address", metavar="auto|HOST:PORT|ray://…", help="of a Ray cluster to join")
-    add("--tries", type=count, default=4, metavar="N", help="of a row whose worker dies")
+    add("--tries", type=count, default=4, metavar="N", help="of a row whose worker dies (4)")
+    add(
+        "--patience",
+        type=count,
+        default=600,
+        metavar="SECONDS",
+        help="without any of --servers, until the run ends (600)",
+    )
     options = parser.parse_args(arguments)
     if options.servers and (options.workers or options.comfyui):
         parser.error("--servers are the workers, and run already: leave --workers, --comfyui out")
@@ -103,7 +110,6 @@ def work(options: argparse.Namespace) -> int:
 
     jobs = with_models(read_jobs(options.jobs), options)
     filler = template(options, jobs)
-    options.out.mkdir(parents=True, exist_ok=True)
     settings = workers(options)
     say(f"{len(jobs):,} rows. Starting Ray.")
     for note in filler.notes:
@@ -121,7 +127,14 @@ def work(options: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def quiet(folder: Path) -> Generator[None]:
     """Ray tells of each dead worker on stdout, at length; who wants to know finds it in a file."""
-    with (folder / "ray.log").open("a") as log, contextlib.redirect_stdout(log):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = (folder / "ray.log").open("a")
+    except OSError as error:
+        raise FarmError(
+            f"{folder} cannot be written ({error.strerror}). Give --out a folder that can"
+        ) from None
+    with log, contextlib.redirect_stdout(log):
         yield
 
 
@@ -204,7 +217,8 @@ def crew(options: argparse.Namespace, settings: list[Settings]) -> Crew:
 
     if options.servers:
         factories = [partial(ComfyMaker, one) for one in settings]
-        return Crew(factories, cpus=0, tries=options.tries)  # they only talk
+        # They only talk, so they take no room.
+        return Crew(factories, cpus=0, tries=options.tries, patience=options.patience)
     found = 0 if options.cpu else gpus()
     number = options.workers or found or 1
     # Without CUDA a ComfyUI does not start unless it is told; those of a Mac find theirs.
@@ -245,7 +259,7 @@ def report(counts: Counts, out: Path, rows: int) -> None:
     from .keeper import TABLE
     from .sheet import write_sheet
 
-    parts = {"made": counts.made, "made before": counts.found, "failed": counts.failed}
+    parts = {"made": counts.made, "there already": counts.found, "failed": counts.failed}
     parts["not made yet"] = rows - counts.ended
     ends = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
     say(f"{rows:,} rows: {ends}. {counts.encoded:,} references encoded.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError, RayTaskError
 
 from .work import Encoding, FarmError, Graph, Lost, Made, Maker, Task
 
@@ -122,6 +124,7 @@ class Crew:
         cpus: how many each takes.
         tries: how often a row may lose its worker before it counts as failed.
         pause: seconds until such a row is tried again, if there is no other left.
+        patience: seconds without any worker after which a run ends.
         threads: rows that a worker makes at once; more than one for simulations.
     """
 
@@ -130,6 +133,7 @@ class Crew:
     cpus: float = 1
     tries: int = 4
     pause: float = 10
+    patience: float = math.inf
     threads: int = 1
 
     def hire(self) -> list[Any]:
@@ -145,6 +149,16 @@ class Crew:
         }
         actors = [kind.options(**options).remote(factory) for factory in self.factories]
         return [actor for actor in actors for _ in range(self.threads)]
+
+
+def outcome(call: Any) -> tuple[str, Any]:
+    """What a call to a worker brought, with the name of its life; empty where that ended."""
+    try:
+        return ray.get(call)
+    except RayActorError:
+        return "", Gone("its process died")
+    except RayTaskError as error:
+        return "", Unfit(f"{type(error.cause).__name__}: {error.cause}")
 
 
 def room() -> str:

@@ -17,9 +17,8 @@ from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
 
-from .crew import Crew, Gone, Unfit, room
+from .crew import Crew, Gone, Unfit, outcome, room
 from .keeper import Counts, Keeper
 from .rows import Line, Plan, Planner, References
 from .work import Cut, FarmError, Made
@@ -61,6 +60,8 @@ class Head:
         self._references = References(self.keeper.embeds, ray.put)
         self._workers: list[Any] = []
         self._lives: dict[int, str] = {}
+        self._last, self._told = time.monotonic(), False  # when somebody worked
+        self._waits = dict[int, str]()
         self._out = dict[int, str]()  # workers that can do nothing, and why
         self._idle = deque[int]()
         self._calls: dict[Any, Callable[[Any], None]] = {}  # what to do with their results
@@ -75,19 +76,29 @@ class Head:
         self._workers = self.crew.hire()
         for worker in range(len(self._workers)):
             self._greet(worker)
-        begin = time.monotonic()
         try:
             while not self.counts.stopped and (self._busy or self._more()):
                 self._step()
-                if begin and not self._lives and time.monotonic() > begin + SILENT_SECONDS:
-                    begin = 0
-                    self.say(
-                        f"No worker of {len(self._workers)} is ready after {SILENT_SECONDS} "
-                        f"seconds; Ray has {room()}. Still waiting."
-                    )
+                self._require_somebody()
         finally:
             self._dismiss()
         return self.counts
+
+    def _require_somebody(self) -> None:
+        """Say that nobody works, and in the end do not wait any longer."""
+        now = time.monotonic()
+        if self._busy or self._idle:
+            self._last, self._told = now, False
+            return
+        why = "; ".join(sorted(set(self._waits.values()))) or f"Ray has {room()}"
+        if now > self._last + self.crew.patience:
+            raise FarmError(
+                f"no worker was there for {self.crew.patience:.0f} seconds ({why}), and one is "
+                "needed. See that it runs and start again: the job goes on from here"
+            )
+        if now > self._last + SILENT_SECONDS and not self._told:
+            self._told = True
+            self.say(f"No worker is there for {SILENT_SECONDS} seconds ({why}). Still waiting.")
 
     def stop(self) -> None:
         """End the run soon; what is being made is given up."""
@@ -110,21 +121,13 @@ class Head:
         """Have `then` called with what a call to a worker brings."""
 
         def arrived(done: Any) -> None:
-            try:
-                life, result = ray.get(done)
-            except RayActorError:
-                result = Gone("its process died")
-            except RayTaskError as error:
-                result = Unfit(f"{type(error.cause).__name__}: {error.cause}")
-            else:
-                if self._lives.setdefault(worker, life) != life:
-                    self._lives[worker] = life
-                    self.counts.replaced += 1
+            life, result = outcome(done)
+            if life and self._lives.setdefault(worker, life) != life:
+                self._lives[worker] = life
+                self.counts.replaced += 1
             then(result)
 
         self._calls[call] = arrived
-
-    # Workers
 
     def _greet(self, worker: int) -> None:
         """Give a worker rows as soon as it can take some."""
@@ -133,9 +136,12 @@ class Head:
             if isinstance(result, Unfit):
                 self._leave(worker, result.message)
             elif isinstance(result, Gone):
-                self.say(f"Worker {worker + 1} waits: {result.message}")
+                if self._waits.get(worker) != result.message:
+                    self.say(f"Worker {worker + 1} waits: {result.message}.")
+                self._waits[worker] = result.message
                 self._greet(worker)
             else:
+                self._waits.pop(worker, None)
                 self._feed(worker)
 
         self._call(worker, greeted, self._workers[worker].ready.remote())
@@ -156,8 +162,7 @@ class Head:
                 break
             if self._make(worker, plan):
                 return None
-        self._idle.append(worker)
-        return None
+        return self._idle.append(worker)
 
     def _wake(self) -> None:
         for _ in range(len(self._idle)):
@@ -170,8 +175,6 @@ class Head:
             ray.wait(calls, num_returns=len(calls), timeout=STOP_SECONDS)
         for worker in self._workers:
             ray.kill(worker)
-
-    # Rows
 
     def _next(self, worker: int) -> Plan | None:
         if self._again:
@@ -249,7 +252,6 @@ class Head:
                 self._late.append((time.monotonic() + self.crew.pause, plan))
         self._greet(worker)
         self._wake()
-        return None
 
     def _lost(self, key: str, result: Gone) -> str:
         """Why a row or reference is not tried again; empty where it is."""
@@ -269,8 +271,6 @@ class Head:
             self.counts.made += rows
         self.progress(self.counts)
 
-    # References
-
     def _encode(self, worker: int, cut: Cut) -> None:
         try:
             contents = [self.planner.files.get(name) for name in cut.files]
@@ -280,7 +280,6 @@ class Head:
         call = self._workers[worker].encode.remote(cut.key, cut.graph, cut.files, *contents)
         self._busy += 1
         self._call(worker, partial(self._encoded, worker, cut), call)
-        return None
 
     def _encoded(self, worker: int, cut: Cut, result: bytes | Gone | Unfit) -> None:
         self._busy -= 1

@@ -105,6 +105,8 @@ class Files:
 
 
 def _read(path: str) -> bytes:
+    if "://" not in path and Path(path).exists() and not Path(path).is_file():
+        raise FarmError(f"{path} is no file, and a picture is needed. Check the path")
     with opened(path) as file:
         content = bytes(file.read(LARGEST_FILE + 1))
     if len(content) > LARGEST_FILE:

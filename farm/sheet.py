@@ -11,7 +11,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from html import escape
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -53,8 +55,8 @@ figure[hidden] {{ display: none }}
 .picture img {{ position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain }}
 .more {{ display: flex; flex-wrap: wrap; gap: 2px; margin-top: 2px }}
 .more img {{ width: 44px; height: 44px; object-fit: contain; background: #8882 }}
-.failed .picture {{ border-left: 4px solid #c33; place-items: start; overflow: auto }}
-.failed .picture p {{ margin: 8px; overflow-wrap: anywhere }}
+.failed .picture {{ box-shadow: inset 4px 0 #c33; place-items: start; overflow: auto }}
+.failed .picture p {{ margin: 8px 8px 8px 12px; overflow-wrap: anywhere }}
 figcaption {{ overflow-wrap: anywhere }}
 .prompt {{ display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3;
   overflow: hidden; margin: 4px 0 0 }}
@@ -145,8 +147,9 @@ def make_small(folder: Path, names: Iterable[str]) -> None:
     """Small pictures of those that have none yet; a picture that cannot be read stays without."""
     missing = (name for name in names if shown(name) and not small(folder, name).exists())
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(lambda name: _make_small(folder, name), missing):
-            pass
+        # As many at a time as a page has: a pool takes all that it is given into memory.
+        while some := list(islice(missing, PAGE_ROWS)):
+            list(pool.map(partial(_make_small, folder), some))
 
 
 def _make_small(folder: Path, name: str) -> None:

@@ -57,7 +57,7 @@ class Server:
         with self.log.open("wb") as output:
             # The pipe is what the guard knows us by.
             self.process = subprocess.Popen(
-                [sys.executable, str(GUARD), *self._command(comfyui, settings)],
+                [sys.executable, str(GUARD), str(self.folder), *self._command(comfyui, settings)],
                 cwd=comfyui,
                 stdin=subprocess.PIPE,
                 stdout=output,

@@ -64,6 +64,11 @@ class Peak:
         self._thread.join()
         self.bytes = max(self._highest, self._process.memory_info().rss) - self._start
 
+    @property
+    def reached(self) -> int:
+        """All that was taken at most, with what was there at the beginning."""
+        return self._start + self.bytes
+
     def kept(self) -> int:
         """What is still taken now, after giving back what is free."""
         settle()

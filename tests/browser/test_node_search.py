@@ -39,10 +39,9 @@ class Search:
     def typed(self, text: str) -> list[str]:
         """Ids of the nodes shown for it, from the top; what is not ours by its shown name."""
         self.comfy.page.get_by_role("dialog").locator("input[type=text]").first.fill(text)
-        self.comfy.settle()
         if not self.new:  # it waits 100 ms for more to be typed
-            self.comfy.page.wait_for_timeout(150)
-            self.comfy.settle()
+            self.comfy.page.wait_for_timeout(120)
+        self.comfy.settle()
         read = "rows => rows.map(row => row.innerText.trim().split('\\n')[0].trim())"
         names = self.comfy.page.locator(self.rows).evaluate_all(read)
         return [self.ids.get(name, name) for name in names]

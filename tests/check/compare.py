@@ -31,7 +31,11 @@ OURS, THEIRS, PLAIN = "ComfyUI with our nodes", "diffusers", "ComfyUI without th
 
 @dataclass
 class Side:
-    """What one side took, and its estimate of the latent at every step."""
+    """What one side took, and its estimate of the latent at every step.
+
+    Attributes:
+        peak: bytes of the card at most, or of this whole process where there is none.
+    """
 
     seconds: dict[str, float]
     peak: int
@@ -60,6 +64,7 @@ class Comparison:
     """All that was found out about a pair.
 
     Attributes:
+        weights: how many numbers the diffusion model has.
         both: by the name of the precision, the chosen one first.
         left_out: sentences on what was not compared, and why.
         pictures: of our side, of diffusers and of our side without the adapter.
@@ -70,6 +75,7 @@ class Comparison:
     nodes: ours.Nodes
     painting: Painting
     device: torch.device
+    weights: int
     both: dict[str, Both] = field(default_factory=dict[str, Both])
     left_out: list[str] = field(default_factory=list[str])
     pictures: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
@@ -103,13 +109,13 @@ def compare(question: Question, say: Say) -> Comparison:
     painting = set_up(base, question, device.type == "cpu")
     base.clip = None  # has said all it had to say
     ours.free()
-    made = Comparison(base, nodes, painting, device)
+    made = Comparison(base, nodes, painting, device, weights)
     first = NAMES.get(base.stored, str(base.stored).removeprefix("torch."))
     _one(made, question, first, {"load": seconds, "encode": encoding}, say)
     _draw(made, first)
     base.vae = None
     if first != "fp32":
-        _again_in_fp32(made, question, weights, say)
+        _again_in_fp32(made, question, say)
     return made
 
 
@@ -117,9 +123,12 @@ def _smallest(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "cpu" else torch.float16
 
 
-def _again_in_fp32(made: Comparison, question: Question, weights: int, say: Say) -> None:
+def _again_in_fp32(made: Comparison, question: Question, say: Say) -> None:
+    if question.without_fp32:
+        made.leave_out("fp32: it was not wanted")
+        return
     try:
-        require_memory(weights, torch.float32, made.device, "fp32")
+        require_memory(made.weights, torch.float32, made.device, "fp32")
     except NotCompared as reason:
         made.leave_out(str(reason))
         return
@@ -137,7 +146,7 @@ def _one(
     settle()
     with Peak() as peak:
         plain, heard = _our_runs(made, question.scale, seconds)
-    own = Side(seconds, peak.bytes, plain, heard)
+    own = Side(seconds, peak.reached, plain, heard)
     _let_go(base)
     both = made.both[name] = Both(base.stored, base.computed, own)
     say(f"The same in diffusers ({name}) ...")
@@ -167,10 +176,12 @@ def _their_side(made: Comparison, question: Question, both: Both) -> Side:
     tensors = theirs.adapter_tensors(question.adapter)
     heard = Heard(tensors, spec, embeds, question.scale, version_2)
     place = Place(made.device, both.stored, both.computed)
+    kept = theirs.Reference(made.base.family).kept(place)
+    require_memory(made.weights, kept, made.device, "the run in diffusers")
     settle()
     with Peak() as peak:
         plain, with_it = _their_runs(made, question, heard, place, seconds)
-    return Side(seconds, peak.bytes, plain, with_it)
+    return Side(seconds, peak.reached, plain, with_it)
 
 
 def _their_runs(

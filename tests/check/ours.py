@@ -28,6 +28,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
+_FOLDERS = ("checkpoints", "diffusion_models", "ipadapter", "clip_vision", "insightface")
+_ENDINGS = folder_paths.supported_pt_extensions
 SHIPPED = ROOT / "demo" / "reference.jpg"
 
 
@@ -50,17 +52,26 @@ class Nodes:
     notes: list[str] = field(default_factory=list[str])
 
 
-def enter_folders(models: Path | None) -> None:
-    """Model folders as the host's main.py has them, and those of the pack."""
+def enter_folders(models: Path | None, alone: bool = False) -> None:
+    """Model folders as the host's main.py has them, and those of the pack.
+
+    Args:
+        models: a folder with others, which come first.
+        alone: whether it has all that counts.
+    """
     import utils.extra_config  # the host's
 
     extra = Path(folder_paths.base_path) / "extra_model_paths.yaml"
-    if extra.is_file():
+    if extra.is_file() and not alone:
         utils.extra_config.load_extra_path_config(str(extra))
-    for name in ("checkpoints", "diffusion_models", "ipadapter", "clip_vision", "insightface"):
-        if models is not None:
-            folder_paths.add_model_folder_path(name, str(models / name), is_default=True)
     folders.register()
+    for name in _FOLDERS:
+        if models is None:
+            continue
+        known = folder_paths.folder_names_and_paths.get(name, ([], _ENDINGS))
+        home = str((models / name).absolute())
+        paths = [home] if alone else [home, *known[0]]
+        folder_paths.folder_names_and_paths[name] = (paths, known[1])
 
 
 def set_up(base: Base, question: Question) -> Nodes:

@@ -35,6 +35,7 @@ class Question:
     image: Path | None = None
     face: Path | None = None
     precision: str = "auto"
+    without_fp32: bool = False
     prompt: str = PROMPT
     negative: str = NEGATIVE
     scale: float = 1.0
@@ -61,11 +62,13 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     add("--adapter", type=Path, help="file of an IP-Adapter for it")
     add("--encoder", type=Path, help="its image encoder, a file or folder (found if left out)")
     add("--image", type=Path, help="the reference (one that comes with the pack if left out)")
-    add("--face", type=Path, help="folder of a face pack, for FaceID")
+    add("--face", type=Path, help="folder of a face pack or a file in it, for FaceID")
     add("--all", action="store_true", help="every pair that Doctor finds on this machine")
     add("--models", type=Path, help="a models folder beside ComfyUI's own")
+    add("--only-models", action="store_true", help="and none of ComfyUI's own, with --models")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     add("--precision", choices=PRECISIONS, default="auto", help="beside fp32; auto is ComfyUI's")
+    add("--without-fp32", action="store_true", help="the chosen precision alone")
     add("--prompt", default=PROMPT)
     add("--negative", default=NEGATIVE)
     add("--scale", type=float, default=1.0)
@@ -73,6 +76,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     add("--steps", type=int, default=0)
     add("--cfg", type=float, default=0.0)
     add("--seed", type=int, default=1)
+    add("--from", dest="origin", type=Path, help=argparse.SUPPRESS)
     add("--out", type=Path, default=Path("ipadapter-check"), help="folder for the reports")
     return made
 
@@ -92,6 +96,8 @@ def asked(options: argparse.Namespace) -> Question:
     for role in ("checkpoint", "adapter", "image"):
         _require(role, getattr(options, role), os.path.isfile, "a file")
     _require("encoder", options.encoder, os.path.exists, "a file or a folder")
+    if options.face is not None and options.face.suffix.lower() == ".onnx":
+        options.face = options.face.absolute().parent  # a file of the pack means the pack
     _require("face", options.face, os.path.isdir, "the folder of a face pack")
     _require_numbers(options)
     given = {name: getattr(options, name) for name in Question.__dataclass_fields__}

@@ -20,7 +20,7 @@ BARS = {"fp32": 1e-3, "fp16": 5e-2, "bf16": 2e-1}
 DEAD = 0.01
 _LATER, _AS_WITHOUT = 10, 3
 _LOUDER = 10
-_MARGIN, _LINE = 8, 16
+_MARGIN, _LINE, _NARROWEST = 8, 16, 640
 _GIB = 2**30
 
 Json = dict[str, Any]
@@ -164,7 +164,10 @@ def sheet(found: Json, pictures: dict[str, Tensor]) -> Image.Image:
     height, width = next(iter(shown.values())).shape[:2]
     step = max(width, 200) + _MARGIN
     words = _caption(found)
-    size = (step * len(shown) + _MARGIN, height + 2 * _MARGIN + _LINE * (len(words) + 1))
+    size = (
+        max(_NARROWEST, step * len(shown) + _MARGIN),
+        height + 2 * _MARGIN + _LINE * (len(words) + 1),
+    )
     made = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(made), ImageFont.load_default(size=12)
     for number, (title, picture) in enumerate(shown.items()):

@@ -31,6 +31,8 @@ AGREES, DIFFERS, NOT_TRIED = 0, 1, 2
 
 def main(arguments: list[str]) -> int:
     options = question.parser(__doc__).parse_args(arguments)
+    if options.origin is not None:
+        os.chdir(options.origin)
     try:
         asked = None if options.all else question.asked(options)
         if not prepare_host(options):
@@ -47,7 +49,7 @@ def _run(options: argparse.Namespace, asked: question.Question | None) -> int:
     from check import every, ours, single  # they need the host on the path
     from pack.ip_models.errors import IPAdapterError
 
-    ours.enter_folders(options.models)
+    ours.enter_folders(options.models, options.only_models)
     try:
         if asked is None:
             return every.check(options, Path(__file__))

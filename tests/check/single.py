@@ -24,12 +24,11 @@ def check(question: Question, folder: Path) -> int:
     print()
     for line in report.lines(found):
         print(line)
-    text, picture = report.save(found, made, folder, name_of(question))
+    text, picture = report.save(found, made, folder, name_of(question.checkpoint, question.adapter))
     print(f"\n{text}\n{picture}\nThey hold no paths; the picture shows what was painted.")
     return {"agrees": 0, "not compared": 2}.get(found["verdict"], 1)
 
 
-def name_of(question: Question) -> str:
+def name_of(checkpoint: Path, adapter: Path) -> str:
     """By which a report is found again."""
-    names = (question.checkpoint.stem, question.adapter.stem)
-    return " + ".join(_OTHERS.sub("_", name)[:_MOST_NAME] for name in names).replace(" ", "")
+    return "+".join(_OTHERS.sub("_", path.stem)[:_MOST_NAME] for path in (checkpoint, adapter))

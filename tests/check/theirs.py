@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from check import theirs_encoder, theirs_transformer, theirs_unet
 from check.base import read_tensors
 from check.ours import Nodes, face_models
@@ -44,6 +45,10 @@ class Reference:
                 "the run: diffusers reads Kolors from its own folders only, not from a single file"
             )
         return theirs_unet.load(tensors, config, place)
+
+    def kept(self, place: Place) -> torch.dtype:
+        """In which precision the weights lie."""
+        return place.computed if self.family in _TRANSFORMERS else place.kept
 
     def plain(self, module: Any, painting: Painting, place: Place) -> Predict:
         """Without an adapter."""

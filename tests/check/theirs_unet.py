@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +23,9 @@ from torch import Tensor
 _TIME_WIDTH = 256
 
 
+_HALVES = (torch.float16, torch.bfloat16)
+
+
 @dataclass(frozen=True)
 class Place:
     """Where diffusers works, and in which precision."""
@@ -29,6 +33,16 @@ class Place:
     device: torch.device
     stored: torch.dtype
     computed: torch.dtype
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether weights of half the size become single precision one layer at a time."""
+        return self.stored in _HALVES and self.computed is torch.float32
+
+    @property
+    def kept(self) -> torch.dtype:
+        """In which precision all weights lie."""
+        return self.stored if self.by_layer else self.computed
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,32 @@ def load(tensors: Mapping[str, Tensor], config: Mapping[str, Any], place: Place)
     empty = [name for name, weight in unet.named_parameters() if weight.is_meta]
     if empty:
         raise NotCompared(f"the UNet: diffusers found no weights for {empty[0]} in the file")
-    return unet.to(device=place.device, dtype=place.computed).requires_grad_(False).eval()
+    unet.to(device=place.device, dtype=place.kept).requires_grad_(False).eval()
+    if place.by_layer:
+        _work_in_single(unet)
+    return unet
+
+
+def _work_in_single(module: torch.nn.Module) -> None:
+    """As the host works where its device has no half precision; those that do so stay."""
+    for layer in module.modules():
+        weights = list(layer.parameters(recurse=False))
+        if weights and not layer._forward_pre_hooks:
+            kept: list[Tensor] = []
+            layer.register_forward_pre_hook(partial(_widen, kept))
+            layer.register_forward_hook(partial(_narrow, kept))
+
+
+def _widen(kept: list[Tensor], layer: torch.nn.Module, _inputs: Any) -> None:
+    for weight in layer.parameters(recurse=False):
+        kept.append(weight.data)
+        weight.data = weight.data.float()
+
+
+def _narrow(kept: list[Tensor], layer: torch.nn.Module, _inputs: Any, _out: Any) -> None:
+    for weight, data in zip(layer.parameters(recurse=False), kept, strict=True):
+        weight.data = data
+    kept.clear()
 
 
 def _config(host: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,8 +152,15 @@ def plain(unet: Any, painting: Painting, place: Place) -> Predict:
 def hearing(unet: Any, heard: Heard, painting: Painting, place: Place) -> Predict:
     """The UNet with diffusers' own adapter inside; what is in it stays there."""
     _merge_lora(unet, heard.tensors)
-    unet._load_ip_adapter_weights([checkpoints.nest(heard.tensors)], low_cpu_mem_usage=False)
-    unet.to(device=place.device, dtype=place.computed)
+    try:
+        unet._load_ip_adapter_weights([checkpoints.nest(heard.tensors)], low_cpu_mem_usage=False)
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise NotCompared(f"the adapter: diffusers cannot load this layout ({reason})") from error
+    unet.to(device=place.device, dtype=place.kept)
+    if place.by_layer:
+        unet.encoder_hid_proj.float()
+        _work_in_single(unet)
     for processor in unet.attn_processors.values():
         if hasattr(processor, "scale"):
             processor.scale = [heard.scale]

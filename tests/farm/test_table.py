@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,7 @@ def test_a_row_is_named_by_what_is_in_it_and_in_its_files(tmp_path: Path) -> Non
     (tmp_path / "one.png").write_bytes(b"1")
     (tmp_path / "same.PNG").write_bytes(b"1")
     (tmp_path / "a.csv").write_text(
-        "seed,reference\n1,one.png\n1,same.PNG\n2,one.png\n1,none.png\n1,\n1,/dev/zero\n"
+        "seed,reference\n1,one.png\n1,same.PNG\n2,one.png\n1,none.png\n1,\n1,pipe\n1,big\n"
     )
     jobs = read_jobs(str(tmp_path / "a.csv"))
     reads = list[bytes]()
@@ -115,8 +116,13 @@ def test_a_row_is_named_by_what_is_in_it_and_in_its_files(tmp_path: Path) -> Non
     with pytest.raises(FarmError, match="none.png does not exist"):
         planner.plan(3)
     assert planner.plan(4).filled.files == ()
-    with pytest.raises(FarmError, match="more than 256 MB"):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FarmError, match="is no file"):
         planner.plan(5)
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate((1 << 28) + 1)
+    with pytest.raises(FarmError, match="more than 256 MB"):
+        planner.plan(6)
     (tmp_path / "one.png").write_bytes(b"2")
     assert Planner(jobs, Echo(), Files(lambda content: content)).plan(0).key != first.key
 

@@ -44,7 +44,6 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
     kept = folder_paths.models_dir, folder_paths.folder_names_and_paths
     gc.freeze()  # else each case would look through all objects of the host, for a second
     yield Bed(tmp_path)
-    gc.unfreeze()
     folder_paths.models_dir, folder_paths.folder_names_and_paths = kept
     folder_paths.filename_list_cache.clear()
 

@@ -94,7 +94,7 @@ DICTS: list[tuple[str, Any]] = [
 def test_dicts_of_blocks(family: str, scale: Any, tmp_path: Path) -> None:
     twin = twins(family)
     call = tiny.make_call(twin)
-    tensors, features = tiny.adapter_tensors(twin, "standard"), tiny.random_features(2)
+    tensors, features = tiny.kept_tensors(twin, "standard"), tiny.random_features(2)
     adapter = tiny.load_tensors(tmp_path, tensors)
     ours = tiny.run_comfy(
         apply(twin.model, adapter, features, Settings(weights=weights(scale))), call
@@ -121,7 +121,7 @@ def test_dicts_of_blocks(family: str, scale: Any, tmp_path: Path) -> None:
 def test_presets_are_the_dicts_they_stand_for(name: str, scale: Any, tmp_path: Path) -> None:
     twin = twins("sdxl")
     call = tiny.make_call(twin)
-    tensors, features = tiny.adapter_tensors(twin, "plus"), tiny.random_features(1)
+    tensors, features = tiny.kept_tensors(twin, "plus"), tiny.random_features(1)
     settings = Settings(weights=Weights(blocks=(preset(name),)))
     ours = tiny.run_comfy(
         apply(twin.model, tiny.load_tensors(tmp_path, tensors), features, settings), call
@@ -134,7 +134,7 @@ def test_presets_are_the_dicts_they_stand_for(name: str, scale: Any, tmp_path: P
 def test_style_of_one_reference_and_layout_of_another(tmp_path: Path) -> None:
     twin = twins("sdxl")
     call = tiny.make_call(twin)
-    tensors = tiny.adapter_tensors(twin, "plus")
+    tensors = tiny.kept_tensors(twin, "plus")
     adapter = tiny.load_tensors(tmp_path, tensors)
     style, layout = tiny.random_features(1, seed=5), tiny.random_features(1, seed=6)
 
@@ -154,7 +154,7 @@ def test_style_of_one_reference_and_layout_of_another(tmp_path: Path) -> None:
 def test_one_mask(family: str, size: tuple[int, int], tmp_path: Path) -> None:
     twin = twins(family)
     call = tiny.make_call(twin, 1, 16, 24)
-    tensors, features = tiny.adapter_tensors(twin, "plus"), tiny.random_features(1)
+    tensors, features = tiny.kept_tensors(twin, "plus"), tiny.random_features(1)
     adapter, mask = tiny.load_tensors(tmp_path, tensors), picture(*size, seed=1)
     settings = Settings(scale=0.9, mask=mask[None], mask_rule=MaskRule.DIFFUSERS)
     ours = tiny.run_comfy(apply(twin.model, adapter, features, settings), call)
@@ -173,7 +173,7 @@ def test_regions_are_masks_with_scales_of_their_own(
 ) -> None:
     twin = twins(family, dtype)
     call = tiny.make_call(twin, 2, 16, 16)
-    tensors = tiny.adapter_tensors(twin, kind)
+    tensors = tiny.kept_tensors(twin, kind)
     features = tiny.random_features(2, dtype=dtype)
     masks = [picture(128, 128, seed) for seed in (1, 2)]
     adapter = tiny.load_tensors(tmp_path, tensors)
@@ -206,7 +206,7 @@ def test_dicts_with_a_scale_for_each_masked_reference(
 ) -> None:
     twin = twins(family)
     call = tiny.make_call(twin)
-    tensors, features = tiny.adapter_tensors(twin, "plus"), tiny.random_features(2)
+    tensors, features = tiny.kept_tensors(twin, "plus"), tiny.random_features(2)
     masks = [picture(128, 128, seed) for seed in (3, 4)]
     regions = Regions(
         tuple(Region(f, m, 1.0) for f, m in zip(one_by_one(features), masks, strict=True))
@@ -238,7 +238,7 @@ def as_lists(scale: Any) -> Any:
 def test_two_adapters_one_of_them_masked(tmp_path: Path) -> None:
     twin = twins("sd1")
     call = tiny.make_call(twin)
-    first, second = (tiny.adapter_tensors(twin, kind) for kind in ("plus", "standard"))
+    first, second = (tiny.kept_tensors(twin, kind) for kind in ("plus", "standard"))
     features = [tiny.random_features(1, seed=3), tiny.random_features(2, seed=4)]
     mask = picture(128, 128, seed=5)
     adapters = [tiny.load_tensors(tmp_path, t, f"a{i}") for i, t in enumerate((first, second))]
@@ -254,7 +254,7 @@ def test_two_adapters_one_of_them_masked(tmp_path: Path) -> None:
 def test_a_hard_mask_on_whole_cells_is_the_same_under_both_rules(tmp_path: Path) -> None:
     """Where nothing has to be resized the two rules cannot differ."""
     twin = twins("sd1")
-    tensors, features = tiny.adapter_tensors(twin, "plus"), tiny.random_features(1)
+    tensors, features = tiny.kept_tensors(twin, "plus"), tiny.random_features(1)
     adapter = tiny.load_tensors(tmp_path, tensors)
     only_first_level = weights({"down": {"block_0": 1}, "up": {"block_3": 1}})
     mask = (picture(16, 16, seed=8) > 0.5).float()

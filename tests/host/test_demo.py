@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from conftest import HOST, ROOT
 from kit.models import encoder_shapes
 from kit.models.sparse_files import write_sparse
 from kit.server import live
-from kit.server.tiny_nodes.adapter import write_tiny_adapter
+from kit.server.live import Client
 from pack.ip_models.pictures.sheet import Plan
 from PIL import Image
 from sheet_prompt import EDGE
@@ -113,12 +114,19 @@ def cell_of(sheet: Image.Image, x: int, y: int) -> bytes:
     return sheet.crop((x, y, x + EDGE, y + EDGE)).tobytes()
 
 
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    base, models = live.base_with_adapter(tmp_path_factory)
+    with live.running(base, models) as running:
+        Image.effect_noise((64, 64), 80).convert("RGB").save(base / "input" / "other.png")
+        yield running
+
+
 @pytest.mark.parametrize(("gpu", "rows"), [(True, [6, 6]), (False, [3])])
 def test_the_sheet_of_real_models_runs_on_a_server(
-    gpu: bool, rows: list[int], tmp_path: Path
+    gpu: bool, rows: list[int], client: Client
 ) -> None:
     """With small models in the place of the files it names."""
-    write_tiny_adapter_in(tmp_path / "models" / "ipadapter")
     models = {"checkpoint": "a.ckpt", "adapter": "tiny.safetensors", "encoder": "b", "size": 64}
     sheet = sheets.real_sheet(models | {"gpu": gpu}, "reference.jpg", "other.png")
     assert [sum(len(cell.captions) for cell in row) for row in sheet.rows] == rows
@@ -131,17 +139,10 @@ def test_the_sheet_of_real_models_runs_on_a_server(
     for node in sheet.prompt.values():
         if node["class_type"] == "KSampler":
             node["inputs"]["steps"] = 2
-    with live.running(tmp_path, tmp_path / "models") as client:
-        Image.effect_noise((64, 64), 80).convert("RGB").save(tmp_path / "input" / "other.png")
-        (path,) = client.saved(sheet.prompt)[sheet.saved]
-        with Image.open(path) as picture:
-            cells = [cell_of(picture, *place) for place in planned(sheet).places]
+    (path,) = client.saved(sheet.prompt)[sheet.saved]
+    with Image.open(path) as picture:
+        cells = [cell_of(picture, *place) for place in planned(sheet).places]
     assert len(set(cells)) == len(cells) == sum(rows)
-
-
-def write_tiny_adapter_in(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    write_tiny_adapter(folder / "tiny.safetensors")
 
 
 def test_real_models_are_found_by_content(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Once per run the real thing in size: core loaders, published layouts, random weights."""
+"""Once per run the real thing in size: core loaders, published layouts, random weights.
+
+The pictures are small, because what is to be seen of them is only that the adapter is heard.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from kit.server.live import Client, Prompt
 from pack.dev import cache
 from test_server import node, sampling
 
+SIZE = 128
+
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
@@ -20,10 +25,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 def graph(kind: str) -> Prompt:
-    """SD1.5 and ViT-H at full size, two steps at 256 pixels."""
+    """SD1.5 and ViT-H at full size, two steps."""
     return {
         "checkpoint": node("CheckpointLoaderSimple", ckpt_name="random_sd15.safetensors"),
-        **sampling(["apply", 0], steps=2, size=256),
+        **sampling(["apply", 0], steps=2, size=SIZE),
         "load": node("IPALoadForModel", model=["checkpoint", 0], kind=kind),
         "photo": node("LoadImage", image="reference.jpg"),
         "encode": node("IPAEncodeImage", clip_vision=["load", 1], image=["photo", 0]),
@@ -43,4 +48,4 @@ def test_published_layouts_make_pictures_with_core_nodes_alone(client: Client) -
     # A dead patch would make both the picture of no adapter at all.
     standard, plus = (client.picture(graph(kind)) for kind in ("standard", "plus"))
     assert standard != plus
-    assert len(standard) == len(plus) == 256 * 256 * 3
+    assert len(standard) == len(plus) == SIZE * SIZE * 3

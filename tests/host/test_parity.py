@@ -37,7 +37,7 @@ def check(
     model = twin.model
     tensors, features = [], []
     for i, (kind, count, scale) in enumerate(zip(kinds, counts, scales, strict=True)):
-        tensors.append(tiny.adapter_tensors(twin, kind, seed=10 + i))
+        tensors.append(tiny.kept_tensors(twin, kind, seed=10 + i))
         features.append(tiny.random_features(count, seed=20 + i, dtype=twin.dtype))
         adapter = tiny.load_tensors(folder, tensors[-1], f"adapter{i}")
         model = apply(model, adapter, features[-1], settings(scale))
@@ -106,7 +106,7 @@ def test_double_precision(family: str, kind: str, tmp_path: Path) -> None:
 def test_odd_picture_sizes(size: tuple[int, int], tmp_path: Path) -> None:
     twin = twins("sd1")
     call = tiny.make_call(twin, 1, *size)
-    tensors, features = tiny.adapter_tensors(twin, "plus"), tiny.random_features(1)
+    tensors, features = tiny.kept_tensors(twin, "plus"), tiny.random_features(1)
     model = apply(twin.model, tiny.load_tensors(tmp_path, tensors), features, Settings())
     ours = tiny.run_comfy(model, call)
     reference = tiny.run_diffusers(twin, call, [tensors], [features], 1.0)
@@ -119,7 +119,7 @@ def test_odd_picture_sizes(size: tuple[int, int], tmp_path: Path) -> None:
 def test_six_sampler_steps(family: str, window: tuple[float, float], tmp_path: Path) -> None:
     twin = twins(family)
     call = tiny.make_call(twin)
-    tensors, features = tiny.adapter_tensors(twin, "plus"), tiny.random_features(2)
+    tensors, features = tiny.kept_tensors(twin, "plus"), tiny.random_features(2)
     start, end = window
     adapter = tiny.load_tensors(tmp_path, tensors)
     model = apply(twin.model, adapter, features, Settings(0.8, start, end))

@@ -45,6 +45,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def usual(client: Client) -> bytes:
+    """What the graph gives; nothing that was queued before may change it."""
+    return client.picture(graph())
+
+
 def write_models(folder: Path) -> None:
     (folder / "sub").mkdir(parents=True)
     write_tiny_adapter(folder / "tiny.safetensors")
@@ -123,7 +129,7 @@ def test_a_file_is_described_before_anything_runs(client: Client, file: str, wor
     assert words in client.get(f"/ipadapter/about?file={file}")["text"][0]
 
 
-def test_merged_and_removed_references_reach_the_picture(client: Client) -> None:
+def test_merged_and_removed_references_reach_the_picture(client: Client, usual: bytes) -> None:
     prompt = graph()
     prompt["merge"] = node(
         "IPAMergeEmbeds",
@@ -133,14 +139,14 @@ def test_merged_and_removed_references_reach_the_picture(client: Client) -> None
     )
     prompt["apply"]["inputs"]["embeds"] = ["merge", 0]
     merged = client.picture(prompt)
-    assert merged != client.picture(graph())
+    assert merged != usual
     removed = graph() | sampling(["remove", 0])
     removed["remove"] = node("IPARemove", model=["apply", 0])
     assert client.picture(removed) == client.picture(graph() | sampling(["checkpoint", 0]))
 
 
-def test_weights_reach_the_picture(client: Client) -> None:
-    whole = client.picture(graph())
+def test_weights_reach_the_picture(client: Client, usual: bytes) -> None:
+    whole = usual
     pictures = [
         weighted("IPABlockWeights", preset="composition"),
         weighted("IPABlockWeights", preset="custom", weights="0:1.0, 3:0.5"),
@@ -158,11 +164,11 @@ def test_weights_reach_the_picture(client: Client) -> None:
     assert client.picture(chained) == made[3]
 
 
-def test_lists_of_other_packs_are_scales_and_factors(client: Client) -> None:
+def test_lists_of_other_packs_are_scales_and_factors(client: Client, usual: bytes) -> None:
     numbers = node("IPAdapterWeights", weights="0.4, 1", timing="custom", **FRAMES)
     listed = changed(apply={"scale": ["numbers", 0]}) | {"numbers": numbers}
     wanted = client.picture(graph(scale=0.4))
-    assert client.picture(listed) == wanted != client.picture(graph())
+    assert client.picture(listed) == wanted != usual
     line = {"start": ["numbers", 0], "end": 1.0, "curve": "linear"}
     scheduled = weighted("IPASchedule", over="frames", **line) | {"numbers": numbers}
     assert client.picture(scheduled) == wanted
@@ -182,16 +188,16 @@ def test_a_sweep_makes_each_picture_and_one_sheet_of_them(client: Client) -> Non
             assert made.convert("RGB").tobytes() == client.picture(graph(scale=scale))
 
 
-def test_regions_reach_the_picture(client: Client) -> None:
+def test_regions_reach_the_picture(client: Client, usual: bytes) -> None:
     scaled = client.picture(regional())
-    assert scaled not in (client.picture(graph()), client.picture(graph(scale=0.8)))
+    assert scaled not in (usual, client.picture(graph(scale=0.8)))
     whole = regional(masks=())
     assert client.picture(whole) == client.picture(graph(scale=0.8))
     entry = client.run(regional())
     assert "scale 0.8, mask 40 x 60" in entry["outputs"]["regions"]["text"][0]
 
 
-def test_binding_to_both_prompts_is_applying(client: Client) -> None:
+def test_binding_to_both_prompts_is_applying(client: Client, usual: bytes) -> None:
     prompt = graph()
     inputs = prompt["apply"]["inputs"]
     prompt["apply"] = node(
@@ -201,7 +207,7 @@ def test_binding_to_both_prompts_is_applying(client: Client) -> None:
         negative=["negative", 0],
     )
     prompt["sampler"]["inputs"] |= {"positive": ["apply", 1], "negative": ["apply", 2]}
-    assert client.picture(prompt) == client.picture(graph())
+    assert client.picture(prompt) == usual
     prompt["sampler"]["inputs"] |= {"positive": ["positive", 0], "negative": ["negative", 0]}
     plain = graph() | sampling(["checkpoint", 0])
     assert client.picture(prompt) == client.picture(plain)
@@ -340,15 +346,14 @@ WRONG: dict[str, tuple[Prompt, list[str]]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_is_said_in_one_sentence_and_the_queue_goes_on(
-    client: Client, case: str
+    client: Client, usual: bytes, case: str
 ) -> None:
-    before = client.picture(graph())
     prompt, words = WRONG[case]
     message = live.said_of(client, prompt)
     for word in words:
         assert word in message
     assert "Traceback" not in message and "\n" not in message
-    assert client.picture(graph()) == before
+    assert client.picture(graph()) == usual
 
 
 @pytest.mark.parametrize(
@@ -369,8 +374,7 @@ def test_what_is_wrong_before_the_run_is_refused_with_its_reason(
     assert words in str(answer["node_errors"])
 
 
-def test_an_interrupted_prompt_leaves_no_trace(client: Client) -> None:
-    before = client.picture(graph())
+def test_an_interrupted_prompt_leaves_no_trace(client: Client, usual: bytes) -> None:
     long = client.queue(graph(steps=5000, scale=0.7))
     while not client.get("/queue")["queue_running"]:
         time.sleep(0.05)
@@ -379,4 +383,4 @@ def test_an_interrupted_prompt_leaves_no_trace(client: Client) -> None:
     entry = client.wait(long)
     kinds = [kind for kind, _ in entry["status"]["messages"]]
     assert "execution_interrupted" in kinds
-    assert client.picture(graph()) == before
+    assert client.picture(graph()) == usual

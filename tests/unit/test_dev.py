@@ -391,6 +391,15 @@ class TestCommands:
         found = str(tmp_path / "found.json")
         assert commands == [["python", script, "--replay", found, "--seed", "3"]]
 
+    def test_check_knows_where_its_files_are_told_from(
+        self, commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        dev.main(["check", "--checkpoint", "a.safetensors", "--adapter=b.bin"])
+        script = str(dev.ROOT / "tests" / "check" / "run.py")
+        given = ["--checkpoint", "a.safetensors", "--adapter=b.bin"]
+        assert commands == [["python", script, "--from", str(tmp_path), *given]]
+
     def test_misspelt_option_stops_before_anything_is_installed(
         self, commands: list[list[str]]
     ) -> None:

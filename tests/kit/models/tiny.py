@@ -124,18 +124,7 @@ def twins(family: str, dtype: torch.dtype = torch.float32) -> Twins:
 
 
 def adapter_tensors(twin: Twins, kind: str, seed: int = 1, **options: Any) -> dict[str, Tensor]:
-    """A random adapter in the published layout that fits the tiny UNet.
-
-    The tensors are the same ones at every call, so that what is made of them can be kept.
-    """
-    return dict(_adapter_tensors(twin, kind, seed, tuple(options.items())))
-
-
-@lru_cache(maxsize=4)
-def _adapter_tensors(
-    twin: Twins, kind: str, seed: int, given: tuple[tuple[str, Any], ...]
-) -> Mapping[str, Tensor]:
-    options = dict(given)
+    """A random adapter in the published layout that fits the tiny UNet."""
     width = POOLED_WIDTH if kind == "standard" else ENCODER_WIDTH
     tokens = 4 if kind in ("standard", "FaceID", "FaceID plus") else 16
     if kind in ("plus", "FaceID portrait unnormed"):
@@ -149,6 +138,12 @@ def _adapter_tensors(
     # precision, because diffusers loads adapters into modules of that precision.
     louder = {k: v * 3 if "_ip.weight" in k else v for k, v in tensors.items()}
     return {k: v.to(twin.dtype) for k, v in louder.items()}
+
+
+@lru_cache(maxsize=4)
+def kept_tensors(twin: Twins, kind: str, seed: int = 1) -> dict[str, Tensor]:
+    """As `adapter_tensors`, the very same ones at every call: `run_diffusers` is quicker then."""
+    return adapter_tensors(twin, kind, seed)
 
 
 def lora_tensors(twin: Twins, seed: int = 4) -> dict[str, Tensor]:
