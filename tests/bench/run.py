@@ -14,7 +14,12 @@ import os
 import sys
 import tempfile
 import types
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.report import Check
 
 TESTS = Path(__file__).resolve().parents[1]
 # Run as a script this folder is on the path, where its modules would hide the host's.
@@ -45,11 +50,10 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
 
     print(sections.machine())
     contenders = sections.contenders(options.incumbent)
+    if options.cards:
+        checks = sections.cards(contenders, folder, options.minutes, options.json)
+        return _ended(sections.summary(checks), checks)
     with sections.one_thread():
-        if options.cards:
-            checks = sections.cards(contenders, folder, options.minutes, options.json)
-            print(sections.summary(checks))
-            return 0 if all(check.passed for check in checks) else 1
         checks = sections.counts(contenders, folder)
         checks += sections.memory(contenders, folder)
         checks += sections.second_apply(contenders, folder)
@@ -60,7 +64,11 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
         if not options.quick:
             sections.full_size(contenders, folder, options)
             sections.face_engines(folder / "faces")
-    print(sections.summary(checks))
+    return _ended(sections.summary(checks), checks)
+
+
+def _ended(summary: str, checks: Sequence[Check]) -> int:
+    print(summary)
     return 0 if all(check.passed for check in checks) else 1
 
 

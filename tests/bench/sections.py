@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import product
 from pathlib import Path
 
@@ -186,7 +186,8 @@ def cards(
     _title(_REAL if on_card else _NARROW)
     kept = Record(record, {"machine": machine().splitlines(), "on a card": on_card})
     shown = [one for one in parties if not isinstance(one, OldNames)]
-    return run_cards(shown, folder, minutes, kept)
+    with nullcontext() if on_card else one_thread():
+        return run_cards(shown, folder, minutes, kept)
 
 
 def summary(checks: Sequence[Check]) -> str:

@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(options: argparse.Namespace, asked: question.Question | None) -> int:
+    import torch
     from check import every, ours, single  # they need the host on the path
     from pack.ip_models.errors import IPAdapterError
 
@@ -56,6 +57,10 @@ def _run(options: argparse.Namespace, asked: question.Question | None) -> int:
         return single.check(asked, options.out)
     except (IPAdapterError, NotCompared) as problem:
         raise CheckError(str(problem).rstrip(".")) from problem
+    except (torch.OutOfMemoryError, MemoryError) as problem:
+        raise CheckError(
+            "ComfyUI itself ran out of memory: give a smaller --size, or --device cpu"
+        ) from problem
 
 
 def prepare_host(options: argparse.Namespace) -> bool:

@@ -82,6 +82,7 @@ def test_what_was_found_is_kept_when_a_row_fails_or_time_is_over(
         section.Piece("third", "c", ends),
     ]
     monkeypatch.setattr(section, "pieces", lambda *_: pieces)
+    monkeypatch.setattr(section, "FAMILIES", ())
     record = section.Record(path, {"machine": "none"})
     with pytest.raises(KeyboardInterrupt):
         section.run([], tmp_path, 5, record)

@@ -141,7 +141,7 @@ def ask(models: Path, checkpoint: str, adapter: str, encoder: str, **more: Any) 
 @pytest.mark.parametrize(
     ("checkpoint", "adapter", "encoder"),
     [
-        ("sd15", "standard.safetensors", "H"),
+        # standard: see below, by the command itself
         ("sd15", "plus.safetensors", "H"),
         ("sd15", "full face.safetensors", "H"),
         ("flux", "xlabs.safetensors", "L"),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -108,11 +109,12 @@ class Table:
         self.parties, self._folder, self._full_size = parties, folder, full_size
         self._adapters: dict[tuple[str, str], Any] = {}
         self._plain: dict[tuple[str, torch.dtype, int], Counts] = {}
+        self._seeds = count(1)
 
     def measure(self, row: Row) -> dict[str, Found]:
         """Each contender by name."""
-        bed = self.bed(row.family, row.dtype)
-        applied = {party.name: self._apply(party, bed, row) for party in self.parties}
+        bed, seed = self.bed(row.family, row.dtype), next(self._seeds)
+        applied = {party.name: self._apply(party, bed, row, seed) for party in self.parties}
         models = {name: model for name, (model, _, _) in applied.items()}
         steps = _step_times(bed, {UNPATCHED: bed.model, **models}, row.batch)
         plain_peak = _peak(bed, bed.model, row.batch)
@@ -126,9 +128,9 @@ class Table:
         return _full_bed(family, dtype) if self._full_size else tiny_bed(family)
 
     def _apply(
-        self, party: Contender, bed: Bed, row: Row
+        self, party: Contender, bed: Bed, row: Row, seed: int
     ) -> tuple[Any, float | None, float]:
-        """The patched MODEL, and seconds of the first Apply and of another one."""
+        """The patched MODEL, and seconds of the first Apply and of one with new references."""
         mask = torch.linspace(0, 1, 40).expand(1, 30, 40) if row.masked else None
         how, key = How(mask=mask), (party.name, row.family)
         path, first = self._adapter_file(row.family), None
@@ -137,9 +139,9 @@ class Table:
             if key not in self._adapters:
                 begin = now()
                 self._adapters[key] = party.load(path)
-                party.apply(bed.model, self._adapters[key], self._features(1, row), how)
+                party.apply(bed.model, self._adapters[key], self._features(0, row), how)
                 first = now() - begin
-            features = self._features(2, row)
+            features = self._features(seed, row)
             begin = now()
             model = party.apply(bed.model, self._adapters[key], features, how)
             return model, first, now() - begin

@@ -7,11 +7,12 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from bench.cards import deep, goals, plan
+from bench.cards import deep, goals, numbers, plan
 from bench.cards.measure import HEADER, LEGEND, Found, Table
 from bench.contenders import Contender
 from bench.report import Check, table
@@ -19,6 +20,7 @@ from bench.report import Check, table
 _SLACK = 1.2  # a row may take so much longer than the last one of its kind
 _FIRST = 60.0  # seconds that a model of a new kind may take
 _LATENT, _NARROW_LATENT = 128, 16
+FAMILIES = ("sd1", "sdxl")
 Measure = Callable[[], Mapping[str, Found]]
 
 
@@ -46,6 +48,7 @@ class Record:
     rows: dict[str, Mapping[str, Found]] = field(default_factory=dict[str, Mapping[str, Found]])
     left_out: dict[str, str] = field(default_factory=dict[str, str])
     goals: list[str] = field(default_factory=list[str])
+    numbers: dict[str, numbers.Numbers] = field(default_factory=dict[str, numbers.Numbers])
 
     def write(self) -> None:
         """Whole or not at all, so that a run that is stopped leaves what it had."""
@@ -55,9 +58,14 @@ class Record:
             name: {party: found.as_json() for party, found in measured.items()}
             for name, measured in self.rows.items()
         }
-        text = json.dumps(
-            {**self.about, "goals": self.goals, "left out": self.left_out, "rows": rows}, indent=1
-        )
+        found = {
+            **self.about,
+            "goals": self.goals,
+            "numbers": {name: one.as_json() for name, one in self.numbers.items()},
+            "left out": self.left_out,
+            "rows": rows,
+        }
+        text = json.dumps(found, indent=1)
         partial = self.path.with_name(f"{self.path.name}.part")
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, self.path)
@@ -70,7 +78,7 @@ def run(
     card = torch.cuda.is_available()
     end = time.monotonic() + 60 * minutes
     planned = pieces(parties, folder, card)
-    checks: list[Check] = []
+    checks = _agreement(record, folder, card)
     last: dict[str, float] = {}
     for number, piece in enumerate(planned):
         begin = time.monotonic()
@@ -89,6 +97,26 @@ def run(
     for name, reason in record.left_out.items():
         print(f"left out      {name}: {reason}")
     print(f"\n{LEGEND}")
+    return checks
+
+
+def _agreement(record: Record, folder: Path, card: bool) -> list[Check]:
+    """Whether the device gives diffusers' numbers, in each precision."""
+    halves = (torch.float16, torch.bfloat16) if card else (torch.bfloat16,)
+    rows: list[list[str]] = []
+    checks: list[Check] = []
+    for family, dtype in product(FAMILIES, (torch.float32, *halves)):
+        name = f"{family} {str(dtype).removeprefix('torch.')}"
+        try:
+            found = numbers.numbers(family, dtype, folder)
+        except Exception as problem:  # noqa: BLE001 - see `_measured`
+            record.left_out[f"numbers of {name}"] = f"{type(problem).__name__}: {problem}"[:300]
+            continue
+        record.numbers[name] = found
+        rows.append(found.row(name))
+        checks += found.checks(name)
+    print("\n" + table(numbers.HEADER, rows) + f"\n\n{numbers.LEGEND}")
+    record.write()
     return checks
 
 

@@ -367,8 +367,8 @@ def sample_both(
     sampling = twin.model.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", 6)
     noise = call.x[:1].float()
-    ours = _sample_comfy(twin, model, call, noise, sigmas, guidance)
-    plain = _sample_comfy(twin, twin.model, call, noise, sigmas, guidance)
+    ours = sample_comfy(twin, model, call, noise, sigmas, guidance)
+    plain = sample_comfy(twin, twin.model, call, noise, sigmas, guidance)
     first, last = (float(sampling.percent_to_sigma(percent)) for percent in window)
     x = noise * torch.sqrt(1 + sigmas[0] ** 2)
     for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
@@ -382,9 +382,10 @@ def sample_both(
     return ours, x, plain
 
 
-def _sample_comfy(
+def sample_comfy(
     twin: Twins, model: Any, call: Call, noise: Tensor, sigmas: Tensor, guidance: float
 ) -> Tensor:
+    """A run of ComfyUI's Euler sampler, in the model's own latent space."""
     extra: list[dict[str, Any]] = [{}, {}]
     if call.y is not None:
         size = {"width": 512, "height": 512, "target_width": 512, "target_height": 512}

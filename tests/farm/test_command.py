@@ -1,0 +1,56 @@
+"""What `python -m farm` says of wrong options, before anything begins."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pack.farm.__main__ import main
+
+MODELS = ("--checkpoint", "a", "--adapter", "b", "--encoder", "c")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["none.csv"], "none.csv does not exist"),
+        (["jobs.csv"], "Give --checkpoint and --adapter and --encoder"),
+        (["jobs.csv", "--workflow", "none.json"], "none.json cannot be read"),
+        (["jobs.csv", "--workflow", "jobs.csv"], 'is no JSON .*Save .*with "Export \\(API\\)"'),
+        (["jobs.csv", *MODELS, "--column", "prompts=1.text"], "names no column"),
+        (["jobs.csv", *MODELS, "--column", "prompt=nowhere.text"], "nowhere"),
+        (["twice.csv", *MODELS], "--adapter is given and the table has a column of that name"),
+        (["jobs.csv", *MODELS, "--address", "127.0.0.1:9"], "no Ray cluster answers"),
+        (["jobs.csv", *MODELS, "--out", "jobs.csv"], "jobs.csv cannot be written"),
+    ],
+)
+def test_a_job_that_cannot_begin_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("jobs.csv").write_text("prompt\na cat\n")
+    Path("twice.csv").write_text("prompt,adapter\na cat,b\n")
+    assert main(["--out", "out", "--servers", "http://127.0.0.1:9", *options]) == 2
+    (*_, last) = capsys.readouterr().err.splitlines()
+    assert last.startswith("farm: ") and last.endswith(".") and re.search(told, last)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--workers", "0"], "'0' is no number from 1 on"),
+        (["--tries", "many"], "'many' is no number from 1 on"),
+        (["--workers", "2", "--servers", "http://a:8188"], "--servers are the workers"),
+    ],
+)
+def test_wrong_options_are_told(
+    capsys: pytest.CaptureFixture[str], options: list[str], told: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["jobs.csv", "--out", "out", *options])
+    assert stopped.value.code == 2 and told in capsys.readouterr().err
