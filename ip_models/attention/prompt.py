@@ -231,7 +231,7 @@ class ResolvedPrompt:
         own = self.prompt.keys.own_keys
         if not own:
             return None
-        key = ("own keys", device, dtype)
+        key = ("own", device, dtype)
         return self.prompt.moved.get(key, lambda: torch.stack(own).to(device, dtype))
 
     def _swapped(self) -> tuple[Row, ...]:
