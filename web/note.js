@@ -102,13 +102,15 @@ function draw(node, kind, said, { details = "", buttons = [], open = said.length
  * Make as much room as the text needs, but no more than a text may have.
  * @param {any} node
  * @param {string} kind
+ * @param {number} [times] a wider node may need less, and one that shares its room more
  */
-function fit(node, kind) {
+function fit(node, kind, times = 3) {
   const widget = find(node, kind);
   const { scrollHeight, clientHeight } = widget?.element ?? {};
   if (!clientHeight || scrollHeight <= clientHeight + 1) return;
   widget.wanted = Math.min(widget.most, widget.wanted + scrollHeight - clientHeight);
   grow(node, node.size[0]);
+  if (times > 1) afterLayout(() => fit(node, kind, times - 1));
 }
 
 /**

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ..work import Encoding, FarmError, Graph, Made, Settings, Task
 from .answers import UNFETCHED, Failed
 from .client import EMBEDS_FOLDER, Client
+from .png import same_everywhere
 from .server import Server
 
 Result = TypeVar("Result")
@@ -103,12 +104,9 @@ class ComfyMaker:
                 "farm.NoPicture",
                 "the workflow ran and saved no picture, which is needed. Put a Save Image into it",
             )
-        return tuple(
-            [
-                (PurePosixPath(one["filename"]).suffix, await self._client.fetch("/view", one))
-                for one in saved
-            ]
-        )
+        contents = [await self._client.fetch("/view", one) for one in saved]
+        endings = [PurePosixPath(one["filename"]).suffix for one in saved]
+        return tuple(zip(endings, map(same_everywhere, contents), strict=True))
 
     async def _put(self, files: Mapping[str, bytes]) -> None:
         await self._client.require_same()

@@ -31,8 +31,11 @@ FITS = """(note) => [note.scrollHeight - note.clientHeight, note.scrollWidth - n
 def failure(comfy: ComfyPage, words: str) -> Locator:
     note = comfy.shown(FAILURE).filter(has_text=words)
     expect(note).to_have_count(1)
-    comfy.settle()  # it grows in the frame after it is shown
-    down, right = note.evaluate(FITS)
+    for _ in range(20):  # it grows in the frames after it is shown
+        comfy.settle()
+        down, right = note.evaluate(FITS)
+        if down <= 1 and right <= 1:
+            break
     assert down <= 1 and right <= 1  # nothing of it has to be scrolled
     return note
 
