@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import pickle
 import resource
 import signal
@@ -283,13 +284,24 @@ def test_registered_places_are_kept_and_the_first_is_written_to(home: Path, tmp_
     first = tmp_path / "first"
     folder_paths.add_model_folder_path(KEY, str(first), is_default=True)
     folders.register()
-    places = [str(first), str(home), folders.EXAMPLES]
+    places = [str(first), str(home), folders.uploaded(), folders.EXAMPLES]
     assert folder_paths.get_folder_paths(KEY) == places
     name = save(PICTURE)
     assert (first / name).is_file() and not list(home.iterdir())
     (home / "old.safetensors").write_bytes((first / name).read_bytes())
     assert save(OTHER, "old") == "old_00002.safetensors"
     assert same(load("old.safetensors"), PICTURE)
+
+
+def test_what_a_program_uploads_is_listed_and_loaded(home: Path) -> None:
+    name = save(PICTURE)
+    (sent := Path(folders.uploaded())).mkdir(parents=True)
+    try:
+        (home / name).rename(sent / "sent.safetensors")
+        assert "sent.safetensors" in folders.files(KEY)
+        assert same(load("sent.safetensors"), PICTURE)
+    finally:
+        shutil.rmtree(sent)
 
 
 def test_a_place_that_cannot_be_written_is_passed_over(home: Path) -> None:
@@ -325,7 +337,8 @@ def test_endings_other_packs_entered_are_kept(home: Path) -> None:
     folder_paths.folder_names_and_paths[KEY] = ((str(home),), {".emb"})
     folders.register()
     paths, endings = folder_paths.folder_names_and_paths[KEY]
-    assert paths == [str(home), folders.EXAMPLES] and endings == {".emb", ".safetensors", ".ipadpt"}
+    assert paths == [str(home), folders.uploaded(), folders.EXAMPLES]
+    assert endings == {".emb", ".safetensors", ".ipadpt"}
 
 
 def write_and_die(path: Path, data: bytes) -> None:
