@@ -7,9 +7,9 @@ import errno
 import io
 import json
 import os
-import shutil
 import pickle
 import resource
+import shutil
 import signal
 import struct
 import threading
