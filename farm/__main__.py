@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .values import addresses, count
 from .work import FarmError, Filler, Settings
 
 if TYPE_CHECKING:
@@ -77,7 +78,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="what a column fills; NAME= for one that fills nothing",
     )
     add("--workers", type=count, metavar="N", help="left out: one a GPU, or one")
-    add("--servers", metavar="URL,URL", help="of running ComfyUIs, instead of starting any")
+    add(
+        "--servers",
+        type=addresses,
+        metavar="URL,URL",
+        help="of running ComfyUIs, instead of starting any",
+    )
     add("--comfyui", metavar="FOLDER", help="of the ComfyUI to start, on each machine")
     add("--python", default="", metavar="FILE", help="that runs it")
     add("--models", default="", metavar="YAML", help="an extra_model_paths.yaml for it")
@@ -95,12 +101,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.servers and (options.workers or options.comfyui):
         parser.error("--servers are the workers, and run already: leave --workers, --comfyui out")
     return options
-
-
-def count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
-    return int(text)
 
 
 def work(options: argparse.Namespace) -> int:
@@ -186,8 +186,7 @@ def template(options: argparse.Namespace, jobs: Jobs) -> Filler:
 def workers(options: argparse.Namespace) -> list[Settings]:
     """What each worker is to drive; one that all share where ComfyUIs are started."""
     if options.servers:
-        addresses = [part.strip() for part in options.servers.split(",")]
-        return [Settings(address=address) for address in addresses if address]
+        return [Settings(address=address) for address in options.servers]
     return [
         Settings(
             comfyui=options.comfyui or find_comfyui(),

@@ -160,7 +160,7 @@ class Keeper:
             keys: of the rows, by their place; None for those that no key was found for.
             problems: sentences for rows that never came to be made, by place.
         """
-        names = [f"job.{name}" if name in OWN.names else name for name in jobs.columns]
+        names = own_names(jobs.columns)
         own = jobs.table.rename_columns(names)
         path = self.folder / TABLE
         partial = path.with_name(f".{path.name}.part")
@@ -187,6 +187,19 @@ class Keeper:
             "problem": record.get("problem", "farm.Row" if message else ""),
             "key": key or "",
         }
+
+
+def own_names(columns: Sequence[str]) -> list[str]:
+    """Names of a job's columns in its result table, where some are taken."""
+    taken = {*OWN.names, *columns}
+    names: list[str] = []
+    for column in columns:
+        name = column
+        while name in OWN.names or (name != column and name in taken):
+            name = f"job.{name}"
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def write_whole(path: Path, content: bytes) -> None:

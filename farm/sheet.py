@@ -149,7 +149,8 @@ def make_small(folder: Path, names: Iterable[str]) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         # As many at a time as a page has: a pool takes all that it is given into memory.
         while some := list(islice(missing, PAGE_ROWS)):
-            list(pool.map(partial(_make_small, folder), some))
+            # Equal rows share a picture, which two threads must not make at once.
+            list(pool.map(partial(_make_small, folder), dict.fromkeys(some)))
 
 
 def _make_small(folder: Path, name: str) -> None:

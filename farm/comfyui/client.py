@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from ..work import Graph, Lost
+from ..work import FarmError, Graph, Lost
 from .answers import UNFETCHED, Failed, outputs, refusal
 
 CONNECT_SECONDS = 10
@@ -21,6 +21,7 @@ WRITTEN_SECONDS = 0.002  # between two looks whether an end that was told is in 
 PATIENCE_SECONDS = 30  # for which a server may be away before its row goes to another
 AWAY = (500, 502, 503, 504)
 EMBEDS_FOLDER = "ipadapter_embeds"  # in the input folder, where Load Embeds looks too
+NODE = "IPALoadEmbeds"
 CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING)
 LISTEN_SECONDS = 0.001
 ENDINGS = ("execution_success", "execution_error", "execution_interrupted")
@@ -45,6 +46,7 @@ class Client:
         """Find the server.
 
         Raises:
+            FarmError: it lacks this pack.
             Lost: it does not answer, or is no ComfyUI.
         """
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS)
@@ -53,6 +55,11 @@ class Client:
             found = await self._json("GET", "/system_stats")
             if not isinstance(found, dict) or "system" not in found:
                 raise Lost(f"{self.address} does not answer as a ComfyUI server")
+            if not await self._json("GET", f"/object_info/{NODE}"):
+                raise FarmError(
+                    f"the ComfyUI at {self.address} has no node {NODE}, and a worker needs this "
+                    "pack there. Install it on that server, or leave the server out"
+                )
             await self._listen()
 
     async def close(self) -> None:

@@ -25,6 +25,7 @@ STOP_SECONDS = 15
 PACK = Path(os.path.abspath(__file__)).parents[2]
 GUARD = Path(os.path.abspath(__file__)).parent / "guard.py"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+PREFIX = "ipadapter-farm-"
 KEPT_PICTURES = 200  # on disk here, after they were handed on
 
 
@@ -45,7 +46,8 @@ class Server:
                 f"{comfyui} holds no ComfyUI on {socket.gethostname()} (main.py is missing), and "
                 "a worker needs one. Give --comfyui the folder that is the same on each machine"
             )
-        self.folder = Path(tempfile.mkdtemp(prefix="ipadapter-farm-"))
+        sweep(Path(tempfile.gettempdir()))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         for name in ("custom_nodes", "embeds", "input", "output", "temp", "user"):
             (self.folder / name).mkdir()
         share((comfyui / "input").glob("*"), self.folder / "input")
@@ -131,6 +133,26 @@ class Server:
             f"the ComfyUI in {comfyui} did not answer within {START_SECONDS} seconds, which a "
             f"worker needs. The end of its log: {self.log_end()}"
         )
+
+
+def sweep(place: Path) -> None:
+    """Delete the folders of owners that were killed, and their guards with them."""
+    if os.name == "nt":  # where asking for a process by its number would end it
+        return
+    for folder in place.glob(f"{PREFIX}*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdecimal() and not _lives(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def share(sources: Iterable[Path], folder: Path) -> None:

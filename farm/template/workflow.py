@@ -10,11 +10,13 @@ from typing import Any
 from ..work import Cut, FarmError, Filled
 from .cuts import Cutter
 from .graph import Nodes, checked, is_link
-from .marks import Place, places
+from .marks import SEEDS, Place, places
 
 LOADERS = ("LoadImage", "LoadImageMask")
 # Pictures go where the host keeps what nobody needs later, and empties when it starts.
 UPLOADED = "{} [temp]"
+# What the host would round without a word.
+WHOLE = (*SEEDS, "steps", "width", "height", "batch_size", "start_at_step", "end_at_step")
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -56,7 +58,7 @@ class Template:
                 if column in self.files and self._is_file(place):
                     inputs[place.input] = UPLOADED.format(names[column])
                 else:
-                    inputs[place.input] = fitted(column, cell, inputs[place.input])
+                    inputs[place.input] = fitted(column, cell, inputs[place.input], place.input)
         given = {UPLOADED.format(name): name for name in names.values()}
         rest, parts = self._cutter.cut(graph)
         cuts = (Cut(one.key, one.graph, _used(one.graph, given), one.embeds) for one in parts)
@@ -96,8 +98,11 @@ class Template:
         return f"{title or place.node}.{place.input}"
 
 
-def fitted(column: str, cell: Any, before: Any) -> Any:
+def fitted(column: str, cell: Any, before: Any, name: str) -> Any:
     """A cell as the kind of value that the workflow has there.
+
+    Args:
+        name: of the input.
 
     Raises:
         FarmError: it is none.
@@ -109,6 +114,8 @@ def fitted(column: str, cell: Any, before: Any) -> Any:
         raise _unfit(column, cell, "true or false")
     if isinstance(before, int):
         number = _whole(text)
+        if number is None and name in WHOLE:
+            raise _unfit(column, cell, "a whole number")
         # A scale of 1 in the workflow is not a whole number for that.
         return number if number is not None else _number(column, cell, text)
     if isinstance(before, float):

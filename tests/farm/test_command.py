@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pack.farm.__main__ import main
+from pack.farm.__main__ import main, parse
 
 MODELS = ("--checkpoint", "a", "--adapter", "b", "--encoder", "c")
 
@@ -54,3 +54,18 @@ def test_wrong_options_are_told(
     with pytest.raises(SystemExit) as stopped:
         main(["jobs.csv", "--out", "out", *options])
     assert stopped.value.code == 2 and told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("servers", [",", "", "ftp://a", "http://", "a b", "http://a:x", "a:99999"])
+def test_what_is_no_address_is_told(servers: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["jobs.csv", "--out", "out", "--servers", servers])
+    assert ended.value.code == 2
+    assert "is no address such as http://gpu1:8188" in capsys.readouterr().err
+
+
+def test_addresses_as_people_write_them() -> None:
+    written = " gpu1:8188, http://gpu1:8188/ ,https://[::1]:8188,http://proxy/comfy,gpu1:8188"
+    options = parse(["jobs.csv", "--out", "out", "--servers", written])
+    wanted = ["gpu1:8188", "http://gpu1:8188", "https://[::1]:8188", "http://proxy/comfy"]
+    assert options.servers == wanted

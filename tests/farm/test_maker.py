@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 from farm.comfyui.maker import ComfyMaker
+from farm.comfyui.server import PREFIX, sweep
 from farm.rows import digest, graph_key
 from farm.template.workflow import Template
 from farm.work import Encoding, FarmError, Lost, Settings, Task
@@ -174,7 +175,9 @@ class Odd(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write({"/list": b"[]", "/null": b"null"}.get(self.path[:5], b"<a>"))
+        bare = b"{}" if "object_info" in self.path else b'{"system": {}}'
+        known = {"/list": b"[]", "/null": b"null", "/bare": bare}
+        self.wfile.write(known.get(self.path[:5], b"<a>"))
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nobody listens."""
@@ -191,7 +194,19 @@ def test_what_is_no_comfyui_is_told(tmp_path: Path) -> None:
         for path in ("", "/list", "/null"):
             with pytest.raises(Lost, match="does not answer"):
                 ComfyMaker(Settings(address=f"127.0.0.1:{server.server_port}{path}"))
+        with pytest.raises(FarmError, match="has no node IPALoadEmbeds"):
+            ComfyMaker(Settings(address=f"127.0.0.1:{server.server_port}/bare"))
         server.shutdown()
+
+
+def test_folders_of_owners_that_were_killed_go(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    names = {f"{PREFIX}{ended.pid}-a": False, f"{PREFIX}{os.getpid()}-b": True, f"{PREFIX}x": True}
+    for name in names:
+        (tmp_path / name / "output").mkdir(parents=True)
+    sweep(tmp_path)
+    assert {name: (tmp_path / name).is_dir() for name in names} == names
 
 
 def test_a_picture_that_somebody_deleted_is_made_again(bed: Bed) -> None:

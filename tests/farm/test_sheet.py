@@ -55,6 +55,15 @@ def picture(folder: Path, name: str, size: tuple[int, int] = (600, 300)) -> str:
     return f"pictures/{name}"
 
 
+def test_equal_rows_share_a_small_picture(tmp_path: Path) -> None:
+    name = picture(tmp_path, "a.png")
+    rows = [line(row, file=name) for row in range(40)]
+    for _ in range(5):
+        sheet = write_sheet(table(tmp_path, rows))
+        (small,) = sheet.parent.rglob("*.webp")
+        small.unlink()
+
+
 def test_rows_with_pictures_failed_ones_and_those_to_come(tmp_path: Path) -> None:
     message = "The adapter is for <SDXL>, the MODEL is SD1.5. Choose another"
     rows = [

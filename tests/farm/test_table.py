@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 from pack.farm.jobs import read_jobs
-from pack.farm.keeper import Keeper
+from pack.farm.keeper import Keeper, own_names
 from pack.farm.rows import Files, Line, Planner, References
 from pack.farm.work import Cut, FarmError, Filled, Made
 
@@ -173,6 +173,17 @@ def _table(folder: Path) -> Path:
     path = folder / "a.csv"
     path.write_text("seed,file\n1,x\n2,\n3,y\n")
     return path
+
+
+def test_a_result_table_is_a_table_of_jobs_too(tmp_path: Path) -> None:
+    columns = ["row", "job.row", "file", "job.job.row"]
+    assert own_names(columns) == ["job.job.job.row", "job.row", "job.file", "job.job.row"]
+    (tmp_path / "a.csv").write_text("row,job.row\n1,2\n")
+    keeper = Keeper(tmp_path / "out")
+    path = keeper.write_table(read_jobs(str(tmp_path / "a.csv")), [None], {})
+    keeper.close()
+    (row,) = parquet.read_table(path).to_pylist()
+    assert (row["row"], row["job.row"], row["job.job.row"]) == (1, "2", "1")
 
 
 def test_records_outlive_a_crash_and_deleted_pictures_are_made_again(tmp_path: Path) -> None:

@@ -122,8 +122,10 @@ def test_cells_become_what_the_workflow_has_there() -> None:
     assert values(filled, "EmptyLatentImage")[0]["width"] == 640
     empty = template.fill({"seed": "", "scale": None, "steps": float("nan")}, {})
     assert values(empty, "KSampler")[0]["steps"] == shipped()["sampler"]["inputs"]["steps"]
-    with pytest.raises(FarmError, match='seed is "seven", and a number is needed'):
+    with pytest.raises(FarmError, match='seed is "seven", and a whole number is needed'):
         template.fill({"seed": "seven"}, {})
+    with pytest.raises(FarmError, match='seed is "1.5", and a whole number is needed'):
+        template.fill({"seed": 1.5}, {})
     with pytest.raises(FarmError, match='scale is "inf"'):
         template.fill({"scale": "inf"}, {})
 
