@@ -157,7 +157,7 @@ class Client:
             if status == 200:
                 return
             if status not in AWAY:
-                raise refusal(_parsed(content), graph)
+                raise refusal(json.loads(content), graph)
             await asyncio.sleep(second)
         raise Lost(f"{self.address} takes no prompts")
 
@@ -195,7 +195,7 @@ class Client:
             raise aiohttp.ClientConnectionError(str(message.data))
         if message.type is not aiohttp.WSMsgType.TEXT:
             return "preview"
-        told = _parsed(message.data)
+        told = json.loads(message.data)
         data = told.get("data")
         ours = isinstance(data, dict) and data.get("prompt_id") == self.running
         return str(told.get("type")) if ours else "other"
@@ -226,7 +226,7 @@ class Client:
         status, content = await self._ask(method, path)
         if status != 200:
             raise Lost(f"{self.address} answers {status} to {path}")
-        return _parsed(content)
+        return json.loads(content)
 
     async def _ask(
         self, method: str, path: str, again: bool = True, **what: Any
@@ -261,7 +261,3 @@ def _patience() -> Iterator[float]:
     while waited < PATIENCE_SECONDS:
         yield second
         waited, second = waited + second, min(2 * second, 5)
-
-
-def _parsed(content: bytes | str) -> Any:
-    return json.loads(content)

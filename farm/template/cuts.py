@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..work import graph_key
-from .graph import Nodes, is_link, links, upstream
+from .graph import Nodes, links, upstream
 
 # Nodes whose first output are embeds, which Save Embeds keeps whole and Load Embeds gives back.
 ENCODERS = ("IPAEncodeImage", "IPAEncodeFace", "IPATiles")
@@ -87,7 +87,7 @@ def _replace(graph: Nodes, end: str, embeds: str) -> None:
     graph[load] = {"class_type": "IPALoadEmbeds", "inputs": {"embeds_file": embeds}}
     for key, node in graph.items():
         inputs = {
-            name: [load, 0] if is_link(value) and value == [end, 0] else value
+            name: [load, 0] if value == [end, 0] else value
             for name, value in node["inputs"].items()
         }
         if inputs != node["inputs"]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..work import Cut, FarmError, Filled
 from .cuts import Cutter
-from .graph import Nodes, checked, is_link
+from .graph import Nodes, checked
 from .marks import SEEDS, Place, places
 
 LOADERS = ("LoadImage", "LoadImageMask")
@@ -154,5 +154,5 @@ def _unfit(column: str, cell: Any, needed: str) -> FarmError:
 def _used(graph: Nodes, given: Mapping[str, str]) -> tuple[str, ...]:
     """Names of the files that a graph reads."""
     values = (value for node in graph.values() for value in node["inputs"].values())
-    found = (given.get(value) for value in values if isinstance(value, str) and not is_link(value))
+    found = (given.get(value) for value in values if isinstance(value, str))
     return tuple(dict.fromkeys(name for name in found if name))

@@ -11,35 +11,14 @@ import comfy.model_patcher
 import comfy.supported_models
 import torch
 from bench.bed import Bed
-from kit.models import checkpoints
+from kit.models import checkpoints, fullsize
 from pack.ip_models.references.features import ImageFeatures
 from pack.nodes.host.model.backbones.layers import attention_layers
 
 _SEQUENCE, _ENCODER_WIDTH = 257, 1280
 _BLOCK = 1 << 20
-_BOTH = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 320,
-    "use_spatial_transformer": True,
-    "use_temporal_attention": False,
-    "legacy": False,
-}
-_SD15 = {
-    **_BOTH,
-    "num_res_blocks": [2, 2, 2, 2],
-    "channel_mult": [1, 2, 4, 4],
-    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-    "transformer_depth_output": [1] * 9 + [0] * 3,
-    "transformer_depth_middle": 1,
-    "context_dim": 768,
-    "adm_in_channels": None,
-    "num_heads": 8,
-    "use_linear_in_transformer": False,
-}
 _SDXL = {
-    **_BOTH,
+    **fullsize.UNET,
     "num_res_blocks": [2, 2, 2],
     "channel_mult": [1, 2, 4],
     "transformer_depth": [0, 0, 2, 2, 10, 10],
@@ -70,7 +49,7 @@ class Family:
 
 
 FAMILIES = {
-    "sd1": Family(comfy.supported_models.SD15, _SD15, "ip-adapter-plus_sd15", 64),
+    "sd1": Family(comfy.supported_models.SD15, fullsize.UNET, "ip-adapter-plus_sd15", 64),
     "sdxl": Family(comfy.supported_models.SDXL, _SDXL, "ip-adapter-plus_sdxl_vit-h", 128),
 }
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 _BLOCK = 1 << 20
 Shapes = Mapping[str, tuple[int, ...]]
 
-_UNET = {
+UNET = {
     "image_size": 32,
     "in_channels": 4,
     "out_channels": 4,
@@ -89,7 +89,7 @@ def _files() -> dict[str, Shapes]:
 
 
 def _checkpoint() -> Shapes:
-    config = comfy.supported_models.SD15(dict(_UNET))
+    config = comfy.supported_models.SD15(dict(UNET))
     with torch.device("meta"):
         unet = config.get_model({}, "", device="meta").diffusion_model
         vae = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=dict(_VAE), embed_dim=4)
