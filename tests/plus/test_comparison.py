@@ -24,6 +24,9 @@ from plus.pixel_cases import sample
 from torch import Tensor
 
 TOLERANCE, EFFECT = 5e-6, 0.01
+# Of numbers that another machine recorded: processors add in orders of their own, which took some
+# cases to 5.1e-6 where a wrong number in the arithmetic takes them to a thousand times that.
+RECORDED_TOLERANCE = 5e-5
 KNOWN: dict[str, Any] = json.loads(RECORDED.read_text("utf-8"))
 CASES = cases()
 
@@ -46,7 +49,7 @@ def test_all_cases_are_recorded() -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_picture_is_the_recorded_one(case: Case) -> None:
     known, found = KNOWN[str(case)], run(case, NODES)
-    assert fingerprint.distance(found.output, known) <= TOLERANCE
+    assert fingerprint.distance(found.output, known) <= RECORDED_TOLERANCE
     assert found.length == known["length"]
     for one, kept in zip(found.others, known["others"], strict=True):
         made = one if one is None else sample(one)

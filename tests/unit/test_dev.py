@@ -327,6 +327,31 @@ class TestCommands:
         assert summary[0].split(maxsplit=1) == ["ruff", "FAILED (exit code 1)"]
         assert [line.split()[1] for line in summary[1:]] == ["ok"] * 3
 
+    @pytest.mark.parametrize("count", [3, 400])
+    def test_the_end_of_the_output_names_what_failed(
+        self,
+        count: int,
+        commands: list[list[str]],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def run(command: list[str | Path], comfyui: Path | None) -> int:
+            if "pytest" not in map(str, command):
+                return 0
+            script = "from kit import failures\nfor n in range({}): failures.note_own(f'x\\nno {{n}}')"
+            path = [str(Path(__file__).parents[1])]
+            code = f"import sys; sys.path += {path}\n{script.format(count)}"
+            left = {name: text for name, text in os.environ.items() if "XDIST" not in name}
+            return 1 - subprocess.run([sys.executable, "-c", code], env=left, check=True).returncode
+
+        monkeypatch.setattr(dev, "run", run)
+        assert dev.main(["test"]) == 1
+        said = capsys.readouterr().out.split("== failed\n")[1].split("== summary\n")[0].splitlines()
+        assert said[0].startswith("pytest itself: no 0 (") and "GB of disk" in said[0]
+        assert f"no {count - 1} (" in said[-1]
+        assert len(said) == min(count, dev.MOST_FAILURES + 1)
+        assert any(f"{count - dev.MOST_FAILURES} more" in line for line in said) == (count == 400)
+
     def test_what_is_left_out_is_said(
         self, commands: list[list[str]], capsys: pytest.CaptureFixture[str]
     ) -> None:
