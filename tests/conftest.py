@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 import types
@@ -108,3 +109,20 @@ def _forget_models(request: pytest.FixtureRequest) -> Any:
             if hasattr(made, "cache_clear") and made.__module__ == module.__name__:
                 made.cache_clear()
     gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_files(  # pyright: ignore[reportUnusedFunction]
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """Folders that a file of tests made for itself: together they would be gigabytes."""
+    place = tmp_path_factory.getbasetemp()
+    before, failed = set(place.iterdir()), request.session.testsfailed
+    yield
+    shared = request.path.is_relative_to(ROOT / "tests" / "browser")  # by a package of files
+    if not shared and request.session.testsfailed == failed:
+        for folder in set(place.iterdir()) - before:
+            if folder.is_symlink():
+                folder.unlink()
+            else:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -254,9 +254,7 @@ class ResolvedPrompt:
             if len(used) == 1 or self.keys.slope is not None:  # it counts elsewhere
                 weights = [float(bool(weight)) for weight in weights]
             key = (device, dtype, *weights)
-            rows = self.prompt.moved.get(
-                key, lambda: torch.tensor(weights, dtype=dtype).to(device)
-            )
+            rows = self.prompt.moved.get(key, lambda: torch.tensor(weights, dtype=dtype).to(device))
             each = rows[:, None, None]
         if mask is None and each is None:
             return self._one_weight(used), None

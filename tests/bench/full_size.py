@@ -31,6 +31,7 @@ from pack.ip_models.references.features import ImageFeatures
 _PLAIN = "unpatched"
 _GIB = 2**30
 
+
 @dataclass(frozen=True)
 class Size:
     """How large the measurement is."""

@@ -1,4 +1,4 @@
-"""Leaves a line for each failure in $IPADAPTER_FAILURES, for whoever sees only the end of an output.
+"""Leaves a line for each failure in $IPADAPTER_FAILURES, for whoever sees only an output's end.
 
 With what the machine had left: a full disk or a lack of memory fails tests that are right.
 """

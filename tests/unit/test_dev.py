@@ -338,7 +338,9 @@ class TestCommands:
         def run(command: list[str | Path], comfyui: Path | None) -> int:
             if "pytest" not in map(str, command):
                 return 0
-            script = "from kit import failures\nfor n in range({}): failures.note_own(f'x\\nno {{n}}')"
+            script = (
+                "from kit import failures\nfor n in range({}): failures.note_own(f'x\\nno {{n}}')"
+            )
             path = [str(Path(__file__).parents[1])]
             code = f"import sys; sys.path += {path}\n{script.format(count)}"
             left = {name: text for name, text in os.environ.items() if "XDIST" not in name}

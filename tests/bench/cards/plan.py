@@ -38,8 +38,7 @@ class Row:
 def on_card() -> list[Row]:
     """The goal's row; all rows that differ from the plain use in one way; the rest."""
     rows = [
-        Row(*one)
-        for one in product(("sdxl", "sd1"), _HALVES, BATCHES, REFERENCES, (False, True))
+        Row(*one) for one in product(("sdxl", "sd1"), _HALVES, BATCHES, REFERENCES, (False, True))
     ]
     return sorted(rows, key=lambda row: (min(row.unusual, 2) > 1, _group(row), row.unusual))
 

@@ -71,9 +71,7 @@ class Record:
         os.replace(partial, self.path)
 
 
-def run(
-    parties: Sequence[Contender], folder: Path, minutes: float, record: Record
-) -> list[Check]:
+def run(parties: Sequence[Contender], folder: Path, minutes: float, record: Record) -> list[Check]:
     """Measure, print and keep; the counts are promises."""
     card = torch.cuda.is_available()
     end = time.monotonic() + 60 * minutes
