@@ -138,9 +138,11 @@ def test_a_workflow_that_saves_nothing_and_a_picture_that_is_none(bed: Bed) -> N
     graph["image"]["inputs"]["image"] = "a.png [temp]"
     made = bed.maker.make(Task("c", graph, {"a.png": bed.reference()}))
     assert made.problem == "farm.NoPicture" and "Put a Save Image into it" in made.message
-    (part,) = Template(bed.graph(), {"reference": "reference"}).fill(
-        {"reference": "x"}, {"reference": "farm-x.png"}
-    ).cuts
+    (part,) = (
+        Template(bed.graph(), {"reference": "reference"})
+        .fill({"reference": "x"}, {"reference": "farm-x.png"})
+        .cuts
+    )
     with pytest.raises(FarmError, match="."):
         bed.maker.encode(Encoding(part.key, part.graph, {"farm-x.png": b"no picture"}))
 
