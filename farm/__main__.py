@@ -2,7 +2,7 @@
 
     python -m farm JOBS --workflow API.json --out FOLDER
 
-JOBS is CSV, JSON lines or Parquet; its columns fill inputs of the workflow (prompt, negative, seed,
+JOBS is CSV, JSON or Parquet; its columns fill inputs of the workflow (prompt, negative, seed,
 scale, reference, mask, or any NODE.INPUT). OUT gets the pictures, results.parquet with a line for
 each row, and index.html to look through. The same command again goes on where it was: rows whose
 pictures are there are skipped, failed ones are tried again.
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .values import addresses, count
-from .work import FarmError, Filler, Settings
+from .work import FarmError, Filler, Settings, counted
 
 if TYPE_CHECKING:
     from .crew import Crew
@@ -111,13 +111,13 @@ def work(options: argparse.Namespace) -> int:
     jobs = with_models(read_jobs(options.jobs), options)
     filler = template(options, jobs)
     settings = workers(options)
-    say(f"{len(jobs):,} rows. Starting Ray.")
+    say(f"{counted(len(jobs), 'row')}. Starting Ray.")
     for note in filler.notes:
         say(note)
     progress = Progress(len(jobs))
     with quiet(options.out), ray_session(options.address, options.workers or len(settings)):
         members = crew(options, settings)
-        say(f"{len(members.factories)} workers.")
+        say(f"{counted(len(members.factories), 'worker')}.")
         with progress.shown():
             counts = run_job(jobs, filler, members, options.out, say, progress)
     report(counts, options.out, len(jobs))
@@ -250,7 +250,7 @@ class Progress:
             self.bar.update(counts.ended - self.bar.n)
         elif time.monotonic() > self.next:
             self.next = time.monotonic() + LINE_SECONDS
-            say(f"{counts.ended:,} of {self.rows:,} rows, {counts.failed:,} failed.")
+            say(f"{counts.ended:,} of {counted(self.rows, 'row')}, {counts.failed:,} failed.")
 
 
 def report(counts: Counts, out: Path, rows: int) -> None:
@@ -261,9 +261,10 @@ def report(counts: Counts, out: Path, rows: int) -> None:
     parts = {"made": counts.made, "there already": counts.found, "failed": counts.failed}
     parts["not made yet"] = rows - counts.ended
     ends = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
-    say(f"{rows:,} rows: {ends}. {counts.encoded:,} references encoded.")
+    say(f"{counted(rows, 'row')}: {ends}. {counted(counts.encoded, 'reference')} encoded.")
     if counts.replaced:
-        say(f"{counts.replaced:,} workers died and were replaced.")
+        died = counted(counts.replaced, "worker died and was", "workers died and were")
+        say(f"{died} replaced.")
     say(f"Table: {out / TABLE}. Pictures: {write_sheet(out / TABLE)}")
     if counts.stopped:
         say("Stopped. The same command goes on from here.")

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from .work import Encoding, FarmError, Graph, Lost, Made, Maker, Task
+from .work import Encoding, FarmError, Graph, Lost, Made, Maker, Task, counted
 
 MakerFactory = Callable[[], Maker]
 AGAIN_SECONDS = 5
@@ -166,4 +166,4 @@ def outcome(call: Any) -> tuple[str, Any]:
 def room() -> str:
     """What Ray has to put workers on."""
     found = ray.cluster_resources()
-    return f"{found.get('CPU', 0):.0f} CPUs and {found.get('GPU', 0):.0f} GPUs"
+    return " and ".join(counted(int(found.get(kind, 0)), kind) for kind in ("CPU", "GPU"))

@@ -21,7 +21,7 @@ import ray
 from .crew import Crew, Gone, Unfit, outcome, room
 from .keeper import Counts, Keeper
 from .rows import Line, Plan, Planner, References
-from .work import Cut, FarmError, Made
+from .work import Cut, FarmError, Made, counted
 
 LOOK_SECONDS = 0.5  # between two looks at whether the user wants to stop
 SILENT_SECONDS = 60
@@ -93,7 +93,7 @@ class Head:
         why = "; ".join(sorted(set(self._waits.values()))) or f"Ray has {room()}"
         if now > self._last + self.crew.patience:
             raise FarmError(
-                f"no worker was there for {self.crew.patience:.0f} seconds ({why}), and one is "
+                f"no worker was there in {self.crew.patience:.0f} s ({why}), and one is "
                 "needed. See that it runs and start again: the job goes on from here"
             )
         if now > self._last + SILENT_SECONDS and not self._told:
@@ -258,7 +258,7 @@ class Head:
         self._losses[key] += 1
         if self._losses[key] < self.crew.tries:
             return ""
-        return f"{self.crew.tries} workers were lost with it, the last so: {result.message}"
+        return f"it lost {counted(self.crew.tries, 'worker')}, the last so: {result.message}"
 
     def _end(self, plan: Plan, made: Made) -> None:
         self.keeper.keep(plan.key, made)

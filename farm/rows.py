@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .jobs import Jobs, opened
+from .jobs import Jobs
 from .keeper import write_whole
+from .table.source import opened
 from .work import Cut, FarmError, Filled, Filler, digest, graph_key
 
 # Contents that are handed out again and again; with the rows sorted by reference few are needed.
@@ -130,10 +131,9 @@ class Planner:
         Raises:
             FarmError: the row or a file of it does not fit.
         """
-        if place in self.jobs.problems:
-            raise FarmError(self.jobs.problems[place])
         row = self.jobs.row(place)
-        cells = {name: row[name] for name in self._file_columns if row[name]}
+        cells = {name: row[name] for name in self._file_columns}
+        cells = {name: cell for name, cell in cells.items() if cell not in (None, "")}
         names = {name: self.files.name(self.jobs.file(str(cell))) for name, cell in cells.items()}
         filled = self.filler.fill(row, names)
         return Plan(place, graph_key(filled.graph), filled)

@@ -18,10 +18,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+import pyarrow as pa
 import pyarrow.parquet as parquet
 from PIL import Image
 
 from .keeper import write_whole
+from .table.columns import as_meant
+from .work import counted
 
 PAGE_ROWS = 1000
 SMALL = 256
@@ -94,7 +97,7 @@ class Counts:
         ends = {"made": self.rows - self.failed - self.waiting, "failed": self.failed}
         ends["not made yet"] = self.waiting
         parts = [f"{number:,} {name}" for name, number in ends.items() if number]
-        return f"{self.rows:,} rows: {', '.join(parts)}" if parts else "no rows"
+        return f"{counted(self.rows, 'row')}: {', '.join(parts)}" if parts else "no rows"
 
 
 def write_sheet(table: Path, title: str = "") -> Path:
@@ -123,7 +126,12 @@ def read(table: Path) -> Iterator[Mapping[str, Any]]:
     """The rows, of which a page at a time is in memory."""
     with parquet.ParquetFile(table) as file:
         for batch in file.iter_batches(batch_size=PAGE_ROWS):
-            yield from batch.to_pylist()
+            made = pa.Table.from_batches([batch])
+            # The job's own columns as texts and numbers: Python has no word for some of the others.
+            asked = as_meant(made.drop_columns([name for name in OWN if name in made.column_names]))
+            made = made.drop_columns(asked.meant.column_names)
+            for own, cells in zip(made.to_pylist(), asked.meant.to_pylist(), strict=True):
+                yield {**own, **cells}
 
 
 def count(table: Path) -> Counts:

@@ -174,6 +174,11 @@ class FarmError(Exception):
     """What is wrong with a job, in a sentence: found, needed, what to do."""
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """As "1 row" or "2,000 rows"; what is not made by an s is given."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..work import Cut, FarmError, Filled
@@ -17,6 +19,9 @@ LOADERS = ("LoadImage", "LoadImageMask")
 UPLOADED = "{} [temp]"
 # What the host would round without a word.
 WHOLE = (*SEEDS, "steps", "width", "height", "batch_size", "start_at_step", "end_at_step")
+MOST_DIGITS = 300
+# Between units and tenths, as most of Europe writes it; 1,000 may also be a thousand.
+COMMA = re.compile(r"[-+]?(?:0,\d+|\d+,(?:\d\d?|\d{4,}))", re.ASCII)
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -51,7 +56,7 @@ class Template:
         graph = {key: {**node, "inputs": {**node["inputs"]}} for key, node in self._graph.items()}
         for column, found in self._places.items():
             cell = row.get(column)
-            if cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell)):
+            if cell in (None, ""):
                 continue
             for place in found:
                 inputs = graph[place.node]["inputs"]
@@ -87,9 +92,10 @@ class Template:
         lines = [f"{'; '.join(said)}."] if said else []
         inside = self._cutter.encode_inside()
         if inside:
+            each = "encodes its" if len(inside) == 1 else "each encode their"
             lines.append(
-                f"{', '.join(inside)} encodes its references itself, so each worker encodes each "
-                "of them once; with Encode Image and Apply it would be once for the whole job."
+                f"{', '.join(inside)} {each} references inside, so each worker encodes each of "
+                "them once; with Encode Image and Apply it would be once for the whole job."
             )
         return lines
 
@@ -126,19 +132,17 @@ def fitted(column: str, cell: Any, before: Any, name: str) -> Any:
 def _whole(text: str) -> int | None:
     """Of "7", and of "7.0", which tables make of it where a cell of the column is empty."""
     try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        number = float(text)
-    except ValueError:
+        number = Decimal(text)
+    except InvalidOperation:
         return None
-    return int(number) if number.is_integer() else None
+    if not number.is_finite() or number.adjusted() > MOST_DIGITS:
+        return None
+    return int(number) if number == int(number) else None
 
 
 def _number(column: str, cell: Any, text: str) -> float:
     try:
-        number = float(text)
+        number = float(text.replace(",", ".") if COMMA.fullmatch(text) else text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

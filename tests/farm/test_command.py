@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from pack.farm.__main__ import main, parse
+from pack.farm.__main__ import main, parse, report
+from pack.farm.jobs import read_jobs
+from pack.farm.keeper import Counts, Keeper
 
 MODELS = ("--checkpoint", "a", "--adapter", "b", "--encoder", "c")
 
@@ -38,6 +40,28 @@ def test_a_job_that_cannot_begin_is_told(
     assert main(["--out", "out", "--servers", "http://127.0.0.1:9", *options]) == 2
     (*_, last) = capsys.readouterr().err.splitlines()
     assert last.startswith("farm: ") and last.endswith(".") and re.search(told, last)
+
+
+def test_one_is_said_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = ("a.csv", "prompt\na cat\n"), ("b.csv", "prompt\na cat\na dog\n")
+    for (name, table), rows in zip(jobs, ("1 row", "2 rows"), strict=True):
+        (tmp_path / name).write_text(table)
+        options = ["--out", str(tmp_path / "out"), "--address", "127.0.0.1:9", *MODELS]
+        assert main([str(tmp_path / name), *options]) == 2
+        assert capsys.readouterr().err.splitlines()[0] == f"{rows}. Starting Ray."
+        keeper = Keeper(tmp_path / "out")
+        filled = read_jobs(str(tmp_path / name))
+        keeper.write_table(filled, [None] * len(filled), {})
+        keeper.close()
+        number = len(filled)
+        counts = Counts(made=number, encoded=number, replaced=number)
+        report(counts, tmp_path / "out", number)
+        told = capsys.readouterr().err
+        assert f"{rows}: {number} made. {rows.replace('row', 'reference')} encoded." in told
+        died = "1 worker died and was" if number == 1 else "2 workers died and were"
+        assert f"{died} replaced." in told
+        sheet = (tmp_path / "out" / "index.html").read_text()
+        assert f"<span>{rows}: {number} not made yet</span>" in sheet
 
 
 @pytest.mark.parametrize(

@@ -32,15 +32,16 @@ no picture,8,,,three.png
 class Job:
     """A table, a folder for its results, and what the makers noted."""
 
-    def __init__(self, folder: Path, table: str) -> None:
+    def __init__(self, folder: Path, table: str, name: str = "table.csv") -> None:
         self.folder, self.out, self.noted = folder, folder / "out", folder / "notes"
+        self.table = folder / name
         self.noted.mkdir()
         for name, content in {"one": "1", "two": "2", "three": "no picture"}.items():
             (folder / f"{name}.png").write_text(content)
-        (folder / "table.csv").write_text(table)
+        self.table.write_text(table)
 
     def start(self, *options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "tests.farm.drive", str(self.folder / "table.csv")]
+        command = [sys.executable, "-m", "tests.farm.drive", str(self.table)]
         return subprocess.Popen(
             [*command, str(self.out), *options],
             cwd=ROOT,
@@ -93,7 +94,7 @@ def test_rows_that_go_wrong_stop_no_others(tmp_path: Path) -> None:
     assert same["file"] == one["file"] and two["file"] != once["file"]
     assert (fails["problem"], fails["message"]) == ("stub.Failed", "no such thing")
     assert (silent["problem"], killer["problem"]) == ("farm.Lost", "farm.Lost")
-    assert "2 workers were lost with it" in silent["message"]
+    assert "it lost 2 workers" in silent["message"]
     assert "the server does not answer" in silent["message"]
     assert "its process died" in killer["message"]
     assert (gone["problem"], "none.png does not exist" in gone["message"]) == ("farm.Row", True)
@@ -102,6 +103,24 @@ def test_rows_that_go_wrong_stop_no_others(tmp_path: Path) -> None:
     assert counts["made"] + counts["found"] == 4 and counts["failed"] == 5
     # A reference is encoded once for all its rows.
     assert counts["encoded"] == 2 and sorted(Counter(job.notes("encoded")).values()) == [1, 1, 1]
+
+
+def test_a_row_that_cannot_be_read_stops_no_others(tmp_path: Path) -> None:
+    cells = ['"seed": 1', r'"seed": 2, "once": "\ud800"', '"seed": [3]', '"seed": 4, "seed": 5']
+    lines = [*(f"{{{row}}}" for row in cells), "{", '{"seed": 6}']
+    job = Job(tmp_path, "\n".join(lines), "table.jsonl")
+    counts = job.run()
+    good, half, listed, twice, cut, last = job.results()
+    for row in (good, last):
+        assert row["file"] and not row["message"]
+    for row, what in {
+        "row 2 has in the column once half a character": half,
+        "row 3 has in the column seed a list": listed,
+        "line 4 has two values of the name 'seed'": twice,
+        "line 5 is no JSON": cut,
+    }.items():
+        assert what["problem"] == "farm.Row" and what["message"].startswith(row)
+    assert counts["made"] == 2 and counts["failed"] == 4
 
 
 def test_a_head_that_is_killed_or_stopped_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_nodes_that_encode_inside_are_named() -> None:
     inputs = {"model": ["checkpoint", 0], "image": ["reference", 0], "kind": "standard"}
     graph["apply"] = {"class_type": "IPASimple", "inputs": inputs, "_meta": {"title": "Mine"}}
     template = Template(graph, {"reference": "reference"})
-    assert "Mine encodes its references itself" in " ".join(template.notes)
+    assert "Mine encodes its references inside" in " ".join(template.notes)
     filled = template.fill({"reference": "x"}, NAMES)
     assert filled.cuts == () and filled.files == ("farm-aa.png",)
 
@@ -120,14 +120,35 @@ def test_cells_become_what_the_workflow_has_there() -> None:
     assert sampler["seed"] == 2**53 + 1 and sampler["steps"] == 12
     assert isinstance(sampler["steps"], int)
     assert values(filled, "EmptyLatentImage")[0]["width"] == 640
-    empty = template.fill({"seed": "", "scale": None, "steps": float("nan")}, {})
+    empty = template.fill({"seed": "", "scale": None, "steps": None}, {})
     assert values(empty, "KSampler")[0]["steps"] == shipped()["sampler"]["inputs"]["steps"]
     with pytest.raises(FarmError, match='seed is "seven", and a whole number is needed'):
         template.fill({"seed": "seven"}, {})
     with pytest.raises(FarmError, match='seed is "1.5", and a whole number is needed'):
         template.fill({"seed": 1.5}, {})
-    with pytest.raises(FarmError, match='scale is "inf"'):
-        template.fill({"scale": "inf"}, {})
+    for odd in ("inf", "1,000", "0,5,5", "1.000,5"):
+        with pytest.raises(FarmError, match=f'scale is "{odd}", and a number is needed'):
+            template.fill({"scale": odd}, {})
+    with pytest.raises(FarmError, match="a whole number is needed"):
+        template.fill({"seed": "9" * 400}, {})
+
+
+def test_numbers_as_tables_write_them() -> None:
+    template = Template(shipped(), {"seed": "seed", "scale": "scale"})
+    seeds = {"9007199254740993.0": 2**53 + 1, "18446744073709551615.0000": 2**64 - 1, "1e3": 1000}
+    for text, seed in seeds.items():
+        assert values(template.fill({"seed": text}, {}), "KSampler")[0]["seed"] == seed
+    for text, scale in {"0,7": 0.7, "-1,25": -1.25, "0,125": 0.125, ".5": 0.5}.items():
+        assert values(template.fill({"scale": text}, {}), "IPAApply")[0]["scale"] == scale
+
+
+def test_several_nodes_that_encode_inside_are_several() -> None:
+    graph = shipped()
+    for name in ("one", "two"):
+        inputs = {"model": ["checkpoint", 0], "image": ["reference", 0]}
+        title = {"title": name}
+        graph[name] = {"class_type": "IPASimple", "inputs": inputs, "_meta": title}
+    assert "one, two each encode their references inside" in " ".join(Template(graph, {}).notes)
 
 
 def test_masks_and_both_texts_of_a_prompt() -> None:

@@ -18,7 +18,7 @@ ROOM_FILES = 12  # nodes/ too; __init__.py defines nothing and does not count
 # room imports from the floors below its own only, so rooms of one floor do not know each other.
 FLOORS = (
     ("__init__.py", "farm"),
-    ("farm/comfyui", "farm/template"),
+    ("farm/comfyui", "farm/table", "farm/template"),
     ("farm/work.py",),
     ("nodes/extension.py",),
     ("nodes", "nodes/combined", "nodes/compare", "nodes/plus", "nodes/flux_packs"),
