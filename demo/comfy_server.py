@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from aiohttp.test_utils import unused_port
+
 HOST = "127.0.0.1"
 USUAL_PORT = 8188
 START_SECONDS = 300
@@ -129,14 +131,7 @@ def choose_port(wanted: int | None) -> int:
         return wanted
     if _is_free(USUAL_PORT):
         return USUAL_PORT
-    return free_port()
-
-
-def free_port() -> int:
-    """A port that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    return unused_port()
 
 
 def _is_free(port: int) -> bool:

@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from aiohttp.test_utils import unused_port
+
 from ..work import FarmError, Lost, Settings
 from .guard import KILLED
 
@@ -53,7 +55,7 @@ class Server:
         share((comfyui / "input").glob("*"), self.folder / "input")
         if not _has_pack(comfyui):
             share([PACK], self.folder / "custom_nodes")
-        self.port = free_port()
+        self.port = unused_port()
         self.address = f"http://{HOST}:{self.port}"
         self.log = self.folder / "server.log"
         with self.log.open("wb") as output:
@@ -166,12 +168,6 @@ def share(sources: Iterable[Path], folder: Path) -> None:
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns(".git"))
             else:
                 shutil.copyfile(source, target)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _has_pack(comfyui: Path) -> bool:

@@ -22,7 +22,6 @@ from torch import Tensor
 PREFIX = "model.diffusion_model."
 _ENOUGH = 5  # as the host tells a whole checkpoint from a file of the diffusion model alone
 _VAE = "first_stage_model."
-_READABLE = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin")
 
 
 @dataclass
@@ -58,11 +57,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
     Raises:
         CheckError: it is no file of weights.
     """
-    if path.suffix.lower() not in _READABLE:
-        raise CheckError(
-            f"{path.name} is no file of weights that diffusers reads: "
-            f"one of {', '.join(_READABLE)} is needed"
-        )
     try:
         return comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
     except Exception as error:  # of each reader's own

@@ -12,7 +12,7 @@ from typing import Any
 import comfy.model_management
 import torch
 from bench.peak import Peak, settle
-from check import ours, theirs
+from check import ours, theirs, together
 from check.base import Base, diffusion_tensors, load_base, read_tensors
 from check.machine import require_memory
 from check.painting import Painting, decode, paint, paint_by, set_up
@@ -96,6 +96,9 @@ def compare(question: Question, say: Say) -> Comparison:
         CheckError, IPAdapterError: the files cannot be used or do not go together.
         NotCompared: nothing at all can be compared.
     """
+    files = together.look(question)
+    for note in files.notes:
+        say(note)
     device = comfy.model_management.get_torch_device()
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     tensors, _ = read_tensors(question.checkpoint)
@@ -103,9 +106,11 @@ def compare(question: Question, say: Say) -> Comparison:
     del tensors
     dtype = DTYPES.get(question.precision)
     require_memory(weights, dtype or _smallest(device), device, f"{question.checkpoint.name}")
+    say(f"Encoding the reference for {question.adapter.name} ...")
+    nodes, encoding = _timed(lambda: ours.set_up(question, files))
     say(f"Loading {question.checkpoint.name} into ComfyUI ...")
     base, seconds = _timed(lambda: load_base(question.checkpoint, dtype))
-    nodes, encoding = _timed(lambda: ours.set_up(base, question))
+    together.require_base(question, files.spec, base.layers)
     painting = set_up(base, question, device.type == "cpu")
     base.clip = None  # has said all it had to say
     ours.free()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,19 @@ import folder_paths
 import numpy
 import torch
 from check.base import Base
+from check.given import read_picture
 from check.problem import CheckError
 from check.question import Question
+from check.together import Files, enter_face_pack
 from pack.ip_models.adapter.spec import AdapterSpec
+from pack.ip_models.errors import NoFace
 from pack.nodes.apply import ApplyIPAdapter
 from pack.nodes.encode import EncodeImage
 from pack.nodes.faces import EncodeFace, LoadFaceModels
 from pack.nodes.host.encoder.load import load_encoder
 from pack.nodes.host.face.engine import EngineChoice
 from pack.nodes.host.files import folders
-from pack.nodes.host.model import search
-from pack.nodes.host.model.adapter import read_file_spec
 from pack.nodes.load import LoadAdapter
-from PIL import Image, ImageOps
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,27 +73,23 @@ def enter_folders(models: Path | None, alone: bool = False) -> None:
         folder_paths.folder_names_and_paths[name] = (paths, known[1])
 
 
-def set_up(base: Base, question: Question) -> Nodes:
+def set_up(question: Question, files: Files) -> Nodes:
     """Adapter, encoder and references by the nodes.
 
     Raises:
-        CheckError, IPAdapterError: they do not go together, or something is missing.
+        CheckError, IPAdapterError: they cannot be loaded, or the photo shows no face.
     """
-    path = question.adapter.absolute()
-    for home in (path.parent, path.resolve().parent):  # a link may lead anywhere
+    path, spec = question.adapter.absolute(), files.spec
+    for home in (path.resolve().parent, path.parent):  # a link may lead anywhere
         folder_paths.add_model_folder_path(folders.ADAPTERS, str(home), is_default=True)
-    spec = read_file_spec(str(path))
     (adapter,) = LoadAdapter.execute(path.name).args
-    search.require_base(path.name, spec, base.layers)
     photo = read_photo(question.image or SHIPPED)
-    nodes = Nodes(adapter, spec, None, photo)
-    if spec.needs_encoder:
-        nodes.encoder_path = question.encoder or _found_encoder(spec)
-        nodes.encoder = load_encoder(str(nodes.encoder_path))
+    nodes = Nodes(adapter, spec, None, photo, encoder_path=files.encoder)
+    if files.encoder is not None:
+        nodes.encoder = load_encoder(str(files.encoder))
     if spec.needs_face:
-        _require_face(question)
         nodes.face_models = face_models(question.face, EngineChoice.AUTO)
-        nodes.embeds = EncodeFace.execute(nodes.face_models, photo, nodes.encoder).args[0]
+        nodes.embeds = _face(question, nodes)
     else:
         nodes.embeds = EncodeImage.execute(nodes.encoder, photo).args[0]
         nodes.encoder = None  # gigabytes that nobody needs any more
@@ -108,11 +103,20 @@ def applied(base: Base, nodes: Nodes, scale: float) -> Any:
     ).args[0]
 
 
+def _face(question: Question, nodes: Nodes) -> Any:
+    try:
+        return EncodeFace.execute(nodes.face_models, nodes.photo, nodes.encoder).args[0]
+    except NoFace as error:
+        name = question.image.name if question.image else SHIPPED.name
+        raise CheckError(
+            f"{error.found}; {error.needed}: give another photo than {name} as --image"
+        ) from error
+
+
 def face_models(pack: Path | None, engine: EngineChoice) -> Any:
     """The networks of a face pack, run by an engine."""
     assert pack is not None
-    folder_paths.add_model_folder_path("insightface", str(pack.parent), is_default=True)
-    return LoadFaceModels.execute(pack.name, engine.value).args[0]
+    return LoadFaceModels.execute(enter_face_pack(pack), engine.value).args[0]
 
 
 def read_photo(path: Path) -> Tensor:
@@ -121,32 +125,10 @@ def read_photo(path: Path) -> Tensor:
     Raises:
         CheckError: it is none.
     """
-    try:
-        opened = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise CheckError(f"{path.name} is no picture: give a photo as --image FILE") from error
-    return torch.from_numpy(numpy.asarray(opened).copy()).float()[None] / 255
+    return torch.from_numpy(numpy.asarray(read_picture(path)).copy()).float()[None] / 255
 
 
 def free() -> None:
     """Let the host give back all that it holds."""
     comfy.model_management.unload_all_models()
     comfy.model_management.soft_empty_cache()
-
-
-def _found_encoder(spec: AdapterSpec) -> Path:
-    name = search.find_encoder(spec)
-    return Path(os.path.abspath(folders.resolve(folders.ENCODERS, name)))
-
-
-def _require_face(question: Question) -> None:
-    if question.face is None:
-        raise CheckError(
-            f"{question.adapter.name} hears whose face it is: give the folder of a face pack "
-            "(buffalo_l, or antelopev2 for Kolors and InstantID) as --face FOLDER"
-        )
-    if question.image is None:
-        raise CheckError(
-            f"{question.adapter.name} hears whose face it is, and the pack ships no face: give a "
-            "photo with one as --image FILE"
-        )

@@ -1,7 +1,7 @@
 """The same weights in diffusers and in ComfyUI with our nodes: for whoever has real files.
 
 python dev.py check --checkpoint FILE --adapter FILE [--encoder FILE] [--image FILE] [--face FOLDER]
-python dev.py check --all
+python dev.py check --all [--checkpoint FILE] [--adapter FILE] [--encoder FILE]
 
 Same noise, same prompt, same sampler; relative L2 of each step, what the adapter changes, seconds
 and memory of both. Writes one JSON and one picture, made to be attached to an issue: they hold no
@@ -23,18 +23,19 @@ TESTS = Path(__file__).resolve().parents[1]
 # Run as a script this folder is on the path, where its modules would hide the host's.
 sys.path[0] = str(TESTS)
 
-from check import question  # noqa: E402
+from check import given, question  # noqa: E402
 from check.problem import CheckError, NotCompared  # noqa: E402
 
 AGREES, DIFFERS, NOT_TRIED = 0, 1, 2
 
 
 def main(arguments: list[str]) -> int:
-    options = question.parser(__doc__).parse_args(arguments)
-    if options.origin is not None:
-        os.chdir(options.origin)
     try:
-        asked = None if options.all else question.asked(options)
+        options = question.parser(__doc__).parse_args(arguments)
+        if options.origin is not None:
+            os.chdir(options.origin)
+        asked = question.asked(options)
+        given.require_writable(options.out)
         if not prepare_host(options):
             raise CheckError(
                 "there is no ComfyUI: set $COMFYUI_PATH to the folder with its main.py"
@@ -83,11 +84,8 @@ def prepare_host(options: argparse.Namespace) -> bool:
     import comfy.cli_args
     import torch
 
-    if kind not in ("auto", "cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
-        raise CheckError(
-            f"--device {options.device} is not here: auto, cpu or, with a card and a torch for "
-            "it, cuda or cuda:1 are needed"
-        )
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise question.no_device(options.device)
     cpu = kind == "cpu" or (kind == "auto" and not _has_card(torch))
     comfy.cli_args.args.cpu = cpu
     logging.disable(logging.WARNING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from check import report
+from check import given, report
 from check.compare import compare
 from check.question import Question
 
@@ -24,7 +24,11 @@ def check(question: Question, folder: Path) -> int:
     print()
     for line in report.lines(found):
         print(line)
-    text, picture = report.save(found, made, folder, name_of(question.checkpoint, question.adapter))
+    name = name_of(question.checkpoint, question.adapter)
+    try:
+        text, picture = report.save(found, made, folder, name)
+    except OSError as error:
+        raise given.unwritable(folder, error) from error
     print(f"\n{text}\n{picture}\nThey hold no paths; the picture shows what was painted.")
     return {"agrees": 0, "not compared": 2}.get(found["verdict"], 1)
 

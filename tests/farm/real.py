@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 import requests
+from aiohttp.test_utils import unused_port
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +25,7 @@ sys.path.append(str(ROOT / "demo"))
 
 import farm_demo  # noqa: E402
 from comfy_client import run_prompt  # noqa: E402
-from comfy_server import Server, free_port, server_command  # noqa: E402
+from comfy_server import Server, server_command  # noqa: E402
 
 from tests.farm.kills import COMFYUI  # noqa: E402
 
@@ -194,7 +195,7 @@ def server(folder: Path, job: Path) -> Generator[str]:
     (folder / "custom_nodes").mkdir(parents=True)
     (folder / "custom_nodes" / "ipadapter").symlink_to(ROOT, target_is_directory=True)
     (folder / "input").symlink_to(job / "references", target_is_directory=True)
-    port = free_port()
+    port = unused_port()
     command = server_command(COMFYUI, folder, job / "models.yaml", port, cpu=True)
     with Server(command, folder, port, threads=1) as running:
         running.wait_until_ready()

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import unused_port
 from conftest import HOST, ROOT
 from kit.pages.help_pages import LOCALES, schemas
 from kit.release.packed import unpack
 from kit.server.live import Client
-from pack.demo.comfy_server import Server, free_port, server_command
+from pack.demo.comfy_server import Server, server_command
 from pack.nodes.flux_packs.register import NODES as FLUX_NODES
 from pack.nodes.plus.register import NODES
 
@@ -25,7 +26,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     unpack(base / "custom_nodes" / "ip-adapter-nodes")
     config = base / "models.yaml"
     config.write_text("{}")
-    port = free_port()
+    port = unused_port()
     with Server(server_command(HOST, base, config, port, cpu=True), base, port) as server:
         server.wait_until_ready()
         yield Client(server, base)

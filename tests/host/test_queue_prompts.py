@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 import transformers
+from aiohttp.test_utils import unused_port
 from conftest import ROOT
 from kit.server import live
 from kit.server.live import Client
 from kit.server.live_graph import RANDOM, node, sampling
 from kit.server.tiny_nodes.adapter import write_tiny_adapter
-from pack.demo.comfy_server import free_port
 from PIL import Image
 
 SCRIPT = ROOT / "example_workflows" / "queue_prompts.py"
@@ -313,7 +313,7 @@ def test_what_somebody_else_takes_out_of_the_queue_is_not_waited_for(
 
 
 def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
-    address = f"http://127.0.0.1:{free_port()}"
+    address = f"http://127.0.0.1:{unused_port()}"
     write_tensors(tmp_path)
     write_prompts(tmp_path, "one", "two")
     done = run(address, tmp_path, "--embeds", "a")

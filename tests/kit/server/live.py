@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import unused_port
 from conftest import HOST, ROOT
 from kit.server.fork import Fork
 from kit.server.tiny_nodes.adapter import write_tiny_adapter
-from pack.demo.comfy_server import Server, free_port, server_command
+from pack.demo.comfy_server import Server, server_command
 
 Prompt = dict[str, dict[str, Any]]
 LIMIT = 600
@@ -153,7 +154,7 @@ def running(
     config = base / "models.yaml"
     more = {"base_path": str(base), "custom_nodes": "later_nodes"}
     config.write_text(json.dumps({"tests": {"base_path": str(models), **folders}, "more": more}))
-    port = free_port()
+    port = unused_port()
     command = server_command(HOST, base, config, port, cpu=True)
     assert command[0] == sys.executable
     with pytest.MonkeyPatch.context() as patch:
