@@ -35,4 +35,9 @@ def check(question: Question, folder: Path) -> int:
 
 def name_of(checkpoint: Path, adapter: Path) -> str:
     """By which a report is found again."""
-    return "+".join(_OTHERS.sub("_", path.stem)[:_MOST_NAME] for path in (checkpoint, adapter))
+    return "+".join(_named(path) for path in (checkpoint, adapter))
+
+
+def _named(path: Path) -> str:
+    """With its ending: one adapter may lie there as .bin and as .safetensors."""
+    return f"{_OTHERS.sub('_', path.stem)[:_MOST_NAME]}{_OTHERS.sub('_', path.suffix)}"

@@ -470,3 +470,9 @@ def test_all_pairs_are_walked_and_a_failure_stops_nothing(
     assert len(reports) == len(list((tmp_path / "ipadapter-check").glob("sd15*.png"))) == 2
     said = [json.loads(one.read_text("utf-8"))["settings"]["prompt"] for one in reports]
     assert said == ["the user's own"] * 2
+
+
+def test_reports_of_one_adapter_in_two_formats_are_two() -> None:
+    checkpoint = Path("sd15.safetensors")
+    names = {single.name_of(checkpoint, Path(f"plus{end}")) for end in (".bin", ".safetensors")}
+    assert names == {"sd15.safetensors+plus.bin", "sd15.safetensors+plus.safetensors"}
