@@ -545,6 +545,15 @@ def test_a_published_siglip_is_named(models: Path) -> None:
     assert features.pooled is not None and features.pooled.shape == (3, 1152)
 
 
+@pytest.mark.parametrize("kind", MAKERS)
+def test_headers_alone_say_what_the_loaded_encoder_gives(models: Path, kind: str) -> None:
+    path = save(MAKERS[kind](), models)
+    widths = load.read_encoder(str(path))
+    _, penultimate, pooled = of_encoder(load.load_encoder(str(path)), pictures())
+    assert widths.sequence == penultimate.shape[1] and widths.penultimate == penultimate.shape[2]
+    assert widths.pooled == (None if kind == "clip alone" else pooled.shape[1])
+
+
 def test_a_changed_file_of_a_folder_changes_the_fingerprint(models: Path) -> None:
     path = save(clip(), models)
     before = LoadEncoder.fingerprint_inputs("folder")

@@ -134,14 +134,21 @@ def _names(path: str) -> list[str]:
 
 
 def read_shapes(path: str) -> dict[str, Any]:
-    """Shapes of all tensors of a folder, from the headers of its files.
+    """Shapes of all tensors of a folder, from the headers of its files, as single files name them.
 
     Raises:
         BrokenFile: the folder holds no CLIP or SigLIP with whole weights in safetensors.
     """
     _require_own(path)
     read_config(path)
-    return _read_all(path, _weight_files(path), checkpoint.read_shapes)
+    shapes = _read_all(path, _weight_files(path), checkpoint.read_shapes)
+    start = _start(shapes)
+    if start in (None, _VISION):
+        return shapes
+    return {
+        key if key == _PROJECTION else _VISION + key.removeprefix(start): shape
+        for key, shape in shapes.items()
+    }
 
 
 def load(path: str) -> FolderEncoder:
@@ -155,10 +162,9 @@ def load(path: str) -> FolderEncoder:
     config = read_config(path)
     tensors = _read_all(path, _weight_files(path), checkpoint.read_tensors)
     progress.step()
-    start = next((key for key in sorted(tensors) if key.endswith(_PATCHES)), None)
-    if start is None:
+    prefix = _start(tensors)
+    if prefix is None:
         raise _broken(path, f"holds no {_PATCHES}")
-    prefix = start.removesuffix(_PATCHES)
     with torch.device("meta"):
         tower = Tower(config.build(f"{prefix}head.probe" in tensors, tensors.get(_PROJECTION)))
     _fill(path, tower, tensors, prefix)
@@ -166,6 +172,12 @@ def load(path: str) -> FolderEncoder:
     encoder = FolderEncoder(config, tower)
     progress.step()
     return encoder
+
+
+def _start(tensors: Mapping[str, Any]) -> str | None:
+    """What the names of the image part begin with: nothing where transformers 5 saved it alone."""
+    found = next((key for key in sorted(tensors) if key.endswith(_PATCHES)), None)
+    return None if found is None else found.removesuffix(_PATCHES)
 
 
 def _require_own(path: str) -> None:
