@@ -96,10 +96,10 @@ def require_saver(kinds: Iterable[str], described: Mapping[str, Any]) -> None:
     ends = [kind for kind in kinds if kind in described and described[kind].get("output_node")]
     if not NO_PICTURES.issuperset(ends) or not described.keys() >= set(kinds) or not described:
         return
-    found = f"ends in {' and '.join(ends)}, which save" if ends else "saves"
+    found = f"ends in {' and '.join(ends)} and" if ends else "is without an end and"
     raise JobError(
-        f"the workflow {found} no pictures, and each row needs one. Put a Save Image into it, and "
-        'save it again with "Export (API)"'
+        f"the workflow {found} saves no pictures, and each row needs one. Put a Save Image into it, "
+        'and save it again with "Export (API)"'
     )
 
 

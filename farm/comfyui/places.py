@@ -43,7 +43,7 @@ def _python(name: str) -> str:
     if not name:
         return sys.executable
     path = Path(name).expanduser()
-    found = shutil.which(str(path.absolute() if len(path.parts) > 1 else path))
+    found = shutil.which(path.absolute() if os.path.dirname(name) else name)
     if found is None:
         what = (
             "is a folder" if path.is_dir() else "cannot be run" if path.exists() else "is missing"
@@ -101,14 +101,13 @@ def _models(name: str) -> str:
 
 def _is_list_of_folders(config: Any) -> bool:
     """Whether ComfyUI can read it: sections of names with texts."""
-    sections = [*config.values()] if isinstance(config, dict) else [config]
-    return all(
+    return isinstance(config, dict) and all(
         section is None
         or (
             isinstance(section, dict)
             and all(isinstance(section[name], str) for name in section if name != DEFAULT)
         )
-        for section in sections
+        for section in config.values()
     )
 
 

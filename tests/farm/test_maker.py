@@ -62,10 +62,10 @@ class Bed:
 
     def encode(self, graph: dict[str, Any], content: bytes | None = None) -> bytes:
         """The embeds of the first part of a graph that is encoded before."""
-        names = {"reference": "farm-x.png"}
-        (part,) = Template(graph, {"reference": "reference"}).fill({"reference": "x"}, names).cuts
         content = self.reference() if content is None else content
-        return self.maker.encode(Encoding(part.key, part.graph, {"farm-x.png": content}))
+        names = {"reference": f"farm-{digest(content)}.png"}
+        (part,) = Template(graph, {"reference": "reference"}).fill({"reference": "x"}, names).cuts
+        return self.maker.encode(Encoding(part.key, part.graph, dict.fromkeys(part.files, content)))
 
     def task(self, cut: bool = True, **changes: Mapping[str, Any]) -> Task:
         """A row with a reference, encoded before or in the row."""
@@ -158,12 +158,13 @@ def test_what_cannot_be_encoded_has_the_names_of_what_cannot_be_made(bed: Bed) -
 def test_a_part_of_a_picture_is_refused(bed: Bed) -> None:
     whole = bed.reference()
     for content in (whole[: len(whole) // 2], b"", b"no picture"):
-        with pytest.raises(FarmError, match="farm-x.png is damaged") as refused:
+        name = f"farm-{digest(content)}.png"
+        with pytest.raises(FarmError, match=f"{name} is damaged") as refused:
             bed.encode(bed.graph(), content)
         assert refused.value.problem == "farm.Reference"
         graph = bed.graph()
-        graph["image"]["inputs"]["image"] = "farm-y.png [temp]"
-        made = bed.maker.make(Task("d", graph, {"farm-y.png": content}))
+        graph["image"]["inputs"]["image"] = f"{name} [temp]"
+        made = bed.maker.make(Task("d", graph, {name: content}))
         assert made.problem == "farm.Reference" and not made.pictures
     # What Pillow does not know the host tries, and the host has the word.
     graph["image"]["inputs"]["image"] = "farm-y.exr [temp]"
@@ -182,10 +183,10 @@ def test_a_workflow_that_saves_no_picture_is_told_at_the_start(bed: Bed) -> None
     graph["save"]["class_type"] = "Preview"
     ComfyMaker(settings, [node["class_type"] for node in graph.values()]).close()  # of any pack
     graph["save"]["class_type"] = "PreviewImage"
-    with pytest.raises(JobError, match="the workflow ends in PreviewImage, which saves no picture"):
+    with pytest.raises(JobError, match="the workflow ends in PreviewImage and saves no pict"):
         ComfyMaker(settings, [node["class_type"] for node in graph.values()])
     del graph["save"]
-    with pytest.raises(JobError, match="the workflow saves no pictures"):
+    with pytest.raises(JobError, match="the workflow is without an end and saves no"):
         ComfyMaker(settings, [node["class_type"] for node in graph.values()])
 
 
