@@ -98,8 +98,8 @@ def require_saver(kinds: Iterable[str], described: Mapping[str, Any]) -> None:
         return
     found = f"ends in {' and '.join(ends)} and" if ends else "is without an end and"
     raise JobError(
-        f"the workflow {found} saves no pictures, and each row needs one. Put a Save Image into it, "
-        'and save it again with "Export (API)"'
+        f"the workflow {found} saves no pictures, and each row needs one. Put a Save Image into "
+        'it, and save it again with "Export (API)"'
     )
 
 
