@@ -190,7 +190,7 @@ class Roll:
         say: takes sentences for the user.
 
     Attributes:
-        unheard: those whom the user has named, until there is a word of them.
+        unheard: those whom the user has named, as long as there is no word of them.
     """
 
     def __init__(self, crew: Crew, say: Callable[[str], None]) -> None:
@@ -198,8 +198,13 @@ class Roll:
         self._workers = len(crew.factories) * crew.threads
         self._waits = dict[int, str]()  # those who are not there, and why
         self._out = dict[int, str]()  # those who can do nothing, and why
-        self.unheard = set(range(len(crew.names)))
+        self.unheard = set[int]()
         self._last, self._told = time.monotonic(), False  # when somebody was there
+
+    def asked(self, worker: int) -> None:
+        """Note that there is to be a word of a worker."""
+        if self._crew.names and worker not in self._waits:
+            self.unheard.add(worker)
 
     def here(self, worker: int) -> None:
         self.unheard.discard(worker)

@@ -82,7 +82,8 @@ class Head:
             end = time.monotonic() + WORD_SECONDS
             while self._roll.unheard and not self.counts.stopped and time.monotonic() < end:
                 self._step()
-            self._roll.close()
+            if not self.counts.stopped:
+                self._roll.close()
         finally:
             self._dismiss()
         return self.counts
@@ -129,6 +130,7 @@ class Head:
                 self._roll.here(worker)
                 self._feed(worker)
 
+        self._roll.asked(worker)
         self._call(worker, greeted, self._workers[worker].ready.remote())
 
     def _leave(self, worker: int, unfit: Unfit) -> None:

@@ -63,8 +63,10 @@ def _require_torch(python: str, comfyui: Path) -> None:
             errors="replace",
             timeout=PROBE_SECONDS,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _no_python(python, f"does not run ({error})") from None
+    except OSError as error:
+        raise _no_python(python, f"does not run ({error.strerror})") from None
+    except subprocess.TimeoutExpired:
+        raise _no_python(python, f"does not answer within {PROBE_SECONDS} seconds") from None
     (*_, said) = asked.stdout.splitlines() or [""]
     if said == "torch False":
         raise _no_python(python, "has no torch")
@@ -115,10 +117,9 @@ def _folders(path: Path, config: dict[str, Any]) -> Iterator[str]:
     """The folders of all sections, as ComfyUI's utils/extra_config.py finds them."""
     for section in filter(None, config.values()):
         base = os.path.expandvars(os.path.expanduser(section.get(BASE, "")))
-        for name, value in section.items():
-            if name not in (BASE, DEFAULT):
-                for line in filter(None, value.split("\n")):
-                    yield os.path.normpath(os.path.join(path.parent, base, line))
+        values = [section[name] for name in section if name not in (BASE, DEFAULT)]
+        for line in filter(None, "\n".join(values).split("\n")):
+            yield os.path.normpath(os.path.join(path.parent, base, line))
 
 
 def _no_models(path: Path, what: str) -> FarmError:

@@ -226,4 +226,7 @@ def test_records_outlive_a_crash_and_deleted_pictures_are_made_again(tmp_path: P
     assert [len(row["file"]) for row in rows] == [2, 1, 0]
     (out / rows[0]["file"][1]).write_bytes(b"")  # as a loss of power may leave it
     assert not keeper.has(one) and keeper.has(two)
+    (out / "pictures" / "03").write_text("no folder")
+    with pytest.raises(FarmError, match="pictures/03.* cannot be written .*and start again"):
+        keeper.keep(three, Made(((".png", b"3"),), 1.5, "gpu:1"))
     keeper.close()
