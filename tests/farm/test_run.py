@@ -135,7 +135,7 @@ def test_embeds_that_are_not_as_they_were_written_are_encoded_again(tmp_path: Pa
 def test_a_worker_that_does_not_answer_is_named_in_a_short_run(tmp_path: Path) -> None:
     job = Job(tmp_path, "seed,reference\n0,one.png\n1,one.png\n")
     head = job.start("--absent", "1")
-    out, said = head.communicate(timeout=60)
+    out, said = head.communicate(timeout=120)
     assert head.returncode == 0 and '"made": 2' in out
     assert "Worker 2 waits: odd:1 does not answer (Connection refused).\n" in said
     last = "Worker 2 was missing in the end: odd:1 does not answer (Connection refused).\n"
@@ -145,7 +145,7 @@ def test_a_worker_that_does_not_answer_is_named_in_a_short_run(tmp_path: Path) -
 def test_patience_ends_with_the_names_of_who_did_not_answer(tmp_path: Path) -> None:
     job = Job(tmp_path, "seed\n0\n")
     head = job.start("--absent", "0", "1", "--patience", "1")
-    _, said = head.communicate(timeout=60)
+    _, said = head.communicate(timeout=120)
     assert head.returncode == 2
     last = said.splitlines()[-1]
     # Who is asked for so short a time may not have had his word.
