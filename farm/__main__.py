@@ -19,24 +19,25 @@ import json
 import os
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .values import addresses, count
-from .work import FarmError, Filler, Settings, counted
+from .work import FarmError, Settings, counted
 
 if TYPE_CHECKING:
     from .crew import Crew
     from .jobs import Jobs
     from .keeper import Counts
+    from .template.workflow import Template
 
 PACKAGE = Path(__file__).resolve().parent
 SHIPPED = PACKAGE / "workflows" / "reference.json"
 MODELS = ("checkpoint", "adapter", "encoder")
-PACKAGES = ("ray", "pyarrow", "fsspec", "aiohttp", "tqdm", "PIL")
+PACKAGES = ("ray", "pyarrow", "fsspec", "aiohttp", "tqdm", "PIL", "yaml")
 LINE_SECONDS = 30  # between two lines of progress where there is no terminal
 
 
@@ -106,20 +107,22 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def work(options: argparse.Namespace) -> int:
     """Do what the options say; the exit status."""
     from .jobs import read_jobs
+    from .keeper import Keeper
     from .run import ray_session, run_job
 
     jobs = with_models(read_jobs(options.jobs), options)
     filler = template(options, jobs)
     settings = workers(options)
-    say(f"{counted(len(jobs), 'row')}. Starting Ray.")
-    for note in filler.notes:
-        say(note)
     progress = Progress(len(jobs))
-    with quiet(options.out), ray_session(options.address, options.workers or len(settings)):
-        members = crew(options, settings)
-        say(f"{counted(len(members.factories), 'worker')}.")
-        with progress.shown():
-            counts = run_job(jobs, filler, members, options.out, say, progress)
+    with contextlib.closing(Keeper(options.out)) as keeper, quiet(options.out):
+        say(f"{counted(len(jobs), 'row')}. Starting Ray.")
+        for note in filler.notes:
+            say(note)
+        with ray_session(options.address, options.workers or len(settings)):
+            members = crew(options, settings, filler.kinds)
+            say(f"{counted(len(members.factories), 'worker')}.")
+            with progress.shown():
+                counts = run_job(jobs, filler, members, keeper, say, progress)
     report(counts, options.out, len(jobs))
     return 130 if counts.stopped else 1 if counts.failed else 0
 
@@ -127,13 +130,10 @@ def work(options: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def quiet(folder: Path) -> Generator[None]:
     """Ray tells of each dead worker on stdout, at length; who wants to know finds it in a file."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    from .keeper import writing
+
+    with writing(folder):
         log = (folder / "ray.log").open("a")
-    except OSError as error:
-        raise FarmError(
-            f"{folder} cannot be written ({error.strerror}). Give --out a folder that can"
-        ) from None
     with log, contextlib.redirect_stdout(log):
         yield
 
@@ -158,7 +158,7 @@ def with_models(jobs: Jobs, options: argparse.Namespace) -> Jobs:
     return jobs
 
 
-def template(options: argparse.Namespace, jobs: Jobs) -> Filler:
+def template(options: argparse.Namespace, jobs: Jobs) -> Template:
     """The workflow, whose marks the columns of the table fill."""
     from .template.workflow import Template
 
@@ -185,16 +185,18 @@ def template(options: argparse.Namespace, jobs: Jobs) -> Filler:
 
 def workers(options: argparse.Namespace) -> list[Settings]:
     """What each worker is to drive; one that all share where ComfyUIs are started."""
+    from .comfyui.places import resolved
+
     if options.servers:
         return [Settings(address=address) for address in options.servers]
-    return [
-        Settings(
-            comfyui=options.comfyui or find_comfyui(),
-            python=options.python,
-            models=options.models,
-            cpu=options.cpu,
-        )
-    ]
+    own = Settings(
+        comfyui=options.comfyui or find_comfyui(),
+        python=options.python,
+        models=options.models,
+        cpu=options.cpu,
+    )
+    # What is on the machines of a cluster only they know.
+    return [own if options.address else resolved(own)]
 
 
 def find_comfyui() -> str:
@@ -208,21 +210,22 @@ def find_comfyui() -> str:
     )
 
 
-def crew(options: argparse.Namespace, settings: list[Settings]) -> Crew:
+def crew(options: argparse.Namespace, settings: list[Settings], kinds: Iterable[str]) -> Crew:
     """The workers, as many as there are servers, or GPUs, or as were asked for."""
     from .comfyui.maker import ComfyMaker
     from .crew import Crew
     from .run import gpus, threads
 
     if options.servers:
-        factories = [partial(ComfyMaker, one) for one in settings]
+        factories = [partial(ComfyMaker, one, kinds) for one in settings]
         # They only talk, so they take no room.
-        return Crew(factories, cpus=0, tries=options.tries, patience=options.patience)
+        limits = {"tries": options.tries, "patience": options.patience}
+        return Crew(factories, cpus=0, names=options.servers, **limits)
     found = 0 if options.cpu else gpus()
     number = options.workers or found or 1
     # Without CUDA a ComfyUI does not start unless it is told; those of a Mac find theirs.
     cpu = options.cpu or (not found and sys.platform != "darwin")
-    factories = [partial(ComfyMaker, replace(one, cpu=cpu)) for one in settings] * number
+    factories = [partial(ComfyMaker, replace(one, cpu=cpu), kinds) for one in settings] * number
     return Crew(factories, gpus=1 if found else 0, cpus=threads(number), tries=options.tries)
 
 
@@ -255,7 +258,7 @@ class Progress:
 
 def report(counts: Counts, out: Path, rows: int) -> None:
     """What became of the rows, and where it lies."""
-    from .keeper import TABLE
+    from .keeper import TABLE, writing
     from .sheet import write_sheet
 
     parts = {"made": counts.made, "there already": counts.found, "failed": counts.failed}
@@ -265,7 +268,8 @@ def report(counts: Counts, out: Path, rows: int) -> None:
     if counts.replaced:
         died = counted(counts.replaced, "worker died and was", "workers died and were")
         say(f"{died} replaced.")
-    say(f"Table: {out / TABLE}. Pictures: {write_sheet(out / TABLE)}")
+    with writing(out):
+        say(f"Table: {out / TABLE}. Pictures: {write_sheet(out / TABLE)}")
     if counts.stopped:
         say("Stopped. The same command goes on from here.")
 

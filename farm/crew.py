@@ -13,10 +13,11 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from .work import Encoding, FarmError, Graph, Lost, Made, Maker, Task, counted
+from .work import Encoding, FarmError, Graph, JobError, Lost, Made, Maker, Task, counted, unmade
 
 MakerFactory = Callable[[], Maker]
 AGAIN_SECONDS = 5
+SILENT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,18 @@ class Gone:
 
 @dataclass(frozen=True)
 class Unfit:
-    """Instead of a result: nobody can bring it."""
+    """Instead of a result: nobody can bring it.
+
+    Args:
+        problem: stable short name.
+        log: of the ComfyUI that is the reason.
+        job: whether it holds for every worker of the job.
+    """
 
     message: str
+    problem: str = "farm.Worker"
+    log: str = ""
+    job: bool = False
 
 
 class Worker:
@@ -44,19 +54,23 @@ class Worker:
         self._maker: Maker | None = None
         self._lock = threading.Lock()
         self._life = uuid.uuid4().hex
+        self._missed = False  # the last time it was looked for
 
     # Who calls it waits for as long as it takes to begin a dead worker anew; a row does not wait.
     @ray.method(max_task_retries=-1)
     def ready(self) -> tuple[str, Gone | Unfit | None]:
         """Begin, so that rows find a ComfyUI that answers."""
         result = None
+        if self._missed:
+            time.sleep(AGAIN_SECONDS)
+        self._missed = False
         try:
             self._get()
         except FarmError as error:
-            result = Unfit(str(error))
+            result = Unfit(str(error), log=error.log, job=isinstance(error, JobError))
         except Lost as error:
             result = Gone(str(error))
-            time.sleep(AGAIN_SECONDS)
+            self._missed = True
         return self._life, result
 
     def make(
@@ -69,7 +83,7 @@ class Worker:
         try:
             result = self._begun().make(Task(key, graph, given, references))
         except FarmError as error:
-            result = Made((), 0, "", "farm.Row", str(error))
+            result = unmade(error.problem or "farm.Row", str(error))
         except Lost as error:
             result = self._lose(error)
         return self._life, result
@@ -83,7 +97,7 @@ class Worker:
         try:
             result = self._begun().encode(Encoding(key, graph, given))
         except FarmError as error:
-            result = Unfit(str(error))
+            result = Unfit(str(error), error.problem or "farm.Reference")
         except Lost as error:
             result = self._lose(error)
         return self._life, result
@@ -126,6 +140,7 @@ class Crew:
         pause: seconds until such a row is tried again, if there is no other left.
         patience: seconds without any worker after which a run ends.
         threads: rows that a worker makes at once; more than one for simulations.
+        names: of the workers as the user has named them, such as addresses; or none.
     """
 
     factories: Sequence[MakerFactory]
@@ -135,6 +150,7 @@ class Crew:
     pause: float = 10
     patience: float = math.inf
     threads: int = 1
+    names: Sequence[str] = ()
 
     def hire(self) -> list[Any]:
         """Actors of Ray: it begins a dead one anew, where there is room for it.
@@ -150,6 +166,10 @@ class Crew:
         actors = [kind.options(**options).remote(factory) for factory in self.factories]
         return [actor for actor in actors for _ in range(self.threads)]
 
+    def room(self) -> str:
+        """What each worker needs of Ray."""
+        return f"{self.cpus:.0f} CPUs and {self.gpus:.0f} GPUs"
+
 
 def outcome(call: Any) -> tuple[str, Any]:
     """What a call to a worker brought, with the name of its life; empty where that ended."""
@@ -161,6 +181,89 @@ def outcome(call: Any) -> tuple[str, Any]:
         return "", Gone("its process died")
     except RayError as error:  # what was to travel is lost
         return "", Gone(str(error).split("\n")[0].rstrip("."))
+
+
+class Roll:
+    """Which workers are there, and what is known of the others.
+
+    Args:
+        say: takes sentences for the user.
+
+    Attributes:
+        unheard: those whom the user has named, as long as there is no word of them.
+    """
+
+    def __init__(self, crew: Crew, say: Callable[[str], None]) -> None:
+        self._crew, self._say = crew, say
+        self._workers = len(crew.factories) * crew.threads
+        self._waits = dict[int, str]()  # those who are not there, and why
+        self._out = dict[int, str]()  # those who can do nothing, and why
+        self.unheard = set[int]()
+        self._last, self._told = time.monotonic(), False  # when somebody was there
+
+    def asked(self, worker: int) -> None:
+        """Note that there is to be a word of a worker."""
+        if self._crew.names and worker not in self._waits:
+            self.unheard.add(worker)
+
+    def here(self, worker: int) -> None:
+        self.unheard.discard(worker)
+        if self._waits.pop(worker, ""):
+            self._say(f"Worker {worker + 1} is there again.")
+
+    def gone(self, worker: int, why: str) -> None:
+        """Note that a worker waits for its ComfyUI."""
+        self.unheard.discard(worker)
+        if self._waits.get(worker) != why:
+            self._say(f"Worker {worker + 1} waits: {why}.")
+        self._waits[worker] = why
+
+    def unfit(self, worker: int, why: str) -> None:
+        """Note that a worker can do nothing.
+
+        Raises:
+            FarmError: none of them can.
+        """
+        self.unheard.discard(worker)
+        self._out[worker] = why
+        if len(self._out) == self._workers:
+            raise FarmError(why)
+        self._say(f"Worker {worker + 1} cannot work: {why}.")
+
+    def look(self, somebody: bool) -> None:
+        """Say that nobody works, and in the end do not wait any longer.
+
+        Raises:
+            FarmError: the patience is at an end.
+        """
+        now, patience = time.monotonic(), self._crew.patience
+        if somebody:
+            self._last, self._told = now, False
+        elif now > self._last + patience:
+            found, do = (
+                ("none of --servers answered", "Start ComfyUI there, or correct the addresses")
+                if self._crew.names
+                else ("no worker was there", "Make room for one")
+            )
+            raise FarmError(
+                f"{found} for {patience:.0f} seconds ({self._why()}), and one is needed. {do}, and "
+                "start again: the job goes on from here"
+            )
+        elif now > self._last + SILENT_SECONDS and not self._told:
+            self._told = True
+            self._say(f"No worker is there for {SILENT_SECONDS} seconds ({self._why()}). Waiting.")
+
+    def _why(self) -> str:
+        names = [self._crew.names[worker] for worker in sorted(self.unheard)]
+        silent = [f"{name} has not answered yet" for name in names]
+        found = [*sorted({*self._waits.values(), *self._out.values()}), *silent]
+        return "; ".join(found) or f"Ray has {room()}, and a worker takes {self._crew.room()}"
+
+    def close(self) -> None:
+        """Say who was missing in the end."""
+        silent = {n: f"{self._crew.names[n]} did not answer" for n in self.unheard}
+        for worker, why in sorted({**self._out, **self._waits, **silent}.items()):
+            self._say(f"Worker {worker + 1} was missing in the end: {why}.")
 
 
 def room() -> str:

@@ -12,19 +12,20 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import ray
 
-from .crew import Crew, Gone, Unfit, outcome, room
+from .crew import Crew, Gone, Roll, Unfit, outcome
 from .keeper import Counts, Keeper
-from .rows import Line, Plan, Planner, References
-from .work import Cut, FarmError, Made, counted
+from .references import Embeds, References
+from .rows import Line, Plan, Planner
+from .work import Cut, FarmError, Made, counted, unmade
 
 LOOK_SECONDS = 0.5  # between two looks at whether the user wants to stop
-SILENT_SECONDS = 60
+WORD_SECONDS = 15  # for a word of a server at the end; a dead one takes ten
 STOP_SECONDS = 5
 
 
@@ -50,19 +51,17 @@ class Head:
 
     def __post_init__(self) -> None:
         self.keys: list[str | None] = [None] * len(self.planner.jobs)
-        self.problems: dict[int, str] = {}
+        self.problems: dict[int, Made] = {}
         self._line = Line(self.planner.groups())
         self._again = deque[Plan]()  # rows whose turn came before
         self._late = deque[tuple[float, Plan]]()  # rows that lost their worker, and not before when
         self._flying: Counter[str] = Counter()  # rows of a key that is being made
         self._spent = set[str]()  # keys that failed in this run
         self._losses: Counter[str] = Counter()
-        self._references = References(self.keeper.embeds, ray.put)
+        self._references = References(Embeds(self.keeper.folder), ray.put)
         self._workers: list[Any] = []
         self._lives: dict[int, str] = {}
-        self._last, self._told = time.monotonic(), False  # when somebody worked
-        self._waits = dict[int, str]()
-        self._out = dict[int, str]()  # workers that can do nothing, and why
+        self._roll = Roll(self.crew, self.say)
         self._idle = deque[int]()
         self._calls: dict[Any, Callable[[Any], None]] = {}  # what to do with their results
         self._busy = 0  # calls that are no greetings
@@ -71,7 +70,7 @@ class Head:
         """Make every row that is not there.
 
         Raises:
-            FarmError: no worker can work.
+            FarmError: no worker can work, or the results cannot be written.
         """
         self._workers = self.crew.hire()
         for worker in range(len(self._workers)):
@@ -79,26 +78,15 @@ class Head:
         try:
             while not self.counts.stopped and (self._busy or self._more()):
                 self._step()
-                self._require_somebody()
+                self._roll.look(bool(self._busy or self._idle))
+            end = time.monotonic() + WORD_SECONDS
+            while self._roll.unheard and not self.counts.stopped and time.monotonic() < end:
+                self._step()
+            if not self.counts.stopped:
+                self._roll.close()
         finally:
             self._dismiss()
         return self.counts
-
-    def _require_somebody(self) -> None:
-        """Say that nobody works, and in the end do not wait any longer."""
-        now = time.monotonic()
-        if self._busy or self._idle:
-            self._last, self._told = now, False
-            return
-        why = "; ".join(sorted(set(self._waits.values()))) or f"Ray has {room()}"
-        if now > self._last + self.crew.patience:
-            raise FarmError(
-                f"no worker was there in {self.crew.patience:.0f} s ({why}), and one is "
-                "needed. See that it runs and start again: the job goes on from here"
-            )
-        if now > self._last + SILENT_SECONDS and not self._told:
-            self._told = True
-            self.say(f"No worker is there for {SILENT_SECONDS} seconds ({why}). Still waiting.")
 
     def stop(self) -> None:
         """End the run soon; what is being made is given up."""
@@ -134,23 +122,24 @@ class Head:
 
         def greeted(result: Any) -> None:
             if isinstance(result, Unfit):
-                self._leave(worker, result.message)
+                self._leave(worker, result)
             elif isinstance(result, Gone):
-                if self._waits.get(worker) != result.message:
-                    self.say(f"Worker {worker + 1} waits: {result.message}.")
-                self._waits[worker] = result.message
+                self._roll.gone(worker, result.message)
                 self._greet(worker)
             else:
-                self._waits.pop(worker, None)
+                self._roll.here(worker)
                 self._feed(worker)
 
+        self._roll.asked(worker)
         self._call(worker, greeted, self._workers[worker].ready.remote())
 
-    def _leave(self, worker: int, why: str) -> None:
-        self._out[worker] = why
-        if len(self._out) == len(self._workers):
-            raise FarmError(why)
-        self.say(f"Worker {worker + 1} cannot work: {why}")
+    def _leave(self, worker: int, unfit: Unfit) -> None:
+        if unfit.job:
+            raise FarmError(unfit.message)
+        why = unfit.message
+        if unfit.log:
+            why += f" (its log: {self.keeper.keep_log(f'comfyui-{worker + 1}', unfit.log)})"
+        self._roll.unfit(worker, why)
 
     def _feed(self, worker: int) -> None:
         """Send a worker what is to be done next."""
@@ -198,7 +187,7 @@ class Head:
         try:
             plan = self.planner.plan(place)
         except FarmError as error:
-            self.problems[place] = str(error)
+            self.problems[place] = unmade(error.problem or "farm.Row", str(error))
             self.counts.failed += 1
             self.progress(self.counts)
             return None
@@ -220,18 +209,19 @@ class Head:
         """Whether a row went to a worker; else it waits for its references, or cannot be made."""
         problem = self._references.problem(plan)
         if problem:
-            self._end(plan, Made((), 0, "", "farm.Reference", problem))
+            self._end(plan, problem)
             return False
-        if self._references.park(plan):
+        references = self._references.contents(plan)
+        if references is None:
             return False
         graph, names = plan.filled.graph, plan.filled.files
         try:
             contents = [self.planner.files.get(name) for name in names]
         except FarmError as error:
-            self._end(plan, Made((), 0, "", "farm.File", str(error)))
+            self._end(plan, unmade(error.problem, str(error)))
             return False
-        contents += self._references.contents(plan)
         embeds = [cut.embeds for cut in plan.cuts]
+        contents += references
         call = self._workers[worker].make.remote(plan.key, graph, names, embeds, *contents)
         self._busy += 1
         self._call(worker, partial(self._made, worker, plan), call)
@@ -243,24 +233,27 @@ class Head:
             self._feed(worker)  # before the pictures are written: it need not wait for that
             return self._end(plan, result)
         if isinstance(result, Unfit):
-            self._end(plan, Made((), 0, "", "farm.Worker", result.message))
+            self._end(plan, unmade(result.problem, result.message))
         else:
             why = self._lost(plan.key, result)
             if why:
-                self._end(plan, Made((), 0, "", "farm.Lost", why))
+                self._end(plan, why)
             else:
                 self._late.append((time.monotonic() + self.crew.pause, plan))
         self._greet(worker)
         self._wake()
 
-    def _lost(self, key: str, result: Gone) -> str:
-        """Why a row or reference is not tried again; empty where it is."""
+    def _lost(self, key: str, result: Gone) -> Made | None:
+        """Why a row or reference is not tried again; None where it is."""
         self._losses[key] += 1
         if self._losses[key] < self.crew.tries:
-            return ""
-        return f"it lost {counted(self.crew.tries, 'worker')}, the last so: {result.message}"
+            return None
+        said = f"it lost {counted(self.crew.tries, 'worker')}, the last so: {result.message}"
+        return unmade("farm.Lost", said)
 
     def _end(self, plan: Plan, made: Made) -> None:
+        if made.message:
+            made = replace(made, message=self.planner.files.told(made.message, plan.filled.files))
         self.keeper.keep(plan.key, made)
         rows = self._flying.pop(plan.key)
         self._losses.pop(plan.key, None)
@@ -275,7 +268,7 @@ class Head:
         try:
             contents = [self.planner.files.get(name) for name in cut.files]
         except FarmError as error:
-            self._again.extend(self._references.refuse(cut, str(error)))
+            self._refuse(cut, unmade(error.problem, str(error)))
             return self._feed(worker)
         call = self._workers[worker].encode.remote(cut.key, cut.graph, cut.files, *contents)
         self._busy += 1
@@ -288,13 +281,17 @@ class Head:
             self._again.extend(self._references.keep(cut, result))
             self._feed(worker)
         elif isinstance(result, Unfit):
-            self._again.extend(self._references.refuse(cut, result.message))
+            self._refuse(cut, unmade(result.problem, result.message))
             self._greet(worker)
         else:
             why = self._lost(cut.key, result)
             if why:
-                self._again.extend(self._references.refuse(cut, why))
+                self._refuse(cut, why)
             else:
                 self._references.asked.append(cut)
             self._greet(worker)
         self._wake()
+
+    def _refuse(self, cut: Cut, why: Made) -> None:
+        why = replace(why, message=self.planner.files.told(why.message, cut.files))
+        self._again.extend(self._references.refuse(cut, why))

@@ -7,9 +7,11 @@ cut short is dropped at the next start, so whatever has a record can be trusted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -64,16 +66,14 @@ class Keeper:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
+        with writing(folder):
             for part in (folder, folder / PICTURES, folder / EMBEDS):
                 part.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=part):
+                    pass  # a folder that is there need not let us write
             self._lock = (folder / LOCK).open("ab")
             _take(self._lock, folder)
             self._records = (folder / RECORDS).open("a+b")
-        except OSError as error:
-            raise FarmError(
-                f"{folder} cannot be written ({error.strerror}). Give a folder that can"
-            ) from None
         # A million records are too much to hold: only where each lies in the file.
         self._places: dict[bytes, int] = {}
         self._failed: set[bytes] = set()
@@ -85,16 +85,9 @@ class Keeper:
         self._lock.close()
 
     def _read(self) -> None:
-        self._records.seek(0)
-        end = 0
-        for line in self._records:
-            try:
-                self._note(json.loads(line), end)
-            except (ValueError, KeyError, TypeError):
-                if not line.endswith(b"\n"):
-                    break  # cut short by a crash
-            end += len(line)
-        self._records.truncate(end)
+        for place, record in whole_lines(self._records):
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # no record of ours
+                self._note(record, place)
 
     def _note(self, record: Mapping[str, Any], place: int) -> None:
         key = bytes.fromhex(record["key"])
@@ -126,7 +119,15 @@ class Keeper:
             return False
 
     def keep(self, key: str, made: Made) -> None:
-        """Write the pictures of a row, then that they are there."""
+        """Write the pictures of a row, then that they are there.
+
+        Raises:
+            FarmError: the folder cannot be written any more.
+        """
+        with writing(self.folder):
+            self._keep(key, made)
+
+    def _keep(self, key: str, made: Made) -> None:
         files = [
             self._picture(f"{key}{f'-{number}' if number else ''}{ending}", content)
             for number, (ending, content) in enumerate(made.pictures)
@@ -147,19 +148,30 @@ class Keeper:
         write_whole(folder / name, content)
         return {"name": f"{PICTURES}/{name[:2]}/{name}", "size": len(content)}
 
-    def embeds(self, key: str) -> Path:
-        """Where an encoded reference lies once it is encoded."""
-        return self.folder / EMBEDS / f"{key}.safetensors"
+    def keep_log(self, name: str, text: str) -> Path:
+        path = self.folder / f"{name}.log"
+        with writing(self.folder):
+            path.write_text(text, "utf-8")
+        return path
 
     def write_table(
-        self, jobs: Jobs, keys: Sequence[str | None], problems: Mapping[int, str]
+        self, jobs: Jobs, keys: Sequence[str | None], problems: Mapping[int, Made]
     ) -> Path:
         """The result table: a line for each row of the job, with its own columns.
 
         Args:
             keys: of the rows, by their place; None for those that no key was found for.
-            problems: sentences for rows that never came to be made, by place.
+            problems: of rows that never came to be made, by place.
+
+        Raises:
+            FarmError: the folder cannot be written any more.
         """
+        with writing(self.folder):
+            return self._write_table(jobs, keys, problems)
+
+    def _write_table(
+        self, jobs: Jobs, keys: Sequence[str | None], problems: Mapping[int, Made]
+    ) -> Path:
         names = own_names(jobs.columns)
         own = jobs.table.rename_columns(names)
         path = self.folder / TABLE
@@ -175,16 +187,18 @@ class Keeper:
         partial.replace(path)
         return path
 
-    def _line(self, place: int, key: str | None, problems: Mapping[int, str]) -> dict[str, Any]:
+    def _line(self, place: int, key: str | None, problems: Mapping[int, Made]) -> dict[str, Any]:
         record = self.record(key) if key else {}
-        message = problems.get(place, record.get("message", ""))
+        if place in problems:
+            unmade = problems[place]
+            record |= {"problem": unmade.problem, "message": unmade.message}
         return {
             "row": place + 1,
             "file": [file["name"] for file in record.get("files", ())],
             "seconds": record.get("seconds"),
             "worker": record.get("worker", ""),
-            "message": message,
-            "problem": record.get("problem", "farm.Row" if message else ""),
+            "message": record.get("message", ""),
+            "problem": record.get("problem", ""),
             "key": key or "",
         }
 
@@ -202,11 +216,48 @@ def own_names(columns: Sequence[str]) -> list[str]:
     return names
 
 
+def whole_lines(file: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    """Each line of JSON with its place; a last one that a crash cut short is dropped."""
+    file.seek(0)
+    end = 0
+    for line in file:
+        if not line.endswith(b"\n"):
+            break
+        with contextlib.suppress(ValueError):
+            yield end, json.loads(line)
+        end += len(line)
+    file.truncate(end)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """A reader sees the old file or the new one, never a part."""
     partial = path.with_name(f".{path.name}.part")
     partial.write_bytes(content)
     partial.replace(path)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Generator[None]:
+    """What a disk refuses, as a sentence.
+
+    Args:
+        folder: of the results.
+
+    Raises:
+        FarmError: a file was not written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise FarmError(
+                f"the disk of {folder} is full, and the rows need more room. Make some and start "
+                "again: the job goes on from here"
+            ) from None
+        raise FarmError(
+            f"{error.filename or folder} cannot be written ({error.strerror}), and the results go "
+            "there. Mend that and start again, or give --out another folder"
+        ) from None
 
 
 def _take(lock: IO[bytes], folder: Path) -> None:

@@ -10,9 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .jobs import Jobs
-from .keeper import write_whole
 from .table.source import opened
-from .work import Cut, FarmError, Filled, Filler, digest, graph_key
+from .work import Cut, FarmError, Filled, Filler, digest, graph_key, named
 
 # Contents that are handed out again and again; with the rows sorted by reference few are needed.
 SHELF_FILES = 256
@@ -94,17 +93,25 @@ class Files:
         """
         return self._shelf.get(name, lambda: self._again(name))
 
+    def told(self, sentence: str, names: Iterable[str]) -> str:
+        """A sentence of a worker, which knows files by these names only, for the user."""
+        for name in names:
+            sentence = sentence.replace(name, self._paths[name])
+        return sentence
+
     def _again(self, name: str) -> bytes:
         path = self._paths[name]
         content = _read(path)
         if digest(content) not in name:
             raise FarmError(
                 f"{path} changed while the job ran, and its pictures are named by what is in it. "
-                "Start the job again when the file is as it should be"
+                "Start the job again when the file is as it should be",
+                "farm.File",
             )
         return content
 
 
+@named("farm.Reference")
 def _read(path: str) -> bytes:
     if "://" not in path and Path(path).exists() and not Path(path).is_file():
         raise FarmError(f"{path} is no file, and a picture is needed. Check the path")
@@ -176,61 +183,3 @@ class Line:
         if not rows:
             del self._groups[group]
         return place
-
-
-class References:
-    """The references of a job: encoded when the first row needs them, once, and kept.
-
-    Args:
-        path: where the embeds of a key lie once they are encoded.
-        put: as for `Shelf`.
-
-    Attributes:
-        asked: are to be encoded.
-        parked: rows that wait, by the key of what they wait for.
-        rows: how many these are.
-    """
-
-    def __init__(self, path: Callable[[str], Path], put: Callable[[bytes], Any]) -> None:
-        self._path = path
-        self._shelf = Shelf(put)
-        self._problems: dict[str, str] = {}
-        self.asked = deque[Cut]()
-        self.parked: dict[str, list[Plan]] = {}
-        self.rows = 0
-
-    def problem(self, plan: Plan) -> str:
-        """Why a row can never have its references; empty where it can."""
-        found = (self._problems[cut.key] for cut in plan.cuts if cut.key in self._problems)
-        return next(found, "")
-
-    def park(self, plan: Plan) -> bool:
-        """Whether a row has to wait; what it waits for is asked for."""
-        missing = [cut for cut in plan.cuts if not self._path(cut.key).exists()]
-        for cut in missing:
-            if cut.key not in self.parked:
-                self.parked[cut.key] = []
-                self.asked.append(cut)
-        if missing:
-            self.parked[missing[0].key].append(plan)
-            self.rows += 1
-        return bool(missing)
-
-    def contents(self, plan: Plan) -> list[Any]:
-        """What `put` made of the embeds of a row that need not wait."""
-        return [self._shelf.get(cut.embeds, self._path(cut.key).read_bytes) for cut in plan.cuts]
-
-    def keep(self, cut: Cut, content: bytes) -> list[Plan]:
-        """Keep what a reference is encoded to; the rows that waited for it."""
-        write_whole(self._path(cut.key), content)
-        return self._release(cut)
-
-    def refuse(self, cut: Cut, problem: str) -> list[Plan]:
-        """Note that a reference cannot be encoded; the rows that waited for it."""
-        self._problems[cut.key] = problem
-        return self._release(cut)
-
-    def _release(self, cut: Cut) -> list[Plan]:
-        rows = self.parked.pop(cut.key)
-        self.rows -= len(rows)
-        return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import signal
@@ -114,36 +113,27 @@ def run_job(
     jobs: Jobs,
     filler: Filler,
     crew: Crew,
-    folder: Path,
+    keeper: Keeper,
     say: Callable[[str], None] = lambda sentence: None,
     progress: Callable[[Counts], None] = lambda counts: None,
 ) -> Counts:
     """Make the rows of a job that are not made yet, and write the table of all, inside a session.
 
     Args:
-        folder: takes pictures, records, embeds and the table, `keeper.TABLE`.
+        keeper: of the folder that takes pictures, records, embeds and the table, `keeper.TABLE`.
 
     Raises:
         FarmError: the folder or every worker is unfit; what was made until then is in the table.
     """
-    keeper = Keeper(folder)
     head = Head(Planner(jobs, filler, Files(ray.put)), keeper, crew, say, progress)
     try:
         with stoppable(head.stop):
             counts = head.run()
-    except BaseException as error:
-        with contextlib.suppress(OSError):
+    except BaseException:
+        with contextlib.suppress(FarmError):
             keeper.write_table(jobs, head.keys, head.problems)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise FarmError(
-                f"the disk of {folder} is full, and the rows need more room. Make some and start "
-                "again: the job goes on from here"
-            ) from None
         raise
-    else:
-        keeper.write_table(jobs, head.keys, head.problems)
-    finally:
-        keeper.close()
+    keeper.write_table(jobs, head.keys, head.problems)
     return counts
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -60,6 +61,11 @@ class Made:
     worker: str
     problem: str = ""
     message: str = ""
+
+
+def unmade(problem: str, message: str) -> Made:
+    """What became of a row that no worker made."""
+    return Made((), 0, "", problem, message)
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,7 @@ class Maker(Protocol):
 
         Raises:
             Lost: the worker cannot go on.
-            FarmError: the reference cannot be encoded, in a sentence.
+            FarmError: the reference cannot be encoded, in a sentence, with the name of the problem.
         """
         ...
 
@@ -171,7 +177,30 @@ class Maker(Protocol):
 
 
 class FarmError(Exception):
-    """What is wrong with a job, in a sentence: found, needed, what to do."""
+    """What is wrong with a job, in a sentence: found, needed, what to do.
+
+    Args:
+        problem: stable short name, where it is of one row and has one already.
+        log: of the ComfyUI that it is about.
+    """
+
+    def __init__(self, message: str, problem: str = "", log: str = "") -> None:
+        super().__init__(message)
+        self.problem, self.log = problem, log
+
+
+class JobError(FarmError):
+    """What no worker of the job can do, whoever found it."""
+
+
+@contextlib.contextmanager
+def named(problem: str) -> Generator[None]:
+    """Gives what is raised inside the name of its problem, where it has none."""
+    try:
+        yield
+    except FarmError as error:
+        error.problem = error.problem or problem
+        raise
 
 
 def counted(number: int, one: str, many: str = "") -> str:

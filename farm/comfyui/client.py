@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import uuid
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
 from ..work import FarmError, Graph, Lost
-from .answers import UNFETCHED, Failed, outputs, refusal
+from .answers import UNFETCHED, Failed, outputs, refusal, require_saver
 
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 120  # of a request; a large picture over a slow line takes its time
@@ -52,7 +54,8 @@ class Client:
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS)
         self._session = aiohttp.ClientSession(timeout=timeout)
         with self._losing():
-            found = await self._json("GET", "/system_stats")
+            # Who is not there is told at once.
+            found = await self._json("GET", "/system_stats", again=False)
             if not isinstance(found, dict) or "system" not in found:
                 raise Lost(f"{self.address} does not answer as a ComfyUI server")
             if not await self._json("GET", f"/object_info/{NODE}"):
@@ -61,6 +64,20 @@ class Client:
                     "pack there. Install it on that server, or leave the server out"
                 )
             await self._listen()
+
+    async def require_saver(self, kinds: Iterable[str]) -> None:
+        """Make sure that pictures come out of a graph of such nodes.
+
+        Raises:
+            JobError: none of them saves any.
+        """
+        described: dict[str, Any] = {}
+        with self._losing():
+            for kind in kinds:
+                path = f"/object_info/{quote(kind, safe='')}"
+                status, content = await self._ask("GET", path, again=False)
+                described |= json.loads(content) if status == 200 else {}
+        require_saver(kinds, described)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -88,6 +105,10 @@ class Client:
                 await self._ask("POST", "/queue", json={"delete": [self.running]})
                 await self._ask("POST", "/interrupt", json={"prompt_id": self.running})
 
+    def has(self, name: str) -> bool:
+        """Whether the server has a file of that name from us."""
+        return name in self._there
+
     async def upload(self, name: str, content: bytes, **fields: str) -> None:
         """Put a file where the server's nodes find it, once.
 
@@ -95,7 +116,7 @@ class Client:
             name: that no other content has.
             fields: `type` and `subfolder` as `POST /upload/image` takes them.
         """
-        if name in self._there:
+        if self.has(name):
             return
         form = aiohttp.FormData()
         form.add_field("image", content, filename=name, content_type="application/octet-stream")
@@ -222,8 +243,8 @@ class Client:
         queued = [*found.get("queue_running", ()), *found.get("queue_pending", ())]
         return any(item[1] == self.running for item in queued)
 
-    async def _json(self, method: str, path: str) -> Any:
-        status, content = await self._ask(method, path)
+    async def _json(self, method: str, path: str, again: bool = True) -> Any:
+        status, content = await self._ask(method, path, again)
         if status != 200:
             raise Lost(f"{self.address} answers {status} to {path}")
         return json.loads(content)
@@ -251,8 +272,13 @@ class Client:
         try:
             yield
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
-            reason = str(error) or type(error).__name__
-            raise Lost(f"{self.address} does not answer ({reason[:200]})") from error
+            raise Lost(f"{self.address} does not answer ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    number = getattr(error, "errno", None) or 0  # of names that are not found it is negative
+    known = os.strerror(number) if number > 0 else str(error)
+    return known[:200] or type(error).__name__
 
 
 def _patience() -> Iterator[float]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from ..work import Encoding, FarmError, Graph, Made, Settings, Task
-from .answers import UNFETCHED, Failed
+from .answers import UNFETCHED, UNREADABLE, Failed
 from .client import EMBEDS_FOLDER, Client
+from .pictures import fault
 from .png import same_everywhere
 from .server import Server
 
@@ -22,12 +23,16 @@ SAVES = "filename_prefix"
 class ComfyMaker:
     """A `work.Maker`.
 
+    Args:
+        kinds: classes of the nodes of the job's workflow.
+
     Raises:
-        FarmError: no ComfyUI starts here.
+        JobError: none of these nodes saves pictures.
+        FarmError: no ComfyUI starts here, or it lacks this pack.
         Lost: the server that was named does not answer.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, kinds: Iterable[str] = ()) -> None:
         self.server = None if settings.address else Server(settings)
         address = self.server.address if self.server else settings.address
         self._loop = asyncio.new_event_loop()
@@ -36,7 +41,10 @@ class ComfyMaker:
         self.name = own or self._client.address.partition("://")[2]
         try:
             self._do(self._client.connect())
-        except BaseException:
+            self._do(self._client.require_saver(kinds))
+        except BaseException as error:
+            if self.server is not None and isinstance(error, FarmError):
+                error.log = self.server.log_text()
             self.close()
             raise
 
@@ -81,7 +89,7 @@ class ComfyMaker:
                 )
             return await self._client.fetch("/ipadapter/embeds", {"file": found[0]})
         except Failed as error:
-            raise FarmError(str(error)) from error
+            raise FarmError(str(error), error.problem) from error
 
     async def _make(self, task: Task) -> tuple[tuple[str, bytes], ...]:
         await self._put(task.files)
@@ -111,7 +119,23 @@ class ComfyMaker:
     async def _put(self, files: Mapping[str, bytes]) -> None:
         await self._client.require_same()
         for name, content in files.items():
+            if not self._client.has(name):
+                require_whole(name, content)
             await self._client.upload(name, content, type="temp")
+
+
+def require_whole(name: str, content: bytes) -> None:
+    """Refuse a picture of which a part is missing.
+
+    Raises:
+        Failed: it is.
+    """
+    found = fault(name, content)
+    if found:
+        raise Failed(
+            UNREADABLE,
+            f"{name} is damaged ({found}), and a whole picture is needed. Get the file again",
+        )
 
 
 def _named(task: Task, prefix: str) -> Graph:

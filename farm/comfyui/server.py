@@ -20,6 +20,7 @@ from aiohttp.test_utils import unused_port
 
 from ..work import FarmError, Lost, Settings
 from .guard import KILLED
+from .places import resolved
 
 HOST = "127.0.0.1"
 START_SECONDS = 600
@@ -28,6 +29,9 @@ PACK = Path(os.path.abspath(__file__)).parents[2]
 GUARD = Path(os.path.abspath(__file__)).parent / "guard.py"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 PREFIX = "ipadapter-farm-"
+LOG_BYTES = 1 << 20  # of a log that is passed on
+LINE_LETTERS = 300
+ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
 KEPT_PICTURES = 200  # on disk here, after they were handed on
 
 
@@ -42,12 +46,8 @@ class Server:
     """
 
     def __init__(self, settings: Settings) -> None:
-        comfyui = Path(settings.comfyui).expanduser().absolute()
-        if not (comfyui / "main.py").is_file():
-            raise FarmError(
-                f"{comfyui} holds no ComfyUI on {socket.gethostname()} (main.py is missing), and "
-                "a worker needs one. Give --comfyui the folder that is the same on each machine"
-            )
+        settings = resolved(settings)
+        comfyui = Path(settings.comfyui)
         sweep(Path(tempfile.gettempdir()))
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         for name in ("custom_nodes", "embeds", "input", "output", "temp", "user"):
@@ -93,18 +93,19 @@ class Server:
             for path in written[:-KEPT_PICTURES]:
                 path.unlink(missing_ok=True)
 
-    def log_end(self, lines: int = 3) -> str:
-        text = COLOURS.sub("", self.log.read_text("utf-8", errors="replace"))
-        return " / ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip())
+    def log_text(self) -> str:
+        """The end of what it said."""
+        said = self.log.read_bytes()[-LOG_BYTES:].decode("utf-8", errors="replace")
+        return COLOURS.sub("", said)
 
     def _command(self, comfyui: Path, settings: Settings) -> list[str]:
         own = self.folder / "folders.yaml"  # JSON is YAML too
         folders = {"base_path": str(self.folder), "is_default": True}
         places = {"custom_nodes": "custom_nodes", "ipadapter_embeds": "embeds"}
         own.write_text(json.dumps({"farm": folders | places}), "utf-8")
-        models = [str(Path(settings.models).expanduser().absolute())] if settings.models else []
+        models = [settings.models] if settings.models else []
         return [
-            *(settings.python or sys.executable, str(comfyui / "main.py")),
+            *(settings.python, str(comfyui / "main.py")),
             *("--listen", HOST, "--port", str(self.port)),
             *("--extra-model-paths-config", str(own), *models),
             *("--input-directory", str(self.folder / "input")),
@@ -124,17 +125,26 @@ class Server:
                 # By somebody, or for want of memory: nothing that another try cannot do.
                 raise Lost(f"the ComfyUI in {comfyui} was killed while it started")
             if code is not None:
-                raise FarmError(
-                    f"the ComfyUI in {comfyui} ended while it started, and a worker needs one that "
-                    f"runs. The end of its log: {self.log_end()}"
-                )
+                raise self._unstarted(comfyui, "ended while it started")
             if _answers(self.port):
                 return
             time.sleep(0.2)
-        raise FarmError(
-            f"the ComfyUI in {comfyui} did not answer within {START_SECONDS} seconds, which a "
-            f"worker needs. The end of its log: {self.log_end()}"
+        raise self._unstarted(comfyui, f"did not answer within {START_SECONDS} seconds")
+
+    def _unstarted(self, comfyui: Path, what: str) -> FarmError:
+        log = self.log_text()
+        return FarmError(
+            f"the ComfyUI in {comfyui} on {socket.gethostname()} {what}, and a worker needs one "
+            f'that runs. It said "{meaning(log)}". Start it by hand to see that it does',
+            log=log,
         )
+
+
+def meaning(log: str) -> str:
+    """The line of a log that says why a program ended: the last error, else the last line."""
+    lines = [line.strip()[:LINE_LETTERS] for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if ERROR.match(line)]
+    return (errors or lines or ["nothing"])[-1].rstrip(".")
 
 
 def sweep(place: Path) -> None:

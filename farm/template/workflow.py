@@ -35,6 +35,7 @@ class Template:
 
     Attributes:
         files: columns whose cells are paths of pictures.
+        kinds: classes of the nodes.
         notes: what fills what, and which references are not encoded once for the job.
 
     Raises:
@@ -43,6 +44,7 @@ class Template:
 
     def __init__(self, graph: Any, columns: Mapping[str, str]) -> None:
         self._graph = checked(graph)
+        self.kinds = frozenset(node["class_type"] for node in self._graph.values())
         self._places = {name: places(self._graph, mark) for name, mark in columns.items()}
         self._require_one_column_a_place()
         self.files = frozenset(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 from farm.crew import Crew
 from farm.jobs import read_jobs
+from farm.keeper import Keeper
 from farm.run import ray_session, run_job
 from farm.work import Cut, FarmError, Filled
 from tests.farm.odd import OddMaker
@@ -48,14 +51,20 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tries", type=int, default=4)
+    parser.add_argument("--absent", type=int, nargs="*", default=[], help="workers, from 0")
+    parser.add_argument("--patience", type=float, default=math.inf)
     options = parser.parse_args()
-    makers = [partial(OddMaker, number) for number in range(options.workers)]
-    crew = Crew(makers, cpus=0.1, tries=options.tries, pause=0.2)
+    numbers = range(options.workers)
+    makers = [partial(OddMaker, number, number in options.absent) for number in numbers]
+    names = [f"odd:{number}" for number in numbers]
+    limits = {"tries": options.tries, "patience": options.patience}
+    crew = Crew(makers, cpus=0.1, pause=0.2, names=names, **limits)
     say = partial(print, file=sys.stderr, flush=True)
     with ray_session(None, options.workers):
         begin = time.monotonic()
         try:
-            counts = run_job(read_jobs(options.table), StubFiller(), crew, options.folder, say)
+            with closing(Keeper(options.folder)) as keeper:
+                counts = run_job(read_jobs(options.table), StubFiller(), crew, keeper, say)
         except FarmError as error:
             say(str(error))
             sys.exit(2)

@@ -18,8 +18,10 @@ class OddMaker:
     each maker.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, absent: bool = False) -> None:
         self.name = f"odd:{number}"
+        if absent:
+            raise Lost(f"{self.name} does not answer (Connection refused)")
         self.note("pids", str(os.getpid()))
 
     def note(self, name: str, text: str) -> None:
@@ -31,6 +33,9 @@ class OddMaker:
         (content,) = encoding.files.values()
         if content == b"no picture":
             raise FarmError("this is no picture, and a reference is one. Choose another file")
+        if content == b"of another base":
+            name = next(iter(encoding.files))
+            raise FarmError(f"{name} does not fit", "ipadapter.WrongBase")
         return b"embeds of " + content
 
     def make(self, task: Task) -> Made:

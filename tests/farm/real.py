@@ -83,6 +83,15 @@ def command(job: Path, workers: int) -> list[str]:
     return farm_demo.farm_command(job, COMFYUI, workers)
 
 
+def servers_command(job: Path, *servers: str) -> list[str]:
+    """As `command`, with ComfyUIs that run already."""
+    return [
+        *(sys.executable, "-m", "farm", str(job / "jobs.csv")),
+        *("--workflow", str(job / "workflow.json"), "--out", str(job / "out")),
+        *("--servers", ",".join(servers)),
+    ]
+
+
 def run(command: Sequence[str]) -> None:
     """Run a farm that has to make everything."""
     variables = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -191,7 +200,13 @@ def pictures_alone(folder: Path, job: Path, rows: Sequence[Cells]) -> dict[int, 
 
 @contextmanager
 def server(folder: Path, job: Path) -> Generator[str]:
-    """One ComfyUI with the pack and the toy models, and nothing of the farm."""
+    """The address of one ComfyUI with the pack and the toy models, and nothing of the farm."""
+    with comfyui(folder, job) as running:
+        yield running.address
+
+
+@contextmanager
+def comfyui(folder: Path, job: Path) -> Generator[Server]:
     (folder / "custom_nodes").mkdir(parents=True)
     (folder / "custom_nodes" / "ipadapter").symlink_to(ROOT, target_is_directory=True)
     (folder / "input").symlink_to(job / "references", target_is_directory=True)
@@ -199,4 +214,4 @@ def server(folder: Path, job: Path) -> Generator[str]:
     command = server_command(COMFYUI, folder, job / "models.yaml", port, cpu=True)
     with Server(command, folder, port, threads=1) as running:
         running.wait_until_ready()
-        yield running.address
+        yield running

@@ -22,7 +22,7 @@ import pyarrow.parquet as parquet
 
 from farm.crew import Crew
 from farm.jobs import read_jobs
-from farm.keeper import TABLE
+from farm.keeper import TABLE, Keeper
 from farm.run import ray_session, run_job
 from tests.farm.drive import StubFiller
 from tests.farm.stub import StubMaker
@@ -82,7 +82,7 @@ def simulate(folder: Path, jobs_path: Path, workers: int, processes: int) -> Rep
             jobs,
             StubFiller(),
             crew,
-            folder / "out",
+            Keeper(folder / "out"),
             progress=lambda _: ended.append(time.monotonic()),
         )
         seconds, spent = time.monotonic() - started, time.process_time() - spent

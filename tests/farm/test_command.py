@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from pack.farm.__main__ import main, parse, report
+from pack.farm.comfyui.places import resolved
 from pack.farm.jobs import read_jobs
 from pack.farm.keeper import Counts, Keeper
+from pack.farm.work import Settings
 
 MODELS = ("--checkpoint", "a", "--adapter", "b", "--encoder", "c")
 
@@ -24,7 +27,10 @@ MODELS = ("--checkpoint", "a", "--adapter", "b", "--encoder", "c")
         (["jobs.csv", *MODELS, "--column", "prompt=nowhere.text"], "nowhere"),
         (["twice.csv", *MODELS], "--adapter is given and the table has a column of that name"),
         (["jobs.csv", *MODELS, "--address", "127.0.0.1:9"], "no Ray cluster answers"),
-        (["jobs.csv", *MODELS, "--out", "jobs.csv"], "jobs.csv cannot be written"),
+        (["jobs.csv", *MODELS, "--out", "jobs.csv"], "jobs.csv cannot be written .*--out another"),
+        (["jobs.csv", *MODELS, "--out", "jobs.csv/deep/out"], "jobs.csv/deep.* cannot be written"),
+        (["jobs.csv", *MODELS, "--out", "taken"], "taken/pictures cannot be written"),
+        (["jobs.csv", *MODELS, "--out", "/proc/farm"], "/proc/farm cannot be written"),
     ],
 )
 def test_a_job_that_cannot_begin_is_told(
@@ -37,9 +43,79 @@ def test_a_job_that_cannot_begin_is_told(
     monkeypatch.chdir(tmp_path)
     Path("jobs.csv").write_text("prompt\na cat\n")
     Path("twice.csv").write_text("prompt,adapter\na cat,b\n")
+    Path("taken").mkdir()
+    Path("taken", "pictures").write_text("no folder")
     assert main(["--out", "out", "--servers", "http://127.0.0.1:9", *options]) == 2
-    (*_, last) = capsys.readouterr().err.splitlines()
+    (*first, last) = capsys.readouterr().err.splitlines()
     assert last.startswith("farm: ") and last.endswith(".") and re.search(told, last)
+    assert "--address" in options or not first
+
+
+LISTS = {
+    "broken.yaml": "a: [",
+    "empty.yaml": "",
+    "numbers.yaml": "a:\n  checkpoints: 3\n",
+    "nowhere.yaml": "a:\n  base_path: nowhere\n  checkpoints: models\n",
+    "good.yaml": "a:\n  base_path: .\n  is_default: true\n  vae: |\n    none\n    models\nb:\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--comfyui", "models"], "models holds no ComfyUI on"),
+        (["--python", "nowhere"], "nowhere is missing on .*Give --python the file"),
+        (["--python", "./nowhere"], "nowhere is missing on"),
+        (["--python", "models"], "models is a folder"),
+        (["--python", "./jobs.csv"], "jobs.csv cannot be run"),
+        (["--python", "./bare"], "bare has no torch on"),
+        (["--python", "/bin/sh"], "/bin/sh does not answer as a Python does"),
+        (
+            ["--models", "models"],
+            "models is a folder, and --models takes an extra_model_paths.yaml",
+        ),
+        (["--models", "none.yaml"], "none.yaml cannot be read"),
+        (["--models", "broken.yaml"], "broken.yaml is no YAML"),
+        (["--models", "empty.yaml"], "empty.yaml does not say which folders"),
+        (["--models", "numbers.yaml"], "numbers.yaml does not say which folders"),
+        (["--models", "nowhere.yaml"], "names no folder that is there, such as .*nowhere/models"),
+    ],
+)
+def test_what_a_comfyui_starts_from_is_looked_at_before_ray(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    prepare()
+    whole = ["--comfyui", "comfyui", "--python", sys.executable, "--models", "good.yaml"]
+    assert main(["jobs.csv", "--out", "out", *MODELS, *whole, *options]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("farm: ") and said.endswith(".") and re.search(told, said)
+
+
+def test_what_a_comfyui_starts_from_is_named_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    prepare()
+    found = resolved(Settings(comfyui="comfyui", models="good.yaml"))
+    assert found.comfyui == str(tmp_path / "comfyui")
+    assert found.models == str(tmp_path / "good.yaml") and found.python == sys.executable
+
+
+def prepare() -> None:
+    """A folder with a ComfyUI that nobody starts, a Python without packages, lists of folders."""
+    Path("jobs.csv").write_text("prompt\na cat\n")
+    for name in ("models", "comfyui"):
+        Path(name).mkdir()
+    Path("comfyui", "main.py").touch()
+    Path("bare").write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+    Path("bare").chmod(0o755)
+    for name, text in LISTS.items():
+        Path(name).write_text(text)
 
 
 def test_one_is_said_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

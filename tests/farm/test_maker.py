@@ -25,7 +25,7 @@ from farm.comfyui.maker import ComfyMaker
 from farm.comfyui.server import PREFIX, sweep
 from farm.rows import digest, graph_key
 from farm.template.workflow import Template
-from farm.work import Encoding, FarmError, Lost, Settings, Task
+from farm.work import Encoding, FarmError, JobError, Lost, Settings, Task
 from tests.farm import real
 
 SECONDS = 30
@@ -59,6 +59,13 @@ class Bed:
         for node, inputs in changes.items():
             graph[node]["inputs"] |= inputs
         return graph
+
+    def encode(self, graph: dict[str, Any], content: bytes | None = None) -> bytes:
+        """The embeds of the first part of a graph that is encoded before."""
+        content = self.reference() if content is None else content
+        names = {"reference": f"farm-{digest(content)}.png"}
+        (part,) = Template(graph, {"reference": "reference"}).fill({"reference": "x"}, names).cuts
+        return self.maker.encode(Encoding(part.key, part.graph, dict.fromkeys(part.files, content)))
 
     def task(self, cut: bool = True, **changes: Mapping[str, Any]) -> Task:
         """A row with a reference, encoded before or in the row."""
@@ -131,20 +138,65 @@ def test_what_fails_in_a_run_has_a_stable_name_and_its_sentence(bed: Bed) -> Non
     assert made.problem == "ipadapter.BadInput" and "scale" in made.message
 
 
-def test_a_workflow_that_saves_nothing_and_a_picture_that_is_none(bed: Bed) -> None:
+def test_what_cannot_be_encoded_has_the_names_of_what_cannot_be_made(bed: Bed) -> None:
+    wrong = {"fit": "nowhere"}
+    with pytest.raises(FarmError, match="nowhere") as refused:
+        bed.task(embeds=wrong)
+    assert refused.value.problem == bed.maker.make(bed.task(cut=False, embeds=wrong)).problem
+    graph = bed.graph(encoder={"clip_name": "nowhere"})
+    with pytest.raises(FarmError, match="nowhere") as refused:
+        bed.encode(graph)
+    assert refused.value.problem == "comfyui.value_not_in_list"
+    graph = bed.graph(embeds={"tile_overlap": ["number", 0]})
+    # The number comes by a link, so that nobody knows it before.
+    graph["number"] = {"class_type": "PrimitiveFloat", "inputs": {"value": 1e9}}
+    with pytest.raises(FarmError, match="tile_overlap") as refused:
+        bed.encode(graph)
+    assert refused.value.problem == "ipadapter.BadInput"
+
+
+def test_a_part_of_a_picture_is_refused(bed: Bed) -> None:
+    whole = bed.reference()
+    for content in (whole[: len(whole) // 2], b"", b"no picture"):
+        name = f"farm-{digest(content)}.png"
+        with pytest.raises(FarmError, match=f"{name} is damaged") as refused:
+            bed.encode(bed.graph(), content)
+        assert refused.value.problem == "farm.Reference"
+        graph = bed.graph()
+        graph["image"]["inputs"]["image"] = f"{name} [temp]"
+        made = bed.maker.make(Task("d", graph, {name: content}))
+        assert made.problem == "farm.Reference" and not made.pictures
+    # What Pillow does not know the host tries, and the host has the word.
+    graph["image"]["inputs"]["image"] = "farm-y.exr [temp]"
+    made = bed.maker.make(Task("e", graph, {"farm-y.exr": b"no picture"}))
+    assert made.problem == "farm.Reference" and "LoadImage" in made.message
+    graph["image"]["inputs"]["image"] = "nowhere.png"
+    made = bed.maker.make(Task("f", graph))
+    assert made.problem == "farm.Reference" and "nowhere.png" in made.message
+
+
+def test_a_workflow_that_saves_no_picture_is_told_at_the_start(bed: Bed) -> None:
+    assert bed.maker.server is not None
+    settings = Settings(address=bed.maker.server.address)
+    graph = bed.graph()
+    ComfyMaker(settings, [node["class_type"] for node in graph.values()]).close()
+    graph["save"]["class_type"] = "Preview"
+    ComfyMaker(settings, [node["class_type"] for node in graph.values()]).close()  # of any pack
+    graph["save"]["class_type"] = "PreviewImage"
+    with pytest.raises(JobError, match="the workflow ends in PreviewImage and saves no pict"):
+        ComfyMaker(settings, [node["class_type"] for node in graph.values()])
+    del graph["save"]
+    with pytest.raises(JobError, match="the workflow is without an end and saves no"):
+        ComfyMaker(settings, [node["class_type"] for node in graph.values()])
+
+
+def test_a_workflow_that_saves_nothing(bed: Bed) -> None:
     graph = bed.graph()
     graph["save"] = {"class_type": "PreviewImage", "inputs": {"images": ["decode", 0]}}
     graph["apply"]["inputs"]["scale"] = 0.0
     graph["image"]["inputs"]["image"] = "a.png [temp]"
     made = bed.maker.make(Task("c", graph, {"a.png": bed.reference()}))
     assert made.problem == "farm.NoPicture" and "Put a Save Image into it" in made.message
-    (part,) = (
-        Template(bed.graph(), {"reference": "reference"})
-        .fill({"reference": "x"}, {"reference": "farm-x.png"})
-        .cuts
-    )
-    with pytest.raises(FarmError, match="."):
-        bed.maker.encode(Encoding(part.key, part.graph, {"farm-x.png": b"no picture"}))
 
 
 def test_embeds_go_to_another_server_which_ends_with_its_owner(bed: Bed) -> None:
@@ -188,9 +240,13 @@ class Odd(BaseHTTPRequestHandler):
 def test_what_is_no_comfyui_is_told(tmp_path: Path) -> None:
     with pytest.raises(FarmError, match="holds no ComfyUI on"):
         ComfyMaker(Settings(comfyui=str(tmp_path)))
-    (tmp_path / "main.py").write_text("raise SystemExit('no torch here')", "utf-8")
-    with pytest.raises(FarmError, match="ended while it started.*no torch here"):
+    (tmp_path / "main.py").write_text("import no_such_module", "utf-8")
+    with pytest.raises(FarmError, match="ended while it started") as told:
         ComfyMaker(Settings(comfyui=str(tmp_path), cpu=True))
+    # One line of the log, and the log itself, which else is deleted.
+    assert """It said "ModuleNotFoundError: No module named 'no_such_module'".""" in str(told.value)
+    assert PREFIX not in str(told.value) and "Traceback (most recent" not in str(told.value)
+    assert "Traceback (most recent" in told.value.log
     with ThreadingHTTPServer(("127.0.0.1", 0), Odd) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         for path in ("", "/list", "/null"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ kills each worker,9,killed,,one.png
 fine,1,,,one.png
 file is gone,7,,,none.png
 no picture,8,,,three.png
+wrong base,8,,,four.png
 """
 
 
@@ -36,7 +38,8 @@ class Job:
         self.folder, self.out, self.noted = folder, folder / "out", folder / "notes"
         self.table = folder / name
         self.noted.mkdir()
-        for name, content in {"one": "1", "two": "2", "three": "no picture"}.items():
+        contents = {"one": "1", "two": "2", "three": "no picture", "four": "of another base"}
+        for name, content in contents.items():
             (folder / f"{name}.png").write_text(content)
         self.table.write_text(table)
 
@@ -84,8 +87,8 @@ def ended(process: subprocess.Popen[str]) -> dict[str, Any]:
 def test_rows_that_go_wrong_stop_no_others(tmp_path: Path) -> None:
     job = Job(tmp_path, ODD)
     counts = job.run("--tries", "2")
-    one, two, fails, once, silent, killer, same, gone, wrong = results = job.results()
-    assert [row["row"] for row in results] == list(range(1, 10))
+    one, two, fails, once, silent, killer, same, gone, wrong, other = results = job.results()
+    assert [row["row"] for row in results] == list(range(1, 11))
     for row in (one, two, once, same):
         assert row["message"] == row["problem"] == "" and row["worker"].startswith("odd:")
         (name,) = row["file"]
@@ -97,12 +100,59 @@ def test_rows_that_go_wrong_stop_no_others(tmp_path: Path) -> None:
     assert "it lost 2 workers" in silent["message"]
     assert "the server does not answer" in silent["message"]
     assert "its process died" in killer["message"]
-    assert (gone["problem"], "none.png does not exist" in gone["message"]) == ("farm.Row", True)
+    assert gone["problem"] == "farm.Reference" and "none.png does not exist" in gone["message"]
     assert (wrong["problem"], "no picture" in wrong["message"]) == ("farm.Reference", True)
-    assert not any(row["file"] for row in (fails, silent, killer, gone, wrong))
-    assert counts["made"] + counts["found"] == 4 and counts["failed"] == 5
+    # The pack's own name, and the file as the table has it.
+    assert other["problem"] == "ipadapter.WrongBase"
+    assert other["message"] == f"{tmp_path / 'four.png'} does not fit"
+    assert not any(row["file"] for row in (fails, silent, killer, gone, wrong, other))
+    assert counts["made"] + counts["found"] == 4 and counts["failed"] == 6
     # A reference is encoded once for all its rows.
-    assert counts["encoded"] == 2 and sorted(Counter(job.notes("encoded")).values()) == [1, 1, 1]
+    assert counts["encoded"] == 2 and sorted(Counter(job.notes("encoded")).values()) == [1, 1, 1, 1]
+
+
+def test_embeds_that_are_not_as_they_were_written_are_encoded_again(tmp_path: Path) -> None:
+    contents = {f"{name}.png": f"reference {name}" for name in "abcd"}
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content)
+    rows = [f"{seed},{name}\n" for seed, name in enumerate(contents)]
+    job = Job(tmp_path, "seed,reference\n" + "".join(rows))
+    assert job.run()["encoded"] == 4
+    kept = {path.read_text(): path for path in (job.out / "embeds").iterdir()}
+    whole, short, empty, other = (kept[f"embeds of {content}"] for content in contents.values())
+    short.write_text(short.read_text()[:-4])
+    empty.write_text("")
+    other.write_text("Embeds of reference d")
+    for path in (job.out / "pictures").glob("*/*"):
+        path.unlink()
+    counts = job.run()
+    assert (counts["encoded"], counts["made"], counts["failed"]) == (3, 4, 0)
+    for row, content in zip(job.results(), contents.values(), strict=True):
+        (name,) = row["file"]
+        assert (job.out / name).read_bytes().endswith(f"embeds of {content}".encode())
+    assert whole.read_text() == "embeds of reference a"
+
+
+def test_a_worker_that_does_not_answer_is_named_in_a_short_run(tmp_path: Path) -> None:
+    job = Job(tmp_path, "seed,reference\n0,one.png\n1,one.png\n")
+    head = job.start("--absent", "1")
+    out, said = head.communicate(timeout=120)
+    assert head.returncode == 0 and '"made": 2' in out
+    assert "Worker 2 waits: odd:1 does not answer (Connection refused).\n" in said
+    last = "Worker 2 was missing in the end: odd:1 does not answer (Connection refused).\n"
+    assert last in said and said.count("odd:") == 2
+
+
+def test_patience_ends_with_the_names_of_who_did_not_answer(tmp_path: Path) -> None:
+    job = Job(tmp_path, "seed\n0\n")
+    head = job.start("--absent", "0", "1", "--patience", "1")
+    _, said = head.communicate(timeout=120)
+    assert head.returncode == 2
+    last = said.splitlines()[-1]
+    # Who is asked for so short a time may not have had his word.
+    what = r"(does not answer \(Connection refused\)|has not answered yet)"
+    begin = rf"none of --servers answered for 1 seconds \(odd:. {what}; odd:. {what}\), and one is"
+    assert re.match(begin, last) and "Start ComfyUI there, or correct the addresses" in last
 
 
 def test_a_row_that_cannot_be_read_stops_no_others(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 from pack.farm.jobs import read_jobs
-from pack.farm.keeper import Keeper, own_names
-from pack.farm.rows import Files, Line, Planner, References
-from pack.farm.work import Cut, FarmError, Filled, Made
+from pack.farm.keeper import EMBEDS, Keeper, own_names
+from pack.farm.references import DIGESTS, Embeds, References
+from pack.farm.rows import Files, Line, Planner
+from pack.farm.work import Cut, FarmError, Filled, Made, unmade
 
 SEED = 2**64 - 1
 
@@ -159,17 +160,24 @@ def test_a_reference_is_asked_for_once_by_all_its_rows(tmp_path: Path) -> None:
     plans = [Planner(jobs, Echo(), Files(bytes)).plan(place) for place in range(2)]
     for plan in plans:
         object.__setattr__(plan, "filled", Filled({}, (), tuple(cuts)))
-    references = References(lambda key: tmp_path / key, lambda content: content)
-    assert all(references.park(plan) for plan in plans)
+    folder = tmp_path / "out"
+    (folder / EMBEDS).mkdir(parents=True)
+    references = References(Embeds(folder), lambda content: content)
+    assert [references.contents(plan) for plan in plans] == [None, None]
     assert [*references.asked] == cuts and references.rows == 2
     assert references.keep(cuts[0], b"A") == plans and references.rows == 0
-    assert references.park(plans[0])  # for the other
-    assert references.refuse(cuts[1], "no face") == plans[:1]
-    assert references.problem(plans[1]) == "no face"
-    again = References(lambda key: tmp_path / key, lambda content: content)
-    again.park(plans[0])
+    assert references.contents(plans[0]) is None  # for the other
+    why = unmade("ipadapter.NoFace", "no face")
+    assert references.refuse(cuts[1], why) == plans[:1]
+    assert references.problem(plans[1]) == why
+    with (folder / DIGESTS).open("a") as file:
+        file.write('{"key": "a')  # as a crash leaves it
+    again = References(Embeds(folder), lambda content: content)
+    again.contents(plans[0])
     assert again.keep(cuts[1], b"B") == plans[:1] and [*again.asked] == cuts[1:]
-    assert not again.park(plans[0]) and again.contents(plans[0]) == [b"A", b"B"]
+    assert again.contents(plans[0]) == [b"A", b"B"]
+    whole = References(Embeds(folder), lambda content: content)
+    assert whole.contents(plans[0]) == [b"A", b"B"] and not whole.asked
 
 
 def _table(folder: Path) -> Path:
@@ -200,12 +208,18 @@ def test_records_outlive_a_crash_and_deleted_pictures_are_made_again(tmp_path: P
     assert keeper.has(one) and not keeper.has(two) and not keeper.has(three)
     keeper.close()
     whole = (out / "rows.jsonl").read_bytes()
-    (out / "rows.jsonl").write_bytes(whole + b'{"key": "0303')
+    # The second would run into the record after it.
+    for rest in (b'{"key": "0303', whole.splitlines()[0]):
+        (out / "rows.jsonl").write_bytes(whole + rest)
+        keeper = Keeper(out)
+        assert (out / "rows.jsonl").read_bytes() == whole and keeper.has(one)
+        keeper.close()
     keeper = Keeper(out)
-    assert (out / "rows.jsonl").read_bytes() == whole and keeper.has(one)
     keeper.keep(two, Made(((".png", b"2"),), 1.5, "gpu:1"))
     jobs = read_jobs(str(_table(tmp_path)))
-    rows = parquet.read_table(keeper.write_table(jobs, [one, two, None], {2: "no"})).to_pylist()
+    rows = parquet.read_table(
+        keeper.write_table(jobs, [one, two, None], {2: unmade("farm.Row", "no")})
+    ).to_pylist()
     assert rows[0] == {
         **{"row": 1, "seconds": 1.5, "worker": "gpu:1", "message": "", "problem": "", "key": one},
         "file": [f"pictures/01/{one}.png", f"pictures/01/{one}-1.webp"],
@@ -215,4 +229,7 @@ def test_records_outlive_a_crash_and_deleted_pictures_are_made_again(tmp_path: P
     assert [len(row["file"]) for row in rows] == [2, 1, 0]
     (out / rows[0]["file"][1]).write_bytes(b"")  # as a loss of power may leave it
     assert not keeper.has(one) and keeper.has(two)
+    (out / "pictures" / "03").write_text("no folder")
+    with pytest.raises(FarmError, match="pictures/03.* cannot be written .*and start again"):
+        keeper.keep(three, Made(((".png", b"3"),), 1.5, "gpu:1"))
     keeper.close()

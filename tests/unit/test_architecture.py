@@ -59,7 +59,7 @@ OUTSIDE = {
     # Old pixels were made by torchvision; ours are not.
     "nodes/plus": {"torch", "torchvision", "numpy", "PIL", "comfy_api"},
     # What farm/requirements.txt names, and what that brings.
-    "farm": {"ray", "pyarrow", "fsspec", "aiohttp", "tqdm", "PIL"},
+    "farm": {"ray", "pyarrow", "fsspec", "aiohttp", "tqdm", "PIL", "yaml"},
 }
 # Talks to the pack by HTTP only, so that it runs where no ComfyUI is; the archive leaves it out.
 ALONE = "farm"
