@@ -25,6 +25,7 @@ from .work import FarmError, Filler
 
 STORE_BYTES = 1 << 29
 KNOCK_SECONDS = 10
+STARTS = 3  # its parts wait 15 seconds for each other, which a busy machine may need longer for
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -41,22 +42,32 @@ def ray_session(address: str | None, workers: int) -> Generator[None]:
     # models in what is free. A cluster has rules of its own.
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
     options = _ours(address, workers)
-    try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-    except Exception as error:  # Ray raises that very class, and others
-        found = str(error).split("\n")[0].rstrip(".")
-        raise FarmError(
-            f"Ray does not join the cluster at {address} ({found}). Check that its Ray and Python "
-            "have the versions that are here; one that asks for a token needs RAY_AUTH_MODE=token "
-            "in the environment"
-            if address
-            else f"Ray does not start here ({found}), which the workers need. End what keeps this "
-            "machine busy and start again; its log is in /tmp/ray/session_latest/logs"
-        ) from error
+    for start in range(1, (1 if address else STARTS) + 1):
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+            break
+        except Exception as error:  # Ray raises that very class, and others
+            ray.shutdown()  # what had begun
+            if address or start == STARTS:
+                raise _no_ray(address, str(error).split("\n")[0].rstrip(".")) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _no_ray(address: str | None, found: str) -> FarmError:
+    if address:
+        return FarmError(
+            f"Ray does not join the cluster at {address} ({found}). Check that its Ray and Python "
+            "have the versions that are here; one that asks for a token needs RAY_AUTH_MODE=token "
+            "in the environment"
+        )
+    return FarmError(
+        f"Ray does not start here ({found}), which the workers need. End what keeps this machine "
+        "busy and start again; its log is in ray/session_latest/logs in the folder for temporary "
+        "files"
+    )
 
 
 def _ours(address: str | None, workers: int) -> dict[str, Any]:

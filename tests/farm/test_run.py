@@ -217,3 +217,34 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+HINDERED = """
+import ray
+from farm.run import STARTS, ray_session
+from farm.work import FarmError
+begin, failures = ray.init, iter([True] * {failures} + [False])
+
+def late(**options):
+    begin(**options)
+    if next(failures):
+        raise RuntimeError("The current node timed out during startup.\\nmore")
+
+ray.init = late
+try:
+    with ray_session(None, 1):
+        print("begun with", STARTS, ray.get(ray.put("works")))
+except FarmError as error:
+    print(error)
+print(ray.is_initialized())
+"""
+
+
+def test_ray_that_starts_late_is_started_again() -> None:
+    for failures, told in ((1, "begun with 3 works"), (3, "Ray does not start here (The current")):
+        script = HINDERED.format(failures=failures)
+        ran = subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        said, left = ran.stdout.splitlines()
+        assert said.startswith(told) and left == "False"
