@@ -12,7 +12,7 @@ from xdist.scheduler import LoadFileScheduling
 SLOW = (
     *("tests/browser", "test_toy_models.py", "test_toy_examples.py", "test_full_size.py"),
     *("test_comparison.py", "test_turned.py", "test_clients.py", "test_proof.py", "test_check.py"),
-    *("test_run.py", "test_maker.py"),
+    *("test_run.py", "test_maker.py", "test_servers.py"),
     *("test_demo.py", "test_server.py", "test_stored_server.py", "test_toy_training.py"),
     *("test_precision.py", "test_control_parity.py", "test_works_together.py", "test_parity.py"),
     *("test_toy_pictures.py", "test_control_laws.py", "test_face_server.py", "test_faceid.py"),
