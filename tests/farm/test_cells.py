@@ -292,7 +292,7 @@ def test_results_keep_columns_as_they_were_and_the_sheet_says_what_they_mean(
         raw=[b"12", b"34"],
     )
     keeper = Keeper(tmp_path / "out")
-    path = keeper.write_table(jobs, [None, None], {1: "no"})
+    path = keeper.write_table(jobs, [None, None], {1: unmade("farm.Row", "no")})
     keeper.close()
     found = parquet.read_table(path)
     assert found["tags"].to_pylist() == [["x"], ["y"]] and found["raw"][1].as_py() == b"34"
