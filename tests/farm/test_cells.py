@@ -18,7 +18,7 @@ from pack.farm.jobs import Jobs, read_jobs
 from pack.farm.keeper import Keeper
 from pack.farm.rows import Files, Planner
 from pack.farm.sheet import write_sheet
-from pack.farm.work import FarmError, Filled
+from pack.farm.work import FarmError, Filled, unmade
 
 NOON = datetime.datetime(2024, 5, 1, 12, 30)
 LONG = "x" * ((1 << 20) + 1)
