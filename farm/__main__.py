@@ -23,7 +23,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .values import addresses, count
 from .work import FarmError, Settings, counted
@@ -61,8 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in a sentence, without the list of all options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"farm: {message[:1].lower()}{message[1:].rstrip('.')}. See --help.\n")
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="farm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
@@ -99,8 +106,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="without any of --servers, until the run ends (600)",
     )
     options = parser.parse_args(arguments)
-    if options.servers and (options.workers or options.comfyui):
-        parser.error("--servers are the workers, and run already: leave --workers, --comfyui out")
+    started = ("workers", "comfyui", "python", "models", "cpu")
+    given = [f"--{name}" for name in started if getattr(options, name)]
+    if options.servers and given:
+        parser.error(f"--servers are the workers, and run already: leave {', '.join(given)} out")
     return options
 
 

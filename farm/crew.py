@@ -168,7 +168,7 @@ class Crew:
 
     def room(self) -> str:
         """What each worker needs of Ray."""
-        return f"{self.cpus:.0f} CPUs and {self.gpus:.0f} GPUs"
+        return f"{counted(round(self.cpus), 'CPU')} and {counted(round(self.gpus), 'GPU')}"
 
 
 def outcome(call: Any) -> tuple[str, Any]:
@@ -257,7 +257,9 @@ class Roll:
         names = [self._crew.names[worker] for worker in sorted(self.unheard)]
         silent = [f"{name} has not answered yet" for name in names]
         found = [*sorted({*self._waits.values(), *self._out.values()}), *silent]
-        return "; ".join(found) or f"Ray has {room()}, and a worker takes {self._crew.room()}"
+        return "; ".join(found) or (
+            f"they start, or find no room: Ray has {room()}, and a worker takes {self._crew.room()}"
+        )
 
     def close(self) -> None:
         """Say who was missing in the end."""

@@ -73,7 +73,10 @@ class Jobs:
             return cell
         if "://" in self.source:
             return posixpath.join(posixpath.dirname(self.source), cell)
-        return str(Path(self.source).parent / os.path.expanduser(cell))  # also of nobody's home
+        path = Path(self.source).parent / os.path.expanduser(cell)  # also of nobody's home
+        if os.sep == "/" and "\\" in cell and not path.exists():  # as Windows writes it
+            return self.file(cell.replace("\\", "/"))
+        return str(path)
 
 
 def read_jobs(source: str) -> Jobs:

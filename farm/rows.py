@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from .jobs import Jobs
@@ -16,7 +15,6 @@ from .work import Cut, FarmError, Filled, Filler, digest, graph_key, named
 # Contents that are handed out again and again; with the rows sorted by reference few are needed.
 SHELF_FILES = 256
 LARGEST_FILE = 1 << 28
-ENDING = re.compile(r"\.[a-z0-9]{1,8}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,7 @@ class Files:
         """
         if path not in self._names:
             content = _read(path)
-            ending = PurePosixPath(path).suffix.lower()
-            name = f"farm-{digest(content)}{ending if ENDING.fullmatch(ending) else ''}"
+            name = f"farm-{digest(content)}"  # without an ending: what is equal is one
             self._names[path] = name
             self._paths[name] = path
             self._shelf.get(name, lambda: content)
@@ -140,8 +137,10 @@ class Planner:
         """
         row = self.jobs.row(place)
         cells = {name: row[name] for name in self._file_columns}
-        cells = {name: cell for name, cell in cells.items() if cell not in (None, "")}
-        names = {name: self.files.name(self.jobs.file(str(cell))) for name, cell in cells.items()}
+        paths = {name: str(cell).strip() for name, cell in cells.items() if cell is not None}
+        names = {
+            name: self.files.name(self.jobs.file(path)) for name, path in paths.items() if path
+        }
         filled = self.filler.fill(row, names)
         return Plan(place, graph_key(filled.graph), filled)
 

@@ -12,7 +12,8 @@ def addresses(text: str) -> list[str]:
     wrong = next((one for one in found if not is_address(one)), None if found else text)
     if wrong is not None:
         raise argparse.ArgumentTypeError(f"{wrong!r} is no address such as http://gpu1:8188")
-    return list(dict.fromkeys(one.rstrip("/") for one in found))
+    whole = (one if "://" in one else f"http://{one}" for one in found)
+    return list(dict.fromkeys(one.rstrip("/") for one in whole))
 
 
 def is_address(text: str) -> bool:

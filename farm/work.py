@@ -213,4 +213,7 @@ def digest(content: bytes) -> str:
 
 
 def graph_key(graph: Graph) -> str:
-    return digest(json.dumps(graph, sort_keys=True).encode())
+    """Of what it makes; the titles of its nodes change nothing."""
+    parts = ("class_type", "inputs")
+    plain = {key: {part: node.get(part) for part in parts} for key, node in graph.items()}
+    return digest(json.dumps(plain, sort_keys=True).encode())

@@ -43,8 +43,8 @@ def read_delimited(lines: TextIO, source: str, sign: str = "") -> Cells:
         )
     rows = Collector(header)
     for line, cells in records:
-        if not cells or (len(cells) < len(header) and cells[0].isspace()):
-            continue  # an empty line
+        if not any(map(str.strip, cells)) and cells != [""]:
+            continue  # an empty line, also as a spreadsheet leaves it: ,,,
         problem = ""
         if len(cells) != len(header):
             problem = (

@@ -55,6 +55,10 @@ def _told(source: str) -> Generator[None]:
     try:
         yield
     except FileNotFoundError:
+        if source.startswith("http"):  # of which fsspec says the same when nobody answers
+            raise FarmError(
+                f"{source} is not there, or its server does not answer. Check the address"
+            ) from None
         raise FarmError(f"{source} does not exist. Check the path") from None
     except Exception as error:  # filesystems of fsspec raise what they like
         found = str(error).split("\n")[0].rstrip(".") or type(error).__name__

@@ -22,6 +22,7 @@ WHOLE = (*SEEDS, "steps", "width", "height", "batch_size", "start_at_step", "end
 MOST_DIGITS = 300
 # Between units and tenths, as most of Europe writes it; 1,000 may also be a thousand.
 COMMA = re.compile(r"[-+]?(?:0,\d+|\d+,(?:\d\d?|\d{4,}))", re.ASCII)
+NAME = "filename_prefix"
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -47,6 +48,7 @@ class Template:
         self.kinds = frozenset(node["class_type"] for node in self._graph.values())
         self._places = {name: places(self._graph, mark) for name, mark in columns.items()}
         self._require_one_column_a_place()
+        self._require_own_names()
         self.files = frozenset(
             name for name, found in self._places.items() if any(map(self._is_file, found))
         )
@@ -58,7 +60,7 @@ class Template:
         graph = {key: {**node, "inputs": {**node["inputs"]}} for key, node in self._graph.items()}
         for column, found in self._places.items():
             cell = row.get(column)
-            if cell in (None, ""):
+            if cell is None or not str(cell).strip():
                 continue
             for place in found:
                 inputs = graph[place.node]["inputs"]
@@ -85,6 +87,15 @@ class Template:
                         f"--column {column}=NODE.INPUT what it is to fill"
                     )
                 filled[place] = column
+
+    def _require_own_names(self) -> None:
+        for column, found in self._places.items():
+            if any(place.input == NAME for place in found):
+                raise FarmError(
+                    f"the column {column} fills {NAME}, and the farm gives pictures names of its "
+                    f"own. Leave it out with --column {column}=; results.parquet has it beside the "
+                    "name of each picture"
+                )
 
     def _said(self) -> list[str]:
         said = [
@@ -134,7 +145,7 @@ def fitted(column: str, cell: Any, before: Any, name: str) -> Any:
 def _whole(text: str) -> int | None:
     """Of "7", and of "7.0", which tables make of it where a cell of the column is empty."""
     try:
-        number = Decimal(text)
+        number = Decimal("" if "_" in text else text)  # Python takes 1_0 for ten
     except InvalidOperation:
         return None
     if not number.is_finite() or number.adjusted() > MOST_DIGITS:
@@ -145,6 +156,7 @@ def _whole(text: str) -> int | None:
 def _number(column: str, cell: Any, text: str) -> float:
     try:
         number = float(text.replace(",", ".") if COMMA.fullmatch(text) else text)
+        number = math.nan if "_" in text else number
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

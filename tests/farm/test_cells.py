@@ -250,6 +250,11 @@ def test_what_stands_between_quotes_is_part_of_a_name(tmp_path: Path) -> None:
     assert cells(jobs) == [{"a": "1", 'b, c, "d", e': "2"}]
     jobs = text_jobs(tmp_path, "a.csv", '"prompt; of a, b"\na cat; asleep\n""\n')
     assert cells(jobs) == [{"prompt; of a, b": "a cat; asleep"}, {"prompt; of a, b": ""}]
+
+
+def test_lines_of_nothing_but_separators_are_empty_lines(tmp_path: Path) -> None:
+    jobs = text_jobs(tmp_path, "a.csv", "prompt;seed\na cat;1\n;\n ; \n;2\n")
+    assert cells(jobs) == [{"prompt": "a cat", "seed": "1"}, {"prompt": "", "seed": "2"}]
     assert text_jobs(tmp_path, "a.tsv", "prompt, seed\na, b\n").columns == ("prompt, seed",)
 
 

@@ -145,7 +145,12 @@ def test_one_is_said_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     [
         (["--workers", "0"], "'0' is no number from 1 on"),
         (["--tries", "many"], "'many' is no number from 1 on"),
-        (["--workers", "2", "--servers", "http://a:8188"], "--servers are the workers"),
+        (["--workers", "2", "--servers", "http://a:8188"], "leave --workers out"),
+        (
+            ["--servers", "a:8188", "--python", "x", "--models", "y", "--cpu"],
+            "--servers are the workers, and run already: leave --python, --models, --cpu out",
+        ),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
 def test_wrong_options_are_told(
@@ -153,7 +158,8 @@ def test_wrong_options_are_told(
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["jobs.csv", "--out", "out", *options])
-    assert stopped.value.code == 2 and told in capsys.readouterr().err
+    (said,) = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 2 and told in said and said.startswith("farm: ")
 
 
 @pytest.mark.parametrize("servers", [",", "", "ftp://a", "http://", "a b", "http://a:x", "a:99999"])
@@ -167,5 +173,5 @@ def test_what_is_no_address_is_told(servers: str, capsys: pytest.CaptureFixture[
 def test_addresses_as_people_write_them() -> None:
     written = " gpu1:8188, http://gpu1:8188/ ,https://[::1]:8188,http://proxy/comfy,gpu1:8188"
     options = parse(["jobs.csv", "--out", "out", "--servers", written])
-    wanted = ["gpu1:8188", "http://gpu1:8188", "https://[::1]:8188", "http://proxy/comfy"]
+    wanted = ["http://gpu1:8188", "https://[::1]:8188", "http://proxy/comfy"]
     assert options.servers == wanted

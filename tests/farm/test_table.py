@@ -17,7 +17,7 @@ from pack.farm.jobs import read_jobs
 from pack.farm.keeper import EMBEDS, Keeper, own_names
 from pack.farm.references import DIGESTS, Embeds, References
 from pack.farm.rows import Files, Line, Planner
-from pack.farm.work import Cut, FarmError, Filled, Made, unmade
+from pack.farm.work import Cut, FarmError, Filled, Made, graph_key, unmade
 
 SEED = 2**64 - 1
 
@@ -107,16 +107,16 @@ class Echo:
 
 def test_a_row_is_named_by_what_is_in_it_and_in_its_files(tmp_path: Path) -> None:
     (tmp_path / "one.png").write_bytes(b"1")
-    (tmp_path / "same.PNG").write_bytes(b"1")
+    (tmp_path / "same.jpeg").write_bytes(b"1")
     (tmp_path / "a.csv").write_text(
-        "seed,reference\n1,one.png\n1,same.PNG\n2,one.png\n1,none.png\n1,\n1,pipe\n1,big\n"
+        "seed,reference\n1,one.png\n1, same.jpeg \n2,one.png\n1,none.png\n1,\n1,pipe\n1,big\n"
     )
     jobs = read_jobs(str(tmp_path / "a.csv"))
     reads = list[bytes]()
     planner = Planner(jobs, Echo(), Files(reads.append))
     first, same, other = (planner.plan(place) for place in range(3))
     assert first.key == same.key != other.key and reads == [b"1"]
-    assert first.filled.files[0].startswith("farm-") and first.filled.files[0].endswith(".png")
+    assert first.filled.files[0].startswith("farm-") and "." not in first.filled.files[0]
     with pytest.raises(FarmError, match="none.png does not exist"):
         planner.plan(3)
     assert planner.plan(4).filled.files == ()
@@ -129,6 +129,34 @@ def test_a_row_is_named_by_what_is_in_it_and_in_its_files(tmp_path: Path) -> Non
         planner.plan(6)
     (tmp_path / "one.png").write_bytes(b"2")
     assert Planner(jobs, Echo(), Files(lambda content: content)).plan(0).key != first.key
+
+
+@pytest.mark.skipif(os.sep != "/", reason="where it is what Windows writes")
+def test_paths_as_windows_writes_them_are_found(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("photos/a.png", "b\\c.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "a.csv").write_text("reference\nphotos\\a.png\nb\\c.png\nno\\where.png\n")
+    jobs = read_jobs(str(tmp_path / "a.csv"))
+    contents = list[bytes]()
+    planner = Planner(jobs, Echo(), Files(contents.append))
+    planner.plan(0)
+    planner.plan(1)
+    assert contents == [b"photos/a.png", b"b\\c.png"]
+    with pytest.raises(FarmError, match="no/where.png does not exist"):
+        planner.plan(2)
+
+
+def test_an_address_that_does_not_answer_is_not_called_missing() -> None:
+    with pytest.raises(FarmError, match="is not there, or its server does not answer"):
+        Files(bytes).name("https://127.0.0.1:9/x.png")
+
+
+def test_titles_of_nodes_name_no_row() -> None:
+    node = {"class_type": "KSampler", "inputs": {"seed": 1}}
+    titled = node | {"_meta": {"title": "mine"}}
+    assert graph_key({"1": node}) == graph_key({"1": titled})
+    assert graph_key({"1": node}) != graph_key({"1": node | {"inputs": {"seed": 2}}})
 
 
 def test_a_file_that_changes_under_a_job_is_told(

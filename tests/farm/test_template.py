@@ -186,3 +186,16 @@ def test_links_in_a_circle_end() -> None:
     }
     assert "fills nothing" in refused(graph, prompt="prompt")
     assert "fills nothing" in refused(graph, reference="reference")
+
+
+def test_names_of_files_are_the_farm_s_own() -> None:
+    said = refused(shipped(), filename_prefix="filename_prefix")
+    assert "fills filename_prefix" in said and "--column filename_prefix=" in said
+
+
+def test_an_underscore_in_a_number_is_a_mistake() -> None:
+    template = Template(shipped(), {"scale": "scale", "seed": "seed"})
+    for row in ({"scale": "1_0"}, {"seed": "1_0"}):
+        with pytest.raises(FarmError, match='is "1_0", and a'):
+            template.fill(row, {})
+    assert values(template.fill({"scale": " "}, {}), "IPAApply")[0]["scale"] == 0.8
