@@ -5,15 +5,26 @@ from __future__ import annotations
 import argparse
 from urllib.parse import urlsplit
 
+PORT = 8188  # of ComfyUI, where it is told of none
 
 def addresses(text: str) -> list[str]:
-    """Of servers, each once."""
+    """Of servers, each once; one written as a name alone is at ComfyUI's port."""
     found = [part.strip() for part in text.split(",") if part.strip()]
     wrong = next((one for one in found if not is_address(one)), None if found else text)
     if wrong is not None:
         raise argparse.ArgumentTypeError(f"{wrong!r} is no address such as http://gpu1:8188")
-    whole = (one if "://" in one else f"http://{one}" for one in found)
-    return list(dict.fromkeys(one.rstrip("/") for one in whole))
+    once: dict[str, str] = {}
+    for one in map(_whole, found):
+        once.setdefault(one.replace("//localhost:", "//127.0.0.1:"), one)
+    return list(once.values())
+
+
+def _whole(address: str) -> str:
+    if "://" in address:
+        return address.rstrip("/")
+    parts = urlsplit(f"http://{address.rstrip('/')}")
+    alone = parts.port is None and not parts.path
+    return f"{parts.geturl()}:{PORT}" if alone else parts.geturl()
 
 
 def is_address(text: str) -> bool:

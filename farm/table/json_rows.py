@@ -1,4 +1,4 @@
-"""Tables of JSON: an object on each line, or one list of objects."""
+"""Tables of JSON: an object on each line, or one list of objects, also inside of an object."""
 
 from __future__ import annotations
 
@@ -50,13 +50,15 @@ def _values(lines: TextIO, source: str) -> Iterator[tuple[str, Any]]:
             break
         before += 1
     some: Iterable[str] = chain([first], lines)
-    if first.lstrip().startswith("["):
+    begun = first.strip()
+    if begun[:1] in ("[", "{") and (begun[0] == "[" or not _is_row(_decoded(begun))):
         whole = first + lines.read()
         value = _decoded(whole)
-        if isinstance(value, list):
-            yield from ((f"item {number}", one) for number, one in enumerate(value, 1))
+        found = _listed(value)
+        if found is not None:
+            yield from ((f"item {number}", one) for number, one in enumerate(found, 1))
             return
-        if isinstance(_decoded(first), Exception):
+        if begun[0] == "[" and isinstance(_decoded(first), Exception):
             raise FarmError(
                 f"{source} is no list of JSON objects that can be read ({value}). Write it again, "
                 "or one object on each line"
@@ -65,6 +67,22 @@ def _values(lines: TextIO, source: str) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(some, before + 1):
         if line.strip():
             yield f"line {number}", _decoded(line)
+
+
+def _listed(value: Any) -> Sequence[Any] | None:
+    """The rows of a text that is no line: of a list, of the list in an object, or the object."""
+    if isinstance(value, tuple):
+        lists = [one for _, one in value if _is_table(one)]
+        return lists[0] if len(lists) == 1 else [value]
+    return value if isinstance(value, list) else None
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, tuple) and not any(_is_table(one) for _, one in value)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(one, tuple) for one in value)
 
 
 def _decoded(text: str) -> Any:

@@ -164,6 +164,15 @@ def test_a_list_of_objects_is_a_table(tmp_path: Path) -> None:
         assert len(jobs) == 3 and jobs.row(0) == {"prompt": "a", "seed": "1"}
         assert jobs.row(1) == {"prompt": "[b", "seed": None}
         assert told(jobs, 2, "prompt").startswith("item 3 is no JSON object")
+    for name, indent in {"d.json": None, "e.json": 2}.items():
+        named = {"version": 1, "tags": ["x"], "rows": rows[:2]}
+        jobs = text_jobs(tmp_path, name, json.dumps(named, indent=indent))
+        assert len(jobs) == 2 and jobs.row(0) == {"prompt": "a", "seed": "1"}
+    jobs = text_jobs(tmp_path, "f.json", json.dumps(rows[0], indent=2))
+    assert len(jobs) == 1 and jobs.row(0) == {"prompt": "a", "seed": "1"}
+    lines = json.dumps({"prompt": "a", "rows": [{"b": 1}]}) + '\n{"prompt": "b"}\n'
+    jobs = text_jobs(tmp_path, "g.jsonl", lines)
+    assert len(jobs) == 2 and jobs.row(1)["prompt"] == "b"
     jobs = text_jobs(tmp_path, "c.jsonl", '[1]\n{"prompt": "a"}\n')
     assert told(jobs, 0, "prompt").startswith("line 1 is no JSON object")
     assert jobs.row(1) == {"prompt": "a"}
