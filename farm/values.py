@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 PORT = 8188  # of ComfyUI, where it is told of none
 
+
 def addresses(text: str) -> list[str]:
     """Of servers, each once; one written as a name alone is at ComfyUI's port."""
     found = [part.strip() for part in text.split(",") if part.strip()]
