@@ -281,7 +281,8 @@ def test_the_published_file_needs_little_more_than_what_is_kept(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     applied, sampling, kept, shape = json.loads(done.stdout.splitlines()[-1])
     assert shape == [1, 57 * 2 * 128 * 3072] and kept == pytest.approx(171, abs=1)
-    assert kept < applied < kept + 100  # a layer in half precision is 50 MB
+    # A layer in half precision is 50 MB; the rest differs by as much from run to run.
+    assert kept < applied < kept + 150
     on_device = 3 * kept / 2  # what is uploaded, and that for both prompts, in half precision
-    assert applied <= sampling < kept + on_device + 100
+    assert applied <= sampling < kept + on_device + 150
     assert max(applied, on_device) < MOST_MB
