@@ -15,6 +15,8 @@ from ..work import FarmError
 
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # as pyarrow calls them
 BLOCK = 1 << 20
+GOOGLE = ("gs://", "gcs://")
+PATIENCE = "retry_limit_seconds"  # of Google's filesystem, which else tries for many minutes
 
 
 def opened(source: str, packing: str | None = None) -> io.BufferedReader:
@@ -77,6 +79,8 @@ def _open(source: str, packing: str | None) -> Any:
 
 def _filesystem(source: str) -> tuple[Any, str]:
     """As Ray Data finds it: pyarrow's own filesystems, else fsspec's."""
+    if source.startswith(GOOGLE) and PATIENCE not in source:
+        source += f"{'&' if '?' in source else '?'}{PATIENCE}=20"
     try:
         return filesystems.FileSystem.from_uri(source)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
