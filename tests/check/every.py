@@ -6,7 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def check(options: argparse.Namespace, script: Path) -> int:
     """Try one after the other, and go on after a failure.
 
     Returns:
-        1 where any differs or fails, else 2 where one proves nothing or there is none, else 0.
+        the exit code: 2 where there is nothing to compare, else see `exit_code`.
     """
     pairs = list(found_pairs(options))
     tried = [pair for pair in pairs if not pair.skipped]
@@ -99,7 +99,12 @@ def check(options: argparse.Namespace, script: Path) -> int:
     if not tried:
         print(f"Nothing to compare: {_lacking(options)}.")
         return 2
-    words = {one["result"] for one in results if not one["result"].startswith(LEFT_OUT)}
+    return exit_code(one["result"] for one in results)
+
+
+def exit_code(results: Iterable[str]) -> int:
+    """1 where any differs or fails, else 2 where one proves nothing, else 0."""
+    words = {one for one in results if not one.startswith(LEFT_OUT)}
     if words - {AGREES, NOT_COMPARED, *UNPROVED}:
         return 1
     return 2 if words & set(UNPROVED) else 0

@@ -85,7 +85,8 @@ def _unfit_steps(both: dict[str, Both]) -> Iterator[str]:
 
 def _unfit_features(made: Comparison) -> Iterator[str]:
     said = made.their_embeds
-    for side, embeds in (("ComfyUI", made.nodes.embeds), ("diffusers", said and said.embeds)):
+    heard = None if said is None else said.embeds
+    for side, embeds in (("ComfyUI", made.nodes.embeds), ("diffusers", heard)):
         looks = embeds.crops if isinstance(embeds, FaceFeatures) else embeds
         for name in ("pooled", "penultimate"):
             feature = getattr(looks, name, None)
@@ -118,6 +119,8 @@ def _precision(name: str, both: Both) -> Json:
     first = with_it[0] <= max(bar, _AS_WITHOUT * without[0])
     last = with_it[-1] <= max(_LATER * bar, _AS_WITHOUT * without[-1])
     finite = all(map(math.isfinite, (*with_it, *without)))
+    # Where the models themselves are not the same, being as far apart as they are means nothing.
+    same = without[0] <= _AS_WITHOUT * bar
     features = {part: _number(far) for part, far in both.features.items()}
     return found | {
         "effect in diffusers": _number(relative(other.heard[-1], other.plain[-1])),
@@ -126,7 +129,8 @@ def _precision(name: str, both: Both) -> Json:
         "relative L2 per step without it": [*map(_number, without)],
         "relative L2 of the features": features,
         "bar of the first step": bar,
-        "agrees": finite and first and last,
+        "agrees without the adapter": same,
+        "agrees": finite and same and first and last,
     }
 
 
@@ -215,6 +219,8 @@ def _compared(one: Json) -> Iterator[str]:
     yield f"  the same in diffusers   {_said(one['effect in diffusers'], '.1%')}"
     for name, far in one["relative L2 of the features"].items():
         yield f"  {name:23} {_said(far, '.1e')}"
+    if not one["agrees without the adapter"]:
+        yield "  the models differ without the adapter already: it need not be the adapter"
     yield "  relative L2, step       with        without the adapter"
     pairs = zip(
         one["relative L2 per step with the adapter"],

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from check import theirs_encoder, theirs_transformer, theirs_unet
-from check.base import read_tensors
+from check.base import diffusion_tensors, read_tensors
 from check.ours import Nodes, face_models
 from check.painting import Painting, Predict
 from check.problem import CheckError, NotCompared
@@ -38,7 +38,7 @@ class Reference:
         Raises:
             NotCompared: diffusers has none for this family, or cannot read the file.
         """
-        if quantised(tensors):
+        if quantised(diffusion_tensors(tensors)):
             raise NotCompared(
                 "the base model: its weights are numbers that scales in the file belong to "
                 "(scaled fp8 or the like), which diffusers does not read; give the checkpoint in "

@@ -138,6 +138,8 @@ def read_encoder(path: Path) -> EncoderWidths | None:
         _refuse_other("encoder", path, "an image encoder")
     elif path.is_dir():
         whole.require_encoder_folder(path)
+    else:
+        whole.require_layers(path, widths.penultimate)
     return widths
 
 

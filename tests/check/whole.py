@@ -20,9 +20,11 @@ import comfy.utils
 import torch
 from check.base import PREFIX, diffusion_tensors, has_prefix, unknown
 from check.problem import CheckError
-from check.stored import is_scale
+from check.stored import is_scale, quantised
 from pack.nodes.host.encoder import folder
 from pack.nodes.host.encoder.config import read_config
+from pack.nodes.host.files import checkpoint
+from pack.nodes.host.files.folders import MODEL_CONFIG
 
 Shapes = Mapping[str, Any]
 
@@ -32,6 +34,10 @@ _NUMBERED = re.compile(
     r"|up)_blocks|resblocks|resnets|attentions|layers|block|down|up))\.(?P<number>[0-9]{1,4})\."
 )
 _MISMATCH = re.compile(r"size mismatch for (\S+):")
+_ENCODER_LAYER = re.compile(
+    r"(?:vision_model\.encoder\.layers|visual\.transformer\.resblocks)\.([0-9]{1,3})\."
+)
+_LAYERS = {1024: 24, 1152: 27, 1280: 32, 1664: 48}  # ViT-L, SigLIP, ViT-H and ViT-bigG
 # What the host's detection stumbles over where names are not there.
 _FOREIGN = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError)
 _UNUSED = (".logit_scale", ".transformer.text_projection.weight")  # the host does without
@@ -71,6 +77,8 @@ def require_model(path: Path, shapes: Shapes) -> None:
         model = _detected(path, held)
         _require_text_alone(path, model.config)
         if _is_packed(model.state):
+            if not quantised(shapes):
+                raise _packed(path)
             return
         _require_none(path, "diffusion model", *_network(path, model, held))
         for part, lacking in (("text encoder", _texts), ("VAE", _vae)):
@@ -119,6 +127,13 @@ def _torch_type(dtype: torch.dtype | str) -> torch.dtype:
 def _is_packed(state: Shapes) -> bool:
     """Whether weights are of fewer bits than a number of torch's, and so of other shapes."""
     return any(len(one.shape) > 1 and not one.dtype.is_floating_point for one in state.values())
+
+
+def _packed(path: Path) -> CheckError:
+    return CheckError(
+        f"{path.name} holds weights packed into whole numbers (nf4 or the like), which only nodes "
+        "of other packs read: the checkpoint in fp16, bf16 or fp8 is needed, as --checkpoint FILE"
+    )
 
 
 def _detected(path: Path, held: dict[str, torch.Tensor]) -> _Model:
@@ -178,7 +193,6 @@ def _require_text_alone(path: Path, config: Any) -> None:
 def _network(path: Path, model: _Model, held: Mapping[str, torch.Tensor]) -> tuple[list[str], int]:
     config = model.config
     network = config.get_model(dict(model.state), "", device="meta").diffusion_model
-    needed = set(network.state_dict())
     given = config.process_unet_state_dict(dict(model.state))
     try:
         missing = network.load_state_dict(given, strict=False, assign=True).missing_keys
@@ -188,6 +202,7 @@ def _network(path: Path, model: _Model, held: Mapping[str, torch.Tensor]) -> tup
             f"{path.name} holds {wrong[1] if wrong else 'tensors'} in another size than its other "
             f"tensors need: {_AGAIN}"
         ) from error
+    needed = set(network.state_dict())  # asked now: some of the host's layers are made by loading
     return missing or _slices(model.renamed, held, needed), len(needed)
 
 
@@ -207,9 +222,8 @@ def _texts(config: Any, held: dict[str, torch.Tensor]) -> tuple[list[str], int]:
     if target is None or not state:
         return [], 0
     module = target.clip(**target.params, dtype=torch.float16, device="meta", model_options={})
-    needed = len(module.state_dict())
     missing = module.load_state_dict(state, strict=False, assign=True).missing_keys
-    return [key for key in missing if not key.endswith(_UNUSED)], needed
+    return [key for key in missing if not key.endswith(_UNUSED)], len(module.state_dict())
 
 
 def _vae(config: Any, held: dict[str, torch.Tensor]) -> tuple[list[str], int]:
@@ -231,6 +245,23 @@ def _require_none(path: Path, part: str, missing: list[str], needed: int) -> Non
         raise CheckError(
             f"{path.name} lacks {len(missing)} of {max(needed, len(missing))} tensors of its "
             f"{part}, the first of them is {missing[0]}: {_AGAIN}"
+        )
+
+
+def require_layers(path: Path, width: int) -> None:
+    """Refuse an encoder's file whose last layers are missing, which leaves no gap in the names.
+
+    Raises:
+        CheckError: there are fewer than any encoder of this width has.
+    """
+    if (path.parent / MODEL_CONFIG).is_file():  # which says how many there are, and is gone by
+        return
+    found = (_ENCODER_LAYER.match(key) for key in checkpoint.read_shapes(str(path)))
+    there, needed = len({match[1] for match in found if match}), _LAYERS.get(width, 0)
+    if there < needed:
+        raise CheckError(
+            f"{path.name} has {there} of the {needed} layers of an image encoder that is {width} "
+            f"wide: {_AGAIN}"
         )
 
 

@@ -21,6 +21,7 @@ import folder_paths
 import pytest
 import torch
 from check import every, ours, report, single, stored, whole
+from check.base import diffusion_tensors
 from check.compare import Comparison, compare
 from check.problem import CheckError
 from check.question import Question
@@ -184,6 +185,15 @@ def test_a_folder_of_an_encoder_that_is_not_whole_is_told(
     assert "cut encoder lacks 1 of 40 tensors of its image encoder" in sentence
 
 
+def test_a_file_of_an_encoder_without_its_last_layers_is_told(
+    question: Question, tmp_path: Path
+) -> None:
+    assert question.encoder is not None
+    file = shutil.copyfile(question.encoder / "model.safetensors", tmp_path / "short.safetensors")
+    sentence = "short.safetensors has 2 of the 32 layers of an image encoder that is 1280 wide"
+    assert refusal(replace(question, encoder=file)).startswith(sentence)
+
+
 def _zip(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("holiday.jpg", b"a picture")
@@ -315,6 +325,22 @@ def test_one_side_that_is_not_finite_is_named_with_its_step(
     assert any("no number" in line for line in report.lines(found))
 
 
+def test_models_that_differ_without_the_adapter_do_not_agree(
+    compared: Comparison, question: Question
+) -> None:
+    made = copy.copy(compared)
+    theirs = compared.both["fp32"].theirs
+    assert theirs is not None
+    plain, heard = ([one * 1.4 for one in trace] for trace in (theirs.plain, theirs.heard))
+    theirs = replace(theirs, plain=plain, heard=heard)
+    made.both = {"fp32": replace(compared.both["fp32"], theirs=theirs)}
+    found = report.facts(made, question)
+    assert found["verdict"] == "differs"
+    assert any(
+        "the models differ without the adapter already" in one for one in report.lines(found)
+    )
+
+
 def test_what_changes_nothing_proves_nothing_but_may_differ() -> None:
     def one(effect: float, agrees: bool | None) -> dict[str, Any]:
         return {"effect of the adapter": effect} | ({} if agrees is None else {"agrees": agrees})
@@ -359,6 +385,17 @@ def test_an_encoder_in_another_precision_than_comfyuis_is_told(
     assert "in transformers with weights in fp32, work in fp32" in lines
 
 
+def test_weights_packed_for_nodes_of_other_packs_are_refused(
+    question: Question, tmp_path: Path
+) -> None:
+    def pack(tensors: Tensors) -> Tensors:
+        key = PREFIX + "middle_block.1.transformer_blocks.0.attn2.to_q.weight"
+        return tensors | {key: torch.zeros(160 * 320, 1, dtype=torch.uint8)}
+
+    path = changed(question.checkpoint, pack, tmp_path / "nf4.safetensors")
+    assert "nf4.safetensors holds weights packed" in refusal(replace(question, checkpoint=path))
+
+
 def _as_type(dtype: torch.dtype) -> Callable[[Tensors], Tensors]:
     return lambda tensors: {key: value.to(dtype) for key, value in tensors.items()}
 
@@ -384,6 +421,12 @@ def test_plain_fp8_is_compared_and_named(question: Question, tmp_path: Path) -> 
     assert list(found["files"][0]["holds"]) == ["fp8 e4m3"]
     assert found["verdict"] == "agrees"
     assert max(found["precisions"]["fp32"]["relative L2 per step with the adapter"]) < SAME
+
+
+def test_a_scaled_text_encoder_leaves_nothing_out() -> None:
+    names = ("text_encoders.t5xxl.transformer.scaled_fp8", *(f"{PREFIX}{n}.w" for n in range(9)))
+    assert not stored.quantised(diffusion_tensors(dict.fromkeys(names)))
+    assert stored.quantised(diffusion_tensors(dict.fromkeys((*names, f"{PREFIX}scaled_fp8"))))
 
 
 def test_scaled_fp8_is_left_out_with_a_sentence(question: Question, tmp_path: Path) -> None:
