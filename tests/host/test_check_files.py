@@ -28,6 +28,7 @@ from check.question import Question
 from kit.models import small_files
 from kit.models.small_files import PREFIX
 from pack.ip_models.errors import IPAdapterError
+from pack.ip_models.references.features import ImageFeatures
 from safetensors.torch import load_file, save_file
 
 Tensors = dict[str, torch.Tensor]
@@ -325,6 +326,29 @@ def test_one_side_that_is_not_finite_is_named_with_its_step(
     assert any("no number" in line for line in report.lines(found))
 
 
+def test_features_that_are_not_finite_are_named_with_their_side(
+    compared: Comparison, question: Question
+) -> None:
+    made = copy.copy(compared)
+    said = compared.their_embeds
+    assert said is not None and isinstance(said.embeds, ImageFeatures)
+    assert said.embeds.penultimate is not None
+    bad = torch.full_like(said.embeds.penultimate, torch.inf)
+    made.their_embeds = replace(said, embeds=replace(said.embeds, penultimate=bad))
+    found = report.facts(made, question)
+    assert found["verdict"] == "not finite"
+    assert found["not finite"] == ["diffusers: the penultimate feature of the image encoder"]
+
+
+def test_the_walk_ends_with_what_its_pairs_prove() -> None:
+    left = f"{every.LEFT_OUT}no face pack is here"
+    assert every.exit_code(["agrees", "not compared", left]) == 0
+    assert every.exit_code(["agrees", "not finite", left]) == 2
+    assert every.exit_code(["agrees", "changes nothing"]) == 2
+    assert every.exit_code(["changes nothing", "differs"]) == 1
+    assert every.exit_code(["agrees", "failed (exit code 9)", "not finite"]) == 1
+
+
 def test_models_that_differ_without_the_adapter_do_not_agree(
     compared: Comparison, question: Question
 ) -> None:
@@ -336,9 +360,7 @@ def test_models_that_differ_without_the_adapter_do_not_agree(
     made.both = {"fp32": replace(compared.both["fp32"], theirs=theirs)}
     found = report.facts(made, question)
     assert found["verdict"] == "differs"
-    assert any(
-        "the models differ without the adapter already" in one for one in report.lines(found)
-    )
+    assert "the models differ without the adapter already" in "\n".join(report.lines(found))
 
 
 def test_what_changes_nothing_proves_nothing_but_may_differ() -> None:
