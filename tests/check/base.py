@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import comfy.model_detection
 import comfy.sd
@@ -19,6 +19,7 @@ from pack.nodes.host.model.backbones.layers import attention_layers
 from pack.nodes.host.model.search import shape_of
 from torch import Tensor
 
+T = TypeVar("T")
 PREFIX = "model.diffusion_model."
 _ENOUGH = 5  # as the host tells a whole checkpoint from a file of the diffusion model alone
 _VAE = "first_stage_model."
@@ -82,7 +83,7 @@ def load_base(path: Path, dtype: torch.dtype | None, whole: bool = True) -> Base
     has_vae = any(key.startswith(_VAE) for key in tensors)
     clip = vae = None
     try:
-        if sum(key.startswith(PREFIX) for key in tensors) > _ENOUGH:
+        if has_prefix(tensors):
             model, clip, vae, _ = comfy.sd.load_state_dict_guess_config(
                 tensors,
                 output_vae=whole and has_vae,
@@ -95,13 +96,13 @@ def load_base(path: Path, dtype: torch.dtype | None, whole: bool = True) -> Base
                 tensors, model_options=options, metadata=metadata
             )
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise _unknown(path) from error
+        raise unknown(path) from error
     if model is None:
-        raise _unknown(path)
+        raise unknown(path)
     layers = tuple(attention_layers(model))
     family = family_of(shape_of(layers))
     if family is None:
-        raise _unknown(path)
+        raise unknown(path)
     network = model.model
     stored = network.get_dtype()
     return Base(
@@ -118,13 +119,20 @@ def load_base(path: Path, dtype: torch.dtype | None, whole: bool = True) -> Base
     )
 
 
-def diffusion_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def has_prefix(tensors: Iterable[str]) -> bool:
+    """Whether a file is of a whole checkpoint, by the names in it."""
+    return sum(key.startswith(PREFIX) for key in tensors) > _ENOUGH
+
+
+def diffusion_tensors(tensors: Mapping[str, T]) -> dict[str, T]:
     """Those of the diffusion model, under the names of the original code."""
-    inside = {key[len(PREFIX) :]: t for key, t in tensors.items() if key.startswith(PREFIX)}
-    return inside if len(inside) > _ENOUGH else dict(tensors)
+    if not has_prefix(tensors):
+        return dict(tensors)
+    return {key[len(PREFIX) :]: t for key, t in tensors.items() if key.startswith(PREFIX)}
 
 
-def _unknown(path: Path) -> CheckError:
+def unknown(path: Path) -> CheckError:
+    """The refusal of what is no base model, or none that adapters were made for."""
     return CheckError(
         f"{path.name} is no model that ComfyUI knows and adapters were made for: "
         "an SD1.5, SDXL, Flux.1 or SD3.5 Large checkpoint is needed"

@@ -13,17 +13,16 @@ import comfy.model_management
 import torch
 from bench.peak import Peak, settle
 from check import ours, theirs, together
-from check.base import Base, diffusion_tensors, load_base, read_tensors
+from check.base import Base, load_base, read_tensors
 from check.machine import require_memory
 from check.painting import Painting, decode, paint, paint_by, set_up
 from check.problem import NotCompared
 from check.question import Question
+from check.stored import Precision, type_name
 from check.theirs_unet import Heard, Place
-from pack.ip_models.references.features import Features
 from torch import Tensor
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-NAMES = {dtype: name for name, dtype in DTYPES.items()}
 Say = Callable[[str], None]
 Trace = list[Tensor]
 OURS, THEIRS, PLAIN = "ComfyUI with our nodes", "diffusers", "ComfyUI without the adapter"
@@ -64,7 +63,7 @@ class Comparison:
     """All that was found out about a pair.
 
     Attributes:
-        weights: how many numbers the diffusion model has.
+        files: what their headers say.
         both: by the name of the precision, the chosen one first.
         left_out: sentences on what was not compared, and why.
         pictures: of our side, of diffusers and of our side without the adapter.
@@ -75,12 +74,18 @@ class Comparison:
     nodes: ours.Nodes
     painting: Painting
     device: torch.device
-    weights: int
+    files: together.Files
     both: dict[str, Both] = field(default_factory=dict[str, Both])
     left_out: list[str] = field(default_factory=list[str])
     pictures: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     drawn_by: str = ""
-    their_embeds: tuple[Features, dict[str, float]] | None = None
+    their_embeds: theirs.Said | None = None
+
+    @property
+    def encoders(self) -> dict[str, Precision | None]:
+        """In which precision each side has run the image encoder, None where it did not."""
+        other = self.their_embeds
+        return {"ComfyUI": self.nodes.precision, "diffusers": other and other.precision}
 
     def leave_out(self, reason: str) -> None:
         """Note once what was not compared."""
@@ -101,11 +106,8 @@ def compare(question: Question, say: Say) -> Comparison:
         say(note)
     device = comfy.model_management.get_torch_device()
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    tensors, _ = read_tensors(question.checkpoint)
-    weights = sum(tensor.numel() for tensor in diffusion_tensors(tensors).values())
-    del tensors
     dtype = DTYPES.get(question.precision)
-    require_memory(weights, dtype or _smallest(device), device, f"{question.checkpoint.name}")
+    require_memory(files.weights, dtype or _smallest(device), device, f"{question.checkpoint.name}")
     say(f"Encoding the reference for {question.adapter.name} ...")
     nodes, encoding = _timed(lambda: ours.set_up(question, files))
     say(f"Loading {question.checkpoint.name} into ComfyUI ...")
@@ -114,8 +116,8 @@ def compare(question: Question, say: Say) -> Comparison:
     painting = set_up(base, question, device.type == "cpu")
     base.clip = None  # has said all it had to say
     ours.free()
-    made = Comparison(base, nodes, painting, device, weights)
-    first = NAMES.get(base.stored, str(base.stored).removeprefix("torch."))
+    made = Comparison(base, nodes, painting, device, files)
+    first = type_name(base.stored)
     _one(made, question, first, {"load": seconds, "encode": encoding}, say)
     _draw(made, first)
     base.vae = None
@@ -133,7 +135,7 @@ def _again_in_fp32(made: Comparison, question: Question, say: Say) -> None:
         made.leave_out("fp32: it was not wanted")
         return
     try:
-        require_memory(made.weights, torch.float32, made.device, "fp32")
+        require_memory(made.files.weights, torch.float32, made.device, "fp32")
     except NotCompared as reason:
         made.leave_out(str(reason))
         return
@@ -176,13 +178,13 @@ def _their_side(made: Comparison, question: Question, both: Both) -> Side:
     seconds: dict[str, float] = {}
     if made.their_embeds is None:
         made.their_embeds = _their_features(made, question, seconds)
-    embeds, both.features = made.their_embeds
+    embeds, both.features = made.their_embeds.embeds, made.their_embeds.far
     spec, version_2 = made.nodes.spec, made.nodes.adapter.shortcut
     tensors = theirs.adapter_tensors(question.adapter)
     heard = Heard(tensors, spec, embeds, question.scale, version_2)
     place = Place(made.device, both.stored, both.computed)
     kept = theirs.Reference(made.base.family).kept(place)
-    require_memory(made.weights, kept, made.device, "the run in diffusers")
+    require_memory(made.files.weights, kept, made.device, "the run in diffusers")
     settle()
     with Peak() as peak:
         plain, with_it = _their_runs(made, question, heard, place, seconds)
@@ -203,16 +205,14 @@ def _their_runs(
     return plain, with_it
 
 
-def _their_features(
-    made: Comparison, question: Question, seconds: dict[str, float]
-) -> tuple[Features, dict[str, float]]:
+def _their_features(made: Comparison, question: Question, seconds: dict[str, float]) -> theirs.Said:
     """What diffusers' side hears: of transformers and insightface where they can say it."""
     start = time.perf_counter()
-    embeds, features, left_out = theirs.features(made.nodes, question.face)
+    said = theirs.features(made.nodes, question.face)
     seconds["encode"] = time.perf_counter() - start
-    for reason in left_out:
+    for reason in said.left_out:
         made.leave_out(reason)
-    return embeds, features
+    return said
 
 
 def _draw(made: Comparison, name: str) -> None:

@@ -6,11 +6,12 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import folder_paths
+from check import stored, whole
 from check.given import unwritable
 from check.machine import without_places
 from check.problem import CheckError
@@ -39,6 +40,7 @@ _PASSED_ON = (
 )
 _UNFIT = "no adapter here fits it"
 AGREES, NOT_COMPARED, LEFT_OUT = "agrees", "not compared", "left out: "
+UNPROVED = ("changes nothing", "not finite")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,11 @@ class Pair:
 
 
 def check(options: argparse.Namespace, script: Path) -> int:
-    """Try one after the other, and go on after a failure; 1 where any differs or fails."""
+    """Try one after the other, and go on after a failure.
+
+    Returns:
+        the exit code: 2 where there is nothing to compare, else see `exit_code`.
+    """
     pairs = list(found_pairs(options))
     tried = [pair for pair in pairs if not pair.skipped]
     print(f"{len(tried)} pairs to compare, {len(pairs) - len(tried)} left out.", flush=True)
@@ -93,9 +99,15 @@ def check(options: argparse.Namespace, script: Path) -> int:
     if not tried:
         print(f"Nothing to compare: {_lacking(options)}.")
         return 2
-    known = (AGREES, NOT_COMPARED)
-    words = [one["result"] for one in results if not one["result"].startswith(LEFT_OUT)]
-    return int(any(word not in known for word in words))
+    return exit_code(one["result"] for one in results)
+
+
+def exit_code(results: Iterable[str]) -> int:
+    """1 where any differs or fails, else 2 where one proves nothing, else 0."""
+    words = {one for one in results if not one.startswith(LEFT_OUT)}
+    if words - {AGREES, NOT_COMPARED, *UNPROVED}:
+        return 1
+    return 2 if words & set(UNPROVED) else 0
 
 
 def _lacking(options: argparse.Namespace) -> str:
@@ -133,7 +145,7 @@ def found_pairs(options: argparse.Namespace) -> Iterator[Pair]:
     unfit = f"{options.adapter.name} does not fit it" if options.adapter else _UNFIT
     if options.face:
         enter_face_pack(options.face)
-    for name, path, base in [_given(options.checkpoint)] if options.checkpoint else _bases():
+    for name, path, base in [_given(options.checkpoint)] if options.checkpoint else bases():
         if isinstance(base, str):
             yield Pair(name, "-", skipped=base)
             continue
@@ -217,13 +229,18 @@ def _found_pack(found: Survey) -> str | None:
     return next((packs.find(name).folder for name in whole), None)
 
 
-def _bases() -> Iterator[tuple[str, str, Base | str]]:
+def bases() -> Iterator[tuple[str, str, Base | str]]:
     """Name and path of each checkpoint, and which model it is or why that cannot be told."""
     for folder in FOLDERS:
         for name in folders.files(folder):
             path = folder_paths.get_full_path(folder, name) or ""
             try:
                 base = read_base(path)
+                if base is not None and base.layers and path.lower().endswith(SAFETENSORS):
+                    whole.require_model(Path(path), stored.read_shapes(Path(path)))
+            except CheckError as reason:
+                yield name, path, str(reason)
+                continue
             except (IPAdapterError, OSError) as reason:
                 yield name, path, f"it cannot be read ({without_places(str(reason), [Path(path)])})"
                 continue

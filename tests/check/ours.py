@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from check.base import Base
 from check.given import read_picture
 from check.problem import CheckError
 from check.question import Question
+from check.stored import Precision, most_common_type
 from check.together import Files, enter_face_pack
 from pack.ip_models.adapter.spec import AdapterSpec
 from pack.ip_models.errors import NoFace
@@ -39,6 +42,7 @@ class Nodes:
     Attributes:
         encoder_path: file or folder of the encoder, None where the adapter needs none.
         photo: (1, height, width, 3) in 0..1.
+        precision: of the encoder when it ran, None where none did.
     """
 
     adapter: Any
@@ -49,6 +53,7 @@ class Nodes:
     encoder_path: Path | None = None
     face_models: Any = None
     notes: list[str] = field(default_factory=list[str])
+    precision: Precision | None = None
 
 
 def enter_folders(models: Path | None, alone: bool = False) -> None:
@@ -89,11 +94,30 @@ def set_up(question: Question, files: Files) -> Nodes:
         nodes.encoder = load_encoder(str(files.encoder))
     if spec.needs_face:
         nodes.face_models = face_models(question.face, EngineChoice.AUTO)
-        nodes.embeds = _face(question, nodes)
-    else:
+    with _watched(nodes):
+        if spec.needs_face:
+            nodes.embeds = _face(question, nodes)
+            return nodes
         nodes.embeds = EncodeImage.execute(nodes.encoder, photo).args[0]
-        nodes.encoder = None  # gigabytes that nobody needs any more
+    nodes.encoder = None  # gigabytes that nobody needs any more
     return nodes
+
+
+@contextmanager
+def _watched(nodes: Nodes) -> Generator[None]:
+    """Note in which precision the encoder works while it does."""
+    if nodes.encoder is None:
+        yield
+        return
+
+    def note(network: torch.nn.Module, _inputs: Any, out: Any) -> None:
+        nodes.precision = Precision(most_common_type(network.parameters()), out[0].dtype)
+
+    hook = nodes.encoder.model.register_forward_hook(note)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def applied(base: Base, nodes: Nodes, scale: float) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 from check import machine
 from check.compare import OURS, PLAIN, THEIRS, Both, Comparison, Side, files_of
 from check.question import Question
+from check.stored import type_name
 from check.theirs import relative
+from pack.ip_models.references.features import FaceFeatures
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -30,14 +33,20 @@ def facts(made: Comparison, question: Question) -> Json:
     """All of it, without a place of this machine and without words of the user's."""
     base, nodes, painting = made.base, made.nodes, made.painting
     precisions = {name: _precision(name, both) for name, both in made.both.items()}
+    not_finite = [*_unfit_features(made), *_unfit_steps(made.both)]
     files = files_of(question, nodes)
-    found = {
+    found: Json = {
         "report": "IP-Adapter check, 1",
         "made": datetime.now(timezone.utc).date().isoformat(),
-        "verdict": verdict(precisions),
+        "verdict": verdict(precisions, not_finite),
+        "not finite": not_finite,
         "versions": machine.versions(),
         "card": machine.card(made.device),
-        "files": [machine.file_facts(role, path) for role, path in files.items()],
+        "files": [
+            {**machine.file_facts(role, path), "holds": dict(made.files.types.get(role, {}))}
+            for role, path in files.items()
+        ],
+        "image encoder": {side: one and one.names() for side, one in made.encoders.items()},
         "base": {
             "name": base.name,
             "layers": len(base.layers),
@@ -62,12 +71,44 @@ def facts(made: Comparison, question: Question) -> Json:
     return found
 
 
+def _unfit_steps(both: dict[str, Both]) -> Iterator[str]:
+    """Which runs gave what is no number, and from which step."""
+    for name, one in both.items():
+        for title, side in (("ComfyUI", one.ours), ("diffusers", one.theirs)):
+            if side is None:
+                continue
+            for run, trace in (("with", side.heard), ("without", side.plain)):
+                steps = (step for step, made in enumerate(trace, 1) if not _is_finite(made))
+                if first := next(steps, 0):
+                    yield f"{name}: {title} {run} the adapter, from step {first} of {len(trace)}"
+
+
+def _unfit_features(made: Comparison) -> Iterator[str]:
+    said = made.their_embeds
+    heard = None if said is None else said.embeds
+    for side, embeds in (("ComfyUI", made.nodes.embeds), ("diffusers", heard)):
+        looks = embeds.crops if isinstance(embeds, FaceFeatures) else embeds
+        for name in ("pooled", "penultimate"):
+            feature = getattr(looks, name, None)
+            if feature is not None and not _is_finite(feature):
+                yield f"{side}: the {name} feature of the image encoder"
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(tensor.isfinite().all())
+
+
+def _number(value: float) -> float | None:
+    """What strict JSON has: no NaN, nothing infinite."""
+    return value if math.isfinite(value) else None
+
+
 def _precision(name: str, both: Both) -> Json:
     own, other = both.ours, both.theirs
     found: Json = {
-        "weights": str(both.stored).removeprefix("torch."),
-        "work": str(both.computed).removeprefix("torch."),
-        "effect of the adapter": relative(own.heard[-1], own.plain[-1]),
+        "weights": type_name(both.stored),
+        "work": type_name(both.computed),
+        "effect of the adapter": _number(relative(own.heard[-1], own.plain[-1])),
         "ComfyUI": _side(own),
     }
     if other is None:
@@ -77,14 +118,19 @@ def _precision(name: str, both: Both) -> Json:
     bar = BARS.get(name, BARS["bf16"])
     first = with_it[0] <= max(bar, _AS_WITHOUT * without[0])
     last = with_it[-1] <= max(_LATER * bar, _AS_WITHOUT * without[-1])
+    finite = all(map(math.isfinite, (*with_it, *without)))
+    # Where the models themselves are not the same, being as far apart as they are means nothing.
+    same = without[0] <= _AS_WITHOUT * bar
+    features = {part: _number(far) for part, far in both.features.items()}
     return found | {
-        "effect in diffusers": relative(other.heard[-1], other.plain[-1]),
+        "effect in diffusers": _number(relative(other.heard[-1], other.plain[-1])),
         "diffusers": _side(other),
-        "relative L2 per step with the adapter": with_it,
-        "relative L2 per step without it": without,
-        "relative L2 of the features": both.features,
+        "relative L2 per step with the adapter": [*map(_number, with_it)],
+        "relative L2 per step without it": [*map(_number, without)],
+        "relative L2 of the features": features,
         "bar of the first step": bar,
-        "agrees": first and last,
+        "agrees without the adapter": same,
+        "agrees": finite and same and first and last,
     }
 
 
@@ -93,24 +139,39 @@ def _side(side: Side) -> Json:
     return {"seconds": seconds, "peak GiB": round(side.peak / _GIB, 3)}
 
 
-def verdict(precisions: Json) -> str:
-    """One of: agrees, differs, dead patch, not compared."""
-    if any(one["effect of the adapter"] <= DEAD for one in precisions.values()):
-        return "dead patch"
+def verdict(precisions: Json, not_finite: Sequence[str] = ()) -> str:
+    """One of: not finite, differs, changes nothing, not compared, agrees."""
+    if not_finite:
+        return "not finite"
     compared = [one["agrees"] for one in precisions.values() if "agrees" in one]
-    if not compared:
-        return "not compared"
-    return "agrees" if all(compared) else "differs"
+    if not all(compared):
+        return "differs"
+    if any(_is_dead(one) for one in precisions.values()):
+        return "changes nothing"
+    return "agrees" if compared else "not compared"
+
+
+def _is_dead(one: Json) -> bool:
+    effect = one["effect of the adapter"]
+    return effect is not None and effect <= DEAD
 
 
 def lines(found: Json) -> Iterator[str]:
     """The same for people."""
     yield f"{found['adapter']['about']}; on {found['base']['name']}"
+    for file in found["files"]:
+        if file["holds"]:
+            yield f"  {file['role']:13} holds {_shares(file['holds'])}"
+    sides = found["image encoder"]
+    if sides["ComfyUI"]:
+        yield f"  image encoder ran in ComfyUI with {_ran(sides['ComfyUI'])}"
+        theirs = sides["diffusers"]
+        other = f"transformers with {_ran(theirs)}" if theirs else "no other: both got its features"
+        yield f"  {'':13}        in {other}"
     for name, one in found["precisions"].items():
         yield f"\n{name} (weights {one['weights']}, work {one['work']})"
-        effect = one["effect of the adapter"]
-        dead = ": a dead patch, it does nothing" if effect <= DEAD else ""
-        yield f"  effect of the adapter   {effect:.1%}{dead}"
+        dead = ": it changes nothing" if _is_dead(one) else ""
+        yield f"  effect of the adapter   {_said(one['effect of the adapter'], '.1%')}{dead}"
         yield from _compared(one)
         for side in ("ComfyUI", "diffusers"):
             if side in one:
@@ -118,13 +179,36 @@ def lines(found: Json) -> Iterator[str]:
                 yield f"  {side:10} seconds: {seconds}; {one[side]['peak GiB']:.2f} GiB at most"
     for reason in found["not compared"]:
         yield f"\nnot compared: {reason}"
+    for place in found["not finite"]:
+        yield f"\nnot finite: {place}"
     yield f"\n{_MEANING[found['verdict']]}"
+
+
+def _shares(counts: dict[str, int]) -> str:
+    """Types of numbers, with how much of a file they are where there are several."""
+    total = sum(counts.values())
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{name} ({count / total:.1%})" for name, count in counts.items())
+
+
+def _ran(precision: dict[str, str]) -> str:
+    return f"weights in {precision['weights']}, work in {precision['work']}"
+
+
+def _said(value: float | None, form: str) -> str:
+    return "no number" if value is None else format(value, form)
 
 
 _MEANING = {
     "agrees": "ComfyUI with our nodes and diffusers AGREE.",
     "differs": "They DIFFER by more than rounding: please attach both files to an issue.",
-    "dead patch": "The adapter has NO EFFECT (1 % or less): please attach both files to an issue.",
+    "changes nothing": "The adapter CHANGES NOTHING (1 % or less), so nothing is proved, even where"
+    " both agree: give one that is trained, or a greater --scale; where another program shows its "
+    "effect, please attach both files to an issue.",
+    "not finite": "There are NUMBERS THAT ARE NOT FINITE (NaN or infinite) where it says so above, "
+    "so nothing is proved: try --precision bf16 or fp32; where that does not help, a file is "
+    "damaged, or please attach both files to an issue.",
     "not compared": "Nothing could be compared with diffusers; the reasons are above.",
 }
 
@@ -132,9 +216,12 @@ _MEANING = {
 def _compared(one: Json) -> Iterator[str]:
     if "agrees" not in one:
         return
-    yield f"  the same in diffusers   {one['effect in diffusers']:.1%}"
+    yield f"  the same in diffusers   {_said(one['effect in diffusers'], '.1%')}"
     for name, far in one["relative L2 of the features"].items():
-        yield f"  {name:23} {far:.1e}"
+        yield f"  {name:23} {_said(far, '.1e')}"
+    known = one["relative L2 per step without it"][0] is not None
+    if known and not one["agrees without the adapter"]:
+        yield "  the models differ without the adapter already: it need not be the adapter"
     yield "  relative L2, step       with        without the adapter"
     pairs = zip(
         one["relative L2 per step with the adapter"],
@@ -142,20 +229,22 @@ def _compared(one: Json) -> Iterator[str]:
         strict=True,
     )
     for step, (with_it, without) in enumerate(pairs, 1):
-        yield f"  {step:<23} {with_it:.1e}     {without:.1e}"
+        yield f"  {step:<23} {_said(with_it, '.1e'):11} {_said(without, '.1e')}"
 
 
 def save(found: Json, made: Comparison, folder: Path, name: str) -> tuple[Path, Path]:
     """Write both files; a report of the same name is replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     text, picture = folder / f"{name}.json", folder / f"{name}.png"
-    text.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    written = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
+    text.write_text(written + "\n", "utf-8")
     sheet(found, made.pictures).save(picture)
     return text, picture
 
 
 def sheet(found: Json, pictures: dict[str, Tensor]) -> Image.Image:
     """Both pictures, their difference and the one without the adapter, side by side."""
+    pictures = {title: picture.nan_to_num(0, 1, 0) for title, picture in pictures.items()}
     shown = {title: pictures[title] for title in (OURS, THEIRS) if title in pictures}
     if len(shown) == 2:
         difference = (shown[OURS] - shown[THEIRS]).abs() * _LOUDER
@@ -189,9 +278,9 @@ def _caption(found: Json) -> list[str]:
         f"{versions['diffusers']}, torch {versions['torch']}, {card.get('name', card['device'])}",
     ]
     for name, one in found["precisions"].items():
-        line = f"{name}: effect {one['effect of the adapter']:.1%}"
+        line = f"{name}: effect {_said(one['effect of the adapter'], '.1%')}"
         if "agrees" in one:
-            steps = one["relative L2 per step with the adapter"]
-            line += f", relative L2 first step {steps[0]:.1e}, last {steps[-1]:.1e}"
+            steps = [_said(one, ".1e") for one in one["relative L2 per step with the adapter"]]
+            line += f", relative L2 first step {steps[0]}, last {steps[-1]}"
         words.append(line)
     return words

@@ -6,7 +6,8 @@ python dev.py check --all [--checkpoint FILE] [--adapter FILE] [--encoder FILE]
 Same noise, same prompt, same sampler; relative L2 of each step, what the adapter changes, seconds
 and memory of both. Writes one JSON and one picture, made to be attached to an issue: they hold no
 path, no prompt and no reference of yours, but they do show the picture that was made. Nothing is
-fetched. Ends with 0 where both agree, 1 where they do not, 2 where it could not be tried.
+fetched. Ends with 0 where both agree, 1 where they do not, 2 where nothing could be tried or
+proved: a file is not whole, the adapter changes nothing, or numbers are not finite.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ _MOST_NAME = 60
 
 
 def check(question: Question, folder: Path) -> int:
-    """Exit code: 0 where both sides agree, 1 where they do not, 2 where nothing was compared.
+    """Exit code: 0 where both sides agree, 1 where they do not, 2 where nothing was proved.
 
     Raises:
         CheckError, IPAdapterError, NotCompared: it cannot be tried.
@@ -30,7 +30,7 @@ def check(question: Question, folder: Path) -> int:
     except OSError as error:
         raise given.unwritable(folder, error) from error
     print(f"\n{text}\n{picture}\nThey hold no paths; the picture shows what was painted.")
-    return {"agrees": 0, "not compared": 2}.get(found["verdict"], 1)
+    return {"agrees": 0, "differs": 1}.get(found["verdict"], 2)
 
 
 def name_of(checkpoint: Path, adapter: Path) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from check import theirs_encoder, theirs_transformer, theirs_unet
-from check.base import read_tensors
+from check.base import diffusion_tensors, read_tensors
 from check.ours import Nodes, face_models
 from check.painting import Painting, Predict
 from check.problem import CheckError, NotCompared
+from check.stored import Precision, quantised
 from check.theirs_unet import Heard, Place
 from kit.models import checkpoints
 from pack.ip_models.adapter.spec import Family
@@ -37,6 +38,12 @@ class Reference:
         Raises:
             NotCompared: diffusers has none for this family, or cannot read the file.
         """
+        if quantised(diffusion_tensors(tensors)):
+            raise NotCompared(
+                "the base model: its weights are numbers that scales in the file belong to "
+                "(scaled fp8 or the like), which diffusers does not read; give the checkpoint in "
+                "fp16, bf16 or plain fp8"
+            )
         if self.family in _TRANSFORMERS:
             name = _TRANSFORMERS[self.family]
             return theirs_transformer.load(name, tensors, config, place)
@@ -73,12 +80,24 @@ def adapter_tensors(path: Path) -> dict[str, Tensor]:
     return checkpoints.flat_keys(flat)
 
 
-def features(nodes: Nodes, pack: Path | None) -> tuple[Features, dict[str, float], list[str]]:
+@dataclass
+class Said:
     """What transformers and insightface say of the reference.
 
-    Returns:
-        the features, how far each is from that of our nodes, and what could not be compared.
+    Attributes:
+        far: how far each feature is from that of our nodes.
+        left_out: what could not be compared, and why.
+        precision: of the image encoder, None where ours was taken or there is none.
     """
+
+    embeds: Features
+    far: dict[str, float]
+    left_out: list[str]
+    precision: Precision | None = None
+
+
+def features(nodes: Nodes, pack: Path | None) -> Said:
+    """The features of the reference, without our code where that can be."""
     far: dict[str, float] = {}
     left_out: list[str] = []
     embeds, photo = nodes.embeds, nodes.photo[0]
@@ -86,18 +105,19 @@ def features(nodes: Nodes, pack: Path | None) -> tuple[Features, dict[str, float
         embeds, photo = _faces(nodes, pack, far, left_out)
     looks = embeds.crops if isinstance(embeds, FaceFeatures) else embeds
     if looks is None or nodes.encoder_path is None:
-        return embeds, far, left_out
+        return Said(embeds, far, left_out)
+    rounded = nodes.precision.weights if nodes.precision else torch.float16
     try:
-        made = theirs_encoder.load(nodes.encoder_path).features(photo, looks)
+        encoder = theirs_encoder.load(nodes.encoder_path, rounded)
     except NotCompared as reason:
-        return embeds, far, [*left_out, str(reason)]
+        return Said(embeds, far, [*left_out, str(reason)])
+    made = encoder.features(photo, looks)
     for name in ("pooled", "penultimate"):
         one, other = getattr(looks, name), getattr(made, name)
         if one is not None:
             far[f"encoder, {name}"] = relative(one, other)
-    if isinstance(embeds, FaceFeatures):
-        return replace(embeds, crops=made), far, left_out
-    return made, far, left_out
+    heard = replace(embeds, crops=made) if isinstance(embeds, FaceFeatures) else made
+    return Said(heard, far, left_out, encoder.precision)
 
 
 def _faces(

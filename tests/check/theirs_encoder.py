@@ -12,6 +12,7 @@ import torch
 from accelerate import init_empty_weights
 from check.base import read_tensors
 from check.problem import NotCompared
+from check.stored import Precision
 from pack.ip_models.references.features import ImageFeatures
 from PIL import Image
 from torch import Tensor
@@ -41,10 +42,11 @@ _SMALL_HEAD = 64
 
 @dataclass
 class Encoder:
-    """transformers' module and its own preparation of pictures."""
+    """transformers' module, its own preparation of pictures, and in which precision it runs."""
 
     module: Any
     processor: Any
+    precision: Precision
 
     def features(self, picture: Tensor, like: ImageFeatures) -> ImageFeatures:
         """Both features of a picture (height, width, 3) in 0..1, and those of none.
@@ -80,8 +82,12 @@ class Encoder:
         return (torch.zeros_like(pixels) - mean) / std
 
 
-def load(path: Path) -> Encoder:
+def load(path: Path, rounded: torch.dtype) -> Encoder:
     """From a file, or from a folder of Hugging Face's.
+
+    Args:
+        rounded: in which precision ComfyUI keeps the weights of a file, from which both begin; a
+            folder's are taken as they are.
 
     Raises:
         NotCompared: transformers cannot be told what kind of encoder it is.
@@ -111,11 +117,10 @@ def load(path: Path) -> Encoder:
             f"the image encoder: {path.name} has no {missing[0]}; both sides got the features of "
             "ComfyUI's"
         )
-    # ComfyUI keeps encoders in half precision, so both begin from rounded weights.
-    state = {key: tensors[start + key].half().float() for key in known}
+    state = {key: tensors[start + key].to(rounded).float() for key in known}
     module.load_state_dict(state, strict=True, assign=True)
     _fill_places(module)
-    return _prepared(module.eval(), config)
+    return _prepared(module.eval(), config, rounded)
 
 
 def _fill_places(module: Any) -> None:
@@ -132,7 +137,8 @@ def _of_folder(path: Path) -> Encoder:
     siglip = "siglip" in config.model_type
     kind = SiglipVisionModel if siglip else CLIPVisionModelWithProjection
     module: Any = kind.from_pretrained(path, local_files_only=True, use_safetensors=True)
-    return _prepared(module.float().eval(), config)
+    kept = module.dtype
+    return _prepared(module.float().eval(), config, kept)
 
 
 def _config(tensors: Mapping[str, Tensor]) -> Any:
@@ -158,7 +164,7 @@ def _config(tensors: Mapping[str, Tensor]) -> Any:
     )
 
 
-def _prepared(module: Any, config: Any) -> Encoder:
+def _prepared(module: Any, config: Any, kept: torch.dtype) -> Encoder:
     side = {"height": config.image_size, "width": config.image_size}
     if isinstance(module, CLIPVisionModelWithProjection):
         processor = CLIPImageProcessorPil(
@@ -166,4 +172,4 @@ def _prepared(module: Any, config: Any) -> Encoder:
         )
     else:
         processor = SiglipImageProcessorPil(size=side)
-    return Encoder(module, processor)
+    return Encoder(module, processor, Precision(kept, module.dtype))

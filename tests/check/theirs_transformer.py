@@ -61,10 +61,6 @@ def load(
         NotCompared: diffusers has no such transformer, or the file lacks some of it.
     """
     named = diffusion_tensors(tensors)
-    if any(key.endswith(("scale_weight", "weight_scale", "comfy_quant")) for key in named):
-        raise NotCompared(
-            "the base model: its weights are quantised in a way diffusers does not read"
-        )
     if config.get("image_model", "flux") != "flux":
         raise NotCompared(
             f"the base model: diffusers has no adapter code for {config['image_model']}"

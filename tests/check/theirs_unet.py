@@ -70,11 +70,13 @@ def load(tensors: Mapping[str, Tensor], config: Mapping[str, Any], place: Place)
     Raises:
         NotCompared: diffusers has no such UNet.
     """
-    named = {PREFIX + key: t for key, t in diffusion_tensors(tensors).items()}
+    # Rounded as the host keeps them; diffusers itself begins in a precision it can work in.
+    kept = place.kept if place.stored.itemsize == 1 else place.stored
+    named = {PREFIX + key: _rounded(t, place) for key, t in diffusion_tensors(tensors).items()}
     with TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(_config(config)), "utf-8")
         unet: Any = UNet2DConditionModel.from_single_file(
-            named, config=folder, local_files_only=True, torch_dtype=place.stored
+            named, config=folder, local_files_only=True, torch_dtype=kept
         )
     empty = [name for name, weight in unet.named_parameters() if weight.is_meta]
     if empty:
@@ -83,6 +85,10 @@ def load(tensors: Mapping[str, Tensor], config: Mapping[str, Any], place: Place)
     if place.by_layer:
         _work_in_single(unet)
     return unet
+
+
+def _rounded(tensor: Tensor, place: Place) -> Tensor:
+    return tensor.to(place.stored).to(place.kept) if place.stored.itemsize == 1 else tensor
 
 
 def _work_in_single(module: torch.nn.Module) -> None:
@@ -139,8 +145,6 @@ def _config(host: Mapping[str, Any]) -> dict[str, Any]:
             addition_time_embed_dim=_TIME_WIDTH,
             projection_class_embeddings_input_dim=host["adm_in_channels"],
         )
-    if host["in_channels"] != host["out_channels"]:
-        raise NotCompared("the run: this checkpoint is for inpainting, which needs a picture")
     return made
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import folder_paths
-from check import given
+from check import given, stored, whole
+from check.base import diffusion_tensors
 from check.problem import CheckError
 from check.question import Question
 from pack.ip_models.adapter.encoders import EncoderWidths
@@ -36,11 +37,15 @@ class Files:
 
     Attributes:
         encoder: file or folder, None where the adapter reads none.
+        weights: how many numbers the diffusion model has.
+        types: by the role of a file, how many numbers of each type are in it.
         notes: on what was given and is not used, or otherwise than one may think.
     """
 
     spec: AdapterSpec
     encoder: Path | None
+    weights: int
+    types: Mapping[str, Mapping[str, int]]
     notes: tuple[str, ...]
 
 
@@ -70,27 +75,34 @@ def look(question: Question) -> Files:
             f"{question.image.name} has transparent parts: the colours under them count, as in "
             "Load Image."
         )
-    return Files(spec, encoder, tuple(notes))
+    network = diffusion_tensors(stored.read_shapes(question.checkpoint))
+    weights = [one for key, one in network.items() if not stored.is_scale(key)]
+    types = {
+        "checkpoint": stored.counted(weights),
+        "adapter": stored.in_adapter(question.adapter),
+    }
+    if encoder is not None:
+        types["encoder"] = stored.in_encoder(encoder)
+    return Files(spec, encoder, sum(types["checkpoint"].values()), types, tuple(notes))
 
 
 def read_checkpoint(path: Path) -> Base | None:
     """What a checkpoint's header says, None where only ComfyUI itself can tell.
 
     Raises:
-        CheckError, IPAdapterError: it is damaged, something else, or takes no adapters.
+        CheckError, IPAdapterError: it is damaged, something else, takes no adapters, lacks tensors
+            or wants more than a prompt.
     """
     _require_ending(path)
-    if path.suffix.lower() not in SAFETENSORS:
-        return None
-    base = read_base(str(path))
+    base = read_base(str(path)) if path.suffix.lower() in SAFETENSORS else None
     if base is None:
         _refuse_other("checkpoint", path, _BASES)
-        return None
-    if not base.layers:
+    elif not base.layers:
         raise CheckError(
             f"{path.name} is a {base.name} model, for which no adapters were made: {_BASES} is "
             "needed"
         )
+    whole.require_model(path, stored.read_shapes(path))
     return base
 
 
@@ -124,6 +136,10 @@ def read_encoder(path: Path) -> EncoderWidths | None:
     widths = widths_in(str(path))
     if widths is None:
         _refuse_other("encoder", path, "an image encoder")
+    elif path.is_dir():
+        whole.require_encoder_folder(path)
+    else:
+        whole.require_layers(path, widths.penultimate)
     return widths
 
 
