@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
-from toys import stored
+from toys import NODES, stored
 from train import loop, parts, ship, source
 from train.loop import Job
 
+WEIGHTS = NODES / "weights"
+NOTES = Path(source.__file__).with_name("NOTES.md")
 CODE = '''
 """What it does."""
 def half(x: int) -> int:
@@ -39,6 +43,25 @@ def test_what_is_not_trained_to_its_end_is_not_shipped(tmp_path: Path) -> None:
     ship.mark_done(tmp_path, "base")
     with pytest.raises(SystemExit, match="by the code there is: captions, vae"):
         ship.ship(tmp_path, ["base", "captions", "vae"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ship.FILES)
+def test_what_is_shipped_was_made_by_the_code_there_is(name: str) -> None:
+    with safe_open(WEIGHTS / f"{name}.safetensors", "pt") as file:
+        assert file.metadata() == {"code": source.digest()}
+
+
+def test_the_log_of_their_training_is_kept() -> None:
+    lines = NOTES.read_text("utf-8").splitlines()
+    (begun,) = [line for line in lines if line.startswith("code ")]
+    assert begun.startswith(f"code {source.digest()}, torch ")
+    ended = {
+        line.split()[0]: line.split()[1:4] for line in lines if re.search(r" weights \w+$", line)
+    }
+    trained = {part: [str(steps), "of", str(steps)] for part, steps in parts.STEPS.items()}
+    assert ended == trained
+    for name in (*ship.FILES, ship.JUDGE):
+        assert ship.line_of(WEIGHTS / f"{name}.safetensors") in lines
 
 
 def test_stored_weights_are_near_and_read_as_published_ones(tmp_path: Path) -> None:
