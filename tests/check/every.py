@@ -244,6 +244,9 @@ def bases() -> Iterator[tuple[str, str, Base | str]]:
             except (IPAdapterError, OSError) as reason:
                 yield name, path, f"it cannot be read ({without_places(str(reason), [Path(path)])})"
                 continue
+            except whole.FOREIGN as reason:
+                yield name, path, f"ComfyUI cannot tell what it is ({type(reason).__name__})"
+                continue
             yield name, path, base if base is not None and base.layers else _untold(path)
 
 

@@ -39,8 +39,12 @@ _ENCODER_LAYER = re.compile(
 )
 _LAYERS = {1024: 24, 1152: 27, 1280: 32, 1664: 48}  # ViT-L, SigLIP, ViT-H and ViT-bigG
 # What the host's detection stumbles over where names are not there.
-_FOREIGN = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError)
-_UNUSED = (".logit_scale", ".transformer.text_projection.weight")  # the host does without
+FOREIGN = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError)
+# The host does without.
+_UNUSED = re.compile(r".*\.logit_scale|(?!clip_g\.).*\.transformer\.text_projection\.weight")
+_TOLD_BY_ONE = {"guidance_in", "vector_in", "label_emb"}  # parts that only some models have
+_MORE = ".cond_proj.weight"  # of LCM, which the host does without
+_QUANT = [f"{name}quant_conv.{kind}" for name in ("", "post_") for kind in ("weight", "bias")]
 _INPUTS = {
     5: ("a depth model", "a depth map"),
     7: ("an upscaler", "a small picture"),
@@ -82,7 +86,7 @@ def require_model(path: Path, shapes: Shapes) -> None:
             return
         _require_none(path, "diffusion model", *_network(path, model, held))
         for part, lacking in (("text encoder", _texts), ("VAE", _vae)):
-            with suppress(*_FOREIGN):  # then the loader of that part says what is wrong
+            with suppress(*FOREIGN):  # then the loader of that part says what is wrong
                 _require_none(path, part, *lacking(model.config, held))
 
 
@@ -143,7 +147,7 @@ def _detected(path: Path, held: dict[str, torch.Tensor]) -> _Model:
         model = _Model(config, state)
         if config is None and not has_prefix(held):
             model = _of_diffusers(state)
-    except _FOREIGN as error:
+    except FOREIGN as error:
         raise _unknown_or_cut(path, state) from error
     if model.config is None:
         raise _unknown_or_cut(path, state)
@@ -192,18 +196,29 @@ def _require_text_alone(path: Path, config: Any) -> None:
 
 def _network(path: Path, model: _Model, held: Mapping[str, torch.Tensor]) -> tuple[list[str], int]:
     config = model.config
-    network = config.get_model(dict(model.state), "", device="meta").diffusion_model
-    given = config.process_unet_state_dict(dict(model.state))
     try:
-        missing = network.load_state_dict(given, strict=False, assign=True).missing_keys
-    except RuntimeError as error:
+        # Not with what is held: some sorts are told by values, which change nothing of the network.
+        network = config.get_model({}, "", device="meta").diffusion_model
+        given = config.process_unet_state_dict(dict(model.state))
+        found = network.load_state_dict(given, strict=False, assign=True)
+    except FOREIGN as error:
         wrong = _MISMATCH.search(str(error))
+        if wrong is None:  # there are fewer parts than others of it need
+            raise _unknown_or_cut(path, model.state) from error
         raise CheckError(
-            f"{path.name} holds {wrong[1] if wrong else 'tensors'} in another size than its other "
-            f"tensors need: {_AGAIN}"
+            f"{path.name} holds {wrong[1]} in another size than its other tensors need: {_AGAIN}"
         ) from error
     needed = set(network.state_dict())  # asked now: some of the host's layers are made by loading
-    return missing or _slices(model.renamed, held, needed), len(needed)
+    missing = found.missing_keys or _slices(model.renamed, held, needed)
+    parts = {name.split(".")[0] for name in needed} | _TOLD_BY_ONE
+    alone = [
+        name
+        for name in found.unexpected_keys
+        if name.split(".")[0] in parts and not name.endswith(_MORE)
+    ]
+    if alone and not missing:  # the host leaves a part out whose first tensor is not there
+        raise CheckError(f"{path.name} has {alone[0]} and not what it belongs to: {_AGAIN}")
+    return missing, len(needed)
 
 
 def _slices(renamed: Mapping[str, Any], held: Shapes, needed: set[str]) -> list[str]:
@@ -223,7 +238,7 @@ def _texts(config: Any, held: dict[str, torch.Tensor]) -> tuple[list[str], int]:
         return [], 0
     module = target.clip(**target.params, dtype=torch.float16, device="meta", model_options={})
     missing = module.load_state_dict(state, strict=False, assign=True).missing_keys
-    return [key for key in missing if not key.endswith(_UNUSED)], len(module.state_dict())
+    return [key for key in missing if not _UNUSED.fullmatch(key)], len(module.state_dict())
 
 
 def _vae(config: Any, held: dict[str, torch.Tensor]) -> tuple[list[str], int]:
@@ -236,8 +251,10 @@ def _vae(config: Any, held: dict[str, torch.Tensor]) -> tuple[list[str], int]:
         state = comfy.diffusers_convert.convert_vae_state_dict(state)
     with torch.device("meta"):
         module = comfy.sd.VAE(sd=dict(state)).first_stage_model
-    needed = module.state_dict()
-    return [key for key in needed if key not in state], len(needed)
+    if module is None:
+        return ["decoder.conv_in.weight"], len(state) + 1  # by which the host knows one
+    needed = {*module.state_dict(), *(_QUANT if any(key in state for key in _QUANT) else ())}
+    return sorted(key for key in needed if key not in state), len(needed)
 
 
 def _require_none(path: Path, part: str, missing: list[str], needed: int) -> None:

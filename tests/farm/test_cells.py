@@ -170,7 +170,12 @@ def test_a_list_of_objects_is_a_table(tmp_path: Path) -> None:
         assert len(jobs) == 2 and jobs.row(0) == {"prompt": "a", "seed": "1"}
     jobs = text_jobs(tmp_path, "f.json", json.dumps(rows[0], indent=2))
     assert len(jobs) == 1 and jobs.row(0) == {"prompt": "a", "seed": "1"}
-    lines = json.dumps({"prompt": "a", "rows": [{"b": 1}]}) + '\n{"prompt": "b"}\n'
+    tags = {"prompt": "a", "tags": [{"x": 1}, {"x": 2}]}
+    jobs = text_jobs(tmp_path, "h.json", json.dumps(tags))
+    assert len(jobs) == 1 and jobs.row(0)["prompt"] == "a"
+    with pytest.raises(FarmError, match="has nothing in it"):
+        text_jobs(tmp_path, "i.json", '{"rows": []}')
+    lines = json.dumps({"prompt": "a", "tags": [{"b": 1}]}) + '\n{"prompt": "b"}\n'
     jobs = text_jobs(tmp_path, "g.jsonl", lines)
     assert len(jobs) == 2 and jobs.row(1)["prompt"] == "b"
     jobs = text_jobs(tmp_path, "c.jsonl", '[1]\n{"prompt": "a"}\n')

@@ -175,9 +175,7 @@ def test_addresses_as_people_write_them() -> None:
     options = parse(["jobs.csv", "--out", "out", "--servers", written])
     wanted = ["http://gpu1:8188", "https://[::1]:8188", "http://proxy/comfy"]
     assert options.servers == wanted
-    written = (
-        "gpu1, [::1],proxy/comfy/,http://proxy,localhost, 127.0.0.1:8188,http://localhost:8188"
-    )
+    written = "gpu1, [::1],proxy/comfy/,http://proxy,localhost:, 127.0.0.1:8188,http://LocalHost:8188,GPU1"
     options = parse(["jobs.csv", "--out", "out", "--servers", written])
     wanted = ["http://gpu1:8188", "http://[::1]:8188", "http://proxy/comfy", "http://proxy"]
     assert options.servers == [*wanted, "http://localhost:8188"]

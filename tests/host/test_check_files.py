@@ -165,6 +165,47 @@ def test_text_encoder_and_vae_have_to_be_whole_too() -> None:
     with pytest.raises(CheckError, match="lacks 1 of 248 tensors of its VAE, .* is decoder.conv_i"):
         whole.require_model(path, without("first_stage_model.decoder.conv_in.bias")(file))
 
+    with pytest.raises(CheckError, match="lacks 1 of 248 tensors of its VAE, .* is post_quant_con"):
+        whole.require_model(path, without("first_stage_model.post_quant_conv.weight")(file))
+    with pytest.raises(CheckError, match="of its VAE, the first of them is decoder.conv_in.weight"):
+        whole.require_model(path, without("first_stage_model.decoder.conv_in.weight")(file))
+
+
+def _full_unet(kind: type[comfy.supported_models.SD15], **sizes: Any) -> Tensors:
+    """All tensors of a UNet with four levels, without data."""
+    config = small_files.small_config() | dict(
+        num_res_blocks=[2] * 4,
+        channel_mult=[1, 2, 4, 4],
+        transformer_depth=[1] * 6 + [0] * 2,
+        transformer_depth_output=[1] * 9 + [0] * 3,
+    )
+    with torch.device("meta"):
+        unet = kind(config | sizes).get_model({}, "", device="meta").diffusion_model
+    return {PREFIX + key: one for key, one in unet.state_dict().items()}
+
+
+def test_sd2_is_looked_at_although_it_tells_its_sort_by_values() -> None:
+    sizes = dict(context_dim=1024, num_heads=-1, num_head_channels=64)
+    file = _full_unet(comfy.supported_models.SD20, **sizes, use_linear_in_transformer=True)
+    whole.require_model(Path("v2-1_768.safetensors"), file)
+    with pytest.raises(CheckError, match="v2-1_768.safetensors lacks 2 of 686 tensors"):
+        whole.require_model(Path("v2-1_768.safetensors"), without(PREFIX + "out.0")(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("middle_block.1.proj_in.weight", "has middle_block.1.norm.weight and not what it belongs"),
+        ("output_blocks.4.0.in_layers.0.weight", "holds blocks of a model, and not what tells"),
+    ],
+)
+def test_what_comfyui_counts_wrongly_without_is_told(name: str, sentence: str) -> None:
+    file = _full_unet(comfy.supported_models.SD15)
+    lcm = {PREFIX + "time_embed.cond_proj.weight": torch.empty(320, 256, device="meta")}
+    whole.require_model(Path("some.safetensors"), file | lcm)
+    with pytest.raises(CheckError, match=f"some.safetensors {sentence}"):
+        whole.require_model(Path("some.safetensors"), without(PREFIX + name)(file))
+
 
 def test_an_adapter_that_is_not_whole_is_told(question: Question, tmp_path: Path) -> None:
     name = "image_proj.layers.1.0.to_q.weight"

@@ -492,3 +492,23 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("processors", "gigabytes", "limit", "wanted"),
+    [(16, 64, "max", 10), (16, 64, "20000000000", 3), (4, 64, "", 4), (1, 4, "", 2)],
+)
+def test_tests_run_in_as_many_processes_as_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    processors: int,
+    gigabytes: int,
+    limit: str,
+    wanted: int,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {*range(processors)}, raising=False)
+    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": gigabytes << 18}
+    monkeypatch.setattr(os, "sysconf", sizes.get, raising=False)
+    (tmp_path / "memory.max").write_text(limit)
+    monkeypatch.setattr(dev, "MEMORY_LIMIT", tmp_path / "memory.max")
+    assert dev.workers() == wanted
