@@ -25,7 +25,7 @@ from check.base import diffusion_tensors
 from check.compare import Comparison, compare
 from check.problem import CheckError
 from check.question import Question
-from kit.models import small_files
+from kit.models import checkpoints, small_files
 from kit.models.small_files import PREFIX
 from pack.ip_models.errors import IPAdapterError
 from pack.ip_models.references.features import ImageFeatures
@@ -185,11 +185,21 @@ def _full_unet(kind: type[comfy.supported_models.SD15], **sizes: Any) -> Tensors
 
 
 def test_sd2_is_looked_at_although_it_tells_its_sort_by_values() -> None:
-    sizes = dict(context_dim=1024, num_heads=-1, num_head_channels=64)
-    file = _full_unet(comfy.supported_models.SD20, **sizes, use_linear_in_transformer=True)
+    file = _full_unet(comfy.supported_models.SD20, **small_files.SD2)
     whole.require_model(Path("v2-1_768.safetensors"), file)
     with pytest.raises(CheckError, match="v2-1_768.safetensors lacks 2 of 686 tensors"):
         whole.require_model(Path("v2-1_768.safetensors"), without(PREFIX + "out.0")(file))
+
+
+def test_sd2_is_compared(question: Question, tmp_path: Path) -> None:
+    base, adapter = tmp_path / "sd2.safetensors", tmp_path / "adapter.safetensors"
+    save_file(small_files.small_unet(comfy.supported_models.SD20, **small_files.SD2), base)
+    tensors = checkpoints.tiny_adapter("standard", small_files.LAYERS, 1024, 1024, 4)
+    louder = {key: one * 3 if "_ip.weight" in key else one for key, one in tensors.items()}
+    checkpoints.write(adapter, louder, "flat")
+    asked = replace(question, checkpoint=base, adapter=adapter)
+    found = report.facts(compare(asked, lambda line: None), asked)
+    assert found["verdict"] == "agrees" and found["precisions"]["fp32"]["effect of the adapter"] > 1
 
 
 @pytest.mark.parametrize(

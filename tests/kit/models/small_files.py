@@ -58,9 +58,14 @@ def small_config() -> dict[str, Any]:
     )
 
 
-def small_unet() -> dict[str, torch.Tensor]:
-    """Tensors of a checkpoint of SD1.5 with two levels."""
-    supported = comfy.supported_models.SD15(small_config())
+SD2 = dict(context_dim=1024, num_heads=-1, num_head_channels=64, use_linear_in_transformer=True)
+
+
+def small_unet(
+    kind: type[comfy.supported_models.SD15] = comfy.supported_models.SD15, **sizes: Any
+) -> dict[str, torch.Tensor]:
+    """Tensors of a checkpoint of SD1.5, or of another kind and sizes, with two levels."""
+    supported = kind(small_config() | sizes)
     with torch.device("meta"):
         unet = supported.get_model({}, "", device="meta").diffusion_model
     shapes = {PREFIX + key: tuple(value.shape) for key, value in unet.state_dict().items()}
