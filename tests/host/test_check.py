@@ -35,12 +35,8 @@ FACE = "ipadapter/faceid-plusv2_sd15.bin"
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_folders() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
-    """What a check enters into the host's folders is gone afterwards."""
-    table = folder_paths.folder_names_and_paths
-    before = {name: (list(paths), set(ends)) for name, (paths, ends) in table.items()}
-    yield
-    table.clear()
-    table.update(before)
+    with small_files.own_folders():
+        yield
 
 
 @pytest.fixture(scope="module")

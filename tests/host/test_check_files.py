@@ -17,7 +17,6 @@ from typing import Any
 import comfy.ldm.models.autoencoder
 import comfy.supported_models
 import comfy.utils
-import folder_paths
 import pytest
 import torch
 from check import every, ours, report, single, stored, whole
@@ -38,12 +37,8 @@ MISSING = "middle_block.1.norm.weight"
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_folders() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
-    """What a check enters into the host's folders is gone afterwards."""
-    table = folder_paths.folder_names_and_paths
-    before = {name: (list(paths), set(ends)) for name, (paths, ends) in table.items()}
-    yield
-    table.clear()
-    table.update(before)
+    with small_files.own_folders():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import comfy.supported_models
+import folder_paths
 import torch
 from kit.models import checkpoints, transformer_adapters, transformers
 from safetensors.torch import save_file
@@ -19,6 +22,16 @@ from transformers import (
 PREFIX = "model.diffusion_model."
 LAYERS = [320] * 4  # two down and up, and the middle, of a UNet with two levels
 RESAMPLER = {"dim": 128, "heads": 2}
+
+
+@contextmanager
+def own_folders() -> Generator[None]:
+    """What a check enters into the host's folders is gone afterwards."""
+    table = folder_paths.folder_names_and_paths
+    before = {name: (list(paths), set(ends)) for name, (paths, ends) in table.items()}
+    yield
+    table.clear()
+    table.update(before)
 
 
 def write(folder: Path) -> Path:
