@@ -187,6 +187,7 @@ class ComfyPage:
 
     def add(self, kind: str, **widgets: Any) -> str:
         node = self.page.evaluate(ADD, [kind, widgets])
+        self.settle()  # sizes that nodes find for themselves belong to the same step of undo
         self.capture()
         self.settle()
         # For 50 ms the host counts what follows to the same step of undo.

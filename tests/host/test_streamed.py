@@ -253,11 +253,13 @@ torch.nn.functional.linear(rows, torch.randn(64, 1152))  # what the first produc
 features = ImageFeatures(rows, rows[:, None], rows, rows[:, None], "SigLIP")
 with open("/proc/self/clear_refs", "w") as file:
     file.write("5")  # the peak begins here
-before = megabytes("VmRSS")
+before, code = megabytes("VmRSS"), megabytes("RssFile")
 made = load(sys.argv[1]).key_values(features)
 applied = megabytes("VmHWM") - before
 made.on((Row(1), Row(0)), torch.device("cpu"), torch.bfloat16)  # as a model's call takes them
 peaks = applied, megabytes("VmHWM") - before
+read = megabytes("RssFile") - code  # pages of libraries that were not used before are no memory
+peaks = [peak - read for peak in peaks]
 print(json.dumps([*peaks, made.nbytes / 2**20, list(made.cond.shape)]))
 """
 
@@ -281,8 +283,7 @@ def test_the_published_file_needs_little_more_than_what_is_kept(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     applied, sampling, kept, shape = json.loads(done.stdout.splitlines()[-1])
     assert shape == [1, 57 * 2 * 128 * 3072] and kept == pytest.approx(171, abs=1)
-    # A layer in half precision is 50 MB; the rest differs by as much from run to run.
-    assert kept < applied < kept + 150
+    assert kept < applied < kept + 100  # a layer in half precision is 50 MB
     on_device = 3 * kept / 2  # what is uploaded, and that for both prompts, in half precision
-    assert applied <= sampling < kept + on_device + 150
+    assert applied <= sampling < kept + on_device + 100
     assert max(applied, on_device) < MOST_MB
