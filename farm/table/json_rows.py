@@ -51,15 +51,15 @@ def _values(lines: TextIO, source: str) -> Iterator[tuple[str, Any]]:
             break
         before += 1
     some: Iterable[str] = chain([first], lines)
-    begun = first.strip()
-    if begun[:1] in ("[", "{") and (begun[0] == "[" or not _is_row(_decoded(begun))):
+    sign = first.lstrip()[:1]
+    if sign == "[" or (sign == "{" and not _is_row(_decoded(first))):
         whole = first + lines.read()
         value = _decoded(whole)
         found = _listed(value)
         if found is not None:
             yield from ((f"item {number}", one) for number, one in enumerate(found, 1))
             return
-        if begun[0] == "[" and isinstance(_decoded(first), Exception):
+        if sign == "[" and isinstance(_decoded(first), Exception):
             raise FarmError(
                 f"{source} is no list of JSON objects that can be read ({value}). Write it again, "
                 "or one object on each line"

@@ -190,8 +190,7 @@ def test_sd2_is_compared(question: Question, tmp_path: Path) -> None:
     base, adapter = tmp_path / "sd2.safetensors", tmp_path / "adapter.safetensors"
     save_file(small_files.small_unet(comfy.supported_models.SD20, **small_files.SD2), base)
     tensors = checkpoints.tiny_adapter("standard", small_files.LAYERS, 1024, 1024, 4)
-    louder = {key: one * 3 if "_ip.weight" in key else one for key, one in tensors.items()}
-    checkpoints.write(adapter, louder, "flat")
+    checkpoints.write(adapter, small_files.louder(tensors), "flat")
     asked = replace(question, checkpoint=base, adapter=adapter)
     found = report.facts(compare(asked, lambda line: None), asked)
     assert found["verdict"] == "agrees" and found["precisions"]["fp32"]["effect of the adapter"] > 1

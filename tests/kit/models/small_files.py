@@ -94,19 +94,24 @@ def _adapters(folder: Path) -> None:
     kinds = {"plus": (1280, 16, RESAMPLER), "standard": (1024, 4, {}), "full face": (1280, 257, {})}
     for kind, (width, tokens, more) in kinds.items():
         tensors = checkpoints.tiny_adapter(kind, LAYERS, 768, width, tokens, **more)
-        louder = {k: v * 3 if "_ip.weight" in k else v for k, v in tensors.items()}
-        checkpoints.write(folder / f"{kind}.safetensors", louder, "flat")
+        checkpoints.write(folder / f"{kind}.safetensors", louder(tensors), "flat")
     shallow = checkpoints.tiny_adapter("plus", LAYERS, 768, 1280, 16, **RESAMPLER, depth=1)
     checkpoints.write(folder / "shallow.safetensors", shallow, "flat")
     face = checkpoints.tiny_adapter("FaceID plus", LAYERS, 768, 1280, 4, dim=768, heads=12)
     lora = checkpoints.fill(checkpoints.lora_shapes(LAYERS, 768, rank=8), seed=4, scale=0.5)
     checkpoints.write(folder / "faceid-plusv2_sd15.bin", face | lora, "nested")
-    silent = {k: v * 0 if "_ip.weight" in k else v for k, v in tensors.items()}
-    checkpoints.write(folder / "dead.safetensors", silent, "flat")
+    checkpoints.write(folder / "silent.safetensors", louder(tensors, 0), "flat")
+    faint = {k: v * 1e-6 if "to_v_ip" in k else v for k, v in tensors.items()}
+    checkpoints.write(folder / "dead.safetensors", faint, "flat")
     flux, sd3 = transformers.tiny_flux(), transformers.tiny_sd3()
     checkpoints.write(folder / "xlabs.safetensors", transformer_adapters.xlabs(flux), "flat")
     checkpoints.write(folder / "instantx.bin", transformer_adapters.instantx(flux), "nested")
     checkpoints.write(folder / "sd35.bin", transformer_adapters.sd3(sd3), "nested")
+
+
+def louder(tensors: dict[str, torch.Tensor], times: float = 3) -> dict[str, torch.Tensor]:
+    """An adapter whose keys and values are as many times as large."""
+    return {key: one * times if "_ip.weight" in key else one for key, one in tensors.items()}
 
 
 def _encoders(folder: Path) -> None:
